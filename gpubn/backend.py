@@ -1,0 +1,208 @@
+"""Array backends: which array module runs, moving to and from the host, device facts, scheduling.
+
+The only module that imports CuPy, and it does so only when CuPy is asked for.
+"""
+
+import logging
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from gpubn.errors import ArgumentError, BackendError
+
+log = logging.getLogger(__name__)
+
+Array = Any
+"""An array of NumPy or CuPy; neither package gives the other's a common static type."""
+
+NAMES = ("auto", "numpy", "cupy")
+_INSTALL = "install the extra that fits the driver: pip install '.[cuda12]' or '.[cuda13]'"
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """Raised inside a worker when the run is being stopped."""
+
+
+class _NoCupyError(BackendError):
+    """CuPy is not installed: the usual case on a machine without a GPU."""
+
+
+def namespace(*arrays: Array) -> ModuleType:
+    """Return the one array module (numpy or cupy) that all `arrays` belong to; None is skipped."""
+    found: ModuleType | None = None
+    for array in arrays:
+        if array is None:
+            continue
+        module = _module_of(array)
+        if found is not None and module is not found:
+            raise ArgumentError(
+                f"arrays of {found.__name__} and {module.__name__} were mixed in one call; "
+                "all must live on the same device"
+            )
+        found = module
+    if found is None:
+        raise ArgumentError("no array was given; expected a NumPy or CuPy array")
+    return found
+
+
+def _module_of(array: Array) -> ModuleType:
+    if type(array) is np.ndarray:
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and type(array) is cupy.ndarray:
+        return cupy
+    raise ArgumentError(
+        f"got {type(array).__module__}.{type(array).__qualname__}; expected a plain NumPy or "
+        "CuPy array"
+    )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One place where arrays live and run.
+
+    Attributes:
+        name: "numpy" or "cupy".
+        xp: the array module.
+        device: a human-readable device name.
+        workers: how many groups of replicas run at the same time.
+    """
+
+    name: str
+    xp: ModuleType
+    device: str
+    workers: int
+
+    def asarray(self, array: np.ndarray, dtype: Any = None) -> Array:
+        """Move a host array to the device (a no-op for NumPy when the dtype already fits)."""
+        return self.xp.asarray(array, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return the array as NumPy, waiting for the device where there is one."""
+        return array if isinstance(array, np.ndarray) else self.xp.asnumpy(array)
+
+    def take_rows(self, array: Array, rows: Array, out: Array) -> Array:
+        """Gather `array[rows]` into `out`; the rows must be in range."""
+        if self.name == "numpy":
+            # Any other mode makes NumPy fill a temporary first.
+            return np.take(array, rows, axis=0, out=out, mode="clip")
+        return self.xp.take(array, rows, axis=0, out=out)
+
+    def facts(self) -> dict[str, str]:
+        """What a reader needs to know to judge where a number was made."""
+        return {
+            "backend": self.name,
+            "device": self.device,
+            self.name: self.xp.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
+
+    def map_groups(
+        self,
+        work: Callable[[Sequence[int], Callable[[int], None]], T],
+        seeds: Sequence[int],
+        *,
+        group: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[T]:
+        """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order.
+
+        Replicas never interact, so the split changes no number: on the CPU groups run on
+        `workers` threads, each with a single-threaded BLAS, which also makes the bits
+        independent of the number of cores. `work` calls `tick(n)` as it gets on; that call
+        raises `Cancelled` when the run is being stopped.
+        """
+        stop = threading.Event()
+
+        def tick(n: int) -> None:
+            if stop.is_set():
+                raise Cancelled
+            if on_progress is not None:
+                on_progress(n)
+
+        groups = [seeds[i : i + group] for i in range(0, len(seeds), group)]
+        if self.name != "numpy":
+            return [work(g, tick) for g in groups]
+        with (
+            threadpool_limits(limits=1, user_api="blas"),
+            ThreadPoolExecutor(self.workers) as pool,
+        ):
+            futures = [pool.submit(work, g, tick) for g in groups]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                failed = [f for f in futures if f.done() and f.exception() is not None]
+                if failed:
+                    failed[0].result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            return [f.result() for f in futures]
+
+
+def resolve(name: str = "auto") -> Backend:
+    """Return the backend called `name`; "auto" takes a GPU that works, else NumPy, and says which.
+
+    Raises:
+        BackendError: "cupy" was asked for and cannot run here.
+    """
+    if name not in NAMES:
+        raise BackendError(f"backend is {name!r}; expected one of {', '.join(NAMES)}")
+    if name == "numpy":
+        return _numpy_backend()
+    try:
+        backend = _cupy_backend()
+    except BackendError as error:
+        if name == "cupy":
+            raise
+        backend = _numpy_backend()
+        why = "CuPy is not installed" if isinstance(error, _NoCupyError) else error
+        log.info("backend=auto: numpy on %s (%s)", backend.device, why)
+        return backend
+    if name == "auto":
+        log.info("backend=auto: cupy on %s", backend.device)
+    return backend
+
+
+def cores() -> int:
+    """Number of CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _numpy_backend() -> Backend:
+    n = cores()
+    return Backend("numpy", np, f"{platform.machine()} CPU, {n} cores", n)
+
+
+def _cupy_backend() -> Backend:
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(
+            f"backend=cupy needs CuPy, which is not installed; {_INSTALL}"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise BackendError(
+            "backend=cupy needs a CUDA device and CuPy found none; check that the driver works "
+            f"(nvidia-smi) and {_INSTALL}"
+        )
+    try:
+        cupy.arange(2).sum().item()
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    except Exception as error:  # whatever the driver says, a person needs one sentence
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BackendError(
+            f"backend=cupy found a CUDA device that does not work ({first_line}); {_INSTALL}"
+        ) from error
+    return Backend("cupy", cupy, properties["name"].decode(), 1)

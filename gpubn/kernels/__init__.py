@@ -1,0 +1,45 @@
+"""Pure functions on arrays: each a forward and its hand-written backward."""
+
+from gpubn.kernels.activation import (
+    activation,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    tanh,
+    tanh_backward,
+)
+from gpubn.kernels.affine import affine, affine_backward
+from gpubn.kernels.batch_norm import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_backward_graph,
+    batch_norm_inference,
+    fold_batch_norm,
+)
+from gpubn.kernels.dropout import dropout, dropout_backward
+from gpubn.kernels.softmax_cross_entropy import (
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+
+__all__ = [
+    "activation",
+    "affine",
+    "affine_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_backward_graph",
+    "batch_norm_inference",
+    "dropout",
+    "dropout_backward",
+    "fold_batch_norm",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "tanh",
+    "tanh_backward",
+]

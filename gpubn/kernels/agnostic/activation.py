@@ -1,0 +1,40 @@
+"""Activations in array expressions that NumPy and CuPy share. The cache of each is its output y.
+
+relu: dx = dy where y > 0;   tanh: dx = dy (1 - y^2);   sigmoid: dx = dy y (1 - y).
+"""
+
+from types import ModuleType
+
+from gpubn.backend import Array
+
+
+def relu(x: Array, xp: ModuleType) -> Array:
+    return xp.maximum(x, 0)
+
+
+def relu_backward(dy: Array, y: Array, xp: ModuleType) -> Array:
+    return xp.where(y <= 0, 0, dy).astype(dy.dtype, copy=False)
+
+
+def tanh(x: Array, xp: ModuleType) -> Array:
+    return xp.tanh(x)
+
+
+def tanh_backward(dy: Array, y: Array, xp: ModuleType) -> Array:
+    slope = y * y
+    xp.subtract(1, slope, out=slope)
+    slope *= dy
+    return slope
+
+
+def sigmoid(x: Array, xp: ModuleType) -> Array:
+    # exp of a negative number alone: no overflow, and small values keep their digits.
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e).astype(x.dtype, copy=False) / (1 + e)
+
+
+def sigmoid_backward(dy: Array, y: Array, xp: ModuleType) -> Array:
+    dx = 1 - y
+    dx *= y
+    dx *= dy
+    return dx

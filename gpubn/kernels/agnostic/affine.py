@@ -1,0 +1,34 @@
+"""Affine map in array expressions that NumPy and CuPy share: y = x W + b, one W a replica.
+
+dW = x' dy,   db = sum(dy) over N,   dx = dy W'.
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+from gpubn.backend import Array
+
+
+class AffineCache(NamedTuple):
+    """The input (..., N, D) and the weight (..., D, H), both as given."""
+
+    x: Array
+    weight: Array
+
+
+def affine(
+    x: Array, weight: Array, bias: Array | None, xp: ModuleType
+) -> tuple[Array, AffineCache]:
+    y = xp.matmul(x, weight)
+    if bias is not None:
+        y += bias[..., None, :]
+    return y, AffineCache(x, weight)
+
+
+def affine_backward(
+    dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, xp: ModuleType
+) -> tuple[Array | None, Array, Array]:
+    dweight = xp.matmul(cache.x.swapaxes(-1, -2), dy, out=dweight_out)
+    dbias = xp.sum(dy, axis=-2)
+    dx = xp.matmul(dy, cache.weight.swapaxes(-1, -2)) if need_dx else None
+    return dx, dweight, dbias

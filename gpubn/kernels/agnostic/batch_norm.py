@@ -1,0 +1,158 @@
+"""Batch normalization in array expressions for NumPy and CuPy: the oracle of every fast path.
+
+Notation: x is (..., N, D); statistics run over N. With c = x - mean and m = N - correction,
+
+    var = sum(c^2) / m,    inv_std = (var + eps)^(-1/2),
+    x_hat = c inv_std,     y = gamma x_hat + beta.
+
+Closed-form gradient (Ioffe and Szegedy 2015, section 3, with the three paths summed by hand):
+
+    dbeta = sum(dy),   dgamma = sum(dy x_hat),
+    dx = gamma inv_std (dy - dbeta / N - x_hat dgamma / m).
+
+The path of the variance through the mean is zero, because sum(c) = 0.
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+from gpubn.backend import Array
+
+
+class BatchNormCache(NamedTuple):
+    """What the backward pass needs, and the statistics that a layer averages.
+
+    Attributes:
+        x_hat: normalised input, as x.
+        inv_std: (..., 1, D), 1/sqrt(var + eps).
+        gamma: as given, or None.
+        mean, var: (..., D), the batch's statistics; var divides by N - correction.
+        dof: N - correction.
+        shared: whether gamma, beta are one (D,) for all replicas.
+    """
+
+    x_hat: Array
+    inv_std: Array
+    gamma: Array | None
+    mean: Array
+    var: Array
+    dof: int
+    shared: tuple[bool, bool] = (False, False)
+
+
+def batch_norm(
+    x: Array, gamma: Array | None, beta: Array | None, eps: float, correction: int, xp: ModuleType
+) -> tuple[Array, BatchNormCache]:
+    n = x.shape[-2]
+    # Shifting by the first row makes a constant column exactly zero and keeps |mean| >> std exact.
+    pivot = x[..., :1, :]
+    x_hat = x - pivot
+    shift = xp.mean(x_hat, axis=-2, keepdims=True)
+    x_hat -= shift
+    # Where the first row is an outlier the mean above has rounded at its scale: centre again.
+    rest = xp.mean(x_hat, axis=-2, keepdims=True)
+    x_hat -= rest
+    shift += rest
+    var = _sum_of_products(x_hat, x_hat, xp) / (n - correction)
+    inv_std = inverse_std(var, eps, xp)[..., None, :]
+    x_hat *= inv_std
+    mean = (pivot + shift)[..., 0, :]
+    return _scale_shift(x_hat, gamma, beta), BatchNormCache(
+        x_hat, inv_std, gamma, mean, var, n - correction
+    )
+
+
+def batch_norm_backward(
+    dy: Array, cache: BatchNormCache, xp: ModuleType
+) -> tuple[Array, Array, Array]:
+    n = dy.shape[-2]
+    dbeta = xp.sum(dy, axis=-2)
+    dgamma = _sum_of_products(dy, cache.x_hat, xp)
+    dx = cache.x_hat * (dgamma / -cache.dof)[..., None, :]
+    dx += dy
+    dx -= (dbeta / n)[..., None, :]
+    dx *= _times_gamma(cache.inv_std, cache.gamma)
+    return dx, dgamma, dbeta
+
+
+def batch_norm_backward_graph(
+    dy: Array, cache: BatchNormCache, xp: ModuleType
+) -> tuple[Array, Array, Array]:
+    """The same gradient, node by node through the computation graph, without the algebra."""
+    n = dy.shape[-2]
+    safe = xp.where(cache.inv_std > 0, cache.inv_std, 1)
+    std = xp.where(cache.inv_std > 0, 1 / safe, 0)
+    centred = cache.x_hat * std
+    # y = gamma * x_hat + beta
+    dbeta = xp.sum(dy, axis=-2)
+    dgamma = xp.sum(dy * cache.x_hat, axis=-2)
+    dx_hat = dy if cache.gamma is None else dy * cache.gamma[..., None, :]
+    # x_hat = centred * inv_std
+    dcentred = dx_hat * cache.inv_std
+    dinv_std = xp.sum(dx_hat * centred, axis=-2, keepdims=True)
+    # inv_std = 1 / std, std = sqrt(var + eps)
+    dstd = -dinv_std * cache.inv_std**2
+    dvar = dstd * 0.5 * cache.inv_std
+    # var = sum(square) / dof, square = centred^2
+    dsquare = xp.broadcast_to(dvar / cache.dof, dy.shape)
+    dcentred = dcentred + 2 * centred * dsquare
+    # centred = x - mean, mean = sum(x) / N
+    dmean = -xp.sum(dcentred, axis=-2, keepdims=True)
+    dx = dcentred + dmean / n
+    return dx, dgamma, dbeta
+
+
+def batch_norm_inference(
+    x: Array,
+    mean: Array,
+    var: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float,
+    xp: ModuleType,
+) -> Array:
+    y = x - mean[..., None, :]
+    y *= inverse_std(var, eps, xp)[..., None, :]
+    return _scale_shift(y, gamma, beta, overwrite=True)
+
+
+def fold_batch_norm(
+    mean: Array, var: Array, gamma: Array | None, beta: Array | None, eps: float, xp: ModuleType
+) -> tuple[Array, Array]:
+    scale = inverse_std(var, eps, xp)
+    if gamma is not None:
+        scale = scale * gamma
+    shift = -mean * scale
+    if beta is not None:
+        shift = shift + beta
+    return scale, shift
+
+
+def inverse_std(var: Array, eps: float, xp: ModuleType) -> Array:
+    """1/sqrt(var + eps), and 0 where that is 1/0: a constant column normalises to 0, never NaN."""
+    total = var + eps
+    return xp.where(total == 0, 0, 1 / xp.sqrt(xp.where(total == 0, 1, total))).astype(
+        var.dtype, copy=False
+    )
+
+
+def _scale_shift(
+    x_hat: Array, gamma: Array | None, beta: Array | None, overwrite: bool = False
+) -> Array:
+    if gamma is None and beta is None:
+        return x_hat if overwrite else x_hat.copy()
+    if gamma is None:
+        return x_hat + beta[..., None, :]  # type: ignore[index]
+    y = x_hat * gamma[..., None, :]
+    if beta is not None:
+        y += beta[..., None, :]
+    return y
+
+
+def _times_gamma(inv_std: Array, gamma: Array | None) -> Array:
+    return inv_std if gamma is None else inv_std * gamma[..., None, :]
+
+
+def _sum_of_products(a: Array, b: Array, xp: ModuleType) -> Array:
+    """sum(a * b) over N, without a temporary the size of a."""
+    return xp.einsum("...nd,...nd->...d", a, b)

@@ -1,0 +1,41 @@
+"""Inverted dropout: what is kept is scaled up, so that inference needs no change."""
+
+from typing import NamedTuple
+
+from gpubn.backend import Array, namespace
+from gpubn.errors import ArgumentError
+from gpubn.kernels._checks import check_float, check_like, ieee
+from gpubn.kernels.agnostic import dropout as agnostic
+
+
+class DropoutCache(NamedTuple):
+    """The boolean mask (True is kept), as x, and the rate."""
+
+    mask: Array
+    rate: float
+
+
+@ieee
+def dropout(x: Array, mask: Array, rate: float) -> tuple[Array, DropoutCache]:
+    """Return x * mask / (1 - rate) and the cache for `dropout_backward`.
+
+    Args:
+        x: any shape, float32 or float64.
+        mask: bool, the shape of x; True is kept. Drawn on the host, from the seed.
+        rate: share that is dropped, in [0, 1).
+    """
+    xp = namespace(x, mask)
+    check_float("x", x)
+    check_like("mask", mask, x.shape, bool)
+    if not 0.0 <= rate < 1.0:
+        raise ArgumentError(f"rate is {rate}; expected a number in [0, 1)")
+    return agnostic.dropout(x, mask, rate, xp), DropoutCache(mask, rate)
+
+
+@ieee
+def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
+    """Return dx of `dropout`."""
+    xp = namespace(dy, cache.mask)
+    check_float("dy", dy)
+    check_like("dy", dy, cache.mask.shape, dy.dtype)
+    return agnostic.dropout(dy, cache.mask, cache.rate, xp)

@@ -1,0 +1,51 @@
+"""Softmax cross-entropy, the mean over the batch, in one stable kernel."""
+
+from gpubn.backend import Array, namespace
+from gpubn.errors import ArgumentError
+from gpubn.kernels._checks import check_batch, ieee
+from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
+
+
+@ieee
+def softmax_cross_entropy(
+    logits: Array, labels: Array, *, check_labels: bool = True
+) -> tuple[Array, tuple[Array, Array]]:
+    """Return the loss, in nats, and the cache for the backward pass.
+
+    Args:
+        logits: (N, C) or (R, N, C), float32 or float64.
+        labels: integers in 0 ... C - 1, (N,) or (R, N); (N,) is shared by all replicas.
+        check_labels: False skips the range check, which waits for a GPU; for labels that were
+            checked when they were loaded.
+
+    Returns:
+        loss: the mean over the batch, () or (R,).
+    """
+    xp = namespace(logits, labels)
+    check_batch("logits", logits)
+    allowed = {tuple(logits.shape[:-1]), (logits.shape[-2],)}
+    if tuple(labels.shape) not in allowed or labels.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; expected integers "
+            "of shape " + " or ".join(str(s) for s in sorted(allowed, key=len))
+        )
+    if check_labels:
+        low, high, classes = int(labels.min()), int(labels.max()), logits.shape[-1]
+        if low < 0 or high >= classes:
+            raise ArgumentError(
+                f"labels range from {low} to {high}; expected 0 to {classes - 1}, one of "
+                f"{classes} classes"
+            )
+    return agnostic.softmax_cross_entropy(logits, labels, xp)
+
+
+@ieee
+def softmax_cross_entropy_backward(cache: tuple[Array, Array], dloss: Array | float = 1.0) -> Array:
+    """Return dlogits, as logits.
+
+    Args:
+        cache: from `softmax_cross_entropy`.
+        dloss: gradient with respect to the loss, a number or (R,).
+    """
+    xp = namespace(cache[0])
+    return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)

@@ -1,0 +1,34 @@
+"""Randomness drawn on the host, from counter-based generators keyed by (seed, purpose).
+
+A draw depends on its key alone: not on the backend, on other replicas, or on what was drawn before.
+"""
+
+import hashlib
+
+import numpy as np
+
+from gpubn.errors import ArgumentError
+
+
+def generator(seed: int, *purpose: str | int) -> np.random.Generator:
+    """Return the generator of `seed` for one purpose, e.g. `generator(0, "weights", 3)`."""
+    if seed < 0:
+        raise ArgumentError(f"seed is {seed}; expected an integer of at least 0")
+    key = "/".join(str(part) for part in (seed, *purpose))
+    digest = hashlib.sha256(key.encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def batch_order(seed: int, examples: int, batch: int, steps: int) -> np.ndarray:
+    """Return the (steps, batch) int64 indices of a shuffled pass over the data.
+
+    Every epoch is a fresh permutation of `examples`; an incomplete last batch is dropped.
+    """
+    if not 0 < batch <= examples:
+        raise ArgumentError(f"batch is {batch}; expected 1 to {examples}, the number of examples")
+    per_epoch = examples // batch
+    epochs = -(-steps // per_epoch)
+    order = np.empty((epochs, per_epoch * batch), dtype=np.int64)
+    for epoch in range(epochs):
+        order[epoch] = generator(seed, "order", epoch).permutation(examples)[: per_epoch * batch]
+    return order.reshape(-1, batch)[:steps]

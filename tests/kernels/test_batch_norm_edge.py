@@ -1,0 +1,202 @@
+"""Batch norm where it is hard: means far above the spread, constant columns, NaN and inf."""
+
+import numpy as np
+import pytest
+
+from gpubn.kernels import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_backward_graph,
+    batch_norm_inference,
+)
+from gpubn.testing import assert_same
+
+DTYPES = ["float32", "float64"]
+BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]
+
+
+def check_against_oracle(backend, oracle, x, dy, *, eps, correction=0):
+    """Values and dx within a few roundings of the oracle on the very same input."""
+    expected = oracle.batch_norm(x, dy=dy, eps=eps, correction=correction)
+    tolerance = oracle.tolerance(x.dtype, x.shape[-2])
+    y, cache = batch_norm(backend.asarray(x), eps=eps, correction=correction)
+    y_expected = backend.asarray(expected.y, x.dtype)
+    assert_same(y, y_expected, rtol=0, atol=tolerance * expected.scale["y"])
+    var_expected = backend.asarray(expected.var, x.dtype)
+    assert_same(cache.var, var_expected, rtol=tolerance)
+    for backward in BACKWARDS:
+        dx = backward(backend.asarray(dy), cache)[0]
+        dx_expected = backend.asarray(expected.dx, x.dtype)
+        assert_same(dx, dx_expected, rtol=0, atol=tolerance * expected.scale["dx"])
+    return expected, cache
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("eps", [0, 1e-5])
+@pytest.mark.parametrize("std", [1e-3, 1, 1e3])
+@pytest.mark.parametrize(
+    ("dtype", "ratio"),
+    [*[("float32", r) for r in (1e2, 1e4, -1e6, 1e6)], *[("float64", r) for r in (1e6, 1e12)]],
+)
+@pytest.mark.parametrize("shape", [(100, 3), (2, 1000, 5), (10_000, 1)], ids=str)
+def test_a_mean_far_above_the_spread_costs_no_digits(
+    backend, oracle, rng, shape, dtype, ratio, std, eps, correction
+):
+    # Two values within a factor of 2 of each other subtract without rounding (Sterbenz), so the
+    # tolerance has no ratio in it: what the input's own rounding lost, the oracle lost too.
+    x = (std * (rng.standard_normal(shape) + ratio)).astype(dtype)
+    dy = rng.standard_normal(shape).astype(dtype)
+    expected, cache = check_against_oracle(backend, oracle, x, dy, eps=eps, correction=correction)
+    # The mean itself is one number of that size: it is right to its last digit or two.
+    mean = backend.asarray(expected.mean, dtype)
+    assert_same(cache.mean, mean, rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outlier", [30, 1e4, -1e6])
+@pytest.mark.parametrize("row", [0, 17, -1])
+def test_an_outlier_in_any_row_keeps_the_accuracy(backend, oracle, rng, dtype, outlier, row):
+    x = rng.standard_normal((1000, 3)).astype(dtype)
+    x[row, 1] = outlier
+    check_against_oracle(backend, oracle, x, rng.standard_normal(x.shape).astype(dtype), eps=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("row", [0, 5, -1])
+def test_an_outlier_in_any_row_leaves_the_output_centred(backend, xp, oracle, rng, dtype, row):
+    x = rng.standard_normal((10_000, 3)).astype(dtype)
+    x[row] = 1e6
+    y, _ = batch_norm(backend.asarray(x))
+    # x_hat is 1 in root mean square, whatever its largest value: that is the size to err against.
+    mean = y.astype(xp.float64).mean(axis=0)
+    assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 10_000))
+
+
+@pytest.mark.parametrize("n", [2, 3, 1000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mean_and_spread_differ_from_column_to_column(backend, oracle, rng, n, dtype):
+    std = np.array([1e-3, 1, 1e3, 1e-3, 1e3])
+    mean = np.array([0, 1e6, 0, 1e2, -1e5])
+    x = (rng.standard_normal((n, 5)) * std + mean).astype(dtype)
+    check_against_oracle(backend, oracle, x, rng.standard_normal(x.shape).astype(dtype), eps=1e-5)
+
+
+CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("eps", [0, 1e-5])
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("parameters", ["none", "gamma", "beta", "both"])
+@pytest.mark.parametrize("n", [2, 3, 10, 1001])
+def test_a_constant_column_is_exactly_beta(
+    backend, xp, oracle, rng, n, parameters, correction, eps, dtype
+):
+    x = rng.standard_normal((2, n, len(CONSTANTS) + 1)).astype(dtype)
+    x[..., :-1] = np.array(CONSTANTS, dtype)
+    dy = rng.standard_normal(x.shape).astype(dtype)
+    d = x.shape[-1]
+    gamma = rng.standard_normal(d).astype(dtype) if parameters in ("gamma", "both") else None
+    beta = rng.standard_normal(d).astype(dtype) if parameters in ("beta", "both") else None
+    expected = oracle.batch_norm(x, gamma, beta, dy, eps=eps, correction=correction)
+    on_device = [None if a is None else backend.asarray(a) for a in (x, gamma, beta)]
+
+    y, cache = batch_norm(*on_device, eps=eps, correction=correction)
+    plain = on_device[2] if beta is not None else xp.zeros(d, dtype)
+    assert_same(y[..., :-1], xp.broadcast_to(plain, y.shape)[..., :-1], rtol=0)
+    assert not (y[..., -1] == plain[-1]).all()  # the other column did vary
+    assert_same(cache.var[..., :-1], xp.zeros_like(cache.var[..., :-1]), rtol=0)
+    assert_same(cache.mean[..., :-1], on_device[0][..., 0, :-1], rtol=0)
+    for backward in BACKWARDS:
+        dx, dgamma, dbeta = backward(backend.asarray(dy), cache)
+        atol = oracle.tolerance(dtype, n) * expected.scale["dx"]
+        assert_same(dx, backend.asarray(expected.dx, dtype), rtol=0, atol=atol)
+        assert_same(dgamma[..., :-1], xp.zeros_like(dgamma[..., :-1]), rtol=0)
+        assert xp.isfinite(dbeta).all()
+    if eps == 0:
+        assert_same(dx[..., :-1], xp.zeros_like(dx[..., :-1]), rtol=0)
+
+
+@pytest.mark.parametrize("eps", [0, 1e-5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inference_with_a_variance_of_zero_is_finite(backend, xp, dtype, eps):
+    x, mean, var = xp.ones((3, 2), dtype), xp.ones(2, dtype), xp.zeros(2, dtype)
+    assert_same(batch_norm_inference(x, mean, var, eps=eps), xp.zeros_like(x), rtol=0)
+    y = batch_norm_inference(x, mean, var, beta=mean, eps=eps)
+    assert_same(y, xp.ones_like(x), rtol=0)
+
+
+def split(backend, arrays, column):
+    """Host copies of one column, and of all others."""
+    hosts = [backend.to_host(a) for a in arrays]
+    return [a[..., column] for a in hosts], [np.delete(a, column, axis=-1) for a in hosts]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 3, -1])
+@pytest.mark.parametrize("column", [0, 2, 4])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_a_bad_value_poisons_its_column_alone(backend, rng, backward, dtype, column, row, bad):
+    x, dy = (rng.standard_normal((8, 5)).astype(dtype) for _ in range(2))
+    gamma, beta = (backend.asarray(rng.uniform(0.5, 2, 5).astype(dtype)) for _ in range(2))
+
+    def run(x):
+        y, cache = batch_norm(backend.asarray(x), gamma, beta)
+        dx, dgamma, dbeta = backward(backend.asarray(dy), cache)
+        return split(backend, [y, dx, dgamma, cache.mean, cache.var], column), dbeta
+
+    (_, clean), dbeta = run(x)
+    spoilt = x.copy()
+    spoilt[row, column] = bad
+    (own, others), dbeta_spoilt = run(spoilt)
+    assert all(np.isnan(a).all() for a in own[:3])
+    assert not any(np.isfinite(a).any() for a in own[3:])
+    assert [a.tobytes() for a in others] == [a.tobytes() for a in clean]
+    assert_same(dbeta_spoilt, dbeta, rtol=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_a_bad_gradient_poisons_its_column_alone(backend, rng, backward, bad):
+    x, dy = (rng.standard_normal((2, 8, 5)) for _ in range(2))
+    _, cache = batch_norm(backend.asarray(x))
+    _, clean = split(backend, backward(backend.asarray(dy), cache), 1)
+    dy[:, 2, 1] = bad
+    (dx, dgamma, dbeta), others = split(backend, backward(backend.asarray(dy), cache), 1)
+    assert not np.isfinite(dx).any()
+    assert not np.isfinite(dgamma).any()
+    assert not np.isfinite(dbeta).any()
+    assert [a.tobytes() for a in others] == [a.tobytes() for a in clean]
+
+
+def test_a_bad_value_poisons_its_replica_alone(backend, rng):
+    x = rng.standard_normal((3, 8, 5))
+    clean = backend.to_host(batch_norm(backend.asarray(x))[0])
+    x[1, 0, 2] = np.nan
+    y = backend.to_host(batch_norm(backend.asarray(x))[0])
+    assert np.isnan(y[1, :, 2]).all()
+    assert np.isnan(y).sum() == 8
+    assert y[[0, 2]].tobytes() == clean[[0, 2]].tobytes()
+
+
+def test_a_bad_parameter_poisons_its_column_alone(backend, rng):
+    x, dy = (backend.asarray(rng.standard_normal((8, 5))) for _ in range(2))
+    for name in ("gamma", "beta"):
+        parameter = np.ones(5)
+        parameter[3] = np.nan
+        y, cache = batch_norm(x, **{name: backend.asarray(parameter)})
+        nans = np.isnan(backend.to_host(y))
+        assert nans[:, 3].all()
+        assert nans.sum() == 8
+        dx = np.isnan(backend.to_host(batch_norm_backward(dy, cache)[0]))
+        assert dx.sum() == (8 if name == "gamma" else 0)
+
+
+def test_inference_poisons_single_values_and_columns(backend, rng):
+    x = rng.standard_normal((4, 3))
+    x[1, 1] = np.nan
+    mean, var = np.array([0.0, 0, np.inf]), np.ones(3)
+    y = backend.to_host(batch_norm_inference(*(backend.asarray(a) for a in (x, mean, var))))
+    assert np.argwhere(np.isnan(y)).tolist() == [[1, 1]]
+    assert (y[:, 2] == -np.inf).all()
