@@ -1,0 +1,106 @@
+"""The IDX reader takes exactly what the format says and names the fault of anything else."""
+
+import gzip
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+
+from gpubn.data.idx import decompress, parse_idx, read_idx
+from gpubn.errors import DataError
+
+ITEMS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+PAYLOAD = struct.pack(">HBB3I", 0, 8, 3, 2, 3, 4) + ITEMS.tobytes()
+SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4), (0, 3, 4)])
+def test_parses_every_shape(shape):
+    items = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    payload = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + items.tobytes()
+    parsed = parse_idx(payload, "x")
+    assert parsed.dtype == np.uint8
+    np.testing.assert_array_equal(parsed, items, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "x holds 0 bytes"),
+        (b"\x00\x00\x08", "x holds 3 bytes"),
+        (b"\x08\x03" + PAYLOAD[2:], "x starts with 0x0803"),
+        (b"\x00\x00\x0d" + PAYLOAD[3:], "IDX type 0x0d"),
+        (b"\x00\x00\x08\x00", "0 dimensions"),
+        (b"\x00\x00\x08\x04" + PAYLOAD[4:], "4 dimensions"),
+        (PAYLOAD[:15], "15 bytes, but its header of 3 dimensions takes 16"),
+        (PAYLOAD[:-1], r"is truncated: it holds 39 bytes, .*\(2, 3, 4\) take 40"),
+        (PAYLOAD + b"\x00", "has trailing bytes: it holds 41 bytes"),
+        (struct.pack(">HBB2I", 0, 8, 2, 2**32 - 1, 2**32 - 1), "is truncated"),
+    ],
+)
+def test_refuses_a_malformed_payload(payload, message):
+    with pytest.raises(DataError, match=message):
+        parse_idx(payload, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a", PAYLOAD),
+        ("a.gz", gzip.compress(PAYLOAD)),
+        ("decompressed-on-the-way.gz", PAYLOAD),
+        ("members.gz", gzip.compress(PAYLOAD[:20]) + gzip.compress(PAYLOAD[20:])),
+    ],
+)
+def test_reads_plain_and_gzip(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_idx(path, SHA256), ITEMS)
+    np.testing.assert_array_equal(read_idx(path, SHA256.upper()), ITEMS)
+
+
+def flipped(content: bytes, index: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[index] ^= 0xFF
+    return bytes(damaged)
+
+
+ZIPPED = gzip.compress(PAYLOAD, mtime=0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(ZIPPED[:-9], id="data cut: EOFError"),
+        pytest.param(ZIPPED[:5], id="header cut: EOFError"),
+        pytest.param(flipped(ZIPPED, -6), id="checksum wrong: BadGzipFile"),
+        pytest.param(flipped(ZIPPED, 2), id="method unknown: BadGzipFile"),
+        pytest.param(flipped(ZIPPED, 10), id="data garbled: zlib.error"),
+        pytest.param(ZIPPED + b"junk", id="trailing junk: BadGzipFile"),
+    ],
+)
+def test_damaged_gzip_is_named_and_left_alone(tmp_path, content):
+    path = tmp_path / "damaged.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged\.gz is a truncated or corrupt gzip file"):
+        read_idx(path)
+    assert path.read_bytes() == content
+
+
+def test_wrong_checksum(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(PAYLOAD)
+    with pytest.raises(DataError, match=rf"40 bytes with SHA-256 {SHA256}, but {'0' * 64} is"):
+        read_idx(path, "0" * 64)
+    assert path.read_bytes() == PAYLOAD
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match="absent cannot be read: No such file"):
+        read_idx(tmp_path / "absent")
+
+
+def test_decompress_stops_at_the_limit():
+    bomb = gzip.compress(bytes(1_000_000))
+    assert decompress(bomb, "bomb", limit=10) == bytes(10)
