@@ -1,0 +1,90 @@
+# gpubn: `make help` lists the targets.
+#
+#   PYTHON=python3.12   the interpreter that makes .venv (3.11, 3.12 or 3.13)
+#   GPU=0               leave CuPy out although an NVIDIA driver is present
+#   DATA=folder         the four MNIST files (as GPUBN_DATA)
+#   RESULTS=folder      where results are kept instead of results/
+#   ARGS="key=value"    Hydra overrides (figures, results, sweep), or options (test)
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+LOCKS := scripts/lock
+
+# The driver's CUDA version decides which CuPy fits; without a driver there is none.
+GPU ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo 1 || echo 0)
+ifeq ($(GPU),1)
+CUDA := $(shell nvidia-smi | sed -nE 's/.*CUDA Version: ([0-9]+).*/\1/p')
+EXTRA := $(shell [ "$(CUDA)" -ge 13 ] 2>/dev/null && echo cuda13 || echo cuda12)
+endif
+LOCK := $(LOCKS)/$(if $(EXTRA),$(EXTRA),cpu).txt
+STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
+
+BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS))
+
+ifdef DATA
+export GPUBN_DATA := $(DATA)
+endif
+# A caller's paths and options must not leak into the environment that is locked here.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help setup figures results redraw sweep test test-gpu lint bench verify lock clean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(STAMP)  ## make .venv with the locked dependencies and this package (every target does it)
+
+$(STAMP): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: PYTHON=$(PYTHON) is $$($(PYTHON) -V 2>&1); expected Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+	@echo "setting up $(VENV) from $(LOCK)"
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-* && touch $@
+
+figures: $(STAMP)  ## run what is missing, then write tables and figures (FIGURE=name for one)
+	@$(RUN) scripts/build.py $(BUILD) $(ARGS)
+
+results: $(STAMP)  ## run what is missing and write the tables only
+	@$(RUN) scripts/build.py --tables-only $(BUILD) $(ARGS)
+
+redraw: $(STAMP)  ## draw the figures from the tables that are there; run nothing
+	@$(RUN) scripts/build.py --redraw $(BUILD)
+
+sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
+	@$(RUN) scripts/run.py -m $(ARGS)
+
+test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
+	@$(RUN) -m pytest $(ARGS)
+
+test-gpu: $(STAMP)  ## the parity tests on a GPU; fails where there is none
+	@GPUBN_REQUIRE_GPU=1 $(RUN) -m pytest -m gpu $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy and the import contract
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/benchmarks
+	@$(RUN) scripts/bench.py
+
+verify: $(STAMP)  ## run everything again and compare with the committed tables
+	@$(RUN) scripts/verify.py
+
+lock: $(STAMP)  ## solve the dependencies anew and write the lock files
+	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	@for kind in cpu cuda12 cuda13; do \
+	  extra=$$([ $$kind = cpu ] || echo "--extra $$kind"); \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev $$extra \
+	    --output-file $(LOCKS)/$$kind.txt pyproject.toml; \
+	done
+
+clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
+	rm -rf $(VENV) results/cells results/plans results/runs build *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find gpubn scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

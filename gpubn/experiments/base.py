@@ -1,0 +1,65 @@
+"""What an experiment is, and the registry that finds one by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from gpubn.backend import Backend
+from gpubn.errors import ConfigError
+from gpubn.records import Observation
+from gpubn.schema import Config
+
+_NAMES = ("mnist_init", "signal_propagation")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a cell runs with but does not depend on.
+
+    Attributes:
+        backend: where arrays live.
+        data_root: the user's folder of MNIST, or None to search the usual places.
+        tick: called with the number of work units that were finished.
+    """
+
+    backend: Backend
+    data_root: Path | None = None
+    tick: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: what tells its cells apart, and what it measures.
+
+    Attributes:
+        axes: column of the table -> key of the configuration; the columns come first in a table.
+        keys: the configuration that changes a number; a cell is identified by these alone.
+        run: measures one cell.
+        work: number of `tick` units of one cell.
+        exact: float64 arithmetic without feedback, so that rounding stays rounding.
+    """
+
+    name: str
+    axes: dict[str, str]
+    keys: tuple[str, ...]
+    run: Callable[[Config, Context], list[Observation]]
+    work: Callable[[Config], int]
+    exact: bool
+
+
+def names() -> tuple[str, ...]:
+    """The names of all experiments."""
+    return _NAMES
+
+
+def get(name: str) -> Experiment:
+    """Return the experiment called `name`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in _NAMES:
+        raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(_NAMES)}")
+    experiment: Experiment = import_module(f"gpubn.experiments.{name}").EXPERIMENT
+    return experiment

@@ -1,0 +1,124 @@
+"""Layers: parameters and running state around kernels.
+
+`forward` returns output and cache, `backward` takes the cache and returns the gradient of the input
+and of each parameter. A layer holds R replicas; nothing mixes them.
+"""
+
+from typing import Any, Protocol
+
+from gpubn.backend import Array, Backend
+from gpubn.kernels import (
+    activation,
+    affine,
+    affine_backward,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+)
+
+Gradients = dict[str, Array]
+
+
+class Layer(Protocol):
+    """What the model asks of a layer. `params` are updated in place by the optimiser."""
+
+    params: dict[str, Array]
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        """Return y and the cache; `track` lets a training pass update the running state."""
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        """Return dx (None where it is not needed) and the gradient of each parameter."""
+
+
+class Affine:
+    """y = x @ weight + bias with weight (R, D, H) and bias (R, H)."""
+
+    def __init__(self, weight: Array, bias: Array) -> None:
+        self.params = {"weight": weight, "bias": bias}
+        self._dweight: Array | None = None
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        return affine(x, self.params["weight"], self.params["bias"])
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        # The largest array of a step: one buffer for the whole run saves its page faults.
+        if self._dweight is None:
+            self._dweight = self.params["weight"].copy()
+        dx, dweight, dbias = affine_backward(dy, cache, need_dx=need_dx, dweight_out=self._dweight)
+        return dx, {"weight": dweight, "bias": dbias}
+
+
+class Activation:
+    """ReLU, tanh or sigmoid. The cache is the output."""
+
+    def __init__(self, name: str) -> None:
+        self.params: dict[str, Array] = {}
+        self._forward, self._backward = activation(name)
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        return self._forward(x)
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        return self._backward(dy, cache), {}
+
+
+class BatchNorm:
+    """Batch normalization with running statistics.
+
+    Args:
+        replicas, units: R and D.
+        learnable: whether gamma (starting at 1) and beta (at 0) exist.
+        momentum: weight of the new value in the moving average.
+        correction: 0 or 1, see `gpubn.batch_norm`.
+        average: "var" averages the unbiased variance, "std" the root of the variance that
+            normalises (`correction` as given).
+    """
+
+    def __init__(
+        self,
+        replicas: int,
+        units: int,
+        backend: Backend,
+        dtype: str,
+        *,
+        learnable: bool = True,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        correction: int = 0,
+        average: str = "var",
+    ) -> None:
+        xp, shape = backend.xp, (replicas, units)
+        self.params = (
+            {"gamma": xp.ones(shape, dtype), "beta": xp.zeros(shape, dtype)} if learnable else {}
+        )
+        self.running_mean = xp.zeros(shape, dtype)
+        self.running_spread = xp.ones(shape, dtype)
+        self._eps, self._momentum = eps, momentum
+        self._correction, self._average = correction, average
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        gamma, beta = self.params.get("gamma"), self.params.get("beta")
+        if not training:
+            return batch_norm_inference(
+                x, self.running_mean, self.running_var, gamma, beta, eps=self._eps
+            ), None
+        y, cache = batch_norm(x, gamma, beta, eps=self._eps, correction=self._correction)
+        if track:
+            n = x.shape[-2]
+            if self._average == "std":
+                spread = cache.var**0.5
+            else:
+                spread = cache.var * (cache.dof / (n - 1))
+            self.running_mean += self._momentum * (cache.mean - self.running_mean)
+            self.running_spread += self._momentum * (spread - self.running_spread)
+        return y, cache
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        dx, dgamma, dbeta = batch_norm_backward(dy, cache)
+        return dx, {"gamma": dgamma, "beta": dbeta} if self.params else {}
+
+    @property
+    def running_var(self) -> Array:
+        """The variance that inference uses, (R, D)."""
+        return self.running_spread**2 if self._average == "std" else self.running_spread

@@ -1,0 +1,96 @@
+"""The replica-batched multilayer perceptron: R independent networks in one set of arrays."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.init import draw_weight
+from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer
+from gpubn.schema import InitConfig, ModelConfig, NormConfig
+
+
+class MLP:
+    """A stack of layers. `forward` accepts (R, N, D), or (N, D) shared by all replicas."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+
+    def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
+        """Return the logits (R, N, C) and one cache a layer.
+
+        `training` normalises by the batch, and with `track` updates the running statistics.
+        """
+        caches = []
+        for layer in self.layers:
+            x, cache = layer.forward(x, training=training, track=track)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, dy: Array, caches: list[Any]) -> list[Gradients]:
+        """Return the gradients of each layer's parameters, in the order of the layers."""
+        gradients: list[Gradients] = [{} for _ in self.layers]
+        for i in range(len(self.layers) - 1, -1, -1):
+            dy, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
+        return gradients
+
+    def activations(self, caches: list[Any]) -> list[Array]:
+        """The output of each activation, (R, N, D), first hidden layer first."""
+        return [
+            cache
+            for layer, cache in zip(self.layers, caches, strict=True)
+            if isinstance(layer, Activation)
+        ]
+
+
+def build_mlp(
+    model: ModelConfig,
+    norm: NormConfig,
+    init: InitConfig,
+    *,
+    features: int,
+    classes: int,
+    seeds: Sequence[int],
+    backend: Backend,
+    dtype: str,
+) -> MLP:
+    """Return the network of the configuration, one replica a seed, drawn on the host."""
+    sizes = [features, *[model.width] * model.depth, classes]
+    layers: list[Layer] = []
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        weight = draw_weight(
+            init.kind,
+            fan_in,
+            fan_out,
+            seeds,
+            i,
+            std=init.std,
+            low=init.low,
+            high=init.high,
+            scale=init.scale,
+            per_sqrt_fan_in=init.per_sqrt_fan_in,
+        )
+        bias = np.zeros((len(seeds), fan_out))
+        layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
+        if i == model.depth:
+            break
+        hidden: list[Layer] = [Activation(model.activation)]
+        if norm.placement != "none":
+            hidden.insert(
+                0 if norm.placement == "before" else 1,
+                BatchNorm(
+                    len(seeds),
+                    fan_out,
+                    backend,
+                    dtype,
+                    learnable=norm.learnable,
+                    eps=norm.eps,
+                    momentum=norm.momentum,
+                    correction=norm.correction,
+                    average=norm.average,
+                ),
+            )
+        layers += hidden
+    return MLP(layers)

@@ -1,0 +1,62 @@
+"""Stochastic gradient descent with a schedule and one learning rate a replica."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.errors import ArgumentError
+from gpubn.layers import Gradients
+from gpubn.model import MLP
+
+Schedule = Callable[[int], float]
+"""The factor on the rate at a step."""
+
+
+def constant(step: int) -> float:
+    """Return 1 at every step."""
+    return 1.0
+
+
+def linear(steps: int) -> Schedule:
+    """Return the schedule that falls from 1 by 1/steps a step."""
+    return lambda step: 1.0 - step / steps
+
+
+class SGD:
+    """w -= max(rate * schedule(step), min_rate) * dw, in place.
+
+    Args:
+        rate: one learning rate, or one a replica.
+        min_rate: floor of the scheduled rate.
+    """
+
+    def __init__(
+        self,
+        rate: float | Sequence[float],
+        schedule: Schedule,
+        min_rate: float,
+        backend: Backend,
+        dtype: str,
+    ) -> None:
+        rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
+        if rates.ndim != 1 or not (rates > 0).all():
+            raise ArgumentError(f"rate is {rate}; expected positive numbers, one or one a replica")
+        self._rates, self._schedule, self._min_rate = rates, schedule, min_rate
+        self._backend, self._dtype = backend, dtype
+
+    def rates(self, step: int) -> np.ndarray:
+        """The learning rates at `step`, (R,) or (1,), float64."""
+        return np.maximum(self._rates * self._schedule(step), self._min_rate)
+
+    def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
+        """Take one step. Overwrites the gradients."""
+        rates = self._backend.asarray(self.rates(step), self._dtype)
+        for layer, of_layer in zip(model.layers, gradients, strict=True):
+            for name, gradient in of_layer.items():
+                gradient *= _like(rates, gradient)
+                layer.params[name] -= gradient
+
+
+def _like(rates: Array, gradient: Array) -> Array:
+    return rates.reshape(-1, *[1] * (gradient.ndim - 1))

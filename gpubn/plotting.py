@@ -1,0 +1,196 @@
+"""The look of every figure, and the parts they share."""
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gpubn.stats import Interval, mean_interval
+
+mpl.use("Agg")
+
+# Okabe and Ito's palette: told apart by colour-blind readers, and in order of lightness on paper.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+INK, FAINT = "#222222", "#8A8A8A"
+
+STYLE: dict[Any, Any] = {
+    "font.size": 7.5,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "legend.fontsize": 7.2,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "figure.dpi": 100,
+    "svg.hashsalt": "gpubn",
+    "svg.fonttype": "path",
+}
+
+_CAPTION_POINTS = 6.8
+_CHARACTERS_AN_INCH = 19.5
+_LINE_INCHES = 0.118
+_TITLE_INCHES = 0.3
+
+Style = tuple[str, str, Any, str]
+"""Label, colour, line style, marker."""
+
+INITS: dict[str, Style] = {
+    "small": ("N(0, 0.01²)", BLUE, "-", "o"),
+    "glorot": ("Glorot normal", RED, "-", "s"),
+    "glorot_small": ("Glorot normal × 0.01", PINK, "--", "^"),
+    "scaled_normal": ("N(0, 0.0577²)", GREEN, "-.", "D"),
+    "narrow_uniform": ("U(±√6/200)", ORANGE, ":", "v"),
+    "rand_fan_in": ("U[0,1) / √fan_in", ORANGE, "-", "v"),
+    "rand": ("U[0,1)", BLACK, "-", "X"),
+    "randn_fan_in": ("N(0,1) / √fan_in", SKY, "--", "P"),
+    "randn": ("N(0,1)", PINK, "-", "^"),
+    "rand_small": ("U[0,1) × 0.01", GREEN, "-.", "D"),
+}
+MNIST_INITS = ("rand", "rand_fan_in", "randn", "randn_fan_in", "rand_small", "glorot")
+"""Document D's initialisations; the first four are the readings of its first one."""
+
+NORMS: dict[str, Style] = {
+    "none": ("no batchnorm", BLACK, "-", "o"),
+    "before_naive": ("before tanh, no γ β", SKY, "--", "v"),
+    "before": ("before tanh", BLUE, "-", "s"),
+    "after_naive": ("after tanh, no γ β", ORANGE, "--", "^"),
+    "after": ("after tanh", RED, "-", "D"),
+}
+DATASETS = {
+    "mnist": "MNIST",
+    "digits": "scikit-learn's 8 × 8 digits, NOT MNIST (which was not to be had)",
+}
+
+
+def new_figure(
+    rows: int,
+    columns: int,
+    *,
+    width: float,
+    height: float,
+    title: str,
+    caption: str,
+    legend: Sequence[Artist] = (),
+    legend_columns: int = 6,
+) -> tuple[Figure, np.ndarray]:
+    """A figure (inches) with title and legend above and a caption below a grid of axes."""
+    mpl.rcParams.update(STYLE)
+    figure = Figure(figsize=(width, height))
+    text = textwrap.fill(" ".join(caption.split()), int(width * _CHARACTERS_AN_INCH))
+    legend_rows = -(-len(legend) // legend_columns)
+    top = 1 - (_TITLE_INCHES + legend_rows * _LINE_INCHES * 1.35) / height
+    bottom = (text.count("\n") + 1.6) * _LINE_INCHES / height
+    figure.set_layout_engine(
+        "constrained", rect=(0, bottom, 1, top - bottom), h_pad=0.05, w_pad=0.05
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.text(0.01, 1 - 0.07 / height, title, fontsize=9.5, fontweight="bold", va="top")
+    figure.text(0.01, 0.04 / height, text, fontsize=_CAPTION_POINTS, va="bottom", color=INK)
+    if legend:
+        box = figure.legend(
+            handles=legend,
+            loc="upper left",
+            bbox_to_anchor=(0.003, 1 - (_TITLE_INCHES - 0.07) / height),
+            ncols=legend_columns,
+            borderaxespad=0,
+            columnspacing=1.4,
+            handlelength=2.4,
+        )
+        box.set_in_layout(False)
+    return figure, axes
+
+
+def keys(
+    styles: Mapping[str, Style], names: Sequence[str], *, markers: bool = False
+) -> list[Artist]:
+    """Legend entries of some of `INITS` or `NORMS`."""
+    return [
+        Line2D([], [], color=c, linestyle=s, marker=m if markers else "", markersize=3, label=label)
+        for label, c, s, m in (styles[name] for name in names)
+    ]
+
+
+def by_seed(frame: pd.DataFrame, index: str | Sequence[str]) -> tuple[pd.Index, np.ndarray]:
+    """Return the values of `index` in order and the observations as (len(index), seeds)."""
+    wide = frame.pivot(index=index, columns="seed", values="value")
+    return wide.index, wide.to_numpy(dtype=np.float64)
+
+
+def band(
+    ax: Axes,
+    x: Sequence[float],
+    interval: Interval,
+    *,
+    color: str,
+    line: str = "-",
+    label: str = "",
+) -> None:
+    """A line at the mean and a band over the interval."""
+    xs = np.asarray(x, dtype=np.float64)
+    ax.plot(xs, interval.mean, color=color, linestyle=line, label=label)
+    ax.fill_between(xs, interval.low, interval.high, color=color, alpha=0.22, linewidth=0)
+
+
+def geometric(values: np.ndarray) -> Interval:
+    """Geometric mean over the last axis and its 95% interval: for values that span decades."""
+    with np.errstate(divide="ignore"):
+        return Interval(*(10**part for part in mean_interval(np.log10(values))))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number for a label: 3.5e-35, 0.998, 16.4."""
+    if not np.isfinite(value):
+        return str(value)
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.{digits}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value:.{digits + 1}g}"
+
+
+def seed_count(frame: pd.DataFrame) -> int:
+    """Number of seeds in a table."""
+    return int(frame["seed"].nunique())
+
+
+def dataset_label(frame: pd.DataFrame) -> str:
+    """The dataset of a table, in words."""
+    return " and ".join(DATASETS[name] for name in sorted(frame["data"].unique()))
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """The figure as {"svg": bytes, "png": bytes}, the same bytes every time."""
+    out = {}
+    for kind, options in (
+        ("svg", {"metadata": {"Date": None, "Creator": None}}),
+        ("png", {"dpi": 200, "metadata": {"Software": None}}),
+    ):
+        buffer = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            figure.savefig(buffer, format=kind, **options)
+        out[kind] = buffer.getvalue()
+    return out

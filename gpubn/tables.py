@@ -1,0 +1,88 @@
+"""Tables: the CSV files that figures and claims read, and the provenance beside each.
+
+A table's columns are the experiment's axes, then `gpubn.records.COLUMNS`. Rows that pool the seeds
+of a cell (histograms) go to `<experiment>_pooled.csv`, so that no table mixes the two. A CSV holds
+no time and no path, and its order and number format are fixed: made twice on one machine it has the
+same bytes.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gpubn.errors import StoreError
+from gpubn.files import sha256, write_atomic
+from gpubn.records import COLUMNS, Observation
+
+_OPTIONAL_INTEGERS = ("seed", "step", "layer")
+
+
+def provenance_path(table: Path) -> Path:
+    """The JSON file beside a table."""
+    return table.with_suffix(".json")
+
+
+def is_current(table: Path, made_from: dict[str, str]) -> bool:
+    """Whether the table is intact and was made from these cells' results (id -> digest)."""
+    try:
+        document = json.loads(provenance_path(table).read_text())
+        return bool(
+            document["made_from"] == made_from and document["sha256"] == sha256(table.read_bytes())
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table; seed, step and layer are nullable integers.
+
+    Raises:
+        StoreError: the file is missing or is not such a table.
+    """
+    content = io.BytesIO(read_bytes(path))
+    frame = pd.read_csv(content, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
+    if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:
+        raise StoreError(
+            f"{path} ends in the columns {list(frame.columns[-len(COLUMNS) :])}; expected "
+            f"{list(COLUMNS)}"
+        )
+    types: dict[str, str] = dict.fromkeys(_OPTIONAL_INTEGERS, "Int64")
+    return frame.astype({**types, "value": "float64"})
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a table.
+
+    Raises:
+        StoreError: there is no such file.
+    """
+    if not path.exists():
+        raise StoreError(f"{path} does not exist; expected a table, which `make results` writes")
+    return path.read_bytes()
+
+
+def write_table(
+    path: Path,
+    parts: Sequence[tuple[dict[str, str], Sequence[Observation]]],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a table from (axes, rows) of each cell, and its provenance beside it."""
+    data = _csv(parts).encode()
+    document = {"sha256": sha256(data), **provenance}
+    write_atomic(path, data)
+    write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _csv(parts: Sequence[tuple[dict[str, str], Sequence[Observation]]]) -> str:
+    out = io.StringIO()
+    out.write(",".join([*parts[0][0], *COLUMNS]) + "\n")
+    for axes, rows in parts:
+        place = ",".join(axes.values())
+        for r in rows:
+            keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
+            out.write(f"{place},{keys},{r.metric},{r.value:.7g}\n")
+    return out.getvalue()

@@ -1,0 +1,93 @@
+"""Document D: first loss, final losses and accuracy of every initialisation and normalisation."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gpubn.plotting import (
+    FAINT,
+    INITS,
+    MNIST_INITS,
+    NORMS,
+    dataset_label,
+    new_figure,
+    seed_count,
+)
+from gpubn.published import (
+    FINAL_TEST_LOSS_BATCHNORM,
+    FINAL_TRAIN_LOSS_BATCHNORM,
+    ideal_first_loss,
+)
+from gpubn.stats import mean_interval
+
+TABLES = ("mnist_init",)
+
+PANELS = {
+    "batch_loss": "first mini-batch loss (nats)",
+    "train_loss": "final training loss (nats)",
+    "test_loss": "final test loss (nats)",
+    "test_accuracy": "final test accuracy",
+}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One panel a metric, one row an initialisation, one mark a normalisation."""
+    table = tables["mnist_init"]
+    figure, axes = new_figure(
+        1,
+        len(PANELS),
+        width=7.8,
+        height=4.7,
+        title="First loss, final losses and accuracy, by initialisation and batchnorm",
+        legend=[
+            Line2D([], [], color=c, linestyle="", marker=m, markersize=4, label=n)
+            for n, c, _, m in NORMS.values()
+        ],
+        caption=f"""
+            Dataset: {dataset_label(table)}. One hidden layer of 128 tanh units, 1,500 steps of
+            batch 32. Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval.
+            Final values in inference mode (moving averages, momentum 0.01), on as many training
+            images as there are test images. Grey dashed: -log(1/10). Grey dotted: the values that
+            the document states for Glorot with batchnorm. Where saturation makes a unit constant,
+            its moving standard deviation decays to 0 and the document's inference, which adds no
+            eps, magnifies rounding: losses far above chance.
+        """,
+    )
+    offsets = np.linspace(0.28, -0.28, len(NORMS))
+    for ax, (metric, label) in zip(axes[0], PANELS.items(), strict=True):
+        rows = table[table["metric"] == metric]
+        rows = rows[rows["step"] == (0 if metric == "batch_loss" else rows["step"].max())]
+        for offset, (norm, (_, color, _, marker)) in zip(offsets, NORMS.items(), strict=True):
+            for place, init in enumerate(reversed(MNIST_INITS)):
+                values = rows.loc[(rows["norm"] == norm) & (rows["init"] == init), "value"]
+                mean, low, high = mean_interval(values.to_numpy(dtype=np.float64))
+                ax.errorbar(
+                    mean,
+                    place + offset,
+                    xerr=[[mean - low], [high - mean]],
+                    color=color,
+                    marker=marker,
+                    markersize=3.5,
+                    elinewidth=1,
+                    capsize=1.5,
+                )
+        ax.set_xlabel(label)
+        ax.set_yticks(range(len(MNIST_INITS)), [INITS[i][0] for i in reversed(MNIST_INITS)])
+        ax.grid(axis="y", visible=False)
+        for place in range(len(MNIST_INITS) - 1):
+            ax.axhline(place + 0.5, color="#E4E4E4", linewidth=0.5)
+        if ax is not axes[0, 0]:
+            ax.set_yticklabels([])
+        if metric != "test_accuracy":
+            ax.set_xscale("log")
+            ax.axvline(ideal_first_loss(10), color=FAINT, linestyle="--", linewidth=0.8)
+            ticks = [0.2, 0.5, 1, 2, 5, 10, 20, 50] if metric != "batch_loss" else [2, 5, 10, 20]
+            ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            ax.minorticks_off()
+    for ax, value in (
+        (axes[0, 1], FINAL_TRAIN_LOSS_BATCHNORM),
+        (axes[0, 2], FINAL_TEST_LOSS_BATCHNORM),
+    ):
+        ax.axvline(value, color=FAINT, linestyle=":", linewidth=1.0)
+    return figure

@@ -1,0 +1,76 @@
+"""Document D: share of saturated activations and of dead units over training."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gpubn.plotting import (
+    INITS,
+    MNIST_INITS,
+    NORMS,
+    by_seed,
+    dataset_label,
+    keys,
+    new_figure,
+    seed_count,
+)
+from gpubn.stats import mean_interval
+
+TABLES = ("mnist_init",)
+
+TREATMENTS = ("none", "before", "after")
+METRICS = {
+    "saturated_share": "share of saturated\nactivations (|tanh| > 0.99)",
+    "dead_share": "share of dead units\n(saturated on every image)",
+}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Two shares (rows) under each normalisation (columns), one line an initialisation."""
+    table = tables["mnist_init"]
+    figure, axes = new_figure(
+        2,
+        len(TREATMENTS),
+        width=7.2,
+        height=4.6,
+        title="Saturated activations and dead units over training, by initialisation and batchnorm",
+        legend=keys(INITS, MNIST_INITS, markers=True),
+        legend_columns=4,
+        caption=f"""
+            Dataset: {dataset_label(table)}. Hidden layer of 128 tanh units, measured on 1,000
+            training images during 1,500 steps. Points: mean of n = {seed_count(table)} seeds;
+            bars: 95% bootstrap interval. A unit is dead when it is saturated on all 1,000 images:
+            its weights get almost no gradient. Lines at zero overlap. Without gamma and beta: as
+            with them, see the table.
+        """,
+    )
+    for row, (metric, label) in enumerate(METRICS.items()):
+        for column, norm in enumerate(TREATMENTS):
+            ax = axes[row, column]
+            part = table[(table["norm"] == norm) & (table["metric"] == metric)]
+            for init in MNIST_INITS:
+                _, color, line, marker = INITS[init]
+                steps, values = by_seed(part[part["init"] == init], "step")
+                mean, low, high = mean_interval(values)
+                ax.errorbar(
+                    steps,
+                    mean,
+                    yerr=(mean - low, high - mean),
+                    color=color,
+                    linestyle=line,
+                    marker=marker,
+                    markersize=3,
+                    capsize=2,
+                    elinewidth=0.8,
+                    clip_on=False,
+                )
+            ax.set_ylim(0, 1.02)
+            ax.set_xticks([0, 500, 1000, 1500] if steps.max() == 1500 else [0, steps.max()])
+            if row == 0:
+                ax.set_title(NORMS[norm][0] if norm == "none" else f"batchnorm {NORMS[norm][0]}")
+            else:
+                ax.set_xlabel("step")
+            if column == 0:
+                ax.set_ylabel(label)
+            else:
+                ax.set_yticklabels([])
+    return figure

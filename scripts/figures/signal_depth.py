@@ -1,0 +1,115 @@
+"""Document A, a figure it does not have: variance against layer, with theory drawn in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gpubn import theory
+from gpubn.plotting import INITS, INK, band, by_seed, geometric, keys, new_figure, seed_count
+
+TABLES = ("signal_propagation",)
+
+QUANTITIES = {
+    "activation_var": "variance of activations",
+    "signal_var": "variance of backpropagated\nsignal dL/dh",
+    "weight_grad_var": "variance of weight\ngradients dL/dW",
+}
+COLUMNS = {
+    ("none", "corrected"): "no batchnorm",
+    ("before", "corrected"): "batchnorm before ReLU",
+    ("after", "corrected"): "batchnorm after ReLU",
+    ("after", "published"): "after ReLU, as published",
+}
+WIDTH, EXAMPLES, DEPTH = 100, 1000, 20
+THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.2}
+ANCHOR = 10
+"""Layer at which the slope for batchnorm, which fixes no level, is pinned to the mean."""
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Three quantities (rows) under four treatments (columns), one line an initialisation."""
+    table = tables["signal_propagation"]
+    present = [init for init in INITS if init in set(table["init"])]
+    figure, axes = new_figure(
+        3,
+        4,
+        width=7.8,
+        height=6.6,
+        title="Activations, backpropagated signal and weight gradients of 20 ReLU layers, by layer",
+        legend=[*keys(INITS, present), Line2D([], [], **THEORY, label="theory")],
+        caption=f"""
+            20 ReLU layers of {WIDTH} units at initialisation, {EXAMPLES:,} standard normal
+            examples, unit upstream gradient entering at the top, float64. Lines: geometric mean
+            of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Dotted: theory.
+            Without batchnorm activations and signal scale by 100 var(W)/2 a layer, so their
+            product, the weight gradient, is the same in every layer. With batchnorm the squared
+            gradient grows by {theory.batchnorm_relu_gradient_growth(EXAMPLES):.3f} a layer
+            towards the input (slope only, pinned at layer {ANCHOR}). 'As published' is the
+            document's own arithmetic: statistics per example, a wrong gradient, and the upstream
+            gradient one layer early. Glorot × 0.01 falls short of unit variance because there eps
+            = 1e-5 is not small.
+        """,
+    )
+    for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
+        part = table[(table["norm"] == norm) & (table["arithmetic"] == arithmetic)]
+        for row, (metric, label) in enumerate(QUANTITIES.items()):
+            ax = axes[row, column]
+            for init in present:
+                name, color, line, _ = INITS[init]
+                rows = part[(part["init"] == init) & (part["metric"] == metric)]
+                layers, values = by_seed(rows, "layer")
+                interval = geometric(values)
+                band(ax, list(layers), interval, color=color, line=line, label=name)
+                if norm == "none":
+                    _draw_plain_theory(ax, metric, part[part["init"] == init])
+                elif init == "small" and arithmetic == "corrected":
+                    _draw_batchnorm_theory(ax, metric, norm, list(layers), interval.mean)
+            ax.set_yscale("log")
+            ax.set_xticks(range(0, DEPTH + 1, 5))
+            ax.set_xlim(-0.5, DEPTH + 0.5)
+            if metric == "activation_var" and norm != "none":
+                ax.set_ylim(0.1, 2)
+                ax.set_yticks([0.1, 0.3, 1], ["0.1", "0.3", "1"])
+                ax.minorticks_off()
+            if row == 0:
+                ax.set_title(title)
+            if row == 2:
+                ax.set_xlabel("layer (0 is the input)")
+            if column == 0:
+                ax.set_ylabel(label)
+    return figure
+
+
+def _draw_plain_theory(ax: Axes, metric: str, rows: pd.DataFrame) -> None:
+    weight_var = float(rows.loc[rows["metric"] == "weight_var", "value"].mean())
+    layers = np.arange(1, DEPTH + 1)
+    if metric == "activation_var":
+        values = [theory.relu_activation_var(WIDTH, weight_var, int(k)) for k in layers]
+    elif metric == "signal_var":
+        layers = np.arange(DEPTH + 1)
+        values = [theory.relu_gain(WIDTH, weight_var) ** int(DEPTH - k) for k in layers]
+    else:
+        flat = theory.relu_weight_grad_var(WIDTH, weight_var, DEPTH, EXAMPLES)
+        values = [flat] * len(layers)
+    _dotted(ax, layers, values)
+
+
+def _draw_batchnorm_theory(
+    ax: Axes, metric: str, norm: str, layers: list[int], mean: np.ndarray
+) -> None:
+    at = np.asarray(layers, dtype=float)
+    if metric == "activation_var":
+        level = theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
+        _dotted(ax, at[at >= 1], [level] * int((at >= 1).sum()))
+        return
+    growth = theory.batchnorm_relu_gradient_growth(EXAMPLES)
+    _dotted(ax, at, mean[layers.index(ANCHOR)] * growth ** (ANCHOR - at))
+
+
+def _dotted(ax: Axes, x: np.ndarray, y: Sequence[float] | np.ndarray) -> None:
+    ax.plot(x, y, **THEORY, zorder=5)

@@ -1,0 +1,60 @@
+"""Document A: histograms of activations, the layers it shows, without and with batchnorm."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gpubn.histograms import draw_histogram
+from gpubn.plotting import BLUE, GREEN, RED, new_figure, number, seed_count
+from gpubn.published import ACTIVATION_VAR
+
+TABLES = ("signal_propagation", "signal_propagation_pooled")
+
+LAYERS = (0, 4, 19, 20)
+ROWS = {
+    ("none", "published"): ("no batchnorm", BLUE),
+    ("after", "published"): ("batchnorm as published\n(after ReLU, per example)", RED),
+    ("after", "corrected"): ("batchnorm corrected\n(after ReLU, per unit)", GREEN),
+}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One row a treatment, one column a layer; the published variance stands beside ours."""
+    table = tables["signal_propagation"]
+    figure, axes = new_figure(
+        len(ROWS),
+        len(LAYERS),
+        width=7.5,
+        height=5.6,
+        title="Histograms of the activations of a 20-layer ReLU network",
+        caption=f"""
+            20 ReLU layers of 100 units, weights N(0, 0.01²), 1,000 standard normal examples,
+            float64. Histograms pool n = {seed_count(table)} seeds, each in units of its own
+            standard deviation σ; the share is per bin of 0.25 σ, on a log scale. Var: mean over
+            seeds with its 95% bootstrap interval, beside the value that the document prints for
+            one seed.
+        """,
+    )
+    for row, ((norm, arithmetic), (label, color)) in enumerate(ROWS.items()):
+        for column, layer in enumerate(LAYERS):
+            ax = axes[row, column]
+            draw_histogram(
+                ax,
+                tables,
+                {"init": "small", "norm": norm, "arithmetic": arithmetic},
+                quantity="activation",
+                metric="activation_var",
+                layer=layer,
+                color=color,
+            )
+            value = ACTIVATION_VAR[norm].get(layer)
+            ax.set_title(
+                f"{'input' if layer == 0 else f'layer {layer}'}"
+                + (f"\npublished var {number(value, 3)}" if value is not None else "\n")
+            )
+            if column:
+                ax.set_yticklabels([])
+            else:
+                ax.set_ylabel(f"{label}\n\nshare of activations")
+            if row == len(ROWS) - 1:
+                ax.set_xlabel("activation / σ")
+    return figure

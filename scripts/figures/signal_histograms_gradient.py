@@ -1,0 +1,83 @@
+"""Document A: histograms of weight gradients, the layers it shows, without and with batchnorm."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gpubn.histograms import draw_histogram
+from gpubn.plotting import BLUE, GREEN, RED, new_figure, number, seed_count
+from gpubn.published import WEIGHT_GRAD_VAR
+
+TABLES = ("signal_propagation", "signal_propagation_pooled")
+
+LAYERS = (1, 2, 3, 4, 18, 19, 20)
+ROWS = {
+    ("none", "published"): ("no batchnorm,\nas published", BLUE),
+    ("none", "corrected"): ("no batchnorm,\ncorrected", BLUE),
+    ("after", "published"): ("batchnorm,\nas published", RED),
+    ("after", "corrected"): ("batchnorm,\ncorrected", GREEN),
+}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One row a treatment, one column a layer; the published variance stands beside ours."""
+    table = tables["signal_propagation"]
+    figure, axes = new_figure(
+        len(ROWS),
+        len(LAYERS),
+        width=8.6,
+        height=6.9,
+        title="Histograms of the weight gradients of a 20-layer ReLU network",
+        caption=f"""
+            20 ReLU layers of 100 units, weights N(0, 0.01²), 1,000 standard normal examples,
+            upstream gradient of the published scale (100 without, 0.01 with batchnorm, after
+            ReLU), float64. Histograms pool n = {seed_count(table)} seeds, each in units of its
+            own standard deviation σ, share per bin of 0.25 σ, log scale. Var: mean over seeds
+            with its 95% bootstrap interval. The listing collects gradients from the last layer
+            backwards and feeds the upstream gradient to layer 19, so layer 20 has none. With
+            batchnorm the values published for layers 1 and 2 are nearest to what its arithmetic
+            gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.
+        """,
+    )
+    for row, ((norm, arithmetic), (label, color)) in enumerate(ROWS.items()):
+        for column, layer in enumerate(LAYERS):
+            ax = axes[row, column]
+            drawn = draw_histogram(
+                ax,
+                tables,
+                {"init": "small", "norm": norm, "arithmetic": arithmetic},
+                quantity="weight_grad",
+                metric="weight_grad_var_published_scale",
+                layer=layer,
+                color=color,
+            )
+            if not drawn:
+                ax.text(
+                    0.5, 0.5, "no gradient\nin the listing", transform=ax.transAxes, ha="center"
+                )
+                ax.set_xticks([])
+                ax.set_yticks([])
+            value = WEIGHT_GRAD_VAR[norm].get(layer)
+            ax.set_title(
+                f"layer {layer}" + (f"\npublished {number(value)}" if value is not None else "\n"),
+                fontsize=7,
+            )
+            if column:
+                ax.set_yticklabels([])
+            else:
+                ax.set_ylabel(f"{label}\n\nshare of weights")
+            if row == len(ROWS) - 1:
+                ax.set_xlabel("gradient / σ")
+    return figure
+
+
+def _nearest(table: pd.DataFrame, numbered: int) -> int:
+    """The layer whose gradient variance, as published, is nearest to the one so numbered."""
+    rows = table[
+        (table["init"] == "small")
+        & (table["norm"] == "after")
+        & (table["arithmetic"] == "published")
+        & (table["metric"] == "weight_grad_var_published_scale")
+    ]
+    ratio = rows.groupby("layer")["value"].mean() / WEIGHT_GRAD_VAR["after"][numbered]
+    return int(np.log(ratio).abs().idxmin())
