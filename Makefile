@@ -29,7 +29,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures results redraw sweep test test-gpu lint bench verify lock clean
+.PHONY: help setup figures results redraw sweep test test-gpu lint bench verify readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -70,10 +70,14 @@ lint: $(STAMP)  ## ruff, mypy and the import contract
 	@$(VENV)/bin/lint-imports
 
 bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/benchmarks
-	@$(RUN) scripts/bench.py
+	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(RUN) scripts/bench.py $(ARGS)
 
 verify: $(STAMP)  ## run everything again and compare with the committed tables
-	@$(RUN) scripts/verify.py
+	@$(RUN) scripts/verify.py $(ARGS)
+
+readme: $(STAMP)  ## rewrite the generated parts of README.md from the results
+	@$(RUN) scripts/readme.py
 
 lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv

@@ -118,10 +118,10 @@ class Backend:
     ) -> list[T]:
         """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order.
 
-        Replicas never interact, so the split changes no number: on the CPU groups run on
-        `workers` threads, each with a single-threaded BLAS, which also makes the bits
-        independent of the number of cores. `work` calls `tick(n)` as it gets on; that call
-        raises `Cancelled` when the run is being stopped.
+        Replicas never interact, so the split changes no number. On the CPU groups of `group` run
+        on `workers` threads, each with a single-threaded BLAS, which also makes the bits
+        independent of the number of cores; a GPU takes all seeds at once. `work` calls
+        `tick(n)` as it gets on; that call raises `Cancelled` when the run is being stopped.
         """
         stop = threading.Event()
 
@@ -131,9 +131,9 @@ class Backend:
             if on_progress is not None:
                 on_progress(n)
 
-        groups = [seeds[i : i + group] for i in range(0, len(seeds), group)]
         if self.name != "numpy":
-            return [work(g, tick) for g in groups]
+            return [work(seeds, tick)]
+        groups = [seeds[i : i + group] for i in range(0, len(seeds), group)]
         with (
             threadpool_limits(limits=1, user_api="blas"),
             ThreadPoolExecutor(self.workers) as pool,
@@ -189,7 +189,7 @@ def _cupy_backend() -> Backend:
     try:
         import cupy
     except ImportError as error:
-        raise BackendError(
+        raise _NoCupyError(
             f"backend=cupy needs CuPy, which is not installed; {_INSTALL}"
         ) from error
     if not cupy.cuda.is_available():

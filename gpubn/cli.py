@@ -46,6 +46,8 @@ def explain(error: BaseException) -> str | None:
             return str(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_hydra(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used ({error.strerror}); expected a path with access"
     return None
 
 

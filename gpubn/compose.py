@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -51,7 +50,7 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
     path = None if plans is None else plans / f"{_plan_key(overrides)}.json"
     if path is not None and path.exists():
         try:
-            return [_cell_from(document) for document in json.loads(path.read_text())]
+            return [Cell.of(schema.from_dict(d)) for d in json.loads(path.read_text())]
         except (ValueError, KeyError, TypeError):
             pass  # a damaged plan is only a cache: compose again
     cells = _compose_grid(overrides)
@@ -80,10 +79,3 @@ def _plan_key(overrides: Sequence[str]) -> str:
     files = {str(p.relative_to(CONF)): p.read_text() for p in sorted(CONF.rglob("*.yaml"))}
     code = Path(schema.__file__).read_text()
     return sha256(json.dumps([files, code, list(overrides), hydra.__version__]).encode())[:16]
-
-
-def _cell_from(document: dict[str, Any]) -> Cell:
-    merged = OmegaConf.merge(OmegaConf.structured(Config), document)
-    config = OmegaConf.to_object(merged)
-    assert isinstance(config, Config)
-    return Cell.of(config)

@@ -58,7 +58,7 @@ def git_revision() -> str | None:
     try:
         head = _git(here, "rev-parse", "HEAD")
         changed = _git(here, "status", "--porcelain", "--", ":(top)gpubn", ":(top)conf")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
 

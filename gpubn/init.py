@@ -9,8 +9,27 @@ import numpy as np
 
 from gpubn.errors import ArgumentError
 from gpubn.rng import generator
+from gpubn.schema import InitConfig
 
 KINDS = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
+
+
+def initial_weight(
+    init: InitConfig, fan_in: int, fan_out: int, seeds: Sequence[int], layer: int
+) -> np.ndarray:
+    """Return the weights (R, fan_in, fan_out), float64, that a configuration stands for."""
+    return draw_weight(
+        init.kind,
+        fan_in,
+        fan_out,
+        seeds,
+        layer,
+        std=init.std,
+        low=init.low,
+        high=init.high,
+        scale=init.scale,
+        per_sqrt_fan_in=init.per_sqrt_fan_in,
+    )
 
 
 def draw_weight(

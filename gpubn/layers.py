@@ -73,6 +73,7 @@ class BatchNorm:
         correction: 0 or 1, see `gpubn.batch_norm`.
         average: "var" averages the unbiased variance, "std" the root of the variance that
             normalises (`correction` as given).
+        initial_spread: what that average starts from.
     """
 
     def __init__(
@@ -87,13 +88,14 @@ class BatchNorm:
         momentum: float = 0.1,
         correction: int = 0,
         average: str = "var",
+        initial_spread: float = 1.0,
     ) -> None:
         xp, shape = backend.xp, (replicas, units)
         self.params = (
             {"gamma": xp.ones(shape, dtype), "beta": xp.zeros(shape, dtype)} if learnable else {}
         )
         self.running_mean = xp.zeros(shape, dtype)
-        self.running_spread = xp.ones(shape, dtype)
+        self.running_spread = xp.full(shape, initial_spread, dtype)
         self._eps, self._momentum = eps, momentum
         self._correction, self._average = correction, average
 

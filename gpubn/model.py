@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.init import draw_weight
+from gpubn.init import initial_weight
 from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 
@@ -60,18 +60,7 @@ def build_mlp(
     sizes = [features, *[model.width] * model.depth, classes]
     layers: list[Layer] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        weight = draw_weight(
-            init.kind,
-            fan_in,
-            fan_out,
-            seeds,
-            i,
-            std=init.std,
-            low=init.low,
-            high=init.high,
-            scale=init.scale,
-            per_sqrt_fan_in=init.per_sqrt_fan_in,
-        )
+        weight = initial_weight(init, fan_in, fan_out, seeds, i)
         bias = np.zeros((len(seeds), fan_out))
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == model.depth:
@@ -90,6 +79,7 @@ def build_mlp(
                     momentum=norm.momentum,
                     correction=norm.correction,
                     average=norm.average,
+                    initial_spread=norm.initial_spread,
                 ),
             )
         layers += hidden

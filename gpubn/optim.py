@@ -40,7 +40,7 @@ class SGD:
         dtype: str,
     ) -> None:
         rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
-        if rates.ndim != 1 or not (rates > 0).all():
+        if rates.ndim != 1 or rates.size == 0 or not ((rates > 0) & np.isfinite(rates)).all():
             raise ArgumentError(f"rate is {rate}; expected positive numbers, one or one a replica")
         self._rates, self._schedule, self._min_rate = rates, schedule, min_rate
         self._backend, self._dtype = backend, dtype

@@ -39,27 +39,26 @@ def make_tables(
     Where MNIST cannot be had the experiment runs on the digits, says so, and writes below
     `results/digits`, so that tables made from MNIST stay as they are.
     """
-    plans = results / "plans"
+    plans, store = results / "plans", CellStore(results / "cells")
     cells = expand([f"experiment={experiment}", *overrides], plans)
-    folder = results
-    if uses_mnist(cells):
+    found = [None if force else store.load(cell) for cell in cells]
+    if None in found and _uses(cells, "mnist"):
         try:
             load("mnist", data_root)
         except DataUnavailableError as error:
-            log.warning("%s", error)
+            log.debug("%s", error)
             log.warning(
-                "MNIST is not to be had: %s goes on with the bundled digits and writes to %s",
+                "MNIST cannot be had: %s runs on scikit-learn's digits instead, into %s; for MNIST "
+                "set GPUBN_DATA to a folder with its four files, or go online",
                 experiment,
                 results / "digits",
             )
             cells = expand([f"experiment={experiment}", *overrides, "data=digits"], plans)
-    if any(cell.config.data.name == "digits" for cell in cells):
-        folder = results / "digits"
-    store = CellStore(results / "cells")
-    done = run_cells(cells, store, backend, data_root=data_root, force=force)
+            found = [None if force else store.load(cell) for cell in cells]
+    done = run_cells(cells, found, store, backend, data_root=data_root)
+    folder = results / "digits" if _uses(cells, "digits") else results
     return Tables(write_tables(folder / "tables", experiment, cells, done), folder)
 
 
-def uses_mnist(cells: Sequence[Cell]) -> bool:
-    """Whether any of the cells is trained on MNIST."""
-    return any(cell.config.data.name == "mnist" for cell in cells)
+def _uses(cells: Sequence[Cell], dataset: str) -> bool:
+    return any(cell.config.data.name == dataset for cell in cells)

@@ -167,7 +167,7 @@ def number(value: float, digits: int = 2) -> str:
     """A number for a label: 3.5e-35, 0.998, 16.4."""
     if not np.isfinite(value):
         return str(value)
-    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+    if value != 0 and not 1e-3 <= abs(value) < 1e3:
         return f"{value:.{digits}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return f"{value:.{digits + 1}g}"
 

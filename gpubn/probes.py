@@ -12,18 +12,18 @@ def unit_means(activation: Array) -> Array:
 
 
 def saturated_share(activation: Array) -> Array:
-    """Share of (example, unit) pairs whose tanh is saturated, (...,)."""
-    return (abs(activation) > SATURATED).mean(axis=(-2, -1))
+    """Share of (example, unit) pairs whose tanh is saturated, (...,); NaN after divergence."""
+    return _or_nan((abs(activation) > SATURATED).mean(axis=(-2, -1)), activation)
 
 
 def dead_share(activation: Array) -> Array:
-    """Share of units whose tanh is saturated for every example, (...,)."""
-    return (abs(activation) > SATURATED).all(axis=-2).mean(axis=-1)
+    """Share of units whose tanh is saturated for every example, (...,); NaN after divergence."""
+    return _or_nan((abs(activation) > SATURATED).all(axis=-2).mean(axis=-1), activation)
 
 
 def zero_share(activation: Array) -> Array:
-    """Share of exact zeros, (...,)."""
-    return (activation == 0).mean(axis=(-2, -1))
+    """Share of exact zeros, (...,); NaN after divergence."""
+    return _or_nan((activation == 0).mean(axis=(-2, -1)), activation)
 
 
 def variance(values: Array) -> Array:
@@ -32,13 +32,22 @@ def variance(values: Array) -> Array:
 
 
 def histogram(values: Array, bins: int, reach: float) -> Array:
-    """Counts of values / std(values), (bins,), summed over all axes.
+    """Counts of values / std(values), (bins,), over the finite values of all axes.
 
-    The bins split [-reach, reach] evenly; the outer two also take what lies beyond. A set of
-    identical values (std 0) counts as zeros.
+    The bins split [-reach, reach] evenly; the outer two also take what lies beyond. Identical
+    values have no scale and count as zeros.
     """
     xp = namespace(values)
-    std = values.std()
-    z = values / xp.where(std > 0, std, 1)
+    values = values[xp.isfinite(values)]
+    if values.size == 0:
+        return xp.zeros(bins, xp.int64)
+    varies = values.max() > values.min()
+    z = xp.where(varies, values / xp.where(varies, values.std(), 1), 0)
     index = xp.clip((z + reach) * (bins / (2 * reach)), 0, bins - 1).astype(xp.int32)
-    return xp.bincount(index.ravel(), minlength=bins)
+    return xp.bincount(index, minlength=bins)
+
+
+def _or_nan(share: Array, activation: Array) -> Array:
+    """NaN where an activation is NaN: comparisons would count it as a healthy zero."""
+    xp = namespace(activation)
+    return xp.where(xp.isnan(activation).any(axis=(-2, -1)), xp.nan, share)

@@ -21,18 +21,17 @@ log = logging.getLogger(__name__)
 
 def run_cells(
     cells: Sequence[Cell],
+    found: Sequence[Result | None],
     store: CellStore,
     backend: Backend,
     *,
     data_root: Path | None = None,
-    force: bool = False,
 ) -> list[Result]:
-    """Return the result of every cell, running those that the store lacks (or all, with `force`).
+    """Return the result of every cell: what was `found` in the store, or else of a run.
 
     A cell is saved when it is finished, so stopping loses at most the one in progress. Progress is
     shown on a terminal; otherwise one line a cell is logged.
     """
-    found = [None if force else store.load(cell) for cell in cells]
     missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]
     if not missing:
         return [result for result in found if result is not None]

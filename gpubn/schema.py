@@ -4,7 +4,7 @@ Hydra composes `conf/` into `Config`; a misspelt key or a wrong type fails there
 range fails in `__post_init__`, before any work.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from gpubn.errors import ConfigError
@@ -55,7 +55,8 @@ class NormConfig:
 
     `placement` is none, or before or after the activation; `learnable` adds gamma and beta;
     `momentum` is the weight of the new value; `correction` is 0 for the biased and 1 for the
-    unbiased variance; `average` says which statistic the moving average follows.
+    unbiased variance; `average` says which statistic the moving average follows, and
+    `initial_spread` what it starts from.
     """
 
     name: str = "none"
@@ -65,6 +66,7 @@ class NormConfig:
     momentum: float = 0.1
     correction: int = 0
     average: str = "var"
+    initial_spread: float = 1.0
 
     def __post_init__(self) -> None:
         _one_of("norm.placement", self.placement, ("none", "before", "after"))
@@ -72,6 +74,12 @@ class NormConfig:
         _require(0 < self.momentum <= 1, "norm.momentum", self.momentum, "a number in (0, 1]")
         _require(self.correction in (0, 1), "norm.correction", self.correction, "0 or 1")
         _one_of("norm.average", self.average, ("var", "std"))
+        _require(
+            0 <= self.initial_spread < float("inf"),
+            "norm.initial_spread",
+            self.initial_spread,
+            "at least 0, and finite",
+        )
 
 
 @dataclass
@@ -90,7 +98,12 @@ class InitConfig:
         kinds = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
         _one_of("init.kind", self.kind, kinds)
         _require(0 <= self.std < float("inf"), "init.std", self.std, "at least 0, and finite")
-        _require(self.low < self.high, "init.low", self.low, f"less than init.high ({self.high})")
+        _require(
+            -float("inf") < self.low < self.high < float("inf"),
+            "init.low",
+            self.low,
+            f"less than init.high ({self.high}), both finite",
+        )
         _require(0 < self.scale < float("inf"), "init.scale", self.scale, "more than 0, and finite")
 
 
@@ -164,3 +177,13 @@ class Config:
             self.optim.batch,
             f"at least 2, which norm={self.norm.name} needs in training",
         )
+
+
+def from_dict(document: dict[str, Any]) -> Config:
+    """Return the configuration that `dataclasses.asdict` made `document` from, validated."""
+    parts = {
+        f.name: f.type(**document[f.name])
+        for f in fields(Config)
+        if isinstance(f.type, type) and is_dataclass(f.type)
+    }
+    return Config(**{**document, **parts})

@@ -24,8 +24,8 @@ def mean_interval(values: np.ndarray) -> Interval:
     """
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(-1, values.shape[-1])
-    with np.errstate(invalid="ignore"):
-        mean = flat.mean(axis=-1)
+    with np.errstate(all="ignore"):
+        mean = flat.sum(axis=-1) / flat.shape[-1] if flat.shape[-1] else np.full(len(flat), np.nan)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     sound = np.isfinite(flat).all(axis=-1)
     if flat.shape[-1] > 1 and sound.any():

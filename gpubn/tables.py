@@ -10,13 +10,14 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gpubn.errors import StoreError
 from gpubn.files import sha256, write_atomic
 from gpubn.records import COLUMNS, Observation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _OPTIONAL_INTEGERS = ("seed", "step", "layer")
 
@@ -37,12 +38,14 @@ def is_current(table: Path, made_from: dict[str, str]) -> bool:
         return False
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a table; seed, step and layer are nullable integers.
 
     Raises:
         StoreError: the file is missing or is not such a table.
     """
+    import pandas as pd  # takes a second to import, and writing does without
+
     content = io.BytesIO(read_bytes(path))
     frame = pd.read_csv(content, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
     if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:

@@ -29,7 +29,7 @@ def run(composed: DictConfig) -> None:
     else:
         where = backend.resolve(config.backend.name)
         root = Path(config.data.root) if config.data.root else None
-        (result,) = run_cells([cell], store, where, data_root=root, force=True)
+        (result,) = run_cells([cell], [None], store, where, data_root=root)
     for line in summarise(result.rows):
         log.info("  %s", line)
     log.info("  kept in %s", store.path(cell))

@@ -17,7 +17,7 @@ import numpy as np
 from gpubn import probes
 from gpubn.backend import Array, Backend
 from gpubn.experiments.base import Context, Experiment
-from gpubn.init import draw_weight
+from gpubn.init import initial_weight
 from gpubn.kernels import (
     affine,
     affine_backward,
@@ -49,7 +49,8 @@ def run(config: Config, context: Context) -> list[Observation]:
     def work(
         group: Sequence[int], tick: Callable[[int], None]
     ) -> tuple[list[Observation], dict[tuple[str, int], np.ndarray]]:
-        return _run_group(config, context.backend, group, tick)
+        with np.errstate(all="ignore"):  # overflow is an outcome, recorded as inf or NaN
+            return _run_group(config, context.backend, group, tick)
 
     groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
     rows = [row for group_rows, _ in groups for row in group_rows]
@@ -90,7 +91,7 @@ def _run_group(
         record_histogram("activation", layer, h)
         tick(len(seeds))
 
-    last = len(weights) - 1 if config.arithmetic == "published" else len(weights)
+    last = _last_layer(config)
     dh = upstream
     record("signal_var", last, probes.variance(dh))
     record("signal_var_published_scale", last, probes.variance(dh), published_scale)
@@ -106,27 +107,21 @@ def _run_group(
     return rows, histograms
 
 
+def _last_layer(config: Config) -> int:
+    """The layer at which the upstream gradient enters."""
+    return config.model.depth - (config.arithmetic == "published")
+
+
 def _draw(
     config: Config, backend: Backend, seeds: Sequence[int]
 ) -> tuple[Array, list[Array], Array]:
     """Input (R, N, D), weights and upstream gradient (R, N, H), scale 1."""
-    d, m, init = config.data, config.model, config.init
+    d, m = config.data, config.model
     sizes = [d.features, *[m.width] * m.depth]
     x = np.stack([generator(s, "input").standard_normal((d.examples, d.features)) for s in seeds])
     g = np.stack([generator(s, "upstream").standard_normal((d.examples, m.width)) for s in seeds])
     weights = [
-        draw_weight(
-            init.kind,
-            fan_in,
-            fan_out,
-            seeds,
-            layer,
-            std=init.std,
-            low=init.low,
-            high=init.high,
-            scale=init.scale,
-            per_sqrt_fan_in=init.per_sqrt_fan_in,
-        )
+        initial_weight(config.init, fan_in, fan_out, seeds, layer)
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes))
     ]
     dtype = config.dtype
@@ -167,25 +162,23 @@ def published_norm(x: Array) -> tuple[Array, tuple[Array, Array]]:
     """The document's normalisation: each example over its units, no eps. x is (..., N, D)."""
     centred = x - x.mean(axis=-1, keepdims=True)
     std = x.std(axis=-1, keepdims=True)
-    with np.errstate(all="ignore"):
-        return centred / std, (centred, std)
+    return centred / std, (centred, std)
 
 
 def published_norm_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
     """The document's gradient of its normalisation, errors kept (see the module's head)."""
     centred, std = cache
     units = centred.shape[-1]
-    with np.errstate(all="ignore"):
-        dvar = (dy * centred).sum(axis=-1, keepdims=True) * (-0.5 / std**3)
-        variance_term = dvar * (-2.0 / units) * centred
-        dmean = -(dy / std).sum(axis=-1, keepdims=True) + variance_term
-        return dy / std + variance_term + dmean / units
+    dvar = (dy * centred).sum(axis=-1, keepdims=True) * (-0.5 / std**3)
+    variance_term = dvar * (-2.0 / units) * centred
+    dmean = -(dy / std).sum(axis=-1, keepdims=True) + variance_term
+    return dy / std + variance_term + dmean / units
 
 
 def _histogram_rows(quantity: str, layer: int, counts: np.ndarray) -> list[Observation]:
     """Share of values in each bin, named by the bin's centre in standard deviations."""
     width = 2 * HISTOGRAM_REACH / HISTOGRAM_BINS
-    total = counts.sum()
+    total = max(int(counts.sum()), 1)
     return [
         Observation(
             None,
@@ -216,6 +209,6 @@ EXPERIMENT = Experiment(
         "first_seed",
     ),
     run=run,
-    work=lambda config: config.seeds * 2 * config.model.depth,
+    work=lambda config: config.seeds * (config.model.depth + _last_layer(config)),
     exact=True,
 )

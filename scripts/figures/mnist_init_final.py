@@ -49,9 +49,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             batch 32. Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval.
             Final values in inference mode (moving averages, momentum 0.01), on as many training
             images as there are test images. Grey dashed: -log(1/10). Grey dotted: the values that
-            the document states for Glorot with batchnorm. Where saturation makes a unit constant,
-            its moving standard deviation decays to 0 and the document's inference, which adds no
-            eps, magnifies rounding: losses far above chance.
+            the document states for Glorot with batchnorm. Where saturation makes a unit constant
+            its moving standard deviation stays 0: the document's listing divides by it, here the
+            unit comes out as beta.
         """,
     )
     offsets = np.linspace(0.28, -0.28, len(NORMS))

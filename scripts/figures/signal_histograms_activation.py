@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import draw_histogram
-from gpubn.plotting import BLUE, GREEN, RED, new_figure, number, seed_count
+from gpubn.histograms import draw_grid
+from gpubn.plotting import BLUE, GREEN, RED, new_figure, seed_count
 from gpubn.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -34,27 +34,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             one seed.
         """,
     )
-    for row, ((norm, arithmetic), (label, color)) in enumerate(ROWS.items()):
-        for column, layer in enumerate(LAYERS):
-            ax = axes[row, column]
-            draw_histogram(
-                ax,
-                tables,
-                {"init": "small", "norm": norm, "arithmetic": arithmetic},
-                quantity="activation",
-                metric="activation_var",
-                layer=layer,
-                color=color,
-            )
-            value = ACTIVATION_VAR[norm].get(layer)
-            ax.set_title(
-                f"{'input' if layer == 0 else f'layer {layer}'}"
-                + (f"\npublished var {number(value, 3)}" if value is not None else "\n")
-            )
-            if column:
-                ax.set_yticklabels([])
-            else:
-                ax.set_ylabel(f"{label}\n\nshare of activations")
-            if row == len(ROWS) - 1:
-                ax.set_xlabel("activation / σ")
+    draw_grid(
+        axes,
+        tables,
+        ROWS,
+        LAYERS,
+        quantity="activation",
+        metric="activation_var",
+        published=ACTIVATION_VAR,
+        label="activation",
+    )
     return figure

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import draw_histogram
-from gpubn.plotting import BLUE, GREEN, RED, new_figure, number, seed_count
+from gpubn.histograms import draw_grid
+from gpubn.plotting import BLUE, GREEN, RED, new_figure, seed_count
 from gpubn.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -39,35 +39,16 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.
         """,
     )
-    for row, ((norm, arithmetic), (label, color)) in enumerate(ROWS.items()):
-        for column, layer in enumerate(LAYERS):
-            ax = axes[row, column]
-            drawn = draw_histogram(
-                ax,
-                tables,
-                {"init": "small", "norm": norm, "arithmetic": arithmetic},
-                quantity="weight_grad",
-                metric="weight_grad_var_published_scale",
-                layer=layer,
-                color=color,
-            )
-            if not drawn:
-                ax.text(
-                    0.5, 0.5, "no gradient\nin the listing", transform=ax.transAxes, ha="center"
-                )
-                ax.set_xticks([])
-                ax.set_yticks([])
-            value = WEIGHT_GRAD_VAR[norm].get(layer)
-            ax.set_title(
-                f"layer {layer}" + (f"\npublished {number(value)}" if value is not None else "\n"),
-                fontsize=7,
-            )
-            if column:
-                ax.set_yticklabels([])
-            else:
-                ax.set_ylabel(f"{label}\n\nshare of weights")
-            if row == len(ROWS) - 1:
-                ax.set_xlabel("gradient / σ")
+    draw_grid(
+        axes,
+        tables,
+        ROWS,
+        LAYERS,
+        quantity="weight_grad",
+        metric="weight_grad_var_published_scale",
+        published=WEIGHT_GRAD_VAR,
+        label="gradient",
+    )
     return figure
 
 

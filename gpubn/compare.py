@@ -1,0 +1,100 @@
+"""Two tables of one experiment held against each other, within tolerances that stand here.
+
+Exact experiments (float64, no feedback) may differ by rounding alone: value by value within
+`EXACT_RTOL`, or within `EXACT_SHARE_ATOL` for shares, where rounding can carry a value across the
+edge of a bin. Training feeds rounding back through hundreds of steps, so another BLAS or a GPU
+gives other digits: there the means over seeds may differ by `TRAINED_SHARE` of the half-width of
+their 95% interval, or by `TRAINED_RTOL`; what one network alone shows (its units' mean activations,
+in [-1, 1]) by `SINGLE_ATOL`. On one machine both kinds come out with the same bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from gpubn.records import COLUMNS
+
+EXACT_RTOL = 1e-6
+EXACT_SHARE_ATOL = 1e-4
+TRAINED_SHARE = 0.5
+TRAINED_RTOL = 1e-3
+SINGLE_ATOL = 0.02
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How one metric of one table compares.
+
+    Attributes:
+        compared: values, or means over seeds.
+        worst: largest difference as a share of its tolerance; at most 1 is within.
+        same: share of the values that are equal to the last digit.
+        missing: rows that stand in one table alone, or are NaN in one alone.
+    """
+
+    table: str
+    metric: str
+    compared: int
+    worst: float
+    same: float
+    missing: int
+
+    @property
+    def within(self) -> bool:
+        """Whether the metric is reproduced."""
+        return self.missing == 0 and self.worst <= 1
+
+
+def compare(
+    table: str, committed: pd.DataFrame, fresh: pd.DataFrame, *, exact: bool
+) -> list[Comparison]:
+    """Compare two tables metric by metric (histogram bins count as one metric)."""
+    keys = [c for c in committed.columns if c != "value"]
+    both = committed.merge(fresh, on=keys, how="outer", suffixes=("", "_fresh"), indicator=True)
+    both["kind"] = both["metric"].str.replace(r"\[.*\]", "", regex=True)
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is never within
+        return [
+            _compare_metric(table, str(kind), rows, exact=exact)
+            for kind, rows in both.groupby("kind", sort=True)
+        ]
+
+
+def _compare_metric(table: str, metric: str, rows: pd.DataFrame, *, exact: bool) -> Comparison:
+    old, new = rows["value"].to_numpy(), rows["value_fresh"].to_numpy()
+    alone = (rows["_merge"] != "both").to_numpy() | (np.isnan(old) != np.isnan(new))
+    equal = (old == new) | (np.isnan(old) & np.isnan(new))
+    if exact:
+        share = metric.endswith(("_share", "_hist"))
+        tolerance = EXACT_SHARE_ATOL if share else EXACT_RTOL * np.abs(old)
+        sound = ~alone & ~equal
+        excess = np.where(sound, np.abs(old - new), 0) / np.where(sound, tolerance, 1)
+        compared = len(rows)
+    else:
+        excess = _of_means(rows[~alone])
+        compared = len(excess)
+    worst = float(np.max(excess, initial=0.0))
+    return Comparison(
+        table,
+        metric,
+        compared,
+        np.inf if np.isnan(worst) else worst,
+        float(equal.mean()),
+        int(alone.sum()),
+    )
+
+
+def _of_means(rows: pd.DataFrame) -> np.ndarray:
+    keys = [c for c in rows.columns if c not in {*COLUMNS, "value_fresh", "_merge", "kind"}]
+    groups = rows.groupby([*keys, "step", "layer", "metric"], dropna=False, sort=False)
+    n = groups["value"].count().to_numpy()
+    old, new = groups["value"].mean().to_numpy(), groups["value_fresh"].mean().to_numpy()
+    spread = np.nan_to_num(groups["value"].std().to_numpy())
+    half_width = student_t.ppf(0.975, np.maximum(n - 1, 1)) * spread / np.sqrt(np.maximum(n, 1))
+    tolerance = np.maximum(TRAINED_SHARE * half_width, TRAINED_RTOL * np.abs(old))
+    tolerance = np.where(n == 1, SINGLE_ATOL, tolerance)
+    difference = np.where((old == new) | (np.isnan(old) & np.isnan(new)), 0, np.abs(old - new))
+    return np.divide(
+        difference, tolerance, out=np.where(difference > 0, np.inf, 0.0), where=tolerance > 0
+    )

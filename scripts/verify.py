@@ -1,0 +1,77 @@
+"""Run every experiment again in a folder of its own and compare with the committed tables.
+
+Exits 1 where a table is missing, cannot be made again, or differs by more than the tolerances of
+`gpubn/compare.py`.
+"""
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+from gpubn import backend, cli, experiments
+from gpubn.compare import Comparison, compare
+from gpubn.errors import GpubnError
+from gpubn.pipeline import make_tables
+from gpubn.tables import read_table
+
+log = logging.getLogger("gpubn")
+
+
+class NotReproducedError(GpubnError):
+    """At least one committed table was not reproduced."""
+
+
+def main() -> None:
+    """Verify the experiments given on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiments", nargs="*", help="only these experiments")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="what to compare with"
+    )
+    parser.add_argument("--backend", default="auto", help="auto, numpy or cupy")
+    parser.add_argument("--override", action="append", default=[], help="a Hydra override")
+    options = parser.parse_args()
+    where = backend.resolve(options.backend)
+    rows: list[Comparison] = []
+    unmade: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
+        for name in options.experiments or experiments.names():
+            experiment = experiments.get(name)
+            made = make_tables(name, Path(scratch), where, overrides=options.override)
+            for path in made.paths:
+                committed = options.results / path.relative_to(scratch)
+                if not committed.exists():
+                    unmade.append(str(committed))
+                    continue
+                rows += compare(
+                    path.stem, read_table(committed), read_table(path), exact=experiment.exact
+                )
+    _report(rows, unmade)
+
+
+def _report(rows: list[Comparison], unmade: list[str]) -> None:
+    print(
+        f"{'table':28} {'metric':30} {'compared':>8} {'identical':>9} {'worst':>7} {'missing':>7}"
+    )
+    for row in rows:
+        print(
+            f"{row.table:28} {row.metric:30} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
+            f"{row.missing:7d} {'' if row.within else ' DIFFERS'}"
+        )
+    print("worst: largest difference as a share of its tolerance (gpubn/compare.py)")
+    different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
+    if unmade:
+        raise NotReproducedError(
+            f"{', '.join(unmade)} is not there; expected a committed table to compare with"
+        )
+    if different:
+        raise NotReproducedError(
+            f"{', '.join(different)} differ beyond the tolerances; expected what was committed"
+        )
+    print(f"reproduced: {len(rows)} metrics")
+
+
+if __name__ == "__main__":
+    cli.log_to_stderr()
+    cli.main(main)

@@ -1,0 +1,229 @@
+"""Layers: running statistics against the plain recurrence, modes, and the reuse of buffers."""
+
+import numpy as np
+import pytest
+
+from gpubn.kernels import affine_backward
+from gpubn.layers import Activation, Affine, BatchNorm
+
+R, N, D = 2, 6, 3
+
+
+def batches(rng, count, n=N):
+    return [rng.standard_normal((R, n, D)) * (i + 1) + 3 * i for i in range(count)]
+
+
+def running(values, momentum, average, correction, start=1.0):
+    """Mean and variance by the recurrence, from mean 0 and this spread; plain loops on the host."""
+    mean, spread = np.zeros((R, D)), np.full((R, D), start)
+    for x in values:
+        n = x.shape[1]
+        for r in range(R):
+            for d in range(D):
+                column = [float(v) for v in x[r, :, d]]
+                m = sum(column) / n
+                squares = sum((v - m) ** 2 for v in column)
+                new = squares / (n - 1)  # what is averaged is unbiased, whatever normalises
+                if average == "std":
+                    new = (squares / (n - correction)) ** 0.5  # of what normalises
+                mean[r, d] = (1 - momentum) * mean[r, d] + momentum * m
+                spread[r, d] = (1 - momentum) * spread[r, d] + momentum * new
+    return mean, spread**2 if average == "std" else spread
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("n", [2, N])
+@pytest.mark.parametrize("momentum", [0.1, 0.01, 1.0])
+@pytest.mark.parametrize("average", ["var", "std"])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_running_statistics(backend, rng, correction, average, momentum, n, steps):
+    options = {"momentum": momentum, "average": average, "correction": correction}
+    layer = BatchNorm(R, D, backend, "float64", **options)
+    values = batches(rng, steps, n)
+    for x in values:
+        layer.forward(backend.asarray(x), training=True, track=True)
+    mean, var = running(values, momentum, average, correction)
+    np.testing.assert_allclose(backend.to_host(layer.running_mean), mean, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(backend.to_host(layer.running_var), var, rtol=1e-12)
+
+
+@pytest.mark.parametrize("average", ["var", "std"])
+def test_they_start_at_mean_0_and_variance_1(backend, average):
+    layer = BatchNorm(R, D, backend, "float32", average=average)
+    assert backend.to_host(layer.running_mean).tolist() == [[0.0] * D] * R
+    assert backend.to_host(layer.running_var).tolist() == [[1.0] * D] * R
+    assert layer.running_mean.dtype == layer.running_var.dtype == np.float32
+
+
+@pytest.mark.parametrize("start", [0.0, 3.0])
+@pytest.mark.parametrize("average", ["var", "std"])
+def test_the_spread_may_start_elsewhere(backend, rng, average, start):
+    layer = BatchNorm(R, D, backend, "float64", average=average, initial_spread=start)
+    first = start**2 if average == "std" else start
+    assert backend.to_host(layer.running_var).tolist() == [[first] * D] * R
+    values = batches(rng, 3)
+    for x in values:
+        layer.forward(backend.asarray(x), training=True, track=True)
+    _, var = running(values, 0.1, average, 0, start)
+    np.testing.assert_allclose(backend.to_host(layer.running_var), var, rtol=1e-12)
+
+
+@pytest.mark.parametrize("average", ["var", "std"])
+def test_running_statistics_keep_their_dtype(backend, rng, average):
+    layer = BatchNorm(R, D, backend, "float32", average=average, correction=1)
+    for x in batches(rng, 3):
+        layer.forward(backend.asarray(x, "float32"), training=True, track=True)
+    assert layer.running_mean.dtype == layer.running_var.dtype == np.float32
+
+
+def test_running_statistics_match_torch(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from gpubn.backend import resolve
+
+    layer = BatchNorm(R, D, resolve("numpy"), "float64", eps=1e-3, momentum=0.2)
+    theirs = [torch.nn.BatchNorm1d(D, eps=1e-3, momentum=0.2, dtype=torch.float64) for _ in "12"]
+    for x in batches(rng, 5):
+        y, _ = layer.forward(x, training=True, track=True)
+        for r, module in enumerate(theirs):
+            expected = module(torch.tensor(x[r])).detach().numpy()
+            np.testing.assert_allclose(y[r], expected, rtol=0, atol=1e-12)
+    x = batches(rng, 1)[0]
+    y, _ = layer.forward(x, training=False, track=False)
+    for r, module in enumerate(theirs):
+        np.testing.assert_allclose(layer.running_mean[r], module.running_mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.running_var[r], module.running_var, rtol=1e-12)
+        expected = module.eval()(torch.tensor(x[r])).detach().numpy()
+        np.testing.assert_allclose(y[r], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("training", "track"), [(True, False), (False, True), (False, False)])
+def test_only_a_tracked_training_pass_changes_the_state(backend, rng, training, track):
+    layer = BatchNorm(R, D, backend, "float64")
+    first, second = batches(rng, 2)
+    layer.forward(backend.asarray(first), training=True, track=True)
+    state = [backend.to_host(a).copy() for a in (layer.running_mean, layer.running_var)]
+    layer.forward(backend.asarray(second), training=training, track=track)
+    for array, before in zip((layer.running_mean, layer.running_var), state, strict=True):
+        assert backend.to_host(array).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("track", [True, False])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_training_normalises_by_the_batch(backend, rng, correction, track):
+    layer = BatchNorm(R, D, backend, "float64", eps=0.0, correction=correction)
+    (x,) = batches(rng, 1)
+    y, _ = layer.forward(backend.asarray(x), training=True, track=track)
+    y = backend.to_host(y)
+    np.testing.assert_allclose(y.mean(axis=1), 0, atol=1e-14)
+    np.testing.assert_allclose(y.var(axis=1, ddof=correction), 1, rtol=1e-13)
+
+
+@pytest.mark.parametrize("average", ["var", "std"])
+@pytest.mark.parametrize("learnable", [True, False])
+def test_inference_uses_the_running_statistics(backend, rng, learnable, average):
+    layer = BatchNorm(R, D, backend, "float64", eps=0.01, average=average, learnable=learnable)
+    values = batches(rng, 3)
+    for x in values:
+        layer.forward(backend.asarray(x), training=True, track=True)
+    gamma, beta = np.ones((R, D)), np.zeros((R, D))
+    if learnable:
+        gamma, beta = rng.standard_normal((2, R, D))
+        layer.params["gamma"][...] = backend.asarray(gamma)
+        layer.params["beta"][...] = backend.asarray(beta)
+    mean, var = running(values, 0.1, average, 0)
+    x = batches(rng, 1)[0]
+    y, _ = layer.forward(backend.asarray(x), training=False, track=False)
+    expected = gamma[:, None] * (x - mean[:, None]) / np.sqrt(var[:, None] + 0.01) + beta[:, None]
+    np.testing.assert_allclose(backend.to_host(y), expected, rtol=1e-12, atol=1e-13)
+    one = backend.asarray(x[:, :1])  # a batch of one is no trouble here
+    alone, _ = layer.forward(one, training=False, track=False)
+    np.testing.assert_allclose(backend.to_host(alone), expected[:, :1], rtol=1e-12, atol=1e-13)
+
+
+def test_learnable_or_not(backend, rng):
+    x, dy = (backend.asarray(a) for a in rng.standard_normal((2, R, N, D)))
+    with_params = BatchNorm(R, D, backend, "float64")
+    without = BatchNorm(R, D, backend, "float64", learnable=False)
+    assert without.params == {}
+    assert backend.to_host(with_params.params["gamma"]).tolist() == [[1.0] * D] * R
+    assert backend.to_host(with_params.params["beta"]).tolist() == [[0.0] * D] * R
+    results = []
+    for layer in (with_params, without):
+        y, cache = layer.forward(x, training=True, track=True)
+        dx, gradients = layer.backward(dy, cache, need_dx=True)
+        assert sorted(gradients) == sorted(layer.params)
+        results.append([backend.to_host(y), backend.to_host(dx)])
+        for name, gradient in gradients.items():
+            assert gradient.shape == layer.params[name].shape
+    for one, other in zip(*results, strict=True):  # gamma 1 and beta 0 do nothing
+        np.testing.assert_allclose(one, other, rtol=1e-14, atol=1e-14)
+
+
+def test_replicas_do_not_share_statistics(backend, rng):
+    x = rng.standard_normal((R, N, D))
+    layer = BatchNorm(R, D, backend, "float64")
+    layer.forward(backend.asarray(x), training=True, track=True)
+    other = BatchNorm(R, D, backend, "float64")
+    x[1] += 100
+    other.forward(backend.asarray(x), training=True, track=True)
+    one, two = (backend.to_host(la.running_mean) for la in (layer, other))
+    assert (one[0] == two[0]).all()
+    assert np.abs(two[1] - one[1] - 10).max() < 1e-12
+
+
+def test_the_weight_gradients_of_several_steps_are_each_right(backend, rng):
+    # One buffer serves all steps, and the optimiser scales what is in it.
+    weight, bias = rng.standard_normal((R, D, 4)), rng.standard_normal((R, 4))
+    layer = Affine(backend.asarray(weight.copy()), backend.asarray(bias.copy()))
+    for _ in range(3):
+        x, dy = rng.standard_normal((R, N, D)), rng.standard_normal((R, N, 4))
+        y, cache = layer.forward(backend.asarray(x), training=True, track=True)
+        dx, gradients = layer.backward(backend.asarray(dy), cache, need_dx=True)
+        np.testing.assert_allclose(
+            backend.to_host(y), x @ weight + bias[:, None], rtol=1e-13, atol=1e-13
+        )
+        expected = {"weight": x.swapaxes(1, 2) @ dy, "bias": dy.sum(axis=1)}
+        assert sorted(gradients) == sorted(expected)
+        for name, right in expected.items():
+            found = backend.to_host(gradients[name])
+            np.testing.assert_allclose(found, right, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(
+            backend.to_host(dx), dy @ weight.swapaxes(1, 2), rtol=1e-13, atol=1e-13
+        )
+        assert backend.to_host(layer.params["weight"]).tobytes() == weight.tobytes()
+        for gradient in gradients.values():
+            gradient *= float("nan")
+
+
+def test_two_layers_have_a_buffer_each(backend, rng):
+    weights = [backend.asarray(w) for w in rng.standard_normal((2, R, D, D))]
+    layers = [Affine(w, backend.asarray(np.zeros((R, D)))) for w in weights]
+    x, dy = (backend.asarray(a) for a in rng.standard_normal((2, R, N, D)))
+    caches = [layer.forward(x, training=True, track=True)[1] for layer in layers]
+    one, two = (
+        layer.backward(factor * dy, cache, need_dx=False)
+        for layer, cache, factor in zip(layers, caches, (1, 2), strict=True)
+    )
+    assert one[0] is None
+    _, right, _ = affine_backward(dy, caches[0])
+    for gradients, factor in ((one[1], 1), (two[1], 2)):
+        np.testing.assert_allclose(
+            backend.to_host(gradients["weight"]), factor * backend.to_host(right), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+def test_activation(backend, rng, name):
+    x, dy = rng.standard_normal((2, R, N, D))
+    y, slope = {
+        "relu": (np.maximum(x, 0), x > 0),
+        "tanh": (np.tanh(x), 1 - np.tanh(x) ** 2),
+        "sigmoid": (1 / (1 + np.exp(-x)), np.exp(-x) / (1 + np.exp(-x)) ** 2),
+    }[name]
+    layer = Activation(name)
+    found, cache = layer.forward(backend.asarray(x), training=True, track=True)
+    dx, gradients = layer.backward(backend.asarray(dy), cache, need_dx=True)
+    assert layer.params == gradients == {}
+    np.testing.assert_allclose(backend.to_host(found), y, rtol=1e-12)
+    np.testing.assert_allclose(backend.to_host(cache), y, rtol=1e-12)
+    np.testing.assert_allclose(backend.to_host(dx), dy * slope, rtol=1e-11, atol=1e-14)

@@ -1,0 +1,257 @@
+"""The multilayer perceptron: its layers, its gradient, and that replicas never mix."""
+
+import numpy as np
+import pytest
+
+from gpubn.init import draw_weight
+from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
+from gpubn.layers import Activation, Affine, BatchNorm
+from gpubn.model import build_mlp
+from gpubn.schema import InitConfig, ModelConfig, NormConfig
+from gpubn.testing import check_gradient
+
+PLACEMENTS = ["none", "before", "after"]
+ACTIVATIONS = ["tanh", "sigmoid", "relu"]
+FEATURES, WIDTH, CLASSES, N = 4, 5, 3, 8
+
+
+def build(backend, *, placement="none", activation="tanh", depth=2, seeds=(0, 1), **options):
+    dtype = options.pop("dtype", "float64")
+    return build_mlp(
+        ModelConfig(depth=depth, width=WIDTH, activation=activation),
+        NormConfig(name=placement, placement=placement, **options),
+        InitConfig(kind="glorot_normal"),
+        features=FEATURES,
+        classes=CLASSES,
+        seeds=seeds,
+        backend=backend,
+        dtype=dtype,
+    )
+
+
+def examples(rng, backend, replicas, dtype="float64"):
+    x = rng.standard_normal((replicas, N, FEATURES)).astype(dtype)
+    labels = rng.integers(0, CLASSES, (replicas, N))
+    return backend.asarray(x), backend.asarray(labels)
+
+
+def shake(model, rng, backend):
+    """Move every parameter off its special value: biases and beta from 0, gamma from 1."""
+    for layer in model.layers:
+        for array in layer.params.values():
+            array += backend.asarray(rng.uniform(-0.5, 0.5, array.shape).astype(str(array.dtype)))
+
+
+def loss_and_gradients(model, x, labels, dloss=1.0):
+    logits, caches = model.forward(x, training=True)
+    loss, cache = softmax_cross_entropy(logits, labels)
+    return loss, model.backward(softmax_cross_entropy_backward(cache, dloss), caches)
+
+
+@pytest.mark.parametrize(
+    ("placement", "block"),
+    [
+        ("none", [Affine, Activation]),
+        ("before", [Affine, BatchNorm, Activation]),
+        ("after", [Affine, Activation, BatchNorm]),
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_order_of_the_layers(backend, placement, block, depth):
+    model = build(backend, placement=placement, depth=depth)
+    assert [type(layer) for layer in model.layers] == [*block * depth, Affine]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_shapes_and_dtypes(backend, rng, placement, dtype):
+    model = build(backend, placement=placement, depth=3, seeds=range(4), dtype=dtype)
+    weights = [la.params["weight"].shape for la in model.layers if isinstance(la, Affine)]
+    assert weights == [(4, 4, 5), (4, 5, 5), (4, 5, 5), (4, 5, 3)]
+    norms = [la for la in model.layers if isinstance(la, BatchNorm)]
+    assert [la.params["gamma"].shape for la in norms] == [(4, 5)] * len(norms)
+    x, labels = examples(rng, backend, 4, dtype)
+    loss, gradients = loss_and_gradients(model, x, labels)
+    assert loss.shape == (4,)
+    assert loss.dtype == dtype
+    assert model.forward(x, training=False)[0].shape == (4, N, CLASSES)
+    for layer, of_layer in zip(model.layers, gradients, strict=True):
+        expected = {k: (v.shape, v.dtype) for k, v in layer.params.items()}
+        assert {k: (v.shape, v.dtype) for k, v in of_layer.items()} == expected
+        assert all(v.dtype == dtype for v in of_layer.values())
+
+
+def test_weights_come_from_the_initialiser_and_biases_are_0(backend):
+    model = build(backend, depth=2, seeds=(7, 2))
+    affines = [layer for layer in model.layers if isinstance(layer, Affine)]
+    for i, (layer, fans) in enumerate(zip(affines, [(4, 5), (5, 5), (5, 3)], strict=True)):
+        expected = draw_weight("glorot_normal", *fans, (7, 2), i)
+        assert (backend.to_host(layer.params["weight"]) == expected).all()
+        assert not backend.to_host(layer.params["bias"]).any()
+
+
+def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng):
+    init = InitConfig(
+        kind="uniform", low=-3.0, high=2.0, scale=0.5, per_sqrt_fan_in=True, name="any"
+    )
+    norm = NormConfig(
+        "any",
+        "before",
+        learnable=False,
+        eps=0.25,
+        momentum=0.5,
+        correction=1,
+        average="std",
+        initial_spread=3.0,
+    )
+    model = build_mlp(
+        ModelConfig(depth=1, width=WIDTH),
+        norm,
+        init,
+        features=FEATURES,
+        classes=CLASSES,
+        seeds=[3],
+        backend=backend,
+        dtype="float64",
+    )
+    weight = draw_weight(
+        "uniform", FEATURES, WIDTH, [3], 0, low=-3.0, high=2.0, scale=0.5, per_sqrt_fan_in=True
+    )
+    assert (backend.to_host(model.layers[0].params["weight"]) == weight).all()
+    x, _ = examples(rng, backend, 1)
+    z = backend.to_host(x) @ weight
+    _, caches = model.forward(x, training=True)
+    expected = np.tanh((z - z.mean(axis=1)) / np.sqrt(z.var(axis=1, ddof=1) + 0.25))
+    np.testing.assert_allclose(backend.to_host(model.activations(caches)[0]), expected, rtol=1e-11)
+    layer = model.layers[1]
+    assert layer.params == {}
+    spread = 0.5 * 3.0 + 0.5 * z.std(axis=1, ddof=1)
+    np.testing.assert_allclose(backend.to_host(layer.running_var), spread**2, rtol=1e-12)
+
+
+def test_the_standard_deviation_of_a_normal_arrives(backend):
+    model = build_mlp(
+        ModelConfig(depth=1, width=WIDTH),
+        NormConfig(),
+        InitConfig(kind="normal", std=0.01),
+        features=FEATURES,
+        classes=CLASSES,
+        seeds=[3],
+        backend=backend,
+        dtype="float64",
+    )
+    expected = draw_weight("normal", FEATURES, WIDTH, [3], 0, std=0.01)
+    assert (backend.to_host(model.layers[0].params["weight"]) == expected).all()
+
+
+@pytest.mark.parametrize("learnable", [True, False])
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_of_the_loss(backend, xp, rng, activation, placement, correction, learnable):
+    options = {"correction": correction, "learnable": learnable, "eps": 1e-2}
+    model = build(backend, activation=activation, placement=placement, **options)
+    shake(model, rng, backend)
+    x, labels = examples(rng, backend, 2)
+    places = [(layer, name) for layer in model.layers for name in layer.params]
+
+    # All parameters as one vector: a bias before batch norm has no gradient to be relative to.
+    def unpack(vector):
+        start = 0
+        for layer, name in places:
+            shape, size = layer.params[name].shape, layer.params[name].size
+            layer.params[name] = vector[start : start + size].reshape(shape)
+            start += size
+        assert start == vector.size
+
+    vector = xp.concatenate([layer.params[name].ravel() for layer, name in places])
+
+    def loss(moved):
+        unpack(moved)
+        return loss_and_gradients(model, x, labels)[0]
+
+    def vjp(dloss):
+        unpack(vector)
+        _, gradients = loss_and_gradients(model, x, labels, dloss)
+        found = [g[name] for layer, g in zip(model.layers, gradients, strict=True) for name in g]
+        assert [name for g in gradients for name in g] == [name for _, name in places]
+        return [xp.concatenate([g.ravel() for g in found])]
+
+    # A small step keeps clear of the kinks of relu.
+    for _ in range(3):
+        check_gradient(loss, vjp, [vector], rng=rng, eps=1e-5, rtol=1e-7)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_replica_alone_gives_the_same_bits_as_stacked(backend, same_bits, rng, placement, dtype):
+    stack = build(backend, placement=placement, seeds=(3, 0, 8), dtype=dtype)
+    x, labels = examples(rng, backend, 3, dtype)
+    loss, gradients = loss_and_gradients(stack, x, labels)
+    for r, seed in enumerate((3, 0, 8)):
+        alone = build(backend, placement=placement, seeds=[seed], dtype=dtype)
+        loss_r, gradients_r = loss_and_gradients(alone, x[[r]], labels[[r]])
+        same_bits(loss_r, loss[[r]])
+        for one, all_of_them in zip(gradients_r, gradients, strict=True):
+            for name in one:
+                same_bits(one[name], all_of_them[name][[r]])
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_broken_replica_leaves_the_others_alone(backend, rng, placement):
+    sound, broken = (build(backend, placement=placement, seeds=range(3)) for _ in "12")
+    x, labels = examples(rng, backend, 3)
+    _, expected = loss_and_gradients(sound, x, labels)
+    broken.layers[0].params["weight"][1] = float("nan")
+    loss, found = loss_and_gradients(broken, x, labels)
+    assert np.isnan(backend.to_host(loss)).tolist() == [False, True, False]
+    for one, other in zip(found, expected, strict=True):
+        for name in one:
+            a, b = backend.to_host(one[name]), backend.to_host(other[name])
+            assert (a[[0, 2]] == b[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("training", [True, False])
+def test_one_input_shared_by_all_replicas(backend, xp, same_bits, rng, placement, training):
+    model = build(backend, placement=placement, seeds=range(3))
+    x, _ = examples(rng, backend, 1)
+    shared, caches = model.forward(x[0], training=training, track=False)
+    repeated, _ = model.forward(xp.concatenate([x] * 3), training=training, track=False)
+    assert shared.shape == (3, N, CLASSES)
+    same_bits(shared, repeated)
+    assert [a.shape for a in model.activations(caches)] == [(3, N, WIDTH)] * 2
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_track_false_leaves_the_running_statistics(backend, rng, placement):
+    model = build(backend, placement=placement)
+    x, _ = examples(rng, backend, 2)
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    model.forward(x, training=True, track=False)
+    assert all((backend.to_host(layer.running_mean) == 0).all() for layer in norms)
+    model.forward(x, training=True)
+    assert all((backend.to_host(layer.running_mean) != 0).any() for layer in norms)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_activations_are_what_comes_out_of_the_activation(backend, rng, placement):
+    model = build(backend, placement=placement)
+    x, _ = examples(rng, backend, 2)
+    logits, caches = model.forward(x, training=True)
+    h, expected = backend.to_host(x), []
+    normalise = lambda a: (  # noqa: E731
+        (a - a.mean(axis=1, keepdims=True)) / np.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
+    )
+    affines = [la.params for la in model.layers if isinstance(la, Affine)]
+    weights = [backend.to_host(params["weight"]) for params in affines]
+    for weight in weights[:-1]:
+        h = h @ weight
+        h = np.tanh(normalise(h) if placement == "before" else h)
+        expected.append(h)
+        h = normalise(h) if placement == "after" else h
+    found = model.activations(caches)
+    assert len(found) == 2
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(backend.to_host(a), b, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(backend.to_host(logits), h @ weights[-1], rtol=1e-10, atol=1e-12)

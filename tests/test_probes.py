@@ -1,0 +1,82 @@
+"""Measures of activations, by hand on small cases, and the histogram against NumPy's."""
+
+import numpy as np
+import pytest
+
+from gpubn import probes
+
+X = np.array(
+    [
+        [[1.0, -1.0, 0.0, 0.5], [0.995, -0.5, 0.0, -0.5]],
+        [[0.0, 0.0, 0.0, 0.0], [0.99, -0.99, 0.98, 1.0]],
+    ]
+)
+"""(R, N, D) = (2, 2, 4). 0.99 itself is not saturated."""
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        (probes.unit_means, [[0.9975, -0.75, 0.0, 0.0], [0.495, -0.495, 0.49, 0.5]]),
+        (probes.saturated_share, [3 / 8, 1 / 8]),
+        (probes.dead_share, [1 / 4, 0.0]),
+        (probes.zero_share, [2 / 8, 4 / 8]),
+    ],
+)
+def test_by_hand(backend, measure, expected):
+    found = backend.to_host(measure(backend.asarray(X)))
+    np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-16)
+    for r in range(2):  # without replicas
+        alone = measure(backend.asarray(X[r]))
+        np.testing.assert_allclose(float(alone.sum()), np.sum(expected[r]), rtol=1e-14)
+
+
+def test_negative_saturation_counts_and_a_unit_must_be_saturated_everywhere(backend):
+    a = backend.asarray(np.array([[-1.0, 1.0], [-1.0, -1.0], [-0.999, 0.2]]))
+    assert float(probes.dead_share(a)) == 0.5
+    assert float(probes.saturated_share(a)) == pytest.approx(5 / 6)
+
+
+def test_variance_is_over_examples_and_units_together(backend):
+    a = np.array([[[1.0, 3.0], [1.0, 3.0]], [[2.0, 2.0], [4.0, 8.0]]])
+    # Over the examples alone the first would be 0. By N, not N - 1.
+    found = backend.to_host(probes.variance(backend.asarray(a)))
+    np.testing.assert_allclose(found, [1.0, 6.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("bins", "reach"), [(41, 5.125), (10, 4.5), (1, 6.0)])
+def test_histogram_in_range_is_numpys(backend, rng, bins, reach, dtype):
+    values = (1e-20 * rng.uniform(-2, 3, (30, 40))).astype(dtype)
+    counts = backend.to_host(probes.histogram(backend.asarray(values), bins, reach))
+    z = values / values.std()
+    assert np.abs(z).max() < reach
+    expected, _ = np.histogram(z, bins, range=(-reach, reach))
+    assert counts.shape == (bins,)
+    assert counts.sum() == values.size
+    # A value on the very edge of a bin may fall to either side.
+    assert np.abs(counts - expected).sum() <= (0 if dtype == "float64" else 4)
+
+
+def test_histogram_does_not_centre(backend):
+    values = np.array([2.0, 4.0] * 8)  # std 1
+    counts = backend.to_host(probes.histogram(backend.asarray(values), 11, 5.5))
+    assert counts.tolist() == [0] * 7 + [8] + [0] + [8] + [0]
+
+
+def test_histogram_overflows_into_the_outer_bins(backend):
+    values = np.zeros((100, 10))
+    values[0, 0], values[1, 1] = 1e9, -1e9  # std 4.5e7: both at 22 standard deviations
+    counts = backend.to_host(probes.histogram(backend.asarray(values), 41, 5.125))
+    assert counts[0] == counts[-1] == 1
+    assert counts[20] == 998
+    assert counts.sum() == 1000
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -0.7, 0.1])
+@pytest.mark.parametrize("shape", [(4, 5), (7, 11)], ids=str)
+def test_histogram_of_identical_values_counts_them_as_zeros(backend, value, shape):
+    values = backend.asarray(np.full(shape, value))
+    counts = backend.to_host(probes.histogram(values, 41, 5.125))
+    assert counts.sum() == values.size
+    assert counts[20] == values.size

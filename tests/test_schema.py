@@ -1,0 +1,179 @@
+"""The configuration's ranges: what is refused, and in which words."""
+
+import dataclasses
+
+import pytest
+
+from gpubn import schema
+from gpubn.errors import ConfigError
+from gpubn.init import KINDS
+from gpubn.kernels import activation
+from gpubn.schema import (
+    BackendConfig,
+    Config,
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    NormConfig,
+    OptimConfig,
+)
+
+NAN, INF = float("nan"), float("inf")
+GROUPS = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "norm": NormConfig,
+    "init": InitConfig,
+    "optim": OptimConfig,
+    "backend": BackendConfig,
+}
+
+
+def make(key, value):
+    group, _, field = key.rpartition(".")
+    return (GROUPS[group] if group else Config)(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("data.name", "cifar", "one of mnist, digits, gaussian"),
+        ("data.examples", 1, "at least 2"),
+        ("data.examples", -5, "at least 2"),
+        ("data.features", 0, "at least 1"),
+        ("model.depth", 0, "at least 1"),
+        ("model.width", 0, "at least 1"),
+        ("model.width", -1, "at least 1"),
+        ("model.activation", "gelu", "one of relu, tanh, sigmoid"),
+        ("norm.placement", "inside", "one of none, before, after"),
+        ("norm.eps", -1e-9, "at least 0, and finite"),
+        ("norm.eps", INF, "at least 0, and finite"),
+        ("norm.momentum", 0.0, r"a number in \(0, 1\]"),
+        ("norm.momentum", 1.5, r"a number in \(0, 1\]"),
+        ("norm.momentum", -0.1, r"a number in \(0, 1\]"),
+        ("norm.correction", 2, "0 or 1"),
+        ("norm.correction", -1, "0 or 1"),
+        ("norm.average", "median", "one of var, std"),
+        ("norm.initial_spread", -0.5, "at least 0, and finite"),
+        ("norm.initial_spread", INF, "at least 0, and finite"),
+        ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
+        ("init.std", -0.1, "at least 0, and finite"),
+        ("init.std", INF, "at least 0, and finite"),
+        ("init.low", 1.0, r"less than init.high \(1.0\)"),
+        ("init.low", 3.0, r"less than init.high \(1.0\)"),
+        ("init.scale", 0.0, "more than 0, and finite"),
+        ("init.scale", -1.0, "more than 0, and finite"),
+        ("init.scale", INF, "more than 0, and finite"),
+        ("optim.rate", 0.0, "more than 0, and finite"),
+        ("optim.rate", -0.1, "more than 0, and finite"),
+        ("optim.rate", INF, "more than 0, and finite"),
+        ("optim.schedule", "cosine", "one of linear, constant"),
+        ("optim.min_rate", -0.01, "at least 0, and finite"),
+        ("optim.min_rate", INF, "at least 0, and finite"),
+        ("optim.batch", 0, "at least 1"),
+        ("optim.steps", 0, "at least 1"),
+        ("backend.name", "torch", "one of auto, numpy, cupy"),
+        ("arithmetic", "improved", "one of published, corrected"),
+        ("dtype", "float16", "one of float32, float64"),
+        ("seeds", 0, "at least 1"),
+        ("first_seed", -1, "at least 0"),
+        ("every", 0, "at least 1"),
+    ],
+)
+def test_refuses(key, value, allowed):
+    text = repr(value).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ConfigError, match=f"^{key} is {text}; expected {allowed}"):
+        make(key, value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{group}.{field.name}"
+        for group, kind in GROUPS.items()
+        for field in dataclasses.fields(kind)
+        if field.type is float
+    ],
+)
+def test_nan_is_refused_everywhere(key):
+    with pytest.raises(ConfigError, match=r"is nan; expected|init\.high \(nan\)"):
+        make(key, NAN)
+
+
+def test_the_list_of_floats_above_is_complete():
+    floats = {
+        (kind.__name__, f.name)
+        for kind in vars(schema).values()
+        if dataclasses.is_dataclass(kind)
+        for f in dataclasses.fields(kind)
+        if f.type in (float, "float")
+    }
+    assert floats == {
+        ("NormConfig", "eps"),
+        ("NormConfig", "momentum"),
+        ("NormConfig", "initial_spread"),
+        ("InitConfig", "std"),
+        ("InitConfig", "low"),
+        ("InitConfig", "high"),
+        ("InitConfig", "scale"),
+        ("OptimConfig", "rate"),
+        ("OptimConfig", "min_rate"),
+    }
+
+
+@pytest.mark.parametrize(("key", "value"), [("init.low", -INF), ("init.high", INF)])
+def test_an_infinite_range_of_the_uniform_initialiser_is_refused(key, value):
+    with pytest.raises(ConfigError, match=r"init\.(low|high)"):
+        make(key, value)
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_batch_norm_needs_a_batch_of_two(placement):
+    norm = NormConfig(name="mine", placement=placement)
+    text = "optim.batch is 1; expected at least 2, which norm=mine needs in training"
+    with pytest.raises(ConfigError, match=text):
+        Config(norm=norm, optim=OptimConfig(batch=1))
+    Config(norm=norm, optim=OptimConfig(batch=2))
+    Config(norm=NormConfig(), optim=OptimConfig(batch=1))
+
+
+@pytest.mark.parametrize("kind", [*GROUPS.values(), Config])
+def test_the_defaults_validate(kind):
+    assert kind() == kind()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.examples", 2),
+        ("data.features", 1),
+        ("norm.eps", 0.0),
+        ("norm.momentum", 1.0),
+        ("norm.momentum", 1e-9),
+        ("norm.correction", 1),
+        ("norm.initial_spread", 0.0),
+        ("init.std", 0.0),
+        ("init.low", -7.0),
+        ("optim.min_rate", 0.0),
+        ("optim.batch", 1),
+        ("optim.steps", 1),
+        ("seeds", 1),
+        ("first_seed", 0),
+        ("every", 1),
+    ],
+)
+def test_the_edges_of_the_ranges_are_allowed(key, value):
+    assert getattr(make(key, value), key.rpartition(".")[2]) == value
+
+
+def test_every_kind_and_activation_that_is_implemented_can_be_configured():
+    for kind in KINDS:
+        InitConfig(kind=kind)
+    for name in ("relu", "tanh", "sigmoid"):
+        activation(ModelConfig(activation=name).activation)
+
+
+def test_two_configurations_share_nothing():
+    one, other = Config(), Config()
+    one.optim.rate = 7.0
+    assert other.optim.rate == 0.1
