@@ -3,9 +3,13 @@
 import difflib
 import logging
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from types import FrameType
+from typing import NoReturn
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
@@ -14,24 +18,49 @@ from gpubn.errors import GpubnError
 from gpubn.schema import Config
 
 INTERRUPTED = 130
-_TYPES = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
+_TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
+
+
+_stopped = threading.Event()
 
 
 def main(task: Callable[[], None]) -> None:
     """Run a script's task; a known error is one line on stderr and exit code 1, Ctrl-C is 130."""
+    signal.signal(signal.SIGINT, _on_interrupt)
     try:
         task()
+        check_stopped()
     except KeyboardInterrupt:
-        print(
-            "stopped: finished cells are kept; the same command goes on from here", file=sys.stderr
-        )
-        sys.exit(INTERRUPTED)
+        _exit_stopped()
     except Exception as error:
+        if is_interrupt(error):
+            _exit_stopped()
         sentence = explain(error)
         if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         sys.exit(1)
+
+
+def check_stopped() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed and a library swallowed it."""
+    if _stopped.is_set():
+        raise KeyboardInterrupt
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a library wrapped Ctrl-C in an error of its own."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error))
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    _stopped.set()
+    signal.default_int_handler(number, frame)
+
+
+def _exit_stopped() -> NoReturn:
+    print("stopped: finished cells are kept; the same command goes on from here", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def log_to_stderr() -> None:
@@ -66,21 +95,21 @@ def _of_hydra(error: BaseException) -> str:
         options = re.findall(r"^\t(\S+)", text.split("Config search path")[0], re.M)
         return f"{found[1]} is {found[2]!r}; expected one of {', '.join(options)}"
     if found := re.search(r"Could not override '([^']*)'", text):
-        close = difflib.get_close_matches(found[1], keys := list(_keys(Config)), n=1)
+        close = difflib.get_close_matches(found[1], keys := list(dict(_typed_keys(Config))), n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(keys)}"
         return f"{found[1]} is no key of the configuration; {hint}"
-    if found := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
-        key = re.search(r"full_key: (\S+)", text)
-        name, allowed = key[1] if key else "a value", _TYPES.get(found[2], found[2])
-        return f"{name} is {found[1]!r}; expected {allowed}"
+    if found := re.search(r"Error merging override (\S+?)=(.*)", text):
+        allowed = dict(_typed_keys(Config)).get(found[1].lstrip("+~"), "a value of its type")
+        return f"{found[1]} is {found[2]!r}; expected {allowed}"
     if found := re.search(r"Error parsing override '([^']*)'", text):
         return f"{found[1]!r} is no override; expected KEY=VALUE"
     return " ".join(str(error).split("full_key")[0].split())
 
 
-def _keys(schema: type, prefix: str = "") -> Iterator[str]:
+def _typed_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of the configuration, and what it takes."""
     for field in fields(schema):
         if isinstance(field.type, type) and is_dataclass(field.type):
-            yield from _keys(field.type, f"{prefix}{field.name}.")
+            yield from _typed_keys(field.type, f"{prefix}{field.name}.")
         else:
-            yield prefix + field.name
+            yield prefix + field.name, _TYPES.get(field.type, "text")

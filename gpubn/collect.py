@@ -51,7 +51,7 @@ def _provenance(
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(sum(r.provenance["seconds"] for r in results), 1),
         **{key: ", ".join(sorted(values)) for key, values in sorted(facts.items())},
-        "data": results[0].provenance["data"],
+        "data": {k: v for r in results for k, v in r.provenance["data"].items()},
         "config": common,
         "cells": {
             cell.id: {k: v for k, v in f.items() if k not in common}

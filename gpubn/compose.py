@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gpubn import schema
 from gpubn.cells import Cell
+from gpubn.errors import ConfigError
 from gpubn.files import sha256, write_atomic
 from gpubn.schema import Config
 
@@ -47,16 +48,46 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
     Composing takes Hydra tens of milliseconds a cell, so the result is remembered below `plans`
     under a hash of the configuration files, the schema and the overrides.
     """
+    check_overrides(overrides)
     path = None if plans is None else plans / f"{_plan_key(overrides)}.json"
-    if path is not None and path.exists():
-        try:
-            return [Cell.of(schema.from_dict(d)) for d in json.loads(path.read_text())]
-        except (ValueError, KeyError, TypeError):
-            pass  # a damaged plan is only a cache: compose again
-    cells = _compose_grid(overrides)
-    if path is not None:
-        write_atomic(path, json.dumps([asdict(cell.config) for cell in cells]).encode())
+    cells = None if path is None else _read_plan(path)
+    if cells is None:
+        cells = _compose_grid(overrides)
+        if path is not None:
+            _write_plan(path, cells)
     return cells
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would only stumble over: no KEY=VALUE, or null for a group."""
+    groups = {folder.name: folder for folder in CONF.iterdir() if folder.is_dir()}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not key.strip("+~") or not (equals or key.startswith("~")):
+            raise ConfigError(f"{override!r} is no override; expected KEY=VALUE")
+        if key in groups and value in ("", "null"):
+            options = sorted(path.stem for path in groups[key].glob("*.yaml"))
+            raise ConfigError(f"{key} is ''; expected one of {', '.join(options)}")
+
+
+def _read_plan(path: Path) -> list[Cell] | None:
+    """The cells of a plan, or None where the file is missing or damaged: it is only a cache."""
+    try:
+        document = json.loads(path.read_bytes())
+        if document["digest"] == _digest(document["cells"]):
+            return [Cell.of(schema.from_dict(config)) for config in document["cells"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _write_plan(path: Path, cells: Sequence[Cell]) -> None:
+    configs = [asdict(cell.config) for cell in cells]
+    write_atomic(path, json.dumps({"digest": _digest(configs), "cells": configs}).encode())
+
+
+def _digest(content: object) -> str:
+    return sha256(json.dumps(content).encode())[:16]
 
 
 def _compose_grid(overrides: Sequence[str]) -> list[Cell]:
@@ -78,4 +109,4 @@ def _compose_grid(overrides: Sequence[str]) -> list[Cell]:
 def _plan_key(overrides: Sequence[str]) -> str:
     files = {str(p.relative_to(CONF)): p.read_text() for p in sorted(CONF.rglob("*.yaml"))}
     code = Path(schema.__file__).read_text()
-    return sha256(json.dumps([files, code, list(overrides), hydra.__version__]).encode())[:16]
+    return _digest([files, code, list(overrides), hydra.__version__])

@@ -68,10 +68,11 @@ def draw(script: FigureScript, results: Path) -> None:
     Raises:
         StoreError: a table is missing or damaged, or the folder cannot be written.
     """
-    from gpubn.plotting import render  # matplotlib takes long to import, and is not always needed
+    from gpubn.plotting import render, style  # slow to import, and not always needed
 
     frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
-    files = render(_load(script).draw(frames))
+    with style():
+        files = render(_load(script).draw(frames))
     base = results / "figures" / script.name
     for kind, data in files.items():
         write_atomic(base.with_suffix(f".{kind}"), data)

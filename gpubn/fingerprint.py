@@ -35,7 +35,7 @@ def fingerprint(code: str | Path) -> str:
             continue
         tree = ast.parse(path.read_bytes())
         waiting += _imports(tree)
-        seen[name] = ast.dump(_without_docstrings(tree))
+        seen[name] = ast.unparse(_without_docstrings(tree))
     text = "\n".join(f"{name} {seen[name]}" for name in sorted(seen))
     return sha256(text.encode())[:16]
 

@@ -31,7 +31,6 @@ def make_tables(
     backend: Backend,
     *,
     overrides: Sequence[str] = (),
-    data_root: Path | None = None,
     force: bool = False,
 ) -> Tables:
     """Run every cell of an experiment that the store lacks and write its tables.
@@ -44,7 +43,7 @@ def make_tables(
     found = [None if force else store.load(cell) for cell in cells]
     if None in found and _uses(cells, "mnist"):
         try:
-            load("mnist", data_root)
+            load("mnist", cells[0].config.data.root)
         except DataUnavailableError as error:
             log.debug("%s", error)
             log.warning(
@@ -55,7 +54,7 @@ def make_tables(
             )
             cells = expand([f"experiment={experiment}", *overrides, "data=digits"], plans)
             found = [None if force else store.load(cell) for cell in cells]
-    done = run_cells(cells, found, store, backend, data_root=data_root)
+    done = run_cells(cells, found, store, backend)
     folder = results / "digits" if _uses(cells, "digits") else results
     return Tables(write_tables(folder / "tables", experiment, cells, done), folder)
 

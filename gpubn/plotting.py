@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -88,6 +89,11 @@ DATASETS = {
 }
 
 
+def style() -> AbstractContextManager[None]:
+    """The context in which a figure is put together and rendered."""
+    return mpl.rc_context(STYLE)
+
+
 def new_figure(
     rows: int,
     columns: int,
@@ -100,7 +106,6 @@ def new_figure(
     legend_columns: int = 6,
 ) -> tuple[Figure, np.ndarray]:
     """A figure (inches) with title and legend above and a caption below a grid of axes."""
-    mpl.rcParams.update(STYLE)
     figure = Figure(figsize=(width, height))
     text = textwrap.fill(" ".join(caption.split()), int(width * _CHARACTERS_AN_INCH))
     legend_rows = -(-len(legend) // legend_columns)
@@ -184,13 +189,17 @@ def dataset_label(frame: pd.DataFrame) -> str:
 
 def render(figure: Figure) -> dict[str, bytes]:
     """The figure as {"svg": bytes, "png": bytes}, the same bytes every time."""
+    # The layout's solver varies in the last bits from run to run: fix the axes where they are.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position(tuple(round(side, 5) for side in ax.get_position().bounds))
     out = {}
     for kind, options in (
         ("svg", {"metadata": {"Date": None, "Creator": None}}),
         ("png", {"dpi": 200, "metadata": {"Software": None}}),
     ):
         buffer = io.BytesIO()
-        with mpl.rc_context(STYLE):
-            figure.savefig(buffer, format=kind, **options)
+        figure.savefig(buffer, format=kind, **options)
         out[kind] = buffer.getvalue()
     return out

@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from threading import Lock
 
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from gpubn.backend import Backend
 from gpubn.cells import Cell
 from gpubn.data import load
 from gpubn.experiments import Context
+from gpubn.schema import DataConfig
 from gpubn.store import CellStore, Result
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ def run_cells(
     found: Sequence[Result | None],
     store: CellStore,
     backend: Backend,
-    *,
-    data_root: Path | None = None,
 ) -> list[Result]:
     """Return the result of every cell: what was `found` in the store, or else of a run.
 
@@ -60,13 +58,11 @@ def run_cells(
                 continue
             bar.set_postfix_str(f"cell {number}/{len(missing)}")
             started = time.perf_counter()
-            rows = cell.experiment.run(cell.config, Context(backend, data_root, tick))
+            rows = cell.experiment.run(cell.config, Context(backend, tick))
             seconds = time.perf_counter() - started
             provenance = {
                 **backend.facts(),
-                "data": load(cell.config.data.name, data_root).checksums
-                if cell.config.data.name != "gaussian"
-                else {},
+                "data": _checksums(cell.config.data),
                 "seconds": round(seconds, 3),
             }
             fresh[cell.id] = store.save(cell, rows, provenance)
@@ -76,3 +72,7 @@ def run_cells(
         fresh[cell.id] if result is None else result
         for cell, result in zip(cells, found, strict=True)
     ]
+
+
+def _checksums(data: DataConfig) -> dict[str, str]:
+    return {} if data.name == "gaussian" else load(data.name, data.root).checksums

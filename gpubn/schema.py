@@ -168,7 +168,8 @@ class Config:
     def __post_init__(self) -> None:
         _one_of("arithmetic", self.arithmetic, ("published", "corrected"))
         _one_of("dtype", self.dtype, ("float32", "float64"))
-        _require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
+        _require(1 <= self.seeds <= 100_000, "seeds", self.seeds, "1 to 100000")
+        _require(self.results != "", "results", self.results, "the name of a folder")
         _require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
         _require(self.every >= 1, "every", self.every, "at least 1")
         _require(

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap
 
 RESAMPLES = 1999
 CONFIDENCE = 0.95
@@ -22,6 +21,8 @@ def mean_interval(values: np.ndarray) -> Interval:
 
     Fewer than two seeds, or any NaN or infinity, give a NaN interval: no interval is claimed.
     """
+    from scipy.stats import bootstrap  # slow to import
+
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(-1, values.shape[-1])
     with np.errstate(all="ignore"):

@@ -57,6 +57,8 @@ class CellStore:
                 raise ValueError("it holds another cell")
             if document["digest"] != _digest(document["columns"]):
                 raise ValueError("the digest of its rows does not match")
+            if document["provenance_digest"] != _digest(document["provenance"]):
+                raise ValueError("the digest of its provenance does not match")
             if document["fingerprint"] != fingerprint(cell.experiment.run.__module__):
                 return None
             columns = [document["columns"][name] for name in COLUMNS]
@@ -78,6 +80,7 @@ class CellStore:
             "cell": cell.identity,
             "fingerprint": fingerprint(cell.experiment.run.__module__),
             "provenance": provenance,
+            "provenance_digest": _digest(provenance),
             "digest": digest,
             "columns": columns,
         }
@@ -85,5 +88,5 @@ class CellStore:
         return Result(rows, provenance, digest)
 
 
-def _digest(columns: dict[str, list[Any]]) -> str:
-    return sha256(json.dumps(columns, sort_keys=True).encode())[:16]
+def _digest(part: dict[str, Any]) -> str:
+    return sha256(json.dumps(part, sort_keys=True).encode())[:16]

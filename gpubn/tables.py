@@ -34,7 +34,7 @@ def is_current(table: Path, made_from: dict[str, str]) -> bool:
         return bool(
             document["made_from"] == made_from and document["sha256"] == sha256(table.read_bytes())
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -47,14 +47,20 @@ def read_table(path: Path) -> "pd.DataFrame":
     import pandas as pd  # takes a second to import, and writing does without
 
     content = io.BytesIO(read_bytes(path))
-    frame = pd.read_csv(content, keep_default_na=False, na_values={c: [""] for c in COLUMNS})
-    if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:
+    try:
+        frame = pd.read_csv(content, dtype=str, keep_default_na=False, na_filter=False)
+        if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(frame.columns)}")
+        for column in _OPTIONAL_INTEGERS:
+            known = frame[column].where(frame[column] != "")
+            frame[column] = known.map(int, na_action="ignore").astype("Int64")
+        frame["value"] = frame["value"].map(float).astype("float64")
+    except (ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
         raise StoreError(
-            f"{path} ends in the columns {list(frame.columns[-len(COLUMNS) :])}; expected "
-            f"{list(COLUMNS)}"
-        )
-    types: dict[str, str] = dict.fromkeys(_OPTIONAL_INTEGERS, "Int64")
-    return frame.astype({**types, "value": "float64"})
+            f"{path} is no table ({why}); expected columns that end in {', '.join(COLUMNS)}"
+        ) from error
+    return frame
 
 
 def read_bytes(path: Path) -> bytes:

@@ -75,7 +75,7 @@ def make(key, value):
         ("backend.name", "torch", "one of auto, numpy, cupy"),
         ("arithmetic", "improved", "one of published, corrected"),
         ("dtype", "float16", "one of float32, float64"),
-        ("seeds", 0, "at least 1"),
+        ("seeds", 0, "1 to 100000"),
         ("first_seed", -1, "at least 0"),
         ("every", 0, "at least 1"),
     ],

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 from gpubn.backend import Backend
 from gpubn.errors import ConfigError
@@ -19,12 +18,10 @@ class Context:
 
     Attributes:
         backend: where arrays live.
-        data_root: the user's folder of MNIST, or None to search the usual places.
         tick: called with the number of work units that were finished.
     """
 
     backend: Backend
-    data_root: Path | None = None
     tick: Callable[[int], None] | None = None
 
 

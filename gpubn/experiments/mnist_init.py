@@ -22,7 +22,7 @@ GROUP = 5
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Train every seed of the cell; record losses, activations and the final evaluation."""
-    dataset = load(config.data.name, context.data_root)
+    dataset = load(config.data.name, config.data.root)
     check_batch_fits(config.optim.batch, dataset)
     data = to_device(dataset, context.backend, config.dtype)
     seeds = range(config.first_seed, config.first_seed + config.seeds)

@@ -1,0 +1,178 @@
+"""From conf/ to cells: every file of it, every grid, and the plans that remember them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpubn import compose, experiments
+from gpubn.compose import expand
+from gpubn.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (compose.CONF / "experiment").glob("*.yaml"))
+OPTIONS = {
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in sorted(compose.CONF.iterdir())
+    if folder.is_dir() and folder.name != "experiment"
+}
+ONE = ["experiment=mnist_init", "data=digits", "init=rand", "norm=none"]
+TWO = ["experiment=mnist_init", "data=digits", "init=rand,randn", "norm=none"]
+
+
+def ids(cells):
+    return [cell.id for cell in cells]
+
+
+def params(experiment):
+    document = yaml.safe_load((compose.CONF / "experiment" / f"{experiment}.yaml").read_text())
+    swept = document.get("hydra", {}).get("sweeper", {}).get("params", {})
+    return {key: str(values).split(",") for key, values in swept.items()}
+
+
+@pytest.fixture(scope="module")
+def two():
+    return expand(TWO)
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """How often a grid was composed, as a list of its overrides."""
+    calls = []
+    real = compose._compose_grid
+
+    def spy(overrides):
+        calls.append(list(overrides))
+        return real(overrides)
+
+    monkeypatch.setattr(compose, "_compose_grid", spy)
+    return calls
+
+
+@pytest.fixture
+def own_conf(tmp_path, monkeypatch):
+    """A copy of conf/ that a test may change."""
+    conf = tmp_path / "conf"
+    shutil.copytree(compose.CONF, conf)
+    monkeypatch.setattr(compose, "CONF", conf)
+    return conf
+
+
+def test_every_experiment_has_its_file():
+    assert sorted(experiments.names()) == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_one_axis_of_every_experiment_expands(name):
+    """Given single values replace swept axes; the whole grids are in test_experiments_run.py."""
+    kept, *others = sorted(params(name).items(), key=lambda item: -len(item[1]))
+    fixed = {key: values[-1] for key, values in others}
+    cells = expand([f"experiment={name}", *(f"{key}={value}" for key, value in fixed.items())])
+    assert len(set(ids(cells))) == len(cells) == len(kept[1])
+    columns = {key: column for column, key in experiments.get(name).axes.items()}
+    for key, values in [kept, *((key, [value]) for key, value in fixed.items())]:
+        column = columns.get(key, columns.get(f"{key}.name"))
+        assert {cell.axes[column] for cell in cells} == set(values)
+
+
+def test_a_given_sweep_replaces_an_axis_and_adds_another():
+    cells = expand([*TWO, "norm=before", "optim.rate=0.1,0.2,0.3"])
+    assert len(cells) == 6
+    assert {cell.config.optim.rate for cell in cells} == {0.1, 0.2, 0.3}
+    assert {cell.axes["init"] for cell in cells} == {"rand", "randn"}
+    assert {cell.config.norm.placement for cell in cells} == {"before"}
+
+
+@pytest.mark.parametrize("group", OPTIONS)
+def test_every_option_composes_and_validates(group):
+    options = OPTIONS[group]
+    cells = expand([*ONE, f"{group}={','.join(options)}"])
+    # Tables and figures know an option by the name in it.
+    assert [getattr(cell.config, group).name for cell in cells] == options
+
+
+def test_a_wrong_value_in_a_grid():
+    with pytest.raises(ConfigError, match=r"norm\.momentum is 7\.0; expected"):
+        expand([*ONE, "norm.momentum=0.1,7"])
+
+
+def test_a_plan_gives_equal_cells_without_composing(tmp_path, composed):
+    first = expand(TWO, tmp_path)
+    again = expand(TWO, tmp_path)
+    assert len(composed) == 1
+    assert first == again
+    assert ids(first) == ids(again)
+
+
+def test_other_overrides_are_another_plan(tmp_path, composed):
+    expand(ONE, tmp_path)
+    (cell,) = expand([*ONE, "seeds=3"], tmp_path)
+    assert len(composed) == 2
+    assert cell.config.seeds == 3
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "optim/sgd.yaml", "experiment/mnist_init.yaml"])
+def test_a_changed_file_of_conf_makes_a_new_plan(own_conf, tmp_path, composed, file):
+    expand(ONE, tmp_path / "plans")
+    with (own_conf / file).open("a") as out:
+        out.write("\n# seen\n")
+    expand(ONE, tmp_path / "plans")
+    assert len(composed) == 2
+
+
+def test_a_changed_number_of_conf_reaches_the_cells(own_conf, tmp_path):
+    (before,) = expand(ONE, tmp_path / "plans")
+    path = own_conf / "optim" / "sgd.yaml"
+    path.write_text(path.read_text().replace("rate: 0.1\n", "rate: 0.25\n"))
+    (after,) = expand(ONE, tmp_path / "plans")
+    assert (before.config.optim.rate, after.config.optim.rate) == (0.1, 0.25)
+    assert before.id != after.id
+
+
+DAMAGE = {
+    "truncated": lambda plan: plan[: len(plan) // 2],
+    "empty": lambda plan: b"",
+    "garbage": lambda plan: bytes(range(256)),
+    "null": lambda plan: b"null",
+    "an object": lambda plan: b"{}",
+    "no cells": lambda plan: b"[]",
+    "a key lost": lambda plan: plan.replace(b'"optim"', b'"optix"', 1),
+    "a name changed": lambda plan: plan.replace(b"mnist_init", b"mnist_inix"),
+    "a value out of range": lambda plan: plan.replace(b'"momentum": 0', b'"momentum": 7', 1),
+    "another number": lambda plan: plan.replace(b'"rate": 0.1', b'"rate": 0.7', 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_plan_is_composed_again(two, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(compose, "_compose_grid", lambda _overrides: two)
+    expand(TWO, tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    good = path.read_bytes()
+    spoilt = DAMAGE[damage](good)
+    assert spoilt != good
+    path.write_bytes(spoilt)
+    assert ids(expand(TWO, tmp_path)) == ids(two)
+    assert path.read_bytes() == good
+
+
+def test_a_sweep_from_the_command_line_makes_the_same_cells(tmp_path):
+    tiny = ["seeds=1", "optim.steps=2", "every=1", "model.width=2"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GPUBN_", "HYDRA_", "PYTHON"))}
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "run.py", "-m", *TWO, *tiny, f"results={tmp_path}"],
+        cwd=tmp_path,
+        env=env,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    expected = ids(expand([*TWO, *tiny]))
+    folders = sorted(p.name for p in (tmp_path / "runs" / "mnist_init").iterdir() if p.is_dir())
+    assert folders == sorted(expected)
+    stored = sorted(path.stem for path in (tmp_path / "cells" / "mnist_init").iterdir())
+    assert stored == sorted(expected)

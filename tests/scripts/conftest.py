@@ -1,0 +1,158 @@
+"""Runs a script as a process of its own, with nothing of this machine's data, cache or network.
+
+Importing SciPy and Hydra takes a script seconds; here one process imports them and forks one child
+a run, which then is `python script arguments` in every respect: exit code, streams, signals.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 60.0
+
+FORKING = """
+import gc, json, os, runpy, signal, sys
+from hydra.core.plugins import Plugins
+import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
+import gpubn.cli, gpubn.pipeline, gpubn.figures, gpubn.plotting
+Plugins.instance()
+gc.freeze()  # a collection in a child would copy every page
+
+def tell(request, name, value):
+    path = os.path.join(request["folder"], name)
+    with open(path + ".part", "w") as file:
+        print(value, file=file)
+    os.rename(path + ".part", path)
+
+def become(request):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        path = os.path.join(request["folder"], name)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.argv = request["argv"]
+    sys.path[0] = os.path.dirname(sys.argv[0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+requests = os.fdopen(os.dup(0))
+while line := requests.readline():
+    if os.fork():
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    request = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        become(request)
+        sys.exit()
+    tell(request, "pid", pid)
+    tell(request, "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    os._exit(0)
+"""
+
+
+@dataclass
+class Process:
+    """A script that runs; `wait` returns it with `code`, `out` and `err`."""
+
+    folder: Path
+
+    def wait(self):
+        until((self.folder / "code").exists)
+        self.code = int((self.folder / "code").read_text())
+        self.out = (self.folder / "out").read_text()
+        self.err = (self.folder / "err").read_text()
+        return self
+
+    def signal(self, number):
+        until((self.folder / "pid").exists)
+        with contextlib.suppress(ProcessLookupError):  # it came to an end by itself
+            os.kill(int((self.folder / "pid").read_text()), number)
+        return self
+
+    def signal_when(self, happened, number):
+        """Send a signal as soon as `happened()` holds."""
+        until(lambda: happened() or (self.folder / "code").exists())
+        return self.signal(number)
+
+
+def until(happened):
+    deadline = time.monotonic() + TIMEOUT
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="session")
+def clean_env(tmp_path_factory):
+    """An environment in which neither MNIST nor a network is to be had."""
+    private = r"GPUBN_\w+|HYDRA_\w+|XDG_\w+|PYTHON\w+|PYTEST_\w+|MAKE\w*|(?i:\w+_proxy)"
+    env = {k: v for k, v in os.environ.items() if not re.fullmatch(private, k)}
+    home = str(tmp_path_factory.mktemp("home"))
+    dead = "http://127.0.0.1:9"  # the discard port, where nothing listens
+    return env | {
+        "HOME": home,
+        "XDG_CACHE_HOME": home,
+        "HTTPS_PROXY": dead,
+        "HTTP_PROXY": dead,
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
+    }
+
+
+@pytest.fixture(scope="session")
+def forking(clean_env):
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKING],
+        stdin=subprocess.PIPE,
+        env=clean_env | {"OPENBLAS_NUM_THREADS": "1"},  # threads do not survive a fork
+        cwd=ROOT,
+        text=True,
+    )
+    with process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def start(forking, clean_env, tmp_path_factory):
+    """start("run.py", *arguments, cwd=folder, **env): a running Process."""
+    running = []
+    lock = threading.Lock()
+
+    def begin(script, *arguments, cwd, **env):
+        with lock:
+            folder = tmp_path_factory.mktemp("process")
+            request = {
+                "argv": [str(ROOT / "scripts" / script), *map(str, arguments)],
+                "cwd": str(cwd),
+                "env": clean_env | env,
+                "folder": str(folder),
+            }
+            print(json.dumps(request), file=forking.stdin, flush=True)
+            running.append(Process(folder))
+            return running[-1]
+
+    yield begin
+    for process in running:
+        if not (process.folder / "code").exists():  # a test failed before it waited
+            process.signal(signal.SIGKILL).wait()
+
+
+@pytest.fixture
+def run(start, tmp_path):
+    """run("run.py", *arguments): the finished Process, run in the test's own folder."""
+    return lambda script, *arguments: start(script, *arguments, cwd=tmp_path).wait()
