@@ -1,6 +1,7 @@
 """From `conf/` to cells: Hydra composes, the schema checks, a grid is expanded and remembered."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,6 +19,8 @@ from gpubn.cells import Cell
 from gpubn.errors import ConfigError
 from gpubn.files import sha256, write_atomic
 from gpubn.schema import Config
+
+log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -52,6 +55,7 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
     path = None if plans is None else plans / f"{_plan_key(overrides)}.json"
     cells = None if path is None else _read_plan(path)
     if cells is None:
+        log.info("composing the cells of %s", " ".join(overrides))
         cells = _compose_grid(overrides)
         if path is not None:
             _write_plan(path, cells)

@@ -31,7 +31,6 @@ def make_tables(
     backend: Backend,
     *,
     overrides: Sequence[str] = (),
-    force: bool = False,
 ) -> Tables:
     """Run every cell of an experiment that the store lacks and write its tables.
 
@@ -40,7 +39,7 @@ def make_tables(
     """
     plans, store = results / "plans", CellStore(results / "cells")
     cells = expand([f"experiment={experiment}", *overrides], plans)
-    found = [None if force else store.load(cell) for cell in cells]
+    found = [store.load(cell) for cell in cells]
     if None in found and _uses(cells, "mnist"):
         try:
             load("mnist", cells[0].config.data.root)
@@ -53,7 +52,7 @@ def make_tables(
                 results / "digits",
             )
             cells = expand([f"experiment={experiment}", *overrides, "data=digits"], plans)
-            found = [None if force else store.load(cell) for cell in cells]
+            found = [store.load(cell) for cell in cells]
     done = run_cells(cells, found, store, backend)
     folder = results / "digits" if _uses(cells, "digits") else results
     return Tables(write_tables(folder / "tables", experiment, cells, done), folder)

@@ -79,6 +79,8 @@ def _backend_name(overrides: Sequence[str]) -> str:
 
 def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:
     stale = [job for job in jobs if always or not figures.is_current(*job)]
+    if stale:
+        log.info("drawing %d figures", len(stale))
     if len(stale) > 1 and backend.cores() > 1:
         with ProcessPoolExecutor(min(backend.cores(), len(stale)), get_context("spawn")) as pool:
             list(pool.map(_draw_one, stale))
