@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,6 +13,7 @@ from gpubn.plotting import (
     NORMS,
     dataset_label,
     new_figure,
+    number,
     seed_count,
 )
 from gpubn.published import (
@@ -23,6 +25,8 @@ from gpubn.stats import mean_interval
 
 TABLES = ("mnist_init",)
 
+AXIS_END = 15.0
+"""Final losses beyond this are drawn as arrows."""
 PANELS = {
     "batch_loss": "first mini-batch loss (nats)",
     "train_loss": "final training loss (nats)",
@@ -49,9 +53,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             batch 32. Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval.
             Final values in inference mode (moving averages, momentum 0.01), on as many training
             images as there are test images. Grey dashed: -log(1/10). Grey dotted: the values that
-            the document states for Glorot with batchnorm. Where saturation makes a unit constant
-            its moving standard deviation stays 0: the document's listing divides by it, here the
-            unit comes out as beta.
+            the document states for Glorot with batchnorm. Arrows: beyond the axis, with their mean.
+            Where saturation makes a unit all but constant, so is its moving standard deviation all
+            but 0, and inference as listed, which adds no eps, divides by it.
         """,
     )
     offsets = np.linspace(0.28, -0.28, len(NORMS))
@@ -62,6 +66,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             for place, init in enumerate(reversed(MNIST_INITS)):
                 values = rows.loc[(rows["norm"] == norm) & (rows["init"] == init), "value"]
                 mean, low, high = mean_interval(values.to_numpy(dtype=np.float64))
+                if metric != "batch_loss" and mean > AXIS_END:
+                    _draw_arrow(ax, float(mean), place + offset, color)
+                    continue
                 ax.errorbar(
                     mean,
                     place + offset,
@@ -82,12 +89,28 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         if metric != "test_accuracy":
             ax.set_xscale("log")
             ax.axvline(ideal_first_loss(10), color=FAINT, linestyle="--", linewidth=0.8)
-            ticks = [0.2, 0.5, 1, 2, 5, 10, 20, 50] if metric != "batch_loss" else [2, 5, 10, 20]
+            ticks = [0.2, 0.5, 1, 2, 5, 10] if metric != "batch_loss" else [2, 5, 10, 20]
             ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
             ax.minorticks_off()
+            if metric != "batch_loss":
+                ax.set_xlim(0.15, AXIS_END)
     for ax, value in (
         (axes[0, 1], FINAL_TRAIN_LOSS_BATCHNORM),
         (axes[0, 2], FINAL_TEST_LOSS_BATCHNORM),
     ):
         ax.axvline(value, color=FAINT, linestyle=":", linewidth=1.0)
     return figure
+
+
+def _draw_arrow(ax: Axes, mean: float, y: float, color: str) -> None:
+    ax.plot([0.97], [y], ">", color=color, markersize=4, transform=ax.get_yaxis_transform())
+    ax.text(
+        0.94,
+        y,
+        number(mean, 1),
+        color=color,
+        fontsize=6,
+        ha="right",
+        va="center",
+        transform=ax.get_yaxis_transform(),
+    )

@@ -1,0 +1,78 @@
+"""The README: its commands work, its numbers are the committed ones, its files are there."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].split("   #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
+TINY = ["seeds=2", "optim.steps=4", "every=2", "data=digits", "data.examples=10", "model.width=6"]
+
+
+def test_the_generated_parts_are_those_of_the_committed_results():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.render(README, ROOT / "results") == README
+
+
+def test_every_link_leads_to_a_file():
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert targets
+    assert [t for t in targets if not (ROOT / t).exists()] == []
+
+
+def test_the_library_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["dx"].shape == names["x"].shape
+    assert abs(names["z"] - names["y"]).max() < 1e-6
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
+def test_a_python_command_runs(command, tmp_path):
+    words = [sys.executable, *shlex.split(command)[1:]]
+    given = {word.split("=")[0] for word in words}
+    swept = [] if "-m" not in words else ["init=he"] * ("init" not in given)
+    tiny = [t for t in TINY if t.split("=")[0] not in given]
+    done = subprocess.run(
+        [*words, *swept, *tiny, f"results={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "cells").rglob("*.json"))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_a_make_command_names_a_target_that_calls_a_script(command):
+    done = subprocess.run(
+        ["make", "-n", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    scripts = re.findall(r"scripts/\w+\.py", done.stdout)
+    assert all((ROOT / script).exists() for script in scripts)
+    assert scripts or "pytest" in done.stdout or "ruff" in done.stdout
+
+
+def test_every_command_is_of_a_kind_that_is_tested():
+    assert COMMANDS
+    rest = [c for c in COMMANDS if not c.startswith(("make ", "python ", "pip install ."))]
+    assert rest == []
