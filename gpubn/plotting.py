@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gpubn.errors import StoreError
 from gpubn.stats import Interval, mean_interval
 
 mpl.use("Agg")
@@ -180,6 +181,18 @@ def number(value: float, digits: int = 2) -> str:
 def seed_count(frame: pd.DataFrame) -> int:
     """Number of seeds in a table."""
     return int(frame["seed"].nunique())
+
+
+def config_of(frame: pd.DataFrame) -> dict[str, Any]:
+    """The configuration that all cells of a table have in common, by key.
+
+    Raises:
+        StoreError: the table has no provenance beside it.
+    """
+    config: dict[str, Any] = frame.attrs["config"]
+    if not config:
+        raise StoreError("the table has no provenance; expected its JSON file beside it")
+    return config
 
 
 def dataset_label(frame: pd.DataFrame) -> str:

@@ -41,6 +41,8 @@ def is_current(table: Path, made_from: dict[str, str]) -> bool:
 def read_table(path: Path) -> "pd.DataFrame":
     """Read a table; seed, step and layer are nullable integers.
 
+    What all its cells have in common of the configuration is in `frame.attrs["config"]`.
+
     Raises:
         StoreError: the file is missing or is not such a table.
     """
@@ -60,7 +62,15 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise StoreError(
             f"{path} is no table ({why}); expected columns that end in {', '.join(COLUMNS)}"
         ) from error
+    frame.attrs["config"] = _common_config(path)
     return frame
+
+
+def _common_config(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(provenance_path(path).read_text())["config"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def read_bytes(path: Path) -> bytes:

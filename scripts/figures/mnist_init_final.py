@@ -11,6 +11,7 @@ from gpubn.plotting import (
     INITS,
     MNIST_INITS,
     NORMS,
+    config_of,
     dataset_label,
     new_figure,
     number,
@@ -38,6 +39,7 @@ PANELS = {
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel a metric, one row an initialisation, one mark a normalisation."""
     table = tables["mnist_init"]
+    c = config_of(table)
     figure, axes = new_figure(
         1,
         len(PANELS),
@@ -49,13 +51,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             for n, c, _, m in NORMS.values()
         ],
         caption=f"""
-            Dataset: {dataset_label(table)}. One hidden layer of 128 tanh units, 1,500 steps of
-            batch 32. Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval.
-            Final values in inference mode (moving averages, momentum 0.01), on as many training
-            images as there are test images. Grey dashed: -log(1/10). Grey dotted: the values that
-            the document states for Glorot with batchnorm. Arrows: beyond the axis, with their mean.
-            Where saturation makes a unit all but constant, so is its moving standard deviation all
-            but 0, and inference as listed, which adds no eps, divides by it.
+            Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
+            {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}.
+            Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval. Final
+            values in inference mode (moving averages, momentum {c["norm.momentum"]}), on as many
+            training images as there are test images. Grey dashed: -log(1/10). Grey dotted: the
+            values that the document states for Glorot with batchnorm. Arrows: beyond the axis,
+            with their mean. Where saturation makes a unit all but constant, so is its moving
+            standard deviation all but 0, and inference as listed, which adds no eps, divides by
+            it.
         """,
     )
     offsets = np.linspace(0.28, -0.28, len(NORMS))

@@ -12,6 +12,7 @@ from gpubn.plotting import (
     NORMS,
     band,
     by_seed,
+    config_of,
     dataset_label,
     geometric,
     keys,
@@ -34,6 +35,7 @@ FIRST_INIT = MNIST_INITS[:4]
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel an initialisation, one curve a treatment; crosses are published values."""
     table = tables["mnist_init"]
+    c = config_of(table)
     losses = table[table["metric"] == "batch_loss"]
     figure, axes = new_figure(
         2,
@@ -48,13 +50,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         ],
         legend_columns=4,
         caption=f"""
-            Dataset: {dataset_label(table)}. One hidden layer of 128 tanh units, batch 32, SGD,
-            rate 0.1 falling linearly to 0.01, batchnorm as in the document's listing (unbiased
-            standard deviation, no eps). Mini-batch training loss, the mean of 25 steps (step 0:
-            the first batch): geometric mean of n = {seed_count(table)} seeds with its 95%
-            bootstrap interval. Dashed: -log(1/10), the loss of a guess without preference.
-            Crosses: what the document states; first four panels: for its 'first initialisation',
-            of which listing and text allow these four readings; Glorot: with batchnorm.
+            Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
+            {c["model.activation"]} units, batch {c["optim.batch"]}, SGD, rate {c["optim.rate"]}
+            falling linearly to {c["optim.min_rate"]}, batchnorm as in the document's listing
+            (unbiased standard deviation, no eps). Mini-batch training loss, the mean of
+            {c["every"]} steps (step 0: the first batch): geometric mean of n =
+            {seed_count(table)} seeds with its 95% bootstrap interval. Dashed: -log(1/10), the
+            loss of a guess without preference. Crosses: what the document states; first four
+            panels: for its 'first initialisation', of which listing and text allow these four
+            readings; Glorot: with batchnorm.
         """,
     )
     for ax, init in zip(axes.flat, MNIST_INITS, strict=True):

@@ -8,6 +8,7 @@ from gpubn.plotting import (
     MNIST_INITS,
     NORMS,
     by_seed,
+    config_of,
     dataset_label,
     keys,
     new_figure,
@@ -27,6 +28,7 @@ METRICS = {
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two shares (rows) under each normalisation (columns), one line an initialisation."""
     table = tables["mnist_init"]
+    c = config_of(table)
     figure, axes = new_figure(
         2,
         len(TREATMENTS),
@@ -36,11 +38,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         legend=keys(INITS, MNIST_INITS, markers=True),
         legend_columns=4,
         caption=f"""
-            Dataset: {dataset_label(table)}. Hidden layer of 128 tanh units, measured on 1,000
-            training images during 1,500 steps. Points: mean of n = {seed_count(table)} seeds;
-            bars: 95% bootstrap interval. A unit is dead when it is saturated on all 1,000 images:
-            its weights get almost no gradient. Lines at zero overlap. Without gamma and beta: as
-            with them, see the table.
+            Dataset: {dataset_label(table)}. Hidden layer of {c["model.width"]}
+            {c["model.activation"]} units, measured on 1,000 training images during
+            {c["optim.steps"]:,} steps. Points: mean of n = {seed_count(table)} seeds; bars: 95%
+            bootstrap interval. A unit is dead when it is saturated on all 1,000 images: its
+            weights get almost no gradient. Lines at zero overlap. Without gamma and beta: as with
+            them, see the table.
         """,
     )
     for row, (metric, label) in enumerate(METRICS.items()):

@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import BLUE, INITS, MNIST_INITS, dataset_label, new_figure, number, seed_count
+from gpubn.plotting import (
+    BLUE,
+    INITS,
+    MNIST_INITS,
+    config_of,
+    dataset_label,
+    new_figure,
+    number,
+    seed_count,
+)
 from gpubn.stats import mean_interval
 
 TABLES = ("mnist_init",)
@@ -13,6 +22,7 @@ TABLES = ("mnist_init",)
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Before (top) and after (bottom) training; one column an initialisation."""
     table = tables["mnist_init"]
+    c = config_of(table)
     plain = table[table["norm"] == "none"]
     units = plain[plain["metric"].str.startswith("unit_mean[")]
     last = int(units["step"].max())
@@ -21,14 +31,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         len(MNIST_INITS),
         width=7.8,
         height=3.5,
-        title="Mean activation of each of 128 tanh units, by initialisation, without batchnorm",
+        title="Mean activation of each hidden unit, by initialisation, without batchnorm",
         caption=f"""
-            Dataset: {dataset_label(table)}. Mean activation of each of the 128 tanh units over
-            1,000 training images, no batchnorm: one network (seed {int(units["seed"].min())}),
-            before training and after {last:,} steps. Below each title: share of (image, unit)
-            pairs with |tanh| > 0.99, its mean over n = {seed_count(plain)} seeds and its 95%
-            bootstrap interval. The document shows such a chart for its first initialisation, most
-            bars at 1, and one for the scaled weights.
+            Dataset: {dataset_label(table)}. Mean activation of each of the {c["model.width"]}
+            {c["model.activation"]} units over 1,000 training images, no batchnorm: one network
+            (seed {int(units["seed"].min())}), before training and after {last:,} steps. Below
+            each title: share of (image, unit) pairs with |tanh| > 0.99, its mean over n =
+            {seed_count(plain)} seeds and its 95% bootstrap interval. The document shows such a
+            chart for its first initialisation, most bars at 1, and one for the scaled weights.
         """,
     )
     for column, init in enumerate(MNIST_INITS):

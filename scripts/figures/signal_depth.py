@@ -1,6 +1,7 @@
 """Document A, a figure it does not have: variance against layer, with theory drawn in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import INITS, INK, band, by_seed, geometric, keys, new_figure, seed_count
+from gpubn.plotting import (
+    INITS,
+    INK,
+    band,
+    by_seed,
+    config_of,
+    geometric,
+    keys,
+    new_figure,
+    seed_count,
+)
 
 TABLES = ("signal_propagation",)
 
@@ -25,34 +36,48 @@ COLUMNS = {
     ("after", "corrected"): "batchnorm after ReLU",
     ("after", "published"): "after ReLU, as published",
 }
-WIDTH, EXAMPLES, DEPTH = 100, 1000, 20
 THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.2}
-ANCHOR = 10
-"""Layer at which the slope for batchnorm, which fixes no level, is pinned to the mean."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What theory asks of the network: layers, units a layer, examples."""
+
+    depth: int
+    width: int
+    batch: int
+
+    @property
+    def anchor(self) -> int:
+        """Layer at which the slope for batchnorm, which fixes no level, is pinned to the mean."""
+        return self.depth // 2
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Three quantities (rows) under four treatments (columns), one line an initialisation."""
     table = tables["signal_propagation"]
+    c = config_of(table)
+    net = Network(c["model.depth"], c["model.width"], c["data.examples"])
     present = [init for init in INITS if init in set(table["init"])]
     figure, axes = new_figure(
         3,
         4,
         width=7.8,
         height=6.6,
-        title="Activations, backpropagated signal and weight gradients of 20 ReLU layers, by layer",
+        title=f"Activations, signal and weight gradients of {net.depth} ReLU layers, by layer",
         legend=[*keys(INITS, present), Line2D([], [], **THEORY, label="theory")],
         caption=f"""
-            20 ReLU layers of {WIDTH} units at initialisation, {EXAMPLES:,} standard normal
-            examples, unit upstream gradient entering at the top, float64. Lines: geometric mean
-            of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Dotted: theory.
-            Without batchnorm activations and signal scale by 100 var(W)/2 a layer, so their
-            product, the weight gradient, is the same in every layer. With batchnorm the squared
-            gradient grows by {theory.batchnorm_relu_gradient_growth(EXAMPLES):.3f} a layer
-            towards the input (slope only, pinned at layer {ANCHOR}). 'As published' is the
-            document's own arithmetic: statistics per example, a wrong gradient, and the upstream
-            gradient one layer early. Glorot × 0.01 falls short of unit variance because there eps
-            = 1e-5 is not small.
+            {net.depth} ReLU layers of {net.width} units at initialisation, {net.batch:,} standard
+            normal examples, unit upstream gradient entering at the top, float64. Lines: geometric
+            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Dotted:
+            theory. Without batchnorm activations and signal scale by {net.width} var(W)/2 a
+            layer, so their product, the weight gradient, is the same in every layer. With
+            batchnorm the squared gradient grows by
+            {theory.batchnorm_relu_gradient_growth(net.batch):.3f} a layer towards the input
+            (slope only, pinned at layer {net.anchor}). 'As published' is the document's own
+            arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
+            layer early. Glorot × 0.01 falls short of unit variance because there eps = 1e-5 is
+            not small.
         """,
     )
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
@@ -66,12 +91,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
                 interval = geometric(values)
                 band(ax, list(layers), interval, color=color, line=line, label=name)
                 if norm == "none":
-                    _draw_plain_theory(ax, metric, part[part["init"] == init])
+                    _draw_plain_theory(ax, net, metric, part[part["init"] == init])
                 elif init == "small" and arithmetic == "corrected":
-                    _draw_batchnorm_theory(ax, metric, norm, list(layers), interval.mean)
+                    _draw_batchnorm_theory(ax, net, metric, norm, list(layers), interval.mean)
             ax.set_yscale("log")
-            ax.set_xticks(range(0, DEPTH + 1, 5))
-            ax.set_xlim(-0.5, DEPTH + 0.5)
+            ax.set_xticks(range(0, net.depth + 1, 5))
+            ax.set_xlim(-0.5, net.depth + 0.5)
             if metric == "activation_var" and norm != "none":
                 ax.set_ylim(0.1, 2)
                 ax.set_yticks([0.1, 0.3, 1], ["0.1", "0.3", "1"])
@@ -85,30 +110,30 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _draw_plain_theory(ax: Axes, metric: str, rows: pd.DataFrame) -> None:
+def _draw_plain_theory(ax: Axes, net: Network, metric: str, rows: pd.DataFrame) -> None:
     weight_var = float(rows.loc[rows["metric"] == "weight_var", "value"].mean())
-    layers = np.arange(1, DEPTH + 1)
+    layers = np.arange(1, net.depth + 1)
     if metric == "activation_var":
-        values = [theory.relu_activation_var(WIDTH, weight_var, int(k)) for k in layers]
+        values = [theory.relu_activation_var(net.width, weight_var, int(k)) for k in layers]
     elif metric == "signal_var":
-        layers = np.arange(DEPTH + 1)
-        values = [theory.relu_gain(WIDTH, weight_var) ** int(DEPTH - k) for k in layers]
+        layers = np.arange(net.depth + 1)
+        values = [theory.relu_gain(net.width, weight_var) ** int(net.depth - k) for k in layers]
     else:
-        flat = theory.relu_weight_grad_var(WIDTH, weight_var, DEPTH, EXAMPLES)
+        flat = theory.relu_weight_grad_var(net.width, weight_var, net.depth, net.batch)
         values = [flat] * len(layers)
     _dotted(ax, layers, values)
 
 
 def _draw_batchnorm_theory(
-    ax: Axes, metric: str, norm: str, layers: list[int], mean: np.ndarray
+    ax: Axes, net: Network, metric: str, norm: str, layers: list[int], mean: np.ndarray
 ) -> None:
     at = np.asarray(layers, dtype=float)
     if metric == "activation_var":
         level = theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
         _dotted(ax, at[at >= 1], [level] * int((at >= 1).sum()))
         return
-    growth = theory.batchnorm_relu_gradient_growth(EXAMPLES)
-    _dotted(ax, at, mean[layers.index(ANCHOR)] * growth ** (ANCHOR - at))
+    growth = theory.batchnorm_relu_gradient_growth(net.batch)
+    _dotted(ax, at, mean[layers.index(net.anchor)] * growth ** (net.anchor - at))
 
 
 def _dotted(ax: Axes, x: np.ndarray, y: Sequence[float] | np.ndarray) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gpubn.histograms import draw_grid
-from gpubn.plotting import BLUE, GREEN, RED, new_figure, seed_count
+from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
 from gpubn.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -20,18 +20,19 @@ ROWS = {
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One row a treatment, one column a layer; the published variance stands beside ours."""
     table = tables["signal_propagation"]
+    c = config_of(table)
     figure, axes = new_figure(
         len(ROWS),
         len(LAYERS),
         width=7.5,
         height=5.6,
-        title="Histograms of the activations of a 20-layer ReLU network",
+        title=f"Histograms of the activations of a {c['model.depth']}-layer ReLU network",
         caption=f"""
-            20 ReLU layers of 100 units, weights N(0, 0.01²), 1,000 standard normal examples,
-            float64. Histograms pool n = {seed_count(table)} seeds, each in units of its own
-            standard deviation σ; the share is per bin of 0.25 σ, on a log scale. Var: mean over
-            seeds with its 95% bootstrap interval, beside the value that the document prints for
-            one seed.
+            {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights N(0, 0.01²),
+            {c["data.examples"]:,} standard normal examples, float64. Histograms pool n =
+            {seed_count(table)} seeds, each in units of its own standard deviation σ; the share is
+            per bin of 0.25 σ, on a log scale. Var: mean over seeds with its 95% bootstrap
+            interval, beside the value that the document prints for one seed.
         """,
     )
     draw_grid(

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gpubn.histograms import draw_grid
-from gpubn.plotting import BLUE, GREEN, RED, new_figure, seed_count
+from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
 from gpubn.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -22,21 +22,23 @@ ROWS = {
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One row a treatment, one column a layer; the published variance stands beside ours."""
     table = tables["signal_propagation"]
+    c = config_of(table)
     figure, axes = new_figure(
         len(ROWS),
         len(LAYERS),
         width=8.6,
         height=6.9,
-        title="Histograms of the weight gradients of a 20-layer ReLU network",
+        title=f"Histograms of the weight gradients of a {c['model.depth']}-layer ReLU network",
         caption=f"""
-            20 ReLU layers of 100 units, weights N(0, 0.01²), 1,000 standard normal examples,
-            upstream gradient of the published scale (100 without, 0.01 with batchnorm, after
-            ReLU), float64. Histograms pool n = {seed_count(table)} seeds, each in units of its
-            own standard deviation σ, share per bin of 0.25 σ, log scale. Var: mean over seeds
-            with its 95% bootstrap interval. The listing collects gradients from the last layer
-            backwards and feeds the upstream gradient to layer 19, so layer 20 has none. With
-            batchnorm the values published for layers 1 and 2 are nearest to what its arithmetic
-            gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.
+            {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights N(0, 0.01²),
+            {c["data.examples"]:,} standard normal examples, upstream gradient of the published
+            scale (100 without, 0.01 with batchnorm, after ReLU), float64. Histograms pool n =
+            {seed_count(table)} seeds, each in units of its own standard deviation σ, share per
+            bin of 0.25 σ, log scale. Var: mean over seeds with its 95% bootstrap interval. The
+            listing collects gradients from the last layer backwards and feeds the upstream
+            gradient to layer 19, so layer 20 has none. With batchnorm the values published for
+            layers 1 and 2 are nearest to what its arithmetic gives here in layers
+            {_nearest(table, 1)} and {_nearest(table, 2)}.
         """,
     )
     draw_grid(
