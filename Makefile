@@ -42,7 +42,8 @@ $(STAMP): pyproject.toml $(LOCK)
 	@echo "setting up $(VENV) from $(LOCK)"
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings editable_mode=compat -e .
 	@rm -f $(VENV)/.installed-* && touch $@
 
 figures: $(STAMP)  ## run what is missing, then write tables and figures (FIGURE=name for one)
@@ -84,7 +85,7 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@for kind in cpu cuda12 cuda13; do \
 	  extra=$$([ $$kind = cpu ] || echo "--extra $$kind"); \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev $$extra \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra experiments --extra dev $$extra \
 	    --output-file $(LOCKS)/$$kind.txt pyproject.toml; \
 	done
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from gpubn import schema
 from gpubn.cells import Cell
 from gpubn.errors import ConfigError
+from gpubn.experiments import get
 from gpubn.files import sha256, write_atomic
 from gpubn.schema import Config
 
@@ -37,11 +38,15 @@ def cell_of(composed: DictConfig) -> Cell:
     """Return the cell of a composed configuration.
 
     Raises:
-        ConfigError: a value is out of range, or the experiment is unknown.
+        ConfigError: a value is out of range, the experiment is unknown or does not take the data.
     """
     ours = {f.name: composed[f.name] for f in fields(Config)}
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), ours))
     assert isinstance(config, Config)
+    datasets = get(config.name).datasets
+    if config.data.name not in datasets:
+        allowed = " or ".join(datasets)
+        raise ConfigError(f"data is {config.data.name!r}; expected {allowed} for {config.name}")
     return Cell.of(config)
 
 

@@ -42,6 +42,7 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.linewidth": 0.6,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.2,
@@ -86,7 +87,7 @@ NORMS: dict[str, Style] = {
 }
 DATASETS = {
     "mnist": "MNIST",
-    "digits": "scikit-learn's 8 × 8 digits, NOT MNIST (which was not to be had)",
+    "digits": "scikit-learn's 8 × 8 digits, NOT MNIST",
 }
 
 
@@ -198,6 +199,16 @@ def config_of(frame: pd.DataFrame) -> dict[str, Any]:
 def dataset_label(frame: pd.DataFrame) -> str:
     """The dataset of a table, in words."""
     return " and ".join(DATASETS[name] for name in sorted(frame["data"].unique()))
+
+
+def is_published_data(frame: pd.DataFrame) -> bool:
+    """Whether the table was made from the data of the document, so that its values compare."""
+    return set(frame["data"]) == {"mnist"}
+
+
+def titled(frame: pd.DataFrame, title: str) -> str:
+    """A title that says so where the data is not the document's."""
+    return title if is_published_data(frame) else f"{title} (digits, not MNIST)"
 
 
 def render(figure: Figure) -> dict[str, bytes]:

@@ -38,17 +38,26 @@ def main() -> None:
     if options.redraw:
         _draw([(script, options.results) for script in scripts], always=True)
     else:
-        _refuse_to_overwrite(options.overrides, options.results)
+        _refuse_to_overwrite(scripts, options.overrides, options.results)
         folders = _run(scripts, options.overrides, options.results)
         if not options.tables_only:
             _draw([(script, folders[script.experiment]) for script in scripts])
+        for name, folder in folders.items():
+            if folder != options.results:
+                log.info("note: %s was made from the digits and is in %s", name, folder)
     log.info("done in %.0f s", time.perf_counter() - started)
 
 
-def _refuse_to_overwrite(overrides: Sequence[str], results: Path) -> None:
+def _refuse_to_overwrite(
+    scripts: Sequence[FigureScript], overrides: Sequence[str], results: Path
+) -> None:
+    from gpubn.compose import expand  # Hydra takes long to import
+
     default = results.resolve() in (Path("results").resolve(), COMMITTED)
     for override in overrides:
         if override.split("=")[0] not in _HARMLESS and default:
+            for name in {script.experiment for script in scripts}:  # a wrong key comes first
+                expand([f"experiment={name}", *_taken(name, overrides)])
             raise ConfigError(
                 f"{override} changes the numbers, and results is the folder of the committed ones; "
                 "expected another folder with --results (RESULTS=folder for make)"
@@ -66,10 +75,16 @@ def _run(
     where = backend.resolve(_backend_name(overrides))
     for name in experiments.names():
         if name in wanted:
-            tables = make_tables(name, results, where, overrides=overrides)
+            tables = make_tables(name, results, where, overrides=_taken(name, overrides))
             log.info("tables: %s", ", ".join(str(path) for path in tables.paths))
             folders[name] = tables.folder
     return folders
+
+
+def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides without a choice of data that this experiment does not take."""
+    datasets = experiments.get(experiment).datasets
+    return [o for o in overrides if not o.startswith("data=") or o[5:] in datasets]
 
 
 def _backend_name(overrides: Sequence[str]) -> str:

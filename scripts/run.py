@@ -49,8 +49,12 @@ def run_cell(composed: DictConfig) -> None:
     cell = compose.cell_of(composed)
     config = cell.config
     store = CellStore(Path(config.results) / "cells")
+    if config.backend.name != "auto":
+        backend.resolve(config.backend.name)  # what was asked for must work, finished or not
     if not config.force and (result := store.load(cell)) is not None:
+        made = result.provenance
         log.info("%s is finished already (force=true runs it again)", cell)
+        log.info("  made by %s on %s", made["backend"], made["device"])
     else:
         (result,) = run_cells([cell], [None], store, backend.resolve(config.backend.name))
     for line in summarise(result.rows):

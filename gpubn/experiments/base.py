@@ -30,6 +30,7 @@ class Experiment:
     """One experiment: what tells its cells apart, and what it measures.
 
     Attributes:
+        datasets: the names of the data it takes, the published one first.
         axes: column of the table -> key of the configuration; the columns come first in a table.
         keys: the configuration that changes a number; a cell is identified by these alone.
         run: measures one cell.
@@ -38,6 +39,7 @@ class Experiment:
     """
 
     name: str
+    datasets: tuple[str, ...]
     axes: dict[str, str]
     keys: tuple[str, ...]
     run: Callable[[Config, Context], list[Observation]]

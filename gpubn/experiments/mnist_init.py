@@ -117,6 +117,7 @@ def _unit_rows(
 
 EXPERIMENT = Experiment(
     name="mnist_init",
+    datasets=("mnist", "digits"),
     axes={"data": "data.name", "init": "init.name", "norm": "norm.name"},
     keys=(
         "data.name",

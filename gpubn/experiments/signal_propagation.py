@@ -193,6 +193,7 @@ def _histogram_rows(quantity: str, layer: int, counts: np.ndarray) -> list[Obser
 
 EXPERIMENT = Experiment(
     name="signal_propagation",
+    datasets=("gaussian",),
     axes={"init": "init.name", "norm": "norm.name", "arithmetic": "arithmetic"},
     keys=(
         "data.name",

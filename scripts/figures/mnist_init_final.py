@@ -13,9 +13,12 @@ from gpubn.plotting import (
     NORMS,
     config_of,
     dataset_label,
+    geometric,
+    is_published_data,
     new_figure,
     number,
     seed_count,
+    titled,
 )
 from gpubn.published import (
     FINAL_TEST_LOSS_BATCHNORM,
@@ -45,7 +48,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         len(PANELS),
         width=7.8,
         height=4.7,
-        title="First loss, final losses and accuracy, by initialisation and batchnorm",
+        title=titled(table, "Losses and accuracy, by initialisation and batchnorm"),
         legend=[
             Line2D([], [], color=c, linestyle="", marker=m, markersize=4, label=n)
             for n, c, _, m in NORMS.values()
@@ -56,10 +59,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval. Final
             values in inference mode (moving averages, momentum {c["norm.momentum"]}), on as many
             training images as there are test images. Grey dashed: -log(1/10). Grey dotted: the
-            values that the document states for Glorot with batchnorm. Arrows: beyond the axis,
-            with their mean. Where saturation makes a unit all but constant, so is its moving
-            standard deviation all but 0, and inference as listed, which adds no eps, divides by
-            it.
+            values that document D states for Glorot with batchnorm. Arrows: beyond the axis,
+            with their geometric mean. Where saturation makes a unit all but constant, so is its
+            moving standard deviation all but 0, and inference as listed, which adds no eps,
+            divides by it.
         """,
     )
     offsets = np.linspace(0.28, -0.28, len(NORMS))
@@ -71,7 +74,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
                 values = rows.loc[(rows["norm"] == norm) & (rows["init"] == init), "value"]
                 mean, low, high = mean_interval(values.to_numpy(dtype=np.float64))
                 if metric != "batch_loss" and mean > AXIS_END:
-                    _draw_arrow(ax, float(mean), place + offset, color)
+                    _draw_arrow(ax, float(geometric(values.to_numpy()).mean), place + offset, color)
                     continue
                 ax.errorbar(
                     mean,
@@ -93,15 +96,21 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         if metric != "test_accuracy":
             ax.set_xscale("log")
             ax.axvline(ideal_first_loss(10), color=FAINT, linestyle="--", linewidth=0.8)
-            ticks = [0.2, 0.5, 1, 2, 5, 10] if metric != "batch_loss" else [2, 5, 10, 20]
+            ticks = (
+                [0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+                if metric != "batch_loss"
+                else [2, 5, 10, 20]
+            )
             ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
             ax.minorticks_off()
             if metric != "batch_loss":
-                ax.set_xlim(0.15, AXIS_END)
+                ax.set_xlim(min(0.15, 0.8 * rows["value"].min()), AXIS_END)
     for ax, value in (
         (axes[0, 1], FINAL_TRAIN_LOSS_BATCHNORM),
         (axes[0, 2], FINAL_TEST_LOSS_BATCHNORM),
     ):
+        if not is_published_data(table):
+            continue
         ax.axvline(value, color=FAINT, linestyle=":", linewidth=1.0)
     return figure
 

@@ -15,9 +15,11 @@ from gpubn.plotting import (
     config_of,
     dataset_label,
     geometric,
+    is_published_data,
     keys,
     new_figure,
     seed_count,
+    titled,
 )
 from gpubn.published import (
     FINAL_LOSS_FIRST_INIT,
@@ -30,6 +32,8 @@ from gpubn.published import (
 TABLES = ("mnist_init",)
 
 FIRST_INIT = MNIST_INITS[:4]
+CROSS = Line2D([], [], color="k", marker="x", linestyle="", label="published value")
+TICKS = (0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -42,25 +46,26 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         3,
         width=7.2,
         height=5.2,
-        title="Training loss of one hidden tanh layer, by initialisation and batchnorm",
+        title=titled(table, "Training loss, by initialisation and batchnorm"),
         legend=[
             *keys(NORMS, list(NORMS)),
             Line2D([], [], color=FAINT, linestyle="--", label="-log(1/10)"),
-            Line2D([], [], color="k", marker="x", linestyle="", label="published value"),
+            *([CROSS] if is_published_data(table) else []),
         ],
         legend_columns=4,
         caption=f"""
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
             {c["model.activation"]} units, batch {c["optim.batch"]}, SGD, rate {c["optim.rate"]}
-            falling linearly to {c["optim.min_rate"]}, batchnorm as in the document's listing
+            falling linearly to {c["optim.min_rate"]}, batchnorm as in document D's listing
             (unbiased standard deviation, no eps). Mini-batch training loss, the mean of
             {c["every"]} steps (step 0: the first batch): geometric mean of n =
             {seed_count(table)} seeds with its 95% bootstrap interval. Dashed: -log(1/10), the
-            loss of a guess without preference. Crosses: what the document states; first four
-            panels: for its 'first initialisation', of which listing and text allow these four
-            readings; Glorot: with batchnorm.
+            loss of a guess without preference. Crosses (MNIST alone): what document D states;
+            first four panels: for its 'first initialisation', of which listing and text allow
+            these four readings; Glorot: with batchnorm.
         """,
     )
+    lowest = min(0.12, 0.8 * float(losses["value"].min()))
     for ax, init in zip(axes.flat, MNIST_INITS, strict=True):
         for norm, (_, color, line, _) in NORMS.items():
             steps, values = by_seed(
@@ -69,7 +74,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             band(ax, list(steps), geometric(values), color=color, line=line)
         last = int(losses["step"].max())
         ax.axhline(ideal_first_loss(10), color=FAINT, linestyle="--", linewidth=0.8)
-        if init in FIRST_INIT:
+        if not is_published_data(table):
+            pass
+        elif init in FIRST_INIT:
             for x, y in ((0, sum(FIRST_LOSS) / 2), (last, FINAL_LOSS_FIRST_INIT)):
                 _cross(ax, x, y)
         elif init == "rand_small":
@@ -77,9 +84,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         else:
             _cross(ax, last, FINAL_TRAIN_LOSS_BATCHNORM)
         ax.set_yscale("log")
-        ax.set_ylim(0.12, 30)
-        ax.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
+        ax.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
         ax.minorticks_off()
+        ax.set_ylim(lowest, 30)
         ax.set_title(INITS[init][0])
         ax.set_xlabel("step")
     for ax in axes[:, 0]:

@@ -13,6 +13,7 @@ from gpubn.plotting import (
     keys,
     new_figure,
     seed_count,
+    titled,
 )
 from gpubn.stats import mean_interval
 
@@ -34,7 +35,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         len(TREATMENTS),
         width=7.2,
         height=4.6,
-        title="Saturated activations and dead units over training, by initialisation and batchnorm",
+        title=titled(
+            table,
+            "Saturated activations and dead units over training",
+        ),
         legend=keys(INITS, MNIST_INITS, markers=True),
         legend_columns=4,
         caption=f"""

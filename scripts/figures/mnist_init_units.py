@@ -13,6 +13,7 @@ from gpubn.plotting import (
     new_figure,
     number,
     seed_count,
+    titled,
 )
 from gpubn.stats import mean_interval
 
@@ -31,13 +32,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         len(MNIST_INITS),
         width=7.8,
         height=3.5,
-        title="Mean activation of each hidden unit, by initialisation, without batchnorm",
+        title=titled(table, "Mean activation of each unit, without batchnorm"),
         caption=f"""
             Dataset: {dataset_label(table)}. Mean activation of each of the {c["model.width"]}
             {c["model.activation"]} units over 1,000 training images, no batchnorm: one network
             (seed {int(units["seed"].min())}), before training and after {last:,} steps. Below
             each title: share of (image, unit) pairs with |tanh| > 0.99, its mean over n =
-            {seed_count(plain)} seeds and its 95% bootstrap interval. The document shows such a
+            {seed_count(plain)} seeds and its 95% bootstrap interval. Document D shows such a
             chart for its first initialisation, most bars at 1, and one for the scaled weights.
         """,
     )
@@ -52,8 +53,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             mean, low, high = mean_interval(share.to_numpy(dtype=np.float64))
             ax.set_title(
                 (f"{INITS[init][0]}\n" if row == 0 else "")
-                + f"{number(100 * float(mean))}% [{number(100 * float(low))}, "
-                + f"{number(100 * float(high))}]",
+                + f"{_percent(mean)}% [{_percent(low)}, {_percent(high)}]",
                 fontsize=6.4,
             )
             ax.set_ylim(-1.05, 1.05)
@@ -65,3 +65,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             if row:
                 ax.set_xlabel("unit")
     return figure
+
+
+def _percent(share: np.ndarray) -> str:
+    percent = 100 * float(share)
+    return "<0.01" if 0 < percent < 0.01 else number(percent)

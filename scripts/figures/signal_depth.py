@@ -36,7 +36,7 @@ COLUMNS = {
     ("after", "corrected"): "batchnorm after ReLU",
     ("after", "published"): "after ReLU, as published",
 }
-THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.2}
+THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         caption=f"""
             {net.depth} ReLU layers of {net.width} units at initialisation, {net.batch:,} standard
             normal examples, unit upstream gradient entering at the top, float64. Lines: geometric
-            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Dotted:
-            theory. Without batchnorm activations and signal scale by {net.width} var(W)/2 a
-            layer, so their product, the weight gradient, is the same in every layer. With
+            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Black
+            dashes: theory. Without batchnorm activations and signal scale by {net.width} var(W)/2
+            a layer, so their product, the weight gradient, is the same in every layer. With
             batchnorm the squared gradient grows by
             {theory.batchnorm_relu_gradient_growth(net.batch):.3f} a layer towards the input
-            (slope only, pinned at layer {net.anchor}). 'As published' is the document's own
+            (slope only, pinned at layer {net.anchor}). 'As published' is document A's own
             arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
             layer early. Glorot × 0.01 falls short of unit variance because there eps = 1e-5 is
             not small.
@@ -121,7 +121,7 @@ def _draw_plain_theory(ax: Axes, net: Network, metric: str, rows: pd.DataFrame) 
     else:
         flat = theory.relu_weight_grad_var(net.width, weight_var, net.depth, net.batch)
         values = [flat] * len(layers)
-    _dotted(ax, layers, values)
+    _dashed(ax, layers, values)
 
 
 def _draw_batchnorm_theory(
@@ -130,11 +130,11 @@ def _draw_batchnorm_theory(
     at = np.asarray(layers, dtype=float)
     if metric == "activation_var":
         level = theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
-        _dotted(ax, at[at >= 1], [level] * int((at >= 1).sum()))
+        _dashed(ax, at[at >= 1], [level] * int((at >= 1).sum()))
         return
     growth = theory.batchnorm_relu_gradient_growth(net.batch)
-    _dotted(ax, at, mean[layers.index(net.anchor)] * growth ** (net.anchor - at))
+    _dashed(ax, at, mean[layers.index(net.anchor)] * growth ** (net.anchor - at))
 
 
-def _dotted(ax: Axes, x: np.ndarray, y: Sequence[float] | np.ndarray) -> None:
+def _dashed(ax: Axes, x: np.ndarray, y: Sequence[float] | np.ndarray) -> None:
     ax.plot(x, y, **THEORY, zorder=5)

@@ -31,8 +31,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights N(0, 0.01²),
             {c["data.examples"]:,} standard normal examples, float64. Histograms pool n =
             {seed_count(table)} seeds, each in units of its own standard deviation σ; the share is
-            per bin of 0.25 σ, on a log scale. Var: mean over seeds with its 95% bootstrap
-            interval, beside the value that the document prints for one seed.
+            per bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
+            mean over seeds with its 95% bootstrap interval, beside the value that document A
+            prints for one seed.
         """,
     )
     draw_grid(

@@ -47,6 +47,7 @@ def fake(monkeypatch):
 
     experiment = Experiment(
         name="fake",
+        datasets=("gaussian", "digits"),
         axes={"data": "data.name", "init": "init.name"},
         keys=("data.name", "init", "seeds"),
         run=run,

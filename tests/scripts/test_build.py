@@ -106,19 +106,27 @@ def test_tables_only(build, tmp_path):
     assert not (tmp_path / "mine" / "digits" / "figures").exists()
 
 
+ONE_FIGURE = ["--figure", "mnist_init_units"]
+HUGE = "optim.batch=1000000000"
+
+
 @pytest.mark.parametrize("given", ["", "results", "./results/", "absolute", "gpubn/../results"])
 def test_other_numbers_need_another_folder(start, given):
-    """The number is out of range too, so that nothing runs should the refusal be lost."""
+    """The batch is larger than any data, so that nothing runs should the refusal be lost."""
     folder = str(ROOT / "results") if given == "absolute" else given
     options = ["--results", folder] if given else []
-    process = start("build.py", "--tables-only", *options, "optim.rate=-1", cwd=ROOT).wait()
-    refused(process, "optim.rate=-1", "--results", "RESULTS=folder")
+    process = start("build.py", "--tables-only", *ONE_FIGURE, *options, HUGE, cwd=ROOT).wait()
+    refused(process, HUGE, "--results", "RESULTS=folder")
+
+
+def test_a_misspelt_key_is_named_before_the_folder(build):
+    refused(build(*ONE_FIGURE, "optim.rat=1"), "optim.rat", "optim.rate?")
 
 
 def test_the_committed_results_from_another_folder(start, tmp_path):
     (tmp_path / "link").symlink_to(ROOT / "results")
-    process = start("build.py", "--results", "link", "optim.rate=-1", cwd=tmp_path).wait()
-    refused(process, "optim.rate=-1", "--results", "RESULTS=folder")
+    process = start("build.py", *ONE_FIGURE, "--results", "link", HUGE, cwd=tmp_path).wait()
+    refused(process, HUGE, "--results", "RESULTS=folder")
 
 
 def test_unknown_figure(build, tmp_path):

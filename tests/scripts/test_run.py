@@ -68,7 +68,7 @@ BAD = {
     "unknown experiment": (["experiment=nope"], ("experiment", "'nope'", "mnist_init")),
     "unknown norm": (["norm=nope"], ("norm", "'nope'", "before_naive")),
     "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init")),
-    "data that it cannot take": (["data=gaussian"], ("gaussian", "mnist, digits")),
+    "data that it cannot take": (["data=gaussian"], ("gaussian", "mnist or digits")),
     "no value": (["norm.eps"], ("norm.eps", "KEY=VALUE")),
     "no key": (["=3"], ("=3", "KEY=VALUE")),
     "two words": (["a b"], ("a b", "KEY=VALUE")),
