@@ -72,7 +72,7 @@ def _draw_histogram(
         transform=ax.transAxes,
         ha="right",
         va="top",
-        fontsize=6.2,
+        fontsize=5.8,
         color=INK,
     )
     ax.set_yscale("log")

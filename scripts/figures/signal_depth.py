@@ -69,10 +69,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         caption=f"""
             {net.depth} ReLU layers of {net.width} units at initialisation, {net.batch:,} standard
             normal examples, unit upstream gradient entering at the top, float64. Lines: geometric
-            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it. Black
-            dashes: theory. Without batchnorm activations and signal scale by {net.width} var(W)/2
-            a layer, so their product, the weight gradient, is the same in every layer. With
-            batchnorm the squared gradient grows by
+            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it, mostly
+            narrower than the line. Black dashes: theory (with batchnorm for N(0, 0.01²) alone;
+            none for the published arithmetic). Without batchnorm activations and signal scale by
+            {net.width} var(W)/2 a layer, so their product, the weight gradient, is the same in
+            every layer. With batchnorm the squared gradient grows by
             {theory.batchnorm_relu_gradient_growth(net.batch):.3f} a layer towards the input
             (slope only, pinned at layer {net.anchor}). 'As published' is document A's own
             arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
