@@ -77,8 +77,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             {theory.batchnorm_relu_gradient_growth(net.batch):.3f} a layer towards the input
             (slope only, pinned at layer {net.anchor}). 'As published' is document A's own
             arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
-            layer early. Glorot × 0.01 falls short of unit variance because there eps = 1e-5 is
-            not small.
+            layer early. Glorot × 0.01 falls short of unit variance because there
+            eps = {c["norm.eps"]:g} is not small.
         """,
     )
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
