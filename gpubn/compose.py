@@ -1,10 +1,12 @@
 """From `conf/` to cells: Hydra composes, the schema checks, a grid is expanded and remembered."""
 
+import copy
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -12,7 +14,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gpubn import schema
 from gpubn.cells import Cell
@@ -40,9 +44,12 @@ def cell_of(composed: DictConfig) -> Cell:
     Raises:
         ConfigError: a value is out of range, the experiment is unknown or does not take the data.
     """
-    ours = {f.name: composed[f.name] for f in fields(Config)}
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), ours))
-    assert isinstance(config, Config)
+    # Every node has the schema's type, as conf/config.yaml starts from it.
+    values: dict[str, Any] = {
+        name: OmegaConf.to_object(part) if OmegaConf.is_config(part) else part
+        for name, part in ((f.name, composed[f.name]) for f in fields(Config))
+    }
+    config = Config(**values)
     datasets = get(config.name).datasets
     if config.data.name not in datasets:
         allowed = " or ".join(datasets)
@@ -65,6 +72,12 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
         if path is not None:
             _write_plan(path, cells)
     return cells
+
+
+def grid(experiment: str, *, full: bool = False) -> str:
+    """The override that chooses an experiment's grid, or its grid in full resolution, if any."""
+    in_full = full and (CONF / "experiment" / "full" / f"{experiment}.yaml").exists()
+    return f"experiment={'full/' if in_full else ''}{experiment}"
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -112,7 +125,38 @@ def _compose_grid(overrides: Sequence[str]) -> list[Cell]:
         swept = [f"{key}={value}" for key, value in params.items() if key not in chosen]
         parsed = [*parser.parse_overrides(swept), *given]
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        return [cell_of(compose("config", list(job))) for job in jobs]
+        return [cell_of(composed) for composed in _compose_jobs(jobs, parser)]
+
+
+def _compose_jobs(jobs: Sequence[Sequence[str]], parser: OverridesParser) -> Iterator[DictConfig]:
+    """Compose every job, asking Hydra once for each choice of groups: values are set in its copy.
+
+    Values may be set last because nothing in `conf/` chooses a group by a value.
+    """
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    known: dict[tuple[str, ...], DictConfig] = {}
+    for job in jobs:
+        parsed = parser.parse_overrides(list(job))
+        plain = [o for o in parsed if _sets_a_value(o, groups)]
+        rest = tuple(o.input_line for o in parsed if o not in plain and o.input_line)
+        if rest not in known:
+            known[rest] = compose("config", list(rest))
+        composed = copy.deepcopy(known[rest])
+        try:
+            for override in plain:
+                OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            composed = compose("config", list(job))  # for Hydra's message
+        yield composed
+
+
+def _sets_a_value(override: Override, groups: Collection[str]) -> bool:
+    return (
+        not (override.is_add() or override.is_delete() or override.is_force_add())
+        and override.package is None
+        and override.key_or_group.split("@")[0] not in groups
+        and not override.key_or_group.startswith("hydra")
+    )
 
 
 def _plan_key(overrides: Sequence[str]) -> str:

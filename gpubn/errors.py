@@ -27,3 +27,11 @@ class DataUnavailableError(DataError):
 
 class StoreError(GpubnError):
     """A result cannot be written to, or read from, the results folder."""
+
+
+class LedgerError(GpubnError, ValueError):
+    """A claim's entry in the ledger is malformed, or its tables cannot decide it."""
+
+
+class WorkerError(GpubnError, RuntimeError):
+    """A worker process died."""

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 from tqdm import tqdm
@@ -13,10 +13,14 @@ from gpubn.backend import Backend
 from gpubn.cells import Cell
 from gpubn.data import load
 from gpubn.experiments import Context
+from gpubn.records import Observation
 from gpubn.schema import DataConfig
 from gpubn.store import CellStore, Result
+from gpubn.workers import run_in_processes
 
 log = logging.getLogger(__name__)
+
+Tick = Callable[[int], None]
 
 
 def run_cells(
@@ -24,21 +28,27 @@ def run_cells(
     found: Sequence[Result | None],
     store: CellStore,
     backend: Backend,
+    *,
+    processes: int = 1,
 ) -> list[Result]:
     """Return the result of every cell: what was `found` in the store, or else of a run.
 
-    A cell is saved when it is finished, so stopping loses at most the one in progress. Progress is
+    A cell is saved when it is finished, so stopping loses at most those in progress. Progress is
     shown on a terminal; otherwise one line a cell is logged.
+
+    Args:
+        processes: how many cells run at the same time, each in a process; on the CPU only.
     """
-    missing = [cell for cell, result in zip(cells, found, strict=True) if result is None]
+    missing = _distinct(cell for cell, result in zip(cells, found, strict=True) if result is None)
     if not missing:
         return [result for result in found if result is not None]
     store.check_writable()
     lock = Lock()
+    names = {cell.config.name for cell in missing}
     with (
         tqdm(
             total=sum(cell.experiment.work(cell.config) for cell in missing),
-            desc=missing[0].config.name,
+            desc=missing[0].config.name if len(names) == 1 else f"{len(names)} experiments",
             unit="step",
             unit_scale=True,
             smoothing=0.05,
@@ -53,25 +63,39 @@ def run_cells(
                 bar.update(n)
 
         fresh: dict[str, Result] = {}
-        for number, cell in enumerate(missing, start=1):
-            if cell.id in fresh:
-                continue
-            bar.set_postfix_str(f"cell {number}/{len(missing)}")
-            started = time.perf_counter()
-            rows = cell.experiment.run(cell.config, Context(backend, tick))
-            seconds = time.perf_counter() - started
+        bar.set_postfix_str(f"0/{len(missing)} cells")
+        for cell, rows, seconds in _run_each(missing, backend, min(processes, len(missing)), tick):
             provenance = {
                 **backend.facts(),
                 "data": _checksums(cell.config.data),
                 "seconds": round(seconds, 3),
             }
             fresh[cell.id] = store.save(cell, rows, provenance)
+            bar.set_postfix_str(f"{len(fresh)}/{len(missing)} cells")
             if bar.disable:
-                log.info("%d/%d %s: %.1f s", number, len(missing), cell, seconds)
+                log.info("%d/%d %s: %.1f s", len(fresh), len(missing), cell, seconds)
     return [
         fresh[cell.id] if result is None else result
         for cell, result in zip(cells, found, strict=True)
     ]
+
+
+def _run_each(
+    cells: Sequence[Cell], backend: Backend, processes: int, tick: Tick
+) -> Iterator[tuple[Cell, list[Observation], float]]:
+    """Yield each cell with its rows and seconds as it is finished."""
+    if backend.name == "numpy" and processes > 1:
+        for index, rows, seconds in run_in_processes([c.config for c in cells], processes, tick):
+            yield cells[index], rows, seconds
+        return
+    for cell in cells:
+        started = time.perf_counter()
+        rows = cell.experiment.run(cell.config, Context(backend, tick))
+        yield cell, rows, time.perf_counter() - started
+
+
+def _distinct(cells: Iterator[Cell]) -> list[Cell]:
+    return list({cell.id: cell for cell in cells}.values())
 
 
 def _checksums(data: DataConfig) -> dict[str, str]:
