@@ -4,7 +4,10 @@
 and of each parameter. A layer holds R replicas; nothing mixes them.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.kernels import (
@@ -14,7 +17,10 @@ from gpubn.kernels import (
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
+    dropout,
+    dropout_backward,
 )
+from gpubn.rng import generator
 
 Gradients = dict[str, Array]
 
@@ -50,7 +56,7 @@ class Affine:
 
 
 class Activation:
-    """ReLU, tanh or sigmoid. The cache is the output."""
+    """ReLU, tanh, sigmoid or the identity. The cache is the output."""
 
     def __init__(self, name: str) -> None:
         self.params: dict[str, Array] = {}
@@ -68,7 +74,7 @@ class BatchNorm:
 
     Args:
         replicas, units: R and D.
-        learnable: whether gamma (starting at 1) and beta (at 0) exist.
+        learnable: whether gamma (starting at 1) and beta (at `initial_beta`) exist.
         momentum: weight of the new value in the moving average.
         correction: 0 or 1, see `gpubn.batch_norm`.
         average: "var" averages the unbiased variance, "std" the root of the variance that
@@ -89,10 +95,13 @@ class BatchNorm:
         correction: int = 0,
         average: str = "var",
         initial_spread: float = 1.0,
+        initial_beta: float = 0.0,
     ) -> None:
         xp, shape = backend.xp, (replicas, units)
         self.params = (
-            {"gamma": xp.ones(shape, dtype), "beta": xp.zeros(shape, dtype)} if learnable else {}
+            {"gamma": xp.ones(shape, dtype), "beta": xp.full(shape, initial_beta, dtype)}
+            if learnable
+            else {}
         )
         self.running_mean = xp.zeros(shape, dtype)
         self.running_spread = xp.full(shape, initial_spread, dtype)
@@ -124,3 +133,30 @@ class BatchNorm:
     def running_var(self) -> Array:
         """The variance that inference uses, (R, D)."""
         return self.running_spread**2 if self._average == "std" else self.running_spread
+
+
+class Dropout:
+    """Inverted dropout; inference leaves the input as it is. The cache is the mask.
+
+    A mask depends on the seed, the layer and the number of the training pass alone. Passes that do
+    not track the running state all see the same mask.
+    """
+
+    def __init__(self, rate: float, seeds: Sequence[int], layer: int, backend: Backend) -> None:
+        self.params: dict[str, Array] = {}
+        self._rate, self._seeds, self._layer, self._backend = rate, seeds, layer, backend
+        self._passes = 0
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        if not training:
+            return x, None
+        key = self._passes if track else "untracked"
+        self._passes += track
+        mask = np.empty(x.shape, dtype=bool)
+        for of_seed, seed in zip(mask, self._seeds, strict=True):
+            draw = generator(seed, "dropout", self._layer, key).random(x.shape[1:], np.float32)
+            np.greater_equal(draw, self._rate, out=of_seed)
+        return dropout(x, self._backend.asarray(mask), self._rate)
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        return dropout_backward(dy, cache), {}

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.init import initial_weight
-from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer
+from gpubn.layers import Activation, Affine, BatchNorm, Dropout, Gradients, Layer
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
+
+L = TypeVar("L")
 
 
 class MLP:
@@ -36,13 +38,17 @@ class MLP:
             dy, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
         return gradients
 
+    def caches_of(self, kind: type, caches: list[Any]) -> list[Any]:
+        """The caches of the layers of one kind, first hidden layer first."""
+        return [c for layer, c in zip(self.layers, caches, strict=True) if isinstance(layer, kind)]
+
     def activations(self, caches: list[Any]) -> list[Array]:
         """The output of each activation, (R, N, D), first hidden layer first."""
-        return [
-            cache
-            for layer, cache in zip(self.layers, caches, strict=True)
-            if isinstance(layer, Activation)
-        ]
+        return self.caches_of(Activation, caches)
+
+    def layers_of(self, kind: type[L]) -> list[L]:
+        """The layers of one kind, first hidden layer first."""
+        return [layer for layer in self.layers if isinstance(layer, kind)]
 
 
 def build_mlp(
@@ -65,22 +71,41 @@ def build_mlp(
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == model.depth:
             break
-        hidden: list[Layer] = [Activation(model.activation)]
-        if norm.placement != "none":
-            hidden.insert(
-                0 if norm.placement == "before" else 1,
-                BatchNorm(
-                    len(seeds),
-                    fan_out,
-                    backend,
-                    dtype,
-                    learnable=norm.learnable,
-                    eps=norm.eps,
-                    momentum=norm.momentum,
-                    correction=norm.correction,
-                    average=norm.average,
-                    initial_spread=norm.initial_spread,
-                ),
-            )
-        layers += hidden
+        layers += _hidden_layer(model, norm, i + 1, seeds, backend, dtype)
     return MLP(layers)
+
+
+def _hidden_layer(
+    model: ModelConfig,
+    norm: NormConfig,
+    number: int,
+    seeds: Sequence[int],
+    backend: Backend,
+    dtype: str,
+) -> list[Layer]:
+    """What follows the affine map of hidden layer `number`, counted from 1."""
+    layers: list[Layer] = [Activation(model.activation)]
+    place = len(layers)
+    if norm.placement != "none":
+        place = 0 if norm.placement == "before" else 1
+        layers.insert(
+            place,
+            BatchNorm(
+                len(seeds),
+                model.width,
+                backend,
+                dtype,
+                learnable=norm.learnable,
+                eps=norm.eps,
+                momentum=norm.momentum,
+                correction=norm.correction,
+                average=norm.average,
+                initial_spread=norm.initial_spread,
+                initial_beta=norm.initial_beta,
+            ),
+        )
+    if model.dropout > 0 and (model.dropout_at != "last" or number == model.depth):
+        if model.dropout_at != "before_norm":
+            place = len(layers)
+        layers.insert(place, Dropout(model.dropout, seeds, number, backend))
+    return layers

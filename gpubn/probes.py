@@ -3,7 +3,7 @@
 from gpubn.backend import Array, namespace
 
 SATURATED = 0.99
-"""|tanh| above this is saturated: the derivative 1 - tanh^2 is below 0.02."""
+"""|tanh| above this is saturated: its slope is below 2% of the steepest. Sigmoid alike."""
 
 
 def unit_means(activation: Array) -> Array:
@@ -11,14 +11,26 @@ def unit_means(activation: Array) -> Array:
     return activation.mean(axis=-2)
 
 
-def saturated_share(activation: Array) -> Array:
-    """Share of (example, unit) pairs whose tanh is saturated, (...,); NaN after divergence."""
-    return _or_nan((abs(activation) > SATURATED).mean(axis=(-2, -1)), activation)
+def is_flat(activation: Array, name: str) -> Array:
+    """Where the activation called `name` hardly has a slope, as booleans.
+
+    tanh and sigmoid: saturated; relu: zero; linear: nowhere.
+    """
+    if name == "relu":
+        return activation == 0
+    if name == "linear":
+        return activation != activation
+    return abs(2 * activation - 1 if name == "sigmoid" else activation) > SATURATED
 
 
-def dead_share(activation: Array) -> Array:
-    """Share of units whose tanh is saturated for every example, (...,); NaN after divergence."""
-    return _or_nan((abs(activation) > SATURATED).all(axis=-2).mean(axis=-1), activation)
+def saturated_share(activation: Array, name: str = "tanh") -> Array:
+    """Share of (example, unit) pairs without a slope, (...,); NaN after divergence."""
+    return _or_nan(is_flat(activation, name).mean(axis=(-2, -1)), activation)
+
+
+def dead_share(activation: Array, name: str = "tanh") -> Array:
+    """Share of units without a slope for every example, (...,); NaN after divergence."""
+    return _or_nan(is_flat(activation, name).all(axis=-2).mean(axis=-1), activation)
 
 
 def zero_share(activation: Array) -> Array:
@@ -31,6 +43,26 @@ def variance(values: Array) -> Array:
     return values.var(axis=(-2, -1))
 
 
+def rms(values: Array, axes: int = 2) -> Array:
+    """Root mean square over the last `axes` axes, (...,)."""
+    return (values * values).mean(axis=tuple(range(-axes, 0))) ** 0.5
+
+
+def norm(values: Array) -> Array:
+    """Frobenius norm over the last two axes, (...,)."""
+    return (values * values).sum(axis=(-2, -1)) ** 0.5
+
+
+def cosine(a: Array, b: Array) -> Array:
+    """Cosine between two matrices, over the last two axes, (...,)."""
+    return (a * b).sum(axis=(-2, -1)) / (norm(a) * norm(b))
+
+
+def unit_variance(activation: Array) -> Array:
+    """Mean over units of their variance over the examples, (...,): 1 after batch norm."""
+    return activation.var(axis=-2).mean(axis=-1)
+
+
 def histogram(values: Array, bins: int, reach: float) -> Array:
     """Counts of values / std(values), (bins,), over the finite values of all axes.
 
@@ -41,8 +73,9 @@ def histogram(values: Array, bins: int, reach: float) -> Array:
     values = values[xp.isfinite(values)]
     if values.size == 0:
         return xp.zeros(bins, xp.int64)
-    varies = values.max() > values.min()
-    z = xp.where(varies, values / xp.where(varies, values.std(), 1), 0)
+    std = values.std()
+    varies = (values.max() > values.min()) & (std > 0)  # squares may underflow
+    z = xp.where(varies, values / xp.where(varies, std, 1), 0)
     index = xp.clip((z + reach) * (bins / (2 * reach)), 0, bins - 1).astype(xp.int32)
     return xp.bincount(index, minlength=bins)
 

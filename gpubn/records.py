@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+SCHEMA_VERSION = 1
+"""Version of what rows mean: cells and tables of another one are not read."""
+
 
 @dataclass(frozen=True)
 class Observation:

@@ -9,6 +9,9 @@ from typing import Any
 
 from gpubn.errors import ConfigError
 
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
+ARITHMETICS = ("corrected", "published", "early", "sign", "mean", "no_eps")
+
 
 def _require(ok: bool, key: str, value: Any, allowed: str) -> None:
     if not ok:
@@ -21,32 +24,50 @@ def _one_of(key: str, value: str, names: tuple[str, ...]) -> None:
 
 @dataclass
 class DataConfig:
-    """Where examples come from. `examples` and `features` size the Gaussian input only."""
+    """Where examples come from. `examples` and `features` size the Gaussian input only.
+
+    `train_examples` keeps the first training images, at most so many; 0 keeps all.
+    """
 
     name: str = "mnist"
     root: str | None = None
     examples: int = 1000
     features: int = 100
+    train_examples: int = 0
 
     def __post_init__(self) -> None:
         _one_of("data.name", self.name, ("mnist", "digits", "gaussian"))
         _require(self.examples >= 2, "data.examples", self.examples, "at least 2")
         _require(self.features >= 1, "data.features", self.features, "at least 1")
+        _require(
+            self.train_examples >= 0,
+            "data.train_examples",
+            self.train_examples,
+            "at least 0 (0 keeps all)",
+        )
 
 
 @dataclass
 class ModelConfig:
-    """A multilayer perceptron: `depth` hidden layers of `width` units."""
+    """A multilayer perceptron: `depth` hidden layers of `width` units.
+
+    `dropout` is the share of hidden units that is dropped in training, `dropout_at` where:
+    directly before each layer's batchnorm, at the end of each layer, or of the last one alone.
+    """
 
     name: str = "mlp"
     depth: int = 1
     width: int = 128
     activation: str = "tanh"
+    dropout: float = 0.0
+    dropout_at: str = "end"
 
     def __post_init__(self) -> None:
         _require(self.depth >= 1, "model.depth", self.depth, "at least 1")
         _require(self.width >= 1, "model.width", self.width, "at least 1")
-        _one_of("model.activation", self.activation, ("relu", "tanh", "sigmoid"))
+        _one_of("model.activation", self.activation, ACTIVATIONS)
+        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "a number in [0, 1)")
+        _one_of("model.dropout_at", self.dropout_at, ("before_norm", "end", "last"))
 
 
 @dataclass
@@ -56,7 +77,7 @@ class NormConfig:
     `placement` is none, or before or after the activation; `learnable` adds gamma and beta;
     `momentum` is the weight of the new value; `correction` is 0 for the biased and 1 for the
     unbiased variance; `average` says which statistic the moving average follows, and
-    `initial_spread` what it starts from.
+    `initial_spread` what it starts from; `initial_beta` is what beta starts from (gamma: 1).
     """
 
     name: str = "none"
@@ -67,6 +88,7 @@ class NormConfig:
     correction: int = 0
     average: str = "var"
     initial_spread: float = 1.0
+    initial_beta: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("norm.placement", self.placement, ("none", "before", "after"))
@@ -79,6 +101,9 @@ class NormConfig:
             "norm.initial_spread",
             self.initial_spread,
             "at least 0, and finite",
+        )
+        _require(
+            abs(self.initial_beta) < float("inf"), "norm.initial_beta", self.initial_beta, "finite"
         )
 
 
@@ -146,8 +171,8 @@ class Config:
     """One cell and how to run it.
 
     `name` is the experiment's; `arithmetic` is published (a document's own listing, quirks
-    included) or corrected; `seeds` counts the replicas, starting at `first_seed`; `every` is the
-    number of steps between records.
+    included), corrected, or one of the listing's faults alone; `seeds` counts the replicas,
+    starting at `first_seed`; `every` is the number of steps between records.
     """
 
     name: str = ""
@@ -166,7 +191,7 @@ class Config:
     force: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("arithmetic", self.arithmetic, ("published", "corrected"))
+        _one_of("arithmetic", self.arithmetic, ARITHMETICS)
         _one_of("dtype", self.dtype, ("float32", "float64"))
         _require(1 <= self.seeds <= 100_000, "seeds", self.seeds, "1 to 100000")
         _require(self.results != "", "results", self.results, "the name of a folder")

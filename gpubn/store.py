@@ -9,11 +9,9 @@ from typing import Any
 from gpubn.cells import Cell
 from gpubn.files import sha256, write_atomic
 from gpubn.fingerprint import fingerprint
-from gpubn.records import COLUMNS, Observation
+from gpubn.records import COLUMNS, SCHEMA_VERSION, Observation
 
 log = logging.getLogger(__name__)
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class CellStore:
                 raise ValueError("the digest of its rows does not match")
             if document["provenance_digest"] != _digest(document["provenance"]):
                 raise ValueError("the digest of its provenance does not match")
-            if document["fingerprint"] != fingerprint(cell.experiment.run.__module__):
+            if document["fingerprint"] != fingerprint(cell.experiment.module):
                 return None
             columns = [document["columns"][name] for name in COLUMNS]
             rows = [Observation(*row) for row in zip(*columns, strict=True)]
@@ -78,7 +76,7 @@ class CellStore:
         document = {
             "schema": SCHEMA_VERSION,
             "cell": cell.identity,
-            "fingerprint": fingerprint(cell.experiment.run.__module__),
+            "fingerprint": fingerprint(cell.experiment.module),
             "provenance": provenance,
             "provenance_digest": _digest(provenance),
             "digest": digest,

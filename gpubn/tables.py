@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpubn.errors import StoreError
 from gpubn.files import sha256, write_atomic
-from gpubn.records import COLUMNS, Observation
+from gpubn.records import COLUMNS, SCHEMA_VERSION, Observation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,9 @@ def is_current(table: Path, made_from: dict[str, str]) -> bool:
     try:
         document = json.loads(provenance_path(table).read_text())
         return bool(
-            document["made_from"] == made_from and document["sha256"] == sha256(table.read_bytes())
+            document["made_from"] == made_from
+            and document["sha256"] == sha256(table.read_bytes())
+            and document.get("schema", SCHEMA_VERSION) == SCHEMA_VERSION
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -44,7 +46,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     What all its cells have in common of the configuration is in `frame.attrs["config"]`.
 
     Raises:
-        StoreError: the file is missing or is not such a table.
+        StoreError: the file is missing, is not such a table, or has another schema.
     """
     import pandas as pd  # takes a second to import, and writing does without
 
@@ -62,15 +64,22 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise StoreError(
             f"{path} is no table ({why}); expected columns that end in {', '.join(COLUMNS)}"
         ) from error
-    frame.attrs["config"] = _common_config(path)
+    provenance = _provenance(path)
+    if (schema := provenance.get("schema", SCHEMA_VERSION)) != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
+        )
+    config = provenance.get("config")
+    frame.attrs["config"] = config if isinstance(config, dict) else {}
     return frame
 
 
-def _common_config(path: Path) -> dict[str, Any]:
+def _provenance(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(provenance_path(path).read_text())["config"])
-    except (OSError, ValueError, KeyError, TypeError):
+        document = json.loads(provenance_path(path).read_text())
+    except (OSError, ValueError):
         return {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_bytes(path: Path) -> bytes:

@@ -6,6 +6,7 @@ Divergence is an outcome: inf and NaN flow through and are recorded.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from gpubn.rng import batch_order
 
 Tick = Callable[[int], None]
 Probe = Callable[[int], None]
+Observer = Callable[[list[Any]], None]
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ def train(
     steps: int,
     probe_at: Collection[int] = (),
     probe: Probe | None = None,
+    observe: Observer | None = None,
     tick: Tick | None = None,
 ) -> np.ndarray:
     """Train one replica a seed, each on its own shuffled order of the data.
 
     Args:
         probe_at: numbers of finished updates at which `probe(step)` is called.
+        observe: called with the caches of every step's forward pass.
         tick: called with 1 after every step.
 
     Returns:
@@ -87,6 +91,8 @@ def train(
             backend.take_rows(data.x_train, rows[step], out=x)
             labels = data.y_train[rows[step]]
             logits, caches = model.forward(x, training=True)
+            if observe is not None:
+                observe(caches)
             losses[step], cache = softmax_cross_entropy(logits, labels, check_labels=False)
             gradients = model.backward(softmax_cross_entropy_backward(cache), caches)
             sgd.update(model, gradients, step)
@@ -98,7 +104,7 @@ def train(
 
 
 def evaluate(
-    model: MLP, x: Array, labels: Array, backend: Backend, *, chunk: int = 2000
+    model: MLP, x: Array, labels: Array, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each."""
     loss = accuracy = np.zeros(())

@@ -9,7 +9,27 @@ from gpubn.errors import ConfigError
 from gpubn.records import Observation
 from gpubn.schema import Config
 
-_NAMES = ("mnist_init", "signal_propagation")
+_NAMES = (
+    "depth_grid",
+    "mnist_init",
+    "diagnostics",
+    "inference",
+    "rate_sweep",
+    "scale_sweep",
+    "batch_sweep",
+    "dropout",
+    "dropout_shift",
+    "recipe",
+    "bessel",
+    "initial_beta",
+    "signal_propagation",
+    "signal_batch",
+    "listing_backward",
+    "estimators",
+    "moving_average",
+    "exact",
+    "shared_scale",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,7 @@ class Experiment:
         run: measures one cell.
         work: number of `tick` units of one cell.
         exact: float64 arithmetic without feedback, so that rounding stays rounding.
+        rounding: what it measures is rounding itself, of which only the size repeats elsewhere.
     """
 
     name: str
@@ -45,6 +66,12 @@ class Experiment:
     run: Callable[[Config, Context], list[Observation]]
     work: Callable[[Config], int]
     exact: bool
+    rounding: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module that defines it; what it imports can change its numbers."""
+        return f"gpubn.experiments.{self.name}"
 
 
 def names() -> tuple[str, ...]:

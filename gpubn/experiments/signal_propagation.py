@@ -9,26 +9,28 @@ summed. Layers are numbered 1 ... L; layer 0 is the input.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from gpubn import probes
 from gpubn.backend import Array, Backend
+from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment
-from gpubn.init import initial_weight
-from gpubn.kernels import (
-    affine,
-    affine_backward,
-    batch_norm,
-    batch_norm_backward,
-    relu,
-    relu_backward,
+from gpubn.experiments.deep_network import (
+    Layer,
+    Norm,
+    NormBackward,
+    backward,
+    draw,
+    forward,
+    hidden_layer,
+    true_norm_backward,
 )
+from gpubn.kernels import batch_norm
 from gpubn.records import Observation, per_seed
-from gpubn.rng import generator
 from gpubn.schema import Config
+
+ARITHMETICS = ("published", "corrected")
 
 PUBLISHED_UPSTREAM = {"none": 100.0, "before": 0.01, "after": 0.01}
 """Scale of the random upstream gradient in the document: without and with batchnorm."""
@@ -38,12 +40,14 @@ HISTOGRAM_REACH = 5.125
 GROUP = 2
 """Replicas in one program; larger groups only fall out of the cache."""
 
-Forward = Callable[[Array], tuple[Array, Any]]
-Backward = Callable[[Array, Any], Array]
-
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Propagate every seed of the cell once, forward and back; record every layer."""
+    if config.arithmetic not in ARITHMETICS:
+        raise ConfigError(
+            f"arithmetic is {config.arithmetic!r}; expected {' or '.join(ARITHMETICS)} for "
+            f"{config.name}"
+        )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
 
     def work(
@@ -73,89 +77,47 @@ def _run_group(
         counts = [probes.histogram(one, HISTOGRAM_BINS, HISTOGRAM_REACH) for one in values]
         histograms[quantity, layer] = np.sum([backend.to_host(c) for c in counts], axis=0)
 
-    x, weights, upstream = _draw(config, backend, seeds)
-    hidden = _hidden_layer(config.norm.placement, config.arithmetic, config.norm.eps)
+    x, weights, upstream = draw(config, backend, seeds)
+    norm, norm_backward = _norm_pair(config)
+    hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
     published_scale = PUBLISHED_UPSTREAM[config.norm.placement] ** 2
 
-    for layer, weight in enumerate(weights, start=1):
-        record("weight_var", layer, probes.variance(weight))
-    h, tape = x, []
-    record("activation_var", 0, probes.variance(h))
-    record_histogram("activation", 0, h)
-    for layer, weight in enumerate(weights, start=1):
-        z, affine_cache = affine(h, weight)
-        h, rectified, back = hidden(z)
-        tape.append((affine_cache, back))
-        record("activation_var", layer, probes.variance(h))
-        record("zero_share", layer, probes.zero_share(rectified))
-        record_histogram("activation", layer, h)
+    for number, weight in enumerate(weights, start=1):
+        record("weight_var", number, probes.variance(weight))
+    record("activation_var", 0, probes.variance(x))
+    record_histogram("activation", 0, x)
+    layers: list[Layer] = []
+    for number, layer in enumerate(forward(x, weights, hidden), start=1):
+        layers.append(layer)
+        record("activation_var", number, probes.variance(layer.hidden.h))
+        record("unit_var", number, probes.unit_variance(layer.hidden.h))
+        record("zero_share", number, probes.zero_share(layer.hidden.activated))
+        record_histogram("activation", number, layer.hidden.h)
         tick(len(seeds))
 
     last = _last_layer(config)
-    dh = upstream
-    record("signal_var", last, probes.variance(dh))
-    record("signal_var_published_scale", last, probes.variance(dh), published_scale)
-    for layer in range(last, 0, -1):
-        affine_cache, back = tape[layer - 1]
-        dh, dweight, _ = affine_backward(back(dh), affine_cache)
-        for metric, at, values in (("weight_grad", layer, dweight), ("signal", layer - 1, dh)):
+    record("signal_var", last, probes.variance(upstream))
+    record("signal_var_published_scale", last, probes.variance(upstream), published_scale)
+    gradients = backward(upstream, layers[:last], norm_backward)
+    for number, (dweight, dh) in zip(range(last, 0, -1), gradients, strict=True):
+        for metric, at, values in (("weight_grad", number, dweight), ("signal", number - 1, dh)):
             # The gradient is linear in the upstream gradient, so one pass serves both scales.
             record(f"{metric}_var", at, probes.variance(values))
             record(f"{metric}_var_published_scale", at, probes.variance(values), published_scale)
-        record_histogram("weight_grad", layer, dweight)
+        record_histogram("weight_grad", number, dweight)
         tick(len(seeds))
     return rows, histograms
+
+
+def _norm_pair(config: Config) -> tuple[Norm, NormBackward]:
+    if config.arithmetic == "published":
+        return published_norm, published_norm_backward
+    return partial(batch_norm, eps=config.norm.eps), true_norm_backward
 
 
 def _last_layer(config: Config) -> int:
     """The layer at which the upstream gradient enters."""
     return config.model.depth - (config.arithmetic == "published")
-
-
-def _draw(
-    config: Config, backend: Backend, seeds: Sequence[int]
-) -> tuple[Array, list[Array], Array]:
-    """Input (R, N, D), weights and upstream gradient (R, N, H), scale 1."""
-    d, m = config.data, config.model
-    sizes = [d.features, *[m.width] * m.depth]
-    x = np.stack([generator(s, "input").standard_normal((d.examples, d.features)) for s in seeds])
-    g = np.stack([generator(s, "upstream").standard_normal((d.examples, m.width)) for s in seeds])
-    weights = [
-        initial_weight(config.init, fan_in, fan_out, seeds, layer)
-        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes))
-    ]
-    dtype = config.dtype
-    return (
-        backend.asarray(x, dtype),
-        [backend.asarray(w, dtype) for w in weights],
-        backend.asarray(g, dtype),
-    )
-
-
-def _hidden_layer(
-    placement: str, arithmetic: str, eps: float
-) -> Callable[[Array], tuple[Array, Array, Callable[[Array], Array]]]:
-    """Return f(z) -> (h, the ReLU's output, g(dh) -> dz) for one hidden layer."""
-    norm: Forward = partial(batch_norm, eps=eps)
-    norm_back: Backward = lambda dv, cache: batch_norm_backward(dv, cache)[0]  # noqa: E731
-    if arithmetic == "published":
-        norm, norm_back = published_norm, published_norm_backward
-
-    def plain(z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
-        h, mask = relu(z)
-        return h, h, lambda dh: relu_backward(dh, mask)
-
-    def before(z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
-        v, cache = norm(z)
-        h, mask = relu(v)
-        return h, h, lambda dh: norm_back(relu_backward(dh, mask), cache)
-
-    def after(z: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
-        a, mask = relu(z)
-        h, cache = norm(a)
-        return h, a, lambda dh: relu_backward(norm_back(dh, cache), mask)
-
-    return {"none": plain, "before": before, "after": after}[placement]
 
 
 def published_norm(x: Array) -> tuple[Array, tuple[Array, Array]]:

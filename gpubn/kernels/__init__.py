@@ -2,6 +2,8 @@
 
 from gpubn.kernels.activation import (
     activation,
+    linear,
+    linear_backward,
     relu,
     relu_backward,
     sigmoid,
@@ -34,6 +36,8 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "fold_batch_norm",
+    "linear",
+    "linear_backward",
     "relu",
     "relu_backward",
     "sigmoid",

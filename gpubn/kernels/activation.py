@@ -1,4 +1,4 @@
-"""ReLU, tanh and sigmoid, each with its gradient. The cache of each is its output."""
+"""ReLU, tanh, sigmoid and the identity, each with its gradient. The cache of each is its output."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -8,7 +8,7 @@ from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, ieee
 from gpubn.kernels.agnostic import activation as agnostic
 
-NAMES = ("relu", "tanh", "sigmoid")
+NAMES = ("relu", "tanh", "sigmoid", "linear")
 
 
 def relu(x: Array) -> tuple[Array, Array]:
@@ -41,12 +41,23 @@ def sigmoid_backward(dy: Array, cache: Array) -> Array:
     return _backward(agnostic.sigmoid_backward, dy, cache)
 
 
+def linear(x: Array) -> tuple[Array, Array]:
+    """Return a copy of x, and it again as the cache: a layer without a nonlinearity."""
+    return _forward(agnostic.linear, x)
+
+
+def linear_backward(dy: Array, cache: Array) -> Array:
+    """Return dx of `linear`."""
+    return _backward(agnostic.linear_backward, dy, cache)
+
+
 Forward = Callable[[Array], tuple[Array, Array]]
 Backward = Callable[[Array, Array], Array]
 _PAIRS: dict[str, tuple[Forward, Backward]] = {
     "relu": (relu, relu_backward),
     "tanh": (tanh, tanh_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
+    "linear": (linear, linear_backward),
 }
 
 

@@ -139,11 +139,9 @@ def inverse_std(var: Array, eps: float, xp: ModuleType) -> Array:
 def _scale_shift(
     x_hat: Array, gamma: Array | None, beta: Array | None, overwrite: bool = False
 ) -> Array:
-    if gamma is None and beta is None:
-        return x_hat if overwrite else x_hat.copy()
-    if gamma is None:
-        return x_hat + beta[..., None, :]  # type: ignore[index]
-    y = x_hat * gamma[..., None, :]
+    y = x_hat if overwrite else x_hat.copy() if gamma is None else x_hat * gamma[..., None, :]
+    if overwrite and gamma is not None:
+        y *= gamma[..., None, :]
     if beta is not None:
         y += beta[..., None, :]
     return y

@@ -1,0 +1,10 @@
+"""Batch sizes on a small training set: the gap between training and test."""
+
+from gpubn.experiments.measures import Generalisation
+from gpubn.experiments.training import training_experiment
+
+EXPERIMENT = training_experiment(
+    "batch_sweep",
+    {"norm": "norm.name", "batch": "optim.batch"},
+    probes=lambda config: (Generalisation(16),),
+)

@@ -1,0 +1,24 @@
+"""What happens inside a five-layer network while it trains."""
+
+from gpubn.experiments.measures import (
+    Drift,
+    GradientShift,
+    NormParameters,
+    Percentiles,
+    Ratios,
+    Saturation,
+)
+from gpubn.experiments.training import training_experiment
+
+EXPERIMENT = training_experiment(
+    "diagnostics",
+    {"norm": "norm.name", "activation": "model.activation"},
+    probes=lambda config: (
+        Saturation(8),
+        Percentiles(8),
+        Ratios(8),
+        Drift(8),
+        GradientShift(8),
+        NormParameters(8),
+    ),
+)

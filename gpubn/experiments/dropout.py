@@ -1,0 +1,11 @@
+"""Dropout with and without batchnorm, and in which order."""
+
+from gpubn.experiments.measures import Generalisation, NormInputVariance
+from gpubn.experiments.training import training_experiment
+
+EXPERIMENT = training_experiment(
+    "dropout",
+    {"norm": "norm.name", "dropout": "model.dropout", "dropout_at": "model.dropout_at"},
+    probes=lambda config: (Generalisation(10), NormInputVariance()),
+    group=10,
+)

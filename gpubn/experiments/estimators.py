@@ -1,0 +1,68 @@
+"""How far a batch's variance and standard deviation are off on average, by batch size.
+
+Each metric is the mean of an estimator over `BATCHES` batches, divided by the true value: `biased`
+divides the sum of squares by B, `unbiased` by B - 1. Examples are standard normal or, with the
+suffix `_relu`, the ReLU of that.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.experiments.base import Context, Experiment
+from gpubn.kernels import relu
+from gpubn.records import Observation, per_seed
+from gpubn.rng import generator
+from gpubn.schema import Config
+from gpubn.theory import BATCHNORM_RELU_VAR
+
+BATCHES = 2000
+GROUP = 1
+"""Replicas in one program: one fills the cache already."""
+
+
+def run(config: Config, context: Context) -> list[Observation]:
+    """Draw the batches of every seed and record the estimators' means."""
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+
+    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
+        rows = _run_group(config, context.backend, group)
+        tick(len(group))
+        return rows
+
+    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    return [row for rows in groups for row in rows]
+
+
+def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+    shape = (BATCHES, config.data.examples)
+    drawn = np.stack([generator(seed, "batches").standard_normal(shape) for seed in seeds])
+    normal = backend.asarray(drawn, config.dtype)
+    rows: list[Observation] = []
+    for suffix, x, var in (("", normal, 1.0), ("_relu", relu(normal)[0], BATCHNORM_RELU_VAR)):
+        for metric, values in ratios(x, var).items():
+            rows += per_seed(seeds, metric + suffix, backend.to_host(values))
+    return rows
+
+
+def ratios(x: Array, true_var: float) -> dict[str, Array]:
+    """Mean over the batches of x (R, batches, B) of each estimator over its true value, (R,)."""
+    b = x.shape[-1]
+    found = {}
+    biased = x.var(axis=-1)
+    for name, var in (("biased", biased), ("unbiased", biased * (b / (b - 1)))):
+        found[f"var_{name}_ratio"] = var.mean(axis=-1) / true_var
+        found[f"std_{name}_ratio"] = (var**0.5).mean(axis=-1) / true_var**0.5
+    return found
+
+
+EXPERIMENT = Experiment(
+    name="estimators",
+    datasets=("gaussian",),
+    axes={"batch": "data.examples"},
+    keys=("data.name", "data.examples", "dtype", "seeds", "first_seed"),
+    run=run,
+    work=lambda config: config.seeds,
+    exact=True,
+)

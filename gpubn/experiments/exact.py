@@ -1,0 +1,94 @@
+"""What must hold to rounding: identities, gradients and invariances of batchnorm, by shape.
+
+`gpubn.experiments.checks` defines them. Each runs on standard normal input and, with the suffix
+`_shifted`, on the same input about a mean of `SHIFT` standard deviations.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.checks import DIFFERENCES, ROUNDING, Case
+from gpubn.records import Observation, per_seed
+from gpubn.rng import generator
+from gpubn.schema import Config
+
+SHIFT = 1000.0
+GAMMA_GAP = 0.5
+HIDDEN = 32
+"""Units after the affine map."""
+GROUP = 5
+"""Replicas in one program."""
+
+
+def run(config: Config, context: Context) -> list[Observation]:
+    """Run every check on every seed of the cell."""
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+
+    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
+        rows = _run_group(config, context.backend, group)
+        tick(len(group))
+        return rows
+
+    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    return [row for rows in groups for row in rows]
+
+
+def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+    checks = ROUNDING + (DIFFERENCES if config.dtype == "float64" else ())
+    rows: list[Observation] = []
+    for suffix, mean in (("", 0.0), ("_shifted", SHIFT)):
+        case = draw_case(config, backend, seeds, mean)
+        for check in checks:
+            rows += per_seed(seeds, check.__name__ + suffix, backend.to_host(check(case)))
+    return rows
+
+
+def draw_case(config: Config, backend: Backend, seeds: Sequence[int], mean: float) -> Case:
+    """Draw input with this mean, and parameters, each from its own generator.
+
+    gamma keeps away from 0, where what it multiplies would drown in the rounding of beta.
+    """
+    n, d, h = config.data.examples, config.data.features, HIDDEN
+
+    def draw(purpose: str, *shape: int, shift: float = 0.0, gap: float = 0.0) -> Array:
+        drawn = np.stack([generator(seed, purpose).standard_normal(shape) for seed in seeds])
+        return backend.asarray(drawn + np.copysign(gap, drawn) + shift, config.dtype)
+
+    return Case(
+        backend=backend,
+        eps=config.norm.eps,
+        x=draw("input", n, d, shift=mean),
+        dy=draw("upstream", n, d),
+        direction=draw("direction", n, d),
+        gamma=draw("gamma", d, gap=GAMMA_GAP),
+        beta=draw("beta", d),
+        weight=draw("weights", d, h),
+        weight_direction=draw("weight direction", d, h),
+        bias=draw("bias", h),
+        wide_gamma=draw("wide gamma", h, gap=GAMMA_GAP),
+        wide_beta=draw("wide beta", h),
+        wide_dy=draw("wide upstream", n, h),
+    )
+
+
+EXPERIMENT = Experiment(
+    name="exact",
+    datasets=("gaussian",),
+    axes={"batch": "data.examples", "features": "data.features", "dtype": "dtype"},
+    keys=(
+        "data.name",
+        "data.examples",
+        "data.features",
+        "norm.eps",
+        "dtype",
+        "seeds",
+        "first_seed",
+    ),
+    run=run,
+    work=lambda config: config.seeds,
+    exact=True,
+    rounding=True,
+)

@@ -1,0 +1,120 @@
+"""How fast gradients grow towards the input at initialisation, by batch size.
+
+The growth of a network is exp(-slope) of a line through log(mean square gradient) against layer,
+fitted to each seed. Left out are `EDGE` layers at the top, where the upstream gradient is still
+white, and `EDGE` at the input, whose examples are still independent.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from gpubn import probes
+from gpubn.backend import Backend
+from gpubn.errors import ConfigError
+from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.deep_network import (
+    backward,
+    draw,
+    forward,
+    hidden_layer,
+    mean_square,
+)
+from gpubn.kernels import batch_norm
+from gpubn.records import Observation, per_seed
+from gpubn.schema import Config
+
+EDGE = 5
+"""Layers at each end that the fit leaves out."""
+EVERY = 5
+"""Layers from one that is recorded to the next; the last three are recorded as well."""
+GROUP = 1
+"""Replicas in one program: one fills the cache already."""
+
+
+def run(config: Config, context: Context) -> list[Observation]:
+    """Propagate every seed of the cell once, forward and back; record layers and growth."""
+    depth = config.model.depth
+    if depth < 2 * EDGE + 1:
+        raise ConfigError(
+            f"model.depth is {depth}; expected at least {2 * EDGE + 1}, as the fit leaves out "
+            f"{EDGE} layers at each end"
+        )
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+
+    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
+        with np.errstate(all="ignore"):  # overflow is an outcome, recorded as inf or NaN
+            return _run_group(config, context.backend, group, tick)
+
+    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    return [row for rows in groups for row in rows]
+
+
+def _run_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Callable[[int], None]
+) -> list[Observation]:
+    depth = config.model.depth
+    x, weights, upstream = draw(config, backend, seeds)
+    norm = partial(batch_norm, eps=config.norm.eps)
+    hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
+    recorded = set(range(0, depth + 1, EVERY)) | set(range(depth - 2, depth + 1))
+    activation_var, signal, weight_grad = {0: probes.variance(x)}, {}, {}
+    layers = []
+    for number, layer in enumerate(forward(x, weights, hidden), start=1):
+        layers.append(layer)
+        if number in recorded:
+            activation_var[number] = probes.variance(layer.hidden.h)
+        tick(len(seeds))
+    signal[depth] = mean_square(upstream)
+    gradients = backward(upstream, layers)
+    for number, (dweight, dh) in zip(range(depth, 0, -1), gradients, strict=True):
+        weight_grad[number], signal[number - 1] = mean_square(dweight), mean_square(dh)
+        tick(len(seeds))
+
+    rows: list[Observation] = []
+    for metric, by_layer in (
+        ("activation_var", activation_var),
+        ("signal_square", signal),
+        ("weight_grad_square", weight_grad),
+    ):
+        for number in sorted(recorded & by_layer.keys()):
+            rows += per_seed(seeds, metric, backend.to_host(by_layer[number]), layer=number)
+    for metric, by_layer in (("signal_growth", signal), ("weight_grad_growth", weight_grad)):
+        fitted = [backend.to_host(by_layer[n]) for n in range(EDGE, depth - EDGE + 1)]
+        rows += per_seed(seeds, metric, growth(np.stack(fitted)))
+    return rows
+
+
+def growth(squares: np.ndarray) -> np.ndarray:
+    """Factor a layer towards the input, (R,), from mean squares (layers, R) in order of layers.
+
+    Least squares in closed form, which lets NaN and infinity through.
+    """
+    layers = np.arange(len(squares)) - (len(squares) - 1) / 2
+    with np.errstate(all="ignore"):
+        slope = layers @ np.log(squares) / (layers @ layers)
+        return np.asarray(np.exp(-slope))
+
+
+EXPERIMENT = Experiment(
+    name="signal_batch",
+    datasets=("gaussian",),
+    axes={"activation": "model.activation", "norm": "norm.name", "batch": "data.examples"},
+    keys=(
+        "data.name",
+        "data.examples",
+        "data.features",
+        "model",
+        "norm.name",
+        "norm.placement",
+        "norm.eps",
+        "init",
+        "dtype",
+        "seeds",
+        "first_seed",
+    ),
+    run=run,
+    work=lambda config: 2 * config.seeds * config.model.depth,
+    exact=True,
+)
