@@ -4,6 +4,7 @@
 #   GPU=0               leave CuPy out although an NVIDIA driver is present
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/
+#   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep), or options (test)
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ endif
 LOCK := $(LOCKS)/$(if $(EXTRA),$(EXTRA),cpu).txt
 STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
 
-BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS))
+BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS)) $(if $(FULL),--full)
 
 ifdef DATA
 export GPUBN_DATA := $(DATA)
@@ -29,7 +30,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures results redraw sweep test test-gpu lint bench verify readme lock clean
+.PHONY: help setup figures results redraw claims sweep test test-gpu lint bench verify readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,6 +55,9 @@ results: $(STAMP)  ## run what is missing and write the tables only
 
 redraw: $(STAMP)  ## draw the figures from the tables that are there; run nothing
 	@$(RUN) scripts/build.py --redraw $(BUILD)
+
+claims: $(STAMP)  ## decide the claims from the tables that are there; run nothing
+	@$(RUN) scripts/claims.py $(if $(RESULTS),--results $(RESULTS)) $(ARGS)
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)

@@ -1,10 +1,12 @@
 """Figures: one script `scripts/figures/<name>.py` makes the one figure of that name.
 
 A script declares `TABLES`, the stems of the tables that it reads (the first is the experiment that
-makes them), and `draw(tables) -> Figure`.
+makes them), and `draw(tables, verdicts) -> Figure`. It may declare `CLAIMS`, the ids of the claims
+that it shows; `verdicts` is the sentence about them for its caption, empty before they are decided.
 """
 
 import ast
+import csv
 import importlib.util
 import json
 from collections.abc import Iterable
@@ -22,11 +24,12 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts" / "figures"
 
 @dataclass(frozen=True)
 class FigureScript:
-    """One figure: its name, its script, the stems of its tables."""
+    """One figure: its name, its script, the stems of its tables, the ids of its claims."""
 
     name: str
     path: Path
     tables: tuple[str, ...]
+    claims: tuple[str, ...]
 
     @property
     def experiment(self) -> str:
@@ -46,7 +49,7 @@ def find(names: Iterable[str] = ()) -> list[FigureScript]:
         if name not in available:
             raise ConfigError(f"figure is {name!r}; expected one of {', '.join(available)}")
     paths = [SCRIPTS / f"{name}.py" for name in wanted]
-    return [FigureScript(path.stem, path, _declared_tables(path)) for path in paths]
+    return [_declared(path) for path in paths]
 
 
 def is_current(script: FigureScript, results: Path) -> bool:
@@ -72,7 +75,7 @@ def draw(script: FigureScript, results: Path) -> None:
 
     frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
     with style():
-        files = render(_load(script).draw(frames))
+        files = render(_load(script).draw(frames, verdicts(script, results)))
     base = results / "figures" / script.name
     for kind, data in files.items():
         write_atomic(base.with_suffix(f".{kind}"), data)
@@ -83,21 +86,47 @@ def draw(script: FigureScript, results: Path) -> None:
     write_atomic(base.with_suffix(".json"), (json.dumps(document, indent=1) + "\n").encode())
 
 
+def verdicts(script: FigureScript, results: Path) -> str:
+    """One sentence with the verdicts on a figure's claims; empty where none has any yet."""
+    try:
+        with (results / "claims.csv").open(newline="") as file:
+            decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
+    except (FileNotFoundError, KeyError):
+        return ""
+    said = "; ".join(f"{id_} {decided[id_]}" for id_ in script.claims if id_ in decided)
+    return f"Verdicts: {said}." if said else ""
+
+
 def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
-    return {stem: results / "tables" / f"{stem}.csv" for stem in script.tables}
+    """Where each table is: among the tables, or else, measured anew each time, a benchmark."""
+    paths = {stem: results / "tables" / f"{stem}.csv" for stem in script.tables}
+    benchmarks = {stem: results / "benchmarks" / f"{stem}.csv" for stem in script.tables}
+    return {
+        stem: benchmarks[stem] if benchmarks[stem].exists() and not path.exists() else path
+        for stem, path in paths.items()
+    }
 
 
 def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
     digests = {stem: sha256(read_bytes(path)) for stem, path in _tables(script, results).items()}
-    return {"tables": digests, "code": fingerprint(script.path)}
+    return {
+        "tables": digests,
+        "code": fingerprint(script.path),
+        "verdicts": verdicts(script, results),
+    }
 
 
-def _declared_tables(path: Path) -> tuple[str, ...]:
-    """Read `TABLES` without running the script, which would import matplotlib."""
+def _declared(path: Path) -> FigureScript:
+    """Read `TABLES` and `CLAIMS` without running the script, which would import matplotlib."""
+    given: dict[str, tuple[str, ...]] = {"CLAIMS": ()}
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TABLES":
-            return tuple(ast.literal_eval(node.value))
-    raise ConfigError(f"{path.name} declares no TABLES; expected the stems of the tables it reads")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("TABLES", "CLAIMS"):
+            given[ast.unparse(node.targets[0])] = tuple(ast.literal_eval(node.value))
+    if "TABLES" not in given:
+        raise ConfigError(
+            f"{path.name} declares no TABLES; expected the stems of the tables it reads"
+        )
+    return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"])
 
 
 def _load(script: FigureScript) -> ModuleType:
