@@ -56,6 +56,7 @@ STYLE: dict[Any, Any] = {
 }
 
 _CAPTION_POINTS = 6.8
+_CAPTION_LINES = 7
 _CHARACTERS_AN_INCH = 19.5
 _LINE_INCHES = 0.118
 _TITLE_INCHES = 0.3
@@ -74,6 +75,7 @@ INITS: dict[str, Style] = {
     "randn_fan_in": ("N(0,1) / √fan_in", SKY, "--", "P"),
     "randn": ("N(0,1)", PINK, "-", "^"),
     "rand_small": ("U[0,1) × 0.01", GREEN, "-.", "D"),
+    "he": ("He normal", BLUE, "--", "D"),
 }
 MNIST_INITS = ("rand", "rand_fan_in", "randn", "randn_fan_in", "rand_small", "glorot")
 """Document D's initialisations; the first four are the readings of its first one."""
@@ -107,9 +109,13 @@ def new_figure(
     legend: Sequence[Artist] = (),
     legend_columns: int = 6,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure (inches) with title and legend above and a caption below a grid of axes."""
-    figure = Figure(figsize=(width, height))
+    """A figure (inches) with title and legend above and a caption below a grid of axes.
+
+    `height` has room for a caption of `_CAPTION_LINES`; a longer one adds to it.
+    """
     text = textwrap.fill(" ".join(caption.split()), int(width * _CHARACTERS_AN_INCH))
+    height += max(0, text.count("\n") + 1 - _CAPTION_LINES) * _LINE_INCHES
+    figure = Figure(figsize=(width, height))
     legend_rows = -(-len(legend) // legend_columns)
     top = 1 - (_TITLE_INCHES + legend_rows * _LINE_INCHES * 1.35) / height
     bottom = (text.count("\n") + 1.6) * _LINE_INCHES / height

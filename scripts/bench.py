@@ -20,7 +20,7 @@ import numpy as np
 from gpubn import backend, batch_norm, batch_norm_backward, cli
 from gpubn.data import Dataset, load
 from gpubn.errors import DataUnavailableError, GpubnError
-from gpubn.experiments.mnist_init import GROUP
+from gpubn.experiments.training import GROUP
 from gpubn.files import git_revision, write_atomic
 from gpubn.model import build_mlp
 from gpubn.optim import SGD, linear

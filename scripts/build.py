@@ -1,4 +1,4 @@
-"""Regenerate: run the cells that are missing, then write tables and figures.
+"""Regenerate: run the cells that are missing, write tables, decide the claims, draw the figures.
 
 `make figures`, `make results` and `make redraw` call this. Further arguments are Hydra overrides
 for every experiment, e.g. `backend=numpy`; those that change a number need a results folder of
@@ -8,12 +8,12 @@ their own, so that the committed results stay.
 import argparse
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from gpubn import backend, cli, experiments, figures
+from gpubn import backend, cli, experiments, figures, timing
 from gpubn.errors import ConfigError
 from gpubn.figures import FigureScript
 
@@ -28,35 +28,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides")
     parser.add_argument("--figure", action="append", default=[], help="only this figure")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where all is kept")
+    parser.add_argument(
+        "--results", type=Path, help="where all is kept (results, or results/full with --full)"
+    )
+    parser.add_argument("--full", action="store_true", help="the grids in their full resolution")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables-only", action="store_true", help="draw nothing")
     what.add_argument("--redraw", action="store_true", help="run nothing")
     options = parser.parse_args()
+    options.results = options.results or Path("results", *["full"] * options.full)
     scripts = figures.find(options.figure)
     started = time.perf_counter()
+    undecided: list[str] = []
     if options.redraw:
+        if not options.figure:
+            undecided = _decide(options.results, ())
         _draw([(script, options.results) for script in scripts], always=True)
     else:
-        _refuse_to_overwrite(scripts, options.overrides, options.results)
-        folders = _run(scripts, options.overrides, options.results)
+        wanted = _experiments(scripts if options.figure else None)
+        _refuse_to_overwrite(wanted, options.overrides, options.results)
+        folders = _run(wanted, options.overrides, options.results, full=options.full)
+        if not options.figure or any(script.experiment == timing.STEM for script in scripts):
+            _time_steps(options.results)
         if not options.tables_only:
-            _draw([(script, folders[script.experiment]) for script in scripts])
+            if not options.figure:
+                undecided = _decide(options.results, folders.values())
+            _draw([(script, folders.get(script.experiment, options.results)) for script in scripts])
         for name, folder in folders.items():
             if folder != options.results:
                 log.info("note: %s was made from the digits and is in %s", name, folder)
+    if undecided:
+        log.warning("no verdict: %s (`make claims` says why)", ", ".join(undecided))
     log.info("done in %.0f s", time.perf_counter() - started)
 
 
-def _refuse_to_overwrite(
-    scripts: Sequence[FigureScript], overrides: Sequence[str], results: Path
-) -> None:
+def _experiments(scripts: Sequence[FigureScript] | None) -> list[str]:
+    """The experiments behind these figures, or all where there is no choice of figures."""
+    wanted = None if scripts is None else {script.experiment for script in scripts}
+    return [name for name in experiments.names() if wanted is None or name in wanted]
+
+
+def _refuse_to_overwrite(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> None:
     from gpubn.compose import expand  # Hydra takes long to import
 
     default = results.resolve() in (Path("results").resolve(), COMMITTED)
     for override in overrides:
         if override.split("=")[0] not in _HARMLESS and default:
-            for name in {script.experiment for script in scripts}:  # a wrong key comes first
+            for name in wanted:  # a wrong key comes first
                 expand([f"experiment={name}", *_taken(name, overrides)])
             raise ConfigError(
                 f"{override} changes the numbers, and results is the folder of the committed ones; "
@@ -65,20 +83,26 @@ def _refuse_to_overwrite(
 
 
 def _run(
-    scripts: Sequence[FigureScript], overrides: Sequence[str], results: Path
+    wanted: Sequence[str], overrides: Sequence[str], results: Path, *, full: bool
 ) -> dict[str, Path]:
-    """Run and tabulate the experiments behind the figures; return each one's results folder."""
-    from gpubn.pipeline import make_tables  # Hydra and pandas take long to import
+    """Run and tabulate experiments; return each one's results folder."""
+    from gpubn.compose import grid  # Hydra and pandas take long to import
+    from gpubn.pipeline import make_tables
 
-    wanted = {script.experiment for script in scripts}
-    folders = {}
     where = backend.resolve(_backend_name(overrides))
-    for name in experiments.names():
-        if name in wanted:
-            tables = make_tables(name, results, where, overrides=_taken(name, overrides))
-            log.info("tables: %s", ", ".join(str(path) for path in tables.paths))
-            folders[name] = tables.folder
-    return folders
+    chosen = {name: [grid(name, full=full), *_taken(name, overrides)] for name in wanted}
+    made = make_tables(chosen, results, where)
+    for tables in made.values():
+        log.info("tables: %s", ", ".join(str(path) for path in tables.paths))
+    return {name: tables.folder for name, tables in made.items()}
+
+
+def _time_steps(results: Path) -> None:
+    """Time training steps once for a results folder: another time gives other times."""
+    folder = results / "benchmarks"
+    if not (folder / f"{timing.STEM}.csv").exists():
+        log.info("timing training steps and kernels")
+        timing.write_step_cost(folder)
 
 
 def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:
@@ -90,6 +114,22 @@ def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:
 def _backend_name(overrides: Sequence[str]) -> str:
     chosen = dict(o.split("=", 1) for o in overrides if "=" in o)
     return chosen.get("backend.name", chosen.get("backend", "auto"))
+
+
+def _decide(results: Path, folders: Collection[Path]) -> list[str]:
+    """Decide the claims in `results` and wherever else tables went; return the ids left open.
+
+    Tables made from the digits count where they are: `results` may lack what they stand for.
+    """
+    from gpubn.claims import decide_all  # slow to import
+
+    missing = []
+    for folder in (results, *sorted({*folders} - {results})):
+        decisions = decide_all(folder, [results] if folder != results else [])
+        missing = [decision for decision in decisions if decision.verdict is None]
+        decided = len(decisions) - len(missing)
+        log.info("claims: %s (%d of %d decided)", folder / "claims.md", decided, len(decisions))
+    return [decision.id for decision in missing]
 
 
 def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:

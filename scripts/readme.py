@@ -3,17 +3,13 @@
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from gpubn import cli, experiments, figures, published, theory
+from gpubn import cli, experiments, figures
+from gpubn.claims.ledger import CONDITIONAL, CONTRADICTED, NOT_REPRODUCED, OTHER_VALUE, VERDICTS
+from gpubn.claims.markdown import table
 from gpubn.files import write_atomic
-from gpubn.plotting import by_seed, config_of, number
-from gpubn.stats import mean_interval
-from gpubn.tables import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +23,7 @@ def main() -> None:
 def render(text: str, results: Path) -> str:
     """Return the README's text with its generated parts made from `results`."""
     for name, content in (
-        ("findings", _findings(results)),
+        ("claims", _claims(results)),
         ("experiments", _experiments(results)),
         ("benchmarks", _bench(results)),
     ):
@@ -40,80 +36,68 @@ def render(text: str, results: Path) -> str:
     return text
 
 
-def _findings(results: Path) -> str:
-    signal = read_table(results / "tables" / "signal_propagation.csv")
-    mnist = read_table(results / "tables" / "mnist_init.csv")
-    rate = theory.batchnorm_relu_gradient_growth(config_of(signal)["data.examples"])
-    plain, before, after = (_growth(signal, norm) for norm in ("none", "before", "after"))
-    listed = signal[
-        (signal["init"] == "small")
-        & (signal["norm"] == "after")
-        & (signal["arithmetic"] == "published")
-        & (signal["metric"] == "weight_grad_var_published_scale")
+def _claims(results: Path) -> str:
+    """What held, what held under a condition, what did not, and the table, from claims.csv."""
+    path = results / "claims.csv"
+    if not path.exists():
+        return "Nothing is decided yet.\n"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = [_count(rows)]
+    for letter in dict.fromkeys(row["document"] for row in rows):
+        mine = [row for row in rows if row["document"] == letter]
+        shown = [
+            (r["id"], r["claim"], r["verdict"] or "no verdict", _measured(r), r["published"])
+            for r in mine
+        ]
+        columns = ("id", "claim", "verdict", "measured", "published")
+        parts += [
+            f"**Document {letter}**\n",
+            "\n".join(_listed(mine)) + "\n",
+            f"<details><summary>Document {letter}: the table</summary>\n",
+            table(columns, shown),
+            "</details>\n",
+        ]
+    return "\n".join(parts)
+
+
+def _count(rows: Sequence[dict[str, str]]) -> str:
+    words = [w for w in VERDICTS if any(_word(row) == w for row in rows)]
+    counts = ", ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
+    return f"Of {len(rows)} claims: {counts}.\n"
+
+
+def _word(row: dict[str, str]) -> str:
+    return CONDITIONAL if row["verdict"].startswith(CONDITIONAL) else row["verdict"]
+
+
+def _measured(row: dict[str, str]) -> str:
+    if not row["measured"]:
+        return ""
+    single = row["low"] == row["measured"] == row["high"]
+    interval = "" if single else f" [{row['low']}, {row['high']}]"
+    return f"{row['measured']}{interval} {row['unit']}".strip()
+
+
+def _listed(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Three lists of claims by what became of them, and a fourth of those that are open."""
+    lists: dict[str, list[str]] = {name: [] for name in ("Held", "Held only when", "Did not hold")}
+    for row in rows:
+        line = f"{row['id']}: {row['claim']}"
+        verdict, word = row["verdict"], _word(row)
+        if word == CONDITIONAL:
+            lists["Held only when"].append(f"{line} *Only when {verdict[len(word) :].strip()}.*")
+        elif word in (NOT_REPRODUCED, CONTRADICTED):
+            lists["Did not hold"].append(f"{line} *{verdict.capitalize()}.*")
+        elif word == OTHER_VALUE:
+            lists["Held"].append(f"{line} *With another value.*")
+        else:
+            lists.setdefault("Held" if verdict else "No verdict", []).append(line)
+    return [
+        text
+        for name, lines in lists.items()
+        for text in (f"* {name}:" if lines else f"* {name}: none.", *(f"  * {x}" for x in lines))
     ]
-    by_layer = listed.groupby("layer")["value"].mean()
-    first, second = published.WEIGHT_GRAD_VAR["after"].values()
-    last = by_layer.index.max()
-    pinned = _cell(mnist, "rand", "none")
-    losses = {k: _cell(mnist, "glorot", k, "train_loss") for k in ("none", "before", "after")}
-    return "\n".join(
-        (
-            "* A: from one layer to the one below the variance of the weight gradients grows by "
-            f"{plain} without batchnorm (theory: 1), {before} with it before ReLU, {after} after "
-            f"ReLU (theory for either: {rate:.3f}). So without batchnorm gradients are small "
-            "everywhere, not in early layers alone, as the document's own numbers show; with it "
-            "they grow towards the input.",
-            f"* A: the gradients printed as those of the first and second layer (variance {first}, "
-            f"{second}) fit the listing's last ones: layer {last} has "
-            f"{number(by_layer[last])}, layer {last - 1} {number(by_layer[last - 1])}, layer 1 "
-            f"{number(by_layer[1])}.",
-            "* D: of four readings of the first initialisation only plain U[0,1) weights "
-            f"pin the units at 1 (share saturated {pinned('saturated_share')}) and stay near 2.3 "
-            f"(training loss {pinned('train_loss')}); its first loss is "
-            f"{_interval(mnist, 'rand', 'none', 'batch_loss', 0)}, where the document saw "
-            f"{published.FIRST_LOSS[0]} to {published.FIRST_LOSS[1]}.",
-            f"* D: with Glorot weights the final training loss is {losses['none']()} without, "
-            f"{losses['before']()} with batchnorm before and {losses['after']()} after tanh "
-            f"(published: {published.FINAL_TRAIN_LOSS_BATCHNORM}).",
-            "",
-            "Means over seeds, 95% bootstrap intervals in brackets.",
-            "",
-        )
-    )
-
-
-def _growth(signal: pd.DataFrame, norm: str) -> str:
-    """Factor a layer towards the input: a line through log variance, one slope a seed."""
-    rows = signal[
-        (signal["init"] == "small")
-        & (signal["norm"] == norm)
-        & (signal["arithmetic"] == "corrected")
-        & (signal["metric"] == "weight_grad_var")
-    ]
-    layers, values = by_seed(rows, "layer")
-    slopes = np.polyfit(np.asarray(layers, float), np.log(values), 1)[0]
-    return _text(*(float(np.exp(-s)) for s in _ordered(slopes)))
-
-
-def _ordered(slopes: np.ndarray) -> tuple[float, float, float]:
-    mean, low, high = mean_interval(slopes)
-    return float(mean), float(high), float(low)
-
-
-def _cell(mnist: pd.DataFrame, init: str, norm: str, metric: str = "") -> Callable[..., str]:
-    return lambda name=metric: _interval(mnist, init, norm, name)
-
-
-def _interval(
-    table: pd.DataFrame, init: str, norm: str, metric: str, step: int | None = None
-) -> str:
-    rows = table[(table["init"] == init) & (table["norm"] == norm) & (table["metric"] == metric)]
-    rows = rows[rows["step"] == (rows["step"].max() if step is None else step)]
-    return _text(*(float(v) for v in mean_interval(rows["value"].to_numpy(dtype=np.float64))))
-
-
-def _text(mean: float, low: float, high: float) -> str:
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _experiments(results: Path) -> str:

@@ -1,15 +1,17 @@
 """Run every experiment again in a folder of its own and compare with the committed tables.
 
 Exits 1 where a table is missing, cannot be made again, or differs by more than the tolerances of
-`gpubn/compare.py`.
+`gpubn/compare.py`, or where a claim comes to another verdict.
 """
 
 import argparse
+import csv
 import logging
 import tempfile
 from pathlib import Path
 
 from gpubn import backend, cli, experiments
+from gpubn.claims import decide_all
 from gpubn.compare import Comparison, compare
 from gpubn.errors import GpubnError
 from gpubn.pipeline import make_tables
@@ -36,21 +38,43 @@ def main() -> None:
     rows: list[Comparison] = []
     unmade: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
-        for name in options.experiments or experiments.names():
+        names = options.experiments or experiments.names()
+        chosen = {
+            experiments.get(name).name: [f"experiment={name}", *options.override] for name in names
+        }
+        for name, made in make_tables(chosen, Path(scratch), where).items():
             experiment = experiments.get(name)
-            made = make_tables(name, Path(scratch), where, overrides=options.override)
             for path in made.paths:
                 committed = options.results / path.relative_to(scratch)
                 if not committed.exists():
                     unmade.append(str(committed))
                     continue
                 rows += compare(
-                    path.stem, read_table(committed), read_table(path), exact=experiment.exact
+                    path.stem,
+                    read_table(committed),
+                    read_table(path),
+                    exact=experiment.exact,
+                    rounding=experiment.rounding,
                 )
-    _report(rows, unmade)
+        other = [] if options.experiments else _other_verdicts(Path(scratch), options.results)
+    _report(rows, unmade, other)
 
 
-def _report(rows: list[Comparison], unmade: list[str]) -> None:
+def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
+    """The claims that the fresh tables decide otherwise than the committed `claims.csv` says.
+
+    Times are taken as committed: they are no result that a run repeats.
+    """
+    path = committed / "claims.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        before = {row["id"]: row["verdict"] for row in csv.DictReader(file)}
+    decided = decide_all(fresh, [committed], fresh)
+    return [d.id for d in decided if before.get(d.id) != (d.verdict.text if d.verdict else "")]
+
+
+def _report(rows: list[Comparison], unmade: list[str], other: list[str]) -> None:
     print(
         f"{'table':28} {'metric':30} {'compared':>8} {'identical':>9} {'worst':>7} {'missing':>7}"
     )
@@ -69,7 +93,11 @@ def _report(rows: list[Comparison], unmade: list[str]) -> None:
         raise NotReproducedError(
             f"{', '.join(different)} differ beyond the tolerances; expected what was committed"
         )
-    print(f"reproduced: {len(rows)} metrics")
+    if other:
+        raise NotReproducedError(
+            f"{', '.join(other)} came to another verdict; expected those of claims.csv"
+        )
+    print(f"reproduced: {len(rows)} metrics, and every verdict")
 
 
 if __name__ == "__main__":

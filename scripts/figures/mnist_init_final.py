@@ -28,6 +28,7 @@ from gpubn.published import (
 from gpubn.stats import mean_interval
 
 TABLES = ("mnist_init",)
+CLAIMS = ("D8", "D11")
 
 AXIS_END = 15.0
 """Final losses beyond this are drawn as arrows."""
@@ -39,7 +40,7 @@ PANELS = {
 }
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One panel a metric, one row an initialisation, one mark a normalisation."""
     table = tables["mnist_init"]
     c = config_of(table)
@@ -62,7 +63,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             values that document D states for Glorot with batchnorm. Arrows: beyond the axis,
             with their geometric mean. Where saturation makes a unit all but constant, so is its
             moving standard deviation all but 0, and inference as listed, which adds no eps,
-            divides by it.
+            divides by it. {verdicts}
         """,
     )
     offsets = np.linspace(0.28, -0.28, len(NORMS))

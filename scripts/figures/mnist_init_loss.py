@@ -30,13 +30,14 @@ from gpubn.published import (
 )
 
 TABLES = ("mnist_init",)
+CLAIMS = ("D1", "D2", "D3", "D6")
 
 FIRST_INIT = MNIST_INITS[:4]
 CROSS = Line2D([], [], color="k", marker="x", linestyle="", label="published value")
 TICKS = (0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One panel an initialisation, one curve a treatment; crosses are published values."""
     table = tables["mnist_init"]
     c = config_of(table)
@@ -63,7 +64,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             loss of a guess without preference. Crosses (MNIST alone): what document D states;
             first four panels: for its 'first initialisation', of which listing and text allow
             these four readings; Glorot: with batchnorm. Curves without γ β often lie under those
-            with them.
+            with them. {verdicts}
         """,
     )
     lowest = min(0.12, 0.8 * float(losses["value"].min()))

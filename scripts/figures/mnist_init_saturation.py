@@ -18,6 +18,7 @@ from gpubn.plotting import (
 from gpubn.stats import mean_interval
 
 TABLES = ("mnist_init",)
+CLAIMS = ("D5",)
 
 TREATMENTS = ("none", "before", "after")
 METRICS = {
@@ -26,7 +27,7 @@ METRICS = {
 }
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """Two shares (rows) under each normalisation (columns), one line an initialisation."""
     table = tables["mnist_init"]
     c = config_of(table)
@@ -47,7 +48,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             {c["optim.steps"]:,} steps. Points: mean of n = {seed_count(table)} seeds; bars: 95%
             bootstrap interval. A unit is dead when it is saturated on all 1,000 images: its
             weights get almost no gradient. Lines at zero overlap. The variants without gamma and
-            beta are in the table.
+            beta are in the table. {verdicts}
         """,
     )
     for row, (metric, label) in enumerate(METRICS.items()):

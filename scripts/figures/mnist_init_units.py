@@ -18,9 +18,10 @@ from gpubn.plotting import (
 from gpubn.stats import mean_interval
 
 TABLES = ("mnist_init",)
+CLAIMS = ("D4",)
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """Before (top) and after (bottom) training; one column an initialisation."""
     table = tables["mnist_init"]
     c = config_of(table)
@@ -40,6 +41,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             each title: share of (image, unit) pairs with |tanh| > 0.99, its mean over n =
             {seed_count(plain)} seeds and its 95% bootstrap interval. Document D shows such a
             chart for its first initialisation, most bars at 1, and one for the scaled weights.
+            {verdicts}
         """,
     )
     for column, init in enumerate(MNIST_INITS):

@@ -24,6 +24,7 @@ from gpubn.plotting import (
 )
 
 TABLES = ("signal_propagation",)
+CLAIMS = ("A5", "A6", "A8", "A12")
 
 QUANTITIES = {
     "activation_var": "variance of activations",
@@ -53,7 +54,7 @@ class Network:
         return self.depth // 2
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """Three quantities (rows) under four treatments (columns), one line an initialisation."""
     table = tables["signal_propagation"]
     c = config_of(table)
@@ -78,7 +79,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             (slope only, pinned at layer {net.anchor}). 'As published' is document A's own
             arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
             layer early. Glorot × 0.01 falls short of unit variance because there
-            eps = {c["norm.eps"]:g} is not small.
+            eps = {c["norm.eps"]:g} is not small. {verdicts}
         """,
     )
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):

@@ -8,6 +8,7 @@ from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
 from gpubn.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
+CLAIMS = ("A1", "A3", "A5")
 
 LAYERS = (0, 4, 19, 20)
 ROWS = {
@@ -17,7 +18,7 @@ ROWS = {
 }
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One row a treatment, one column a layer; the published variance stands beside ours."""
     table = tables["signal_propagation"]
     c = config_of(table)
@@ -33,7 +34,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             {seed_count(table)} seeds, each in units of its own standard deviation σ; the share is
             per bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
             mean over seeds with its 95% bootstrap interval, beside the value that document A
-            prints for one seed.
+            prints for one seed. {verdicts}
         """,
     )
     draw_grid(

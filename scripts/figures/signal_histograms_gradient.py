@@ -9,6 +9,7 @@ from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
 from gpubn.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
+CLAIMS = ("A2", "A4", "A6")
 
 LAYERS = (1, 2, 3, 4, 18, 19, 20)
 ROWS = {
@@ -19,7 +20,7 @@ ROWS = {
 }
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One row a treatment, one column a layer; the published variance stands beside ours."""
     table = tables["signal_propagation"]
     c = config_of(table)
@@ -39,6 +40,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             the last layer backwards and feeds the upstream gradient to layer 19, so layer 20 has
             none. With batchnorm the values published for layers 1 and 2 are nearest to what its
             arithmetic gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.
+            {verdicts}
         """,
     )
     draw_grid(

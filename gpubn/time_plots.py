@@ -1,0 +1,286 @@
+"""Panels over training: curves against the step, one a layer, a treatment, or a kind of statistics.
+
+NaN, infinity, and on a logarithmic axis zero have no place on the axis. They are drawn as marks on
+the panel's edge, and `edge_note` explains these where there are any.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
+
+from gpubn.plotting import Style, by_seed, geometric, number
+from gpubn.stats import Interval, mean_interval
+from gpubn.sweep_plots import ACTIVATIONS
+
+_LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
+_MARKERS = "osD^vP"
+_DARK, _LIGHT = 0.0, 0.86
+_LOW, _HIGH = 0.045, 0.955
+
+PLACEMENTS = {"none": "no batchnorm", "before": "before", "after": "after"}
+"""Batchnorm before or after the activation, short enough for a narrow panel."""
+
+Where = Mapping[str, object]
+"""Column -> the value that selects rows."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Which rows make a curve, and its look."""
+
+    where: Where
+    style: Style
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of panels: what lies on its y axis, and the curves in each panel.
+
+    `log` asks for a logarithmic axis and geometric means; `median` prints above each panel the mean
+    over seeds of their median over all curves and steps; `lowest` is where the axis starts.
+    """
+
+    label: str
+    curves: Sequence[Curve] = field(default_factory=tuple)
+    log: bool = False
+    median: bool = False
+    lowest: float | None = None
+
+
+def draw_grid(
+    axes: np.ndarray,
+    table: pd.DataFrame,
+    rows: Sequence[Row],
+    columns: Mapping[str, Where],
+    *,
+    markers: bool = True,
+) -> None:
+    """Fill a grid of axes whose y axis is shared along each row; `columns` maps title to rows."""
+    frames = {title: select(table, where) for title, where in columns.items()}
+    for r, row in enumerate(rows):
+        for c, (title, frame) in enumerate(frames.items()):
+            ax = axes[r, c]
+            if c:
+                ax.sharey(axes[r, 0])
+                ax.tick_params(labelleft=False)
+            else:
+                ax.set_ylabel(row.label)
+            scale(ax, row.log)
+            drawn = [select(frame, curve.where) for curve in row.curves]
+            for curve, part in zip(row.curves, drawn, strict=True):
+                draw_course(ax, part, curve.style, log=row.log, marker=markers)
+            if row.median:
+                ax.set_title(_median(pd.concat(drawn), row), fontsize=6.5, loc="right", pad=2)
+            set_steps(ax, table)
+            if r == 0:
+                ax.set_title(f"{title}\n" if row.median else title, fontsize=7, pad=2)
+            if r == len(rows) - 1:
+                ax.set_xlabel("step")
+            else:
+                ax.tick_params(labelbottom=False)
+        if row.lowest is not None:
+            axes[r, 0].set_ylim(bottom=row.lowest)
+
+
+def select(table: pd.DataFrame, where: Where) -> pd.DataFrame:
+    """The rows of a table that have these values."""
+    chosen = np.ones(len(table), dtype=bool)
+    for column, value in where.items():
+        chosen &= (table[column] == value).fillna(False).to_numpy(dtype=bool)
+    return table[chosen]
+
+
+def set_steps(ax: Axes, table: pd.DataFrame) -> None:
+    """The x axis of a training: first, middle and last step."""
+    last = int(table["step"].max())
+    ax.set_xlim(-0.06 * last, 1.06 * last)
+    ax.set_xticks(sorted({0, last // 2, last}))
+
+
+def scale(ax: Axes, log: bool) -> None:
+    """A linear axis with few ticks, or a logarithmic one with decades alone."""
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(numticks=5))
+        ax.yaxis.set_minor_locator(NullLocator())
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def plain_ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain numbers as ticks of a logarithmic axis that spans few decades."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for fractions in ((1, 2, 5), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)):
+        ticks = _inside(np.outer(decades, fractions).ravel(), low, high)
+        if len(ticks) > 3:
+            break
+    if len(ticks) < 3:
+        ticks = _inside(MaxNLocator(3).tick_values(low, high), low, high)
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def _inside(ticks: Iterable[float], low: float, high: float) -> list[float]:
+    return [float(tick) for tick in ticks if low <= tick <= high]
+
+
+def draw_course(
+    ax: Axes, frame: pd.DataFrame, style: Style, *, log: bool = False, marker: bool = True
+) -> None:
+    """Mean (geometric on a logarithmic axis) over seeds at each step, with its 95% interval."""
+    if frame.empty:
+        return
+    steps, values = by_seed(frame, "step")
+    _, color, line, shape = style
+    x, mean, low, high = place(ax, np.asarray(steps, dtype=float), values, color, log=log)
+    ax.plot(
+        x, mean, color=color, linestyle=line, marker=shape if marker else "", markersize=2.2,
+        linewidth=1.0,
+    )  # fmt: skip
+    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def place(
+    ax: Axes, x: np.ndarray, values: np.ndarray, color: str, *, log: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return x, mean, low, high of `values` (len(x), seeds), NaN where they lie on no axis.
+
+    There a mark stands on the edge: a cross above for NaN or infinity in some seed, a triangle
+    below for zero in some seed where the axis is logarithmic.
+    """
+    lost = ~np.isfinite(values).all(axis=1)
+    zero = (values == 0).any(axis=1) & ~lost & log
+    interval = _interval(values, log)
+    mean, low, high = (np.where(lost | zero, np.nan, part) for part in interval)
+    for there, mark, height in ((lost, "x", _HIGH), (zero, "v", _LOW)):
+        if there.any():
+            ax.plot(
+                x[there], np.full(there.sum(), height), mark, color=color, markersize=3.2,
+                transform=ax.get_xaxis_transform(), zorder=6,
+            )  # fmt: skip
+    return x, mean, low, high
+
+
+def draw_mark(
+    ax: Axes, y: float, seeds: np.ndarray, style: Style, *, log: bool = False, filled: bool = True
+) -> None:
+    """Mean (geometric on a logarithmic axis) over seeds with its 95% interval, along x.
+
+    What has no place on the axis stands on the edge, as in `place`: right a cross, left a triangle.
+    """
+    _, color, _, marker = style
+    seeds = np.asarray(seeds, dtype=np.float64)
+    look: dict[str, Any] = {
+        "color": color,
+        "markersize": 4,
+        "markerfacecolor": color if filled else "white",
+    }
+    for there, mark, at in (
+        (not np.isfinite(seeds).all(), "x", _HIGH),
+        (log and (seeds == 0).any(), "<", _LOW),
+    ):
+        if there:
+            ax.plot([at], [y], mark, transform=ax.get_yaxis_transform(), zorder=6, **look)
+            return
+    mean, low, high = (float(part) for part in _interval(seeds, log))
+    ax.errorbar(
+        mean, y, xerr=[[mean - low], [high - mean]], marker=marker, elinewidth=1, capsize=1.5,
+        **look,
+    )  # fmt: skip
+
+
+def edge_note(
+    frame: pd.DataFrame, log: Sequence[str] = (), edges: tuple[str, str] = ("upper", "lower")
+) -> str:
+    """A sentence for the caption about marks on the edges; empty where there are none.
+
+    `log` names the metrics that lie on a logarithmic axis.
+    """
+    said = []
+    if not np.isfinite(frame["value"]).all():
+        said.append(f"crosses on the {edges[0]} edge: NaN or infinite in some seed")
+    if (of_metrics(frame, log)["value"] == 0).any():
+        said.append(f"triangles on the {edges[1]} edge: zero in some seed")
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if said else ""
+
+
+def of_metrics(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The rows of some metrics."""
+    return table[table["metric"].isin(list(metrics))]
+
+
+def shades(names: Sequence[object]) -> list[Any]:
+    """Colours in order, from dark to light, that colour-blind readers can order too."""
+    return [mpl.colormaps["viridis"](v) for v in np.linspace(_DARK, _LIGHT, max(len(names), 2))][
+        : len(names)
+    ]
+
+
+def tints(hue: str, count: int) -> list[Any]:
+    """Colours of one of matplotlib's sequential maps in order, from light to dark."""
+    return [mpl.colormaps[hue](v) for v in np.linspace(0.45, 1.0, max(count, 2))][:count]
+
+
+def layer_styles(table: pd.DataFrame, metric: str) -> dict[int, Style]:
+    """A style for each layer at which a metric was measured, from the input to the output."""
+    rows = table[table["metric"] == metric]
+    layers = [int(layer) for layer in sorted(rows["layer"].dropna().unique())]
+    return {
+        layer: (f"layer {layer}", color, _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)])
+        for i, (layer, color) in enumerate(zip(layers, shades(layers), strict=True))
+    }
+
+
+def layer_curves(styles: Mapping[int, Style], metric: str, shift: int = 0) -> list[Curve]:
+    """One curve a layer; `shift` is the layer of the style less that of the table."""
+    return [
+        Curve({"metric": metric, "layer": layer - shift}, style) for layer, style in styles.items()
+    ]
+
+
+def activation_columns(table: pd.DataFrame, norms: Sequence[str]) -> dict[str, Where]:
+    """A column of panels for each activation under each placement of batchnorm."""
+    return {
+        f"{ACTIVATIONS[activation]}\n{PLACEMENTS[norm]}": {"activation": activation, "norm": norm}
+        for activation in dict.fromkeys(table["activation"])
+        for norm in norms
+    }
+
+
+def style_keys(styles: Sequence[Style]) -> list[Artist]:
+    """Legend entries with line and marker."""
+    return [
+        Line2D([], [], color=c, linestyle=s, marker=m, markersize=3, label=label)
+        for label, c, s, m in styles
+    ]
+
+
+def _interval(values: np.ndarray, log: bool) -> Interval:
+    if not log:
+        return mean_interval(values)
+    with np.errstate(all="ignore"):
+        return geometric(np.where(values < 0, np.nan, values))
+
+
+def _median(frame: pd.DataFrame, row: Row) -> str:
+    if frame.empty:
+        return ""
+    of_seeds = frame.groupby("seed")["value"].agg(lambda v: np.median(v.to_numpy()))
+    return number(float(_interval(of_seeds.to_numpy(dtype=np.float64), row.log).mean))

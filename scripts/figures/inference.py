@@ -1,0 +1,147 @@
+"""Which statistics to use at inference: test loss and accuracy by kind, and how far off each is."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from gpubn.plotting import (
+    BLACK,
+    GREEN,
+    PINK,
+    Style,
+    config_of,
+    dataset_label,
+    keys,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.time_plots import (
+    draw_course,
+    edge_note,
+    of_metrics,
+    place,
+    plain_ticks,
+    scale,
+    select,
+    tints,
+)
+
+TABLES = ("inference",)
+CLAIMS = ("B2", "B5", "D10")
+
+NORMS = {"before": "batchnorm before tanh", "after": "batchnorm after tanh"}
+QUANTITIES = {
+    "test_loss": ("test loss (nats)", True),
+    "test_accuracy": ("test accuracy", False),
+    "mean_error": ("error of the means\n(rms, in std)", True),
+    "var_error": ("error of the variances\n(rms, relative)", True),
+}
+LINES = ("-", "--", "-.", ":", "-")
+
+
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+    """Loss, accuracy, and errors of the statistics by step; in the end the former by batch size."""
+    table = tables["inference"]
+    c = config_of(table)
+    styles = _styles(table)
+    shown = of_metrics(table, [m for m in table["metric"].unique() if ":" in m])
+    logs = [m for m in shown["metric"].unique() if not m.startswith("test_accuracy")]
+    figure, axes = new_figure(
+        3,
+        4,
+        width=7.8,
+        height=7.6,
+        title=titled(table, "Inference by kind of statistics"),
+        legend=keys(styles, list(styles), markers=True),
+        legend_columns=5,
+        caption=f"""
+            Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
+            {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}.
+            Statistics that the batchnorm uses on the test images: those of n test images evaluated
+            together; moving averages of the training batches, with weight a on the new value, from
+            mean 0 and variance 1; population: means of the batches' means and unbiased variances in
+            one pass over the training set; never updated: mean 0 and variance 1. Middle: error of
+            these against the whole training set, root mean square over units of the difference of
+            the means over the standard deviation, and of the ratio of the variances less 1. Bottom:
+            after the last step, by n; horizontal: the other kinds. Lines: mean (logarithmic axes:
+            geometric) of n = {seed_count(table)} seeds; bands: 95% bootstrap interval. Each pair
+            shares its y axis. {edge_note(shown, logs)} {verdicts}
+        """,
+    )
+    for i, (quantity, (label, log)) in enumerate(QUANTITIES.items()):
+        for k, (norm, heading) in enumerate(NORMS.items()):
+            ax = axes[i // 2, i % 2 * 2 + k]
+            _prepare(ax, axes[i // 2, i % 2 * 2], label, log, heading)
+            for kind, style in styles.items():
+                rows = select(table, {"norm": norm, "metric": f"{quantity}:{kind}"})
+                draw_course(ax, rows, style, log=log)
+            ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.set_xlabel("step")
+        if quantity == "test_loss":
+            plain_ticks(ax.yaxis, *ax.get_ylim())
+    last = table[table["step"] == table["step"].max()]
+    for i, (quantity, (label, log)) in enumerate(list(QUANTITIES.items())[:2]):
+        for k, (norm, heading) in enumerate(NORMS.items()):
+            ax = axes[2, 2 * i + k]
+            _prepare(ax, axes[2, 2 * i], label, log, heading)
+            _draw_by_batch(ax, select(last, {"norm": norm}), quantity, styles, log)
+        if log:
+            plain_ticks(ax.yaxis, *ax.get_ylim())
+    return figure
+
+
+def _prepare(ax: Axes, first: Axes, label: str, log: bool, heading: str) -> None:
+    if ax is first:
+        ax.set_ylabel(label)
+    else:
+        ax.sharey(first)
+        ax.tick_params(labelleft=False)
+    scale(ax, log)
+    ax.set_title(heading, fontsize=7)
+
+
+def _draw_by_batch(
+    ax: Axes, rows: pd.DataFrame, quantity: str, styles: dict[str, Style], log: bool
+) -> None:
+    for kind, (_, color, line, _) in styles.items():
+        value = rows[rows["metric"] == f"{quantity}:{kind}"]["value"].to_numpy(dtype=np.float64)
+        if not kind.startswith("batch") and len(value):
+            _, mean, _, _ = place(ax, np.array([1.0]), value[None], color, log=log)
+            ax.axhline(mean[0], color=color, linestyle=line, linewidth=0.9)
+    sizes = _sizes(rows)
+    by_size = (rows[rows["metric"] == f"{quantity}:batch[{n}]"]["value"] for n in sizes)
+    values = np.stack([of_size.to_numpy(dtype=np.float64) for of_size in by_size])
+    x, mean, low, high = place(ax, np.array(sizes, float), values, GREEN, log=log)
+    ax.errorbar(
+        x, mean, yerr=(mean - low, high - mean), color=GREEN, marker="o", markersize=3,
+        capsize=1.5, zorder=5,
+    )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [f"{n}" for n in sizes], fontsize=6.5)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("n, images evaluated together")
+
+
+def _sizes(table: pd.DataFrame) -> list[int]:
+    found = table["metric"].str.extract(r"^test_loss:batch\[(\d+)\]$")[0].dropna()
+    return sorted({int(n) for n in found})
+
+
+def _styles(table: pd.DataFrame) -> dict[str, Style]:
+    """The look of each kind: greens for batches, oranges for moving averages, darker for more."""
+    sizes = _sizes(table)
+    chosen = [n for n in sizes if n in (1, 2, 8, 32) or n == sizes[-1]]
+    found = table["metric"].str.extract(r":moving\[(.*)\]$")[0].dropna()
+    momenta = sorted({float(a) for a in found})
+    batch = zip(chosen, tints("Greens", len(chosen)), LINES, "osD^v", strict=False)
+    moving = zip(momenta, tints("Oranges", len(momenta)), LINES, "osD^v", strict=False)
+    return {
+        **{f"batch[{n}]": (f"{n} test image{'s' * (n > 1)}", c, ln, m) for n, c, ln, m in batch},
+        **{f"moving[{a:g}]": (f"moving, a = {a:g}", c, ln, m) for a, c, ln, m in moving},
+        "population": ("population", BLACK, "-", "P"),
+        "never": ("never updated", PINK, "-", "X"),
+    }

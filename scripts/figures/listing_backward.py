@@ -1,0 +1,116 @@
+"""Document A: how far the faults of its backward pass move the gradients, by layer."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gpubn.plotting import (
+    BLACK,
+    BLUE,
+    GREEN,
+    INITS,
+    ORANGE,
+    RED,
+    Style,
+    band,
+    by_seed,
+    config_of,
+    geometric,
+    new_figure,
+    number,
+    seed_count,
+)
+from gpubn.stats import mean_interval
+
+TABLES = ("listing_backward",)
+CLAIMS = ("A11",)
+
+FAULTS: dict[str, Style] = {
+    "early": ("upstream gradient one layer early", BLUE, "-", "o"),
+    "sign": ("sign of the variance term", RED, "--", "s"),
+    "mean": ("mean term not summed", GREEN, "-.", "^"),
+    "no_eps": ("no eps", ORANGE, ":", "D"),
+    "published": ("all four, as published", BLACK, "-", "X"),
+}
+METRICS = {
+    "weight_grad_relative_error": "relative error",
+    "weight_grad_cosine": "cosine with the\ntrue gradient",
+    "weight_grad_size_ratio": "size over that of\nthe true gradient",
+}
+PLACEMENTS = {"before": "batchnorm before ReLU", "after": "batchnorm after ReLU"}
+
+
+def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+    """Error, cosine and size (rows) for both placements (columns), one line a fault."""
+    table = tables["listing_backward"]
+    c = config_of(table)
+    init = _init(table)
+    table = table[table["init"] == init]
+    figure, axes = new_figure(
+        3,
+        2,
+        width=7.2,
+        height=6.9,
+        title="The published backward pass against the true gradient, by layer",
+        legend=[
+            Line2D([], [], color=color, linestyle=line, marker=marker, markersize=3, label=label)
+            for label, color, line, marker in FAULTS.values()
+        ],
+        legend_columns=3,
+        caption=f"""
+            Weight gradients of {c["model.depth"]} ReLU layers of {c["model.width"]} units at
+            initialisation ({INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
+            float64. The forward pass is the same for all: batchnorm per unit over the examples,
+            eps = {c["norm.eps"]:g}. Each fault of document A's listing stands alone, then all four
+            together. Lines: mean of n = {seed_count(table)} seeds, geometric for error and size;
+            bands: its 95% bootstrap interval, mostly narrower than the line. Where the upstream
+            gradient enters a layer early the last layer has no gradient: error 1, cosine 0, no
+            size. Without a fault the error is at most {number(_largest_rounding(table), 1)}.
+            {verdicts}
+        """,
+    )
+    for column, (norm, title) in enumerate(PLACEMENTS.items()):
+        for row, (metric, label) in enumerate(METRICS.items()):
+            ax = axes[row, column]
+            part = table[(table["norm"] == norm) & (table["metric"] == metric)]
+            for fault in FAULTS:
+                _draw_line(ax, part[part["arithmetic"] == fault], fault, metric)
+            ax.set_xlim(0.5, c["model.depth"] + 0.5)
+            ax.set_xticks([1, *range(5, c["model.depth"] + 1, 5)])
+            if row == 0:
+                ax.set_title(title)
+            if row == len(METRICS) - 1:
+                ax.set_xlabel("layer")
+            if column == 0:
+                ax.set_ylabel(label)
+            else:
+                ax.sharey(axes[row, 0])
+    return figure
+
+
+def _draw_line(ax: Axes, rows: pd.DataFrame, fault: str, metric: str) -> None:
+    _, color, line, marker = FAULTS[fault]
+    layers, values = by_seed(rows, "layer")
+    if metric == "weight_grad_cosine":
+        interval = mean_interval(values)
+    else:
+        interval = geometric(np.where(values > 0, values, np.nan))  # no gradient has no size
+        ax.set_yscale("log")
+    at = np.asarray(layers, dtype=float)
+    band(ax, list(at), interval, color=color, line=line)
+    every = at % 5 == 0
+    ax.plot(at[every], interval.mean[every], color=color, marker=marker, markersize=3, linestyle="")
+
+
+def _init(table: pd.DataFrame) -> str:
+    """The document's initialisation where the table has it."""
+    present = sorted(set(table["init"]))
+    return "small" if "small" in present else present[0]
+
+
+def _largest_rounding(table: pd.DataFrame) -> float:
+    """Largest relative error of the arithmetic without a fault."""
+    rows = table[table["arithmetic"] == "corrected"]
+    return float(rows.loc[rows["metric"] == "weight_grad_relative_error", "value"].max())
