@@ -11,6 +11,11 @@ def unit_means(activation: Array) -> Array:
     return activation.mean(axis=-2)
 
 
+def pinned_share(activation: Array, value: float) -> Array:
+    """Share of units with a mean above `value`, (...,); NaN after divergence."""
+    return _or_nan((unit_means(activation) > value).mean(axis=-1), activation)
+
+
 def is_flat(activation: Array, name: str) -> Array:
     """Where the activation called `name` hardly has a slope, as booleans.
 

@@ -107,14 +107,12 @@ def evaluate(
     model: MLP, x: Array, labels: Array, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each."""
-    loss = accuracy = np.zeros(())
+    loss = correct = np.zeros(())
     with np.errstate(all="ignore"):
         for start in range(0, len(x), chunk):
             part, own = x[start : start + chunk], labels[start : start + chunk]
             logits, _ = model.forward(part, training=False)
             part_loss, _ = softmax_cross_entropy(logits, own, check_labels=False)
-            correct = logits.argmax(axis=-1) == own
-            share = len(part) / len(x)
-            loss = loss + share * backend.to_host(part_loss)
-            accuracy = accuracy + share * backend.to_host(correct.mean(axis=-1))
-    return loss, accuracy
+            loss = loss + backend.to_host(part_loss) * (len(part) / len(x))
+            correct = correct + backend.to_host((logits.argmax(axis=-1) == own).sum(axis=-1))
+    return loss, correct / len(x)

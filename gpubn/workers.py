@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any
@@ -50,8 +51,9 @@ def run_in_processes(
     ) as pool:
         waiting: dict[Future[tuple[list[Observation], float]], int] = {}
         try:
-            for index, config in enumerate(configs):
-                waiting[pool.submit(_run, config)] = index
+            with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
+                for index, config in enumerate(configs):
+                    waiting[pool.submit(_run, config)] = index
             while waiting:
                 ready, _ = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
                 progress()
@@ -70,12 +72,21 @@ def run_in_processes(
                     worker.terminate()
 
 
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block; processes started inside never see it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _worker: dict[str, Any] = {}
 
 
 def _start(done: Any, number: Any, share: int) -> None:
-    """Prepare a worker: Ctrl-C is the parent's to handle, and no worker outlives its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker: no worker outlives its parent."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with number.get_lock():
         slot = number.value

@@ -54,6 +54,27 @@ def test_a_single_network_has_an_absolute_tolerance(shift, within):
     assert one(table({"unit_mean[3]": [0.1]}), fresh, exact=False).within is within
 
 
+@pytest.mark.parametrize(("flipped", "within"), [(1, True), (2, False)])
+def test_what_is_counted_may_differ_by_one_seed(flipped, within):
+    fresh = [1.0] * flipped + [0.0] * (10 - flipped)
+    result = one(table({"diverged": [0.0] * 10}), table({"diverged": fresh}), exact=False)
+    assert result.within is within
+
+
+@pytest.mark.parametrize(("new", "within"), [(9e-15, True), (1.1e-14, False), (0.0, True)])
+def test_where_rounding_is_measured_its_size_counts(new, within):
+    old, fresh = table({"fold": [1e-15]}), table({"fold": [new]})
+    (result,) = compare("t", old, fresh, exact=True, rounding=True)
+    assert result.within is within
+    assert not one(old, table({"fold": [2e-15]}), exact=True).within
+
+
+@pytest.mark.parametrize(("new", "within"), [(9e-13, True), (2e-12, False)])
+def test_an_error_that_is_zero_but_for_rounding_may_round_otherwise(new, within):
+    name = "weight_grad_relative_error"
+    assert one(table({name: [0.0]}), table({name: [new]}), exact=True).within is within
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_nan_on_one_side_is_missing(exact):
     result = one(table({"loss": [1.0, 2.0]}), table({"loss": [1.0, np.nan]}), exact=exact)

@@ -1,4 +1,4 @@
-"""Both experiments on a stand-in for a GPU that refuses what a GPU refuses.
+"""The experiments on a stand-in for a GPU that refuses what a GPU refuses.
 
 The stand-in computes with NumPy, but its arrays cannot be mixed with the host's, its reductions
 give arrays and not scalars, and it has no function that CuPy lacks. So a slip that only a device
@@ -16,11 +16,13 @@ from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 
 # What the array layer uses, all of it in CuPy 14: look a name up there before adding it here.
 FUNCTIONS = (
-    *("abs", "arange", "asarray", "bincount", "clip", "concatenate", "einsum", "empty", "exp"),
-    *("full", "isfinite", "isnan", "log", "matmul", "max", "maximum", "mean", "ones", "sqrt"),
-    *("subtract", "sum", "take", "take_along_axis", "tanh", "where", "zeros"),
+    *("abs", "arange", "asarray", "bincount", "broadcast_to", "clip", "concatenate", "einsum"),
+    *("empty", "exp"),
+    *("full", "histogram", "isfinite", "isnan", "linspace", "log", "matmul", "max", "maximum"),
+    *("mean", "minimum", "ones", "ones_like", "percentile", "repeat", "sqrt", "stack"),
+    *("subtract", "sum", "take", "take_along_axis", "tanh", "where", "zeros", "zeros_like"),
 )
-TYPES = ("float32", "float64", "int32", "int64", "bool_", "nan")
+TYPES = ("float32", "float64", "int32", "int64", "bool_", "nan", "inf")
 
 
 class DeviceArray(np.ndarray):
@@ -67,14 +69,21 @@ for _name in ("all", "any", "argmax", "max", "mean", "min", "std", "sum", "var")
 
 
 def bare(value):
+    if isinstance(value, list):  # of arrays, for concatenate and stack
+        return [bare(part) for part in value]
     return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
 
 
 def lift(value):
+    if isinstance(value, tuple):
+        return tuple(map(lift, value))
     return np.asarray(value).view(DeviceArray)
 
 
 def refuse_host(value):
+    if isinstance(value, list):
+        for part in value:
+            refuse_host(part)
     if type(value) is np.ndarray and value.ndim:
         raise TypeError("an array of the host was mixed with an array of the device")
 
@@ -124,6 +133,31 @@ CONFIGS = {
         for placement, average in (("none", "var"), ("before", "var"), ("after", "std"))
     },
     **{
+        f"{name} {placement} {dropout_at}": Config(
+            name=name,
+            data=DataConfig("digits", train_examples=100),
+            model=ModelConfig(
+                *("mlp", *((1, 6, "tanh") if name == "inference" else (2, 6, "relu"))),
+                dropout=0.3,
+                dropout_at=dropout_at,
+            ),
+            norm=NormConfig(name=placement, placement=placement),
+            optim=OptimConfig(steps=4),
+            seeds=3,
+            every=3,
+        )
+        for name in (
+            *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
+            *("recipe", "bessel", "initial_beta", "inference"),
+        )
+        for placement, dropout_at in (
+            ("none", "end"),
+            ("before", "last"),
+            ("after", "before_norm"),
+        )
+        if (name, placement) != ("inference", "none")
+    },
+    **{
         f"signal_propagation {placement} {arithmetic}": Config(
             name="signal_propagation",
             data=DataConfig("gaussian", examples=20, features=9),
@@ -136,6 +170,31 @@ CONFIGS = {
         )
         for placement in ("none", "before", "after")
         for arithmetic in ("published", "corrected")
+    },
+    **{
+        f"signal_batch {placement} {activation}": Config(
+            name="signal_batch",
+            data=DataConfig("gaussian", examples=6, features=9),
+            model=ModelConfig(depth=11, width=9, activation=activation),
+            norm=NormConfig(name=placement, placement=placement),
+            dtype="float64",
+            seeds=3,
+        )
+        for placement, activation in (("none", "relu"), ("before", "linear"))
+    },
+    **{
+        f"{name} {placement}": Config(
+            name=name,
+            data=DataConfig("gaussian", examples=20, features=9),
+            model=ModelConfig(depth=3, width=9, activation="relu"),
+            norm=NormConfig(name=placement, placement=placement),
+            optim=OptimConfig(steps=3),
+            arithmetic="published",
+            dtype="float64",
+            seeds=3,
+        )
+        for name in ("listing_backward", "shared_scale", "exact", "estimators", "moving_average")
+        for placement in ("before", "after")
     },
 }
 
@@ -166,6 +225,7 @@ def test_the_stand_in_refuses_the_host(device):
         lambda: host * x,
         lambda: np.mean(x),
         lambda: device.xp.matmul(x, host.T),
+        lambda: device.xp.stack([x, host]),
         lambda: float(x.sum()),
         lambda: x.__setitem__(slice(None), host),
     ):

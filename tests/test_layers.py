@@ -1,10 +1,12 @@
-"""Layers: running statistics against the plain recurrence, modes, and the reuse of buffers."""
+"""Layers: running statistics against the plain recurrence, modes, buffers, dropout's masks."""
 
 import numpy as np
 import pytest
 
 from gpubn.kernels import affine_backward
-from gpubn.layers import Activation, Affine, BatchNorm
+from gpubn.layers import Activation, Affine, BatchNorm, Dropout
+from gpubn.rng import generator
+from gpubn.testing import check_gradient
 
 R, N, D = 2, 6, 3
 
@@ -159,6 +161,29 @@ def test_learnable_or_not(backend, rng):
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("beta", [1.0, -0.25])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_beta_may_start_elsewhere(backend, rng, dtype, beta):
+    layer = BatchNorm(R, D, backend, dtype, initial_beta=beta)
+    assert layer.params["beta"].dtype == dtype
+    assert backend.to_host(layer.params["beta"]).tolist() == [[beta] * D] * R
+    assert backend.to_host(layer.params["gamma"]).tolist() == [[1.0] * D] * R
+    plain = BatchNorm(R, D, backend, dtype)
+    x = backend.asarray(rng.standard_normal((R, N, D)), dtype)
+    for training in (True, False):
+        shifted, centred = (
+            backend.to_host(la.forward(x, training=training, track=True)[0])
+            for la in (layer, plain)
+        )
+        np.testing.assert_allclose(
+            shifted - beta, centred, atol=1e-5 if dtype == "float32" else 1e-14
+        )
+    bare = BatchNorm(R, D, backend, dtype, learnable=False, initial_beta=beta)
+    y, _ = bare.forward(x, training=True, track=True)
+    assert bare.params == {}
+    assert abs(backend.to_host(y).mean()) < 1e-6  # without beta there is nothing to start
+
+
 def test_replicas_do_not_share_statistics(backend, rng):
     x = rng.standard_normal((R, N, D))
     layer = BatchNorm(R, D, backend, "float64")
@@ -212,11 +237,12 @@ def test_two_layers_have_a_buffer_each(backend, rng):
         )
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "linear"])
 def test_activation(backend, rng, name):
     x, dy = rng.standard_normal((2, R, N, D))
     y, slope = {
         "relu": (np.maximum(x, 0), x > 0),
+        "linear": (x, 1),
         "tanh": (np.tanh(x), 1 - np.tanh(x) ** 2),
         "sigmoid": (1 / (1 + np.exp(-x)), np.exp(-x) / (1 + np.exp(-x)) ** 2),
     }[name]
@@ -227,3 +253,90 @@ def test_activation(backend, rng, name):
     np.testing.assert_allclose(backend.to_host(found), y, rtol=1e-12)
     np.testing.assert_allclose(backend.to_host(cache), y, rtol=1e-12)
     np.testing.assert_allclose(backend.to_host(dx), dy * slope, rtol=1e-11, atol=1e-14)
+
+
+SEEDS = (4, 0, 9)
+
+
+def mask_of(seed, layer, key, shape, rate):
+    """The mask of one replica, drawn from its key alone."""
+    return generator(seed, "dropout", layer, key).random(shape, np.float32) >= rate
+
+
+def masked(backend, layer, x, *, track=True):
+    """Where a training pass keeps something."""
+    y, _ = layer.forward(backend.asarray(x), training=True, track=track)
+    return backend.to_host(y) != 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_dropout_keeps_what_its_key_says_and_scales_it(backend, rng, rate, dtype):
+    layer = Dropout(rate, SEEDS, 3, backend)
+    assert layer.params == {}
+    x, dy = rng.uniform(1, 2, (2, len(SEEDS), N, D)).astype(dtype)
+    for step in range(3):
+        y, cache = layer.forward(backend.asarray(x), training=True, track=True)
+        dx, gradients = layer.backward(backend.asarray(dy), cache, need_dx=True)
+        kept = np.stack([mask_of(seed, 3, step, (N, D), rate) for seed in SEEDS])
+        assert gradients == {}
+        for found, given in ((y, x), (dx, dy)):
+            assert found.dtype == dtype
+            right = np.where(kept, given.astype(np.float64) / (1 - rate), 0)
+            np.testing.assert_allclose(backend.to_host(found), right, rtol=1e-6)
+
+
+def test_dropout_in_inference_is_the_identity_and_counts_no_pass(backend, rng):
+    layer, other = (Dropout(0.5, SEEDS, 1, backend) for _ in "12")
+    x = rng.uniform(1, 2, (len(SEEDS), N, D))
+    for track in (True, False):
+        y, cache = layer.forward(backend.asarray(x), training=False, track=track)
+        assert cache is None
+        assert backend.to_host(y).tobytes() == x.tobytes()
+    assert (masked(backend, layer, x) == masked(backend, other, x)).all()
+
+
+def test_every_tracked_pass_has_a_mask_of_its_own_and_untracked_ones_repeat(backend):
+    layer, x = Dropout(0.5, SEEDS, 2, backend), np.ones((len(SEEDS), 40, 5))
+    one = masked(backend, layer, x, track=False)
+    first = masked(backend, layer, x)
+    between = masked(backend, layer, x, track=False)
+    second = masked(backend, layer, x)
+    assert (one == between).all()
+    for a, b in ((one, first), (first, second), (one, second)):
+        for r in range(len(SEEDS)):
+            assert 0.3 < (a[r] == b[r]).mean() < 0.7  # half of 200, by chance
+    undisturbed = Dropout(0.5, SEEDS, 2, backend)
+    assert (masked(backend, undisturbed, x) == first).all()
+    assert (masked(backend, undisturbed, x) == second).all()
+
+
+def test_a_mask_depends_on_seed_and_layer_and_not_on_the_group(backend):
+    x = np.ones((len(SEEDS), 40, 5))
+    together = masked(backend, Dropout(0.5, SEEDS, 2, backend), x)
+    for r, seed in enumerate(SEEDS):
+        alone = masked(backend, Dropout(0.5, [seed], 2, backend), x[:1])
+        assert (alone[0] == together[r]).all()
+    shuffled = masked(backend, Dropout(0.5, SEEDS[::-1], 2, backend), x)
+    assert (shuffled == together[::-1]).all()
+    deeper = masked(backend, Dropout(0.5, SEEDS, 3, backend), x)
+    for a, b in ((together[0], together[1]), (together[0], deeper[0])):
+        assert 0.3 < (a == b).mean() < 0.7
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_the_share_of_dropped_units_is_the_rate(backend, rate):
+    kept = masked(backend, Dropout(rate, [1], 1, backend), np.ones((1, 200, 200)))
+    assert abs(1 - kept.mean() - rate) < 5 * (rate * (1 - rate)) ** 0.5 / 200
+
+
+def test_gradient_of_dropout(backend, rng):
+    layer = Dropout(0.4, SEEDS, 1, backend)
+    x = backend.asarray(rng.standard_normal((len(SEEDS), N, D)))
+    _, cache = layer.forward(x, training=True, track=False)
+    check_gradient(
+        lambda x: layer.forward(x, training=True, track=False)[0],
+        lambda dy: [layer.backward(dy, cache, need_dx=True)[0]],
+        (x,),
+        rng=rng,
+    )

@@ -5,20 +5,23 @@ import pytest
 
 from gpubn.init import draw_weight
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.layers import Activation, Affine, BatchNorm
+from gpubn.layers import Activation, Affine, BatchNorm, Dropout
 from gpubn.model import build_mlp
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.testing import check_gradient
 
 PLACEMENTS = ["none", "before", "after"]
-ACTIVATIONS = ["tanh", "sigmoid", "relu"]
+ACTIVATIONS = ["tanh", "sigmoid", "relu", "linear"]
+DROPPED_AT = ["before_norm", "end", "last"]
 FEATURES, WIDTH, CLASSES, N = 4, 5, 3, 8
 
 
 def build(backend, *, placement="none", activation="tanh", depth=2, seeds=(0, 1), **options):
-    dtype = options.pop("dtype", "float64")
+    dtype, width = options.pop("dtype", "float64"), options.pop("width", WIDTH)
+    dropout = {"dropout": options.pop("dropout", 0.0)}
+    dropout["dropout_at"] = options.pop("dropout_at", "end")
     return build_mlp(
-        ModelConfig(depth=depth, width=WIDTH, activation=activation),
+        ModelConfig(depth=depth, width=width, activation=activation, **dropout),
         NormConfig(name=placement, placement=placement, **options),
         InitConfig(kind="glorot_normal"),
         features=FEATURES,
@@ -42,8 +45,8 @@ def shake(model, rng, backend):
             array += backend.asarray(rng.uniform(-0.5, 0.5, array.shape).astype(str(array.dtype)))
 
 
-def loss_and_gradients(model, x, labels, dloss=1.0):
-    logits, caches = model.forward(x, training=True)
+def loss_and_gradients(model, x, labels, dloss=1.0, *, track=True):
+    logits, caches = model.forward(x, training=True, track=track)
     loss, cache = softmax_cross_entropy(logits, labels)
     return loss, model.backward(softmax_cross_entropy_backward(cache, dloss), caches)
 
@@ -60,6 +63,108 @@ def loss_and_gradients(model, x, labels, dloss=1.0):
 def test_the_order_of_the_layers(backend, placement, block, depth):
     model = build(backend, placement=placement, depth=depth)
     assert [type(layer) for layer in model.layers] == [*block * depth, Affine]
+
+
+BLOCKS = {
+    # (placement, dropout_at): what follows each affine map, and of the last hidden layer
+    ("none", "before_norm"): ("A D", "A D"),  # without a batchnorm, as at the end
+    ("none", "end"): ("A D", "A D"),
+    ("none", "last"): ("A", "A D"),
+    ("before", "before_norm"): ("D B A", "D B A"),
+    ("before", "end"): ("B A D", "B A D"),
+    ("before", "last"): ("B A", "B A D"),
+    ("after", "before_norm"): ("A D B", "A D B"),
+    ("after", "end"): ("A B D", "A B D"),
+    ("after", "last"): ("A B", "A B D"),
+}
+KINDS = {"A": Activation, "B": BatchNorm, "D": Dropout}
+
+
+@pytest.mark.parametrize(("placement", "dropout_at"), BLOCKS)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_where_dropout_stands(backend, rng, placement, dropout_at, depth):
+    options = {"placement": placement, "depth": depth, "dropout": 0.4, "dropout_at": dropout_at}
+    model, block = build(backend, **options), BLOCKS[placement, dropout_at]
+    expected = []
+    for number in range(1, depth + 1):
+        expected += [Affine, *(KINDS[c] for c in block[number == depth].split())]
+    assert [type(layer) for layer in model.layers] == [*expected, Affine]
+    # Its number, which draws its masks, is that of the hidden layer.
+    for at, layer in enumerate(model.layers):
+        if isinstance(layer, Dropout):
+            number = sum(isinstance(below, Affine) for below in model.layers[:at])
+            x = np.ones((2, 30, WIDTH))
+            same, other = (Dropout(0.4, (0, 1), n, backend) for n in (number, number + 1))
+            masks = [
+                backend.to_host(la.forward(backend.asarray(x), training=True, track=False)[0])
+                for la in (layer, same, other)
+            ]
+            assert (masks[0] == masks[1]).all()
+            assert (masks[0] != masks[2]).any()
+
+
+@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+def test_a_rate_of_0_is_no_layer(backend, dropout_at):
+    model = build(backend, placement="before", dropout_at=dropout_at)
+    assert model.layers_of(Dropout) == []
+
+
+def test_the_layers_and_caches_of_a_kind(backend, rng):
+    model = build(backend, placement="before", depth=3, dropout=0.5, dropout_at="last")
+    _, caches = model.forward(examples(rng, backend, 2)[0], training=True)
+    for kind, places in (
+        (Affine, [0, 3, 6, 10]),
+        (BatchNorm, [1, 4, 7]),
+        (Activation, [2, 5, 8]),
+        (Dropout, [9]),
+        (int, []),
+    ):
+        assert [id(layer) for layer in model.layers_of(kind)] == [
+            id(model.layers[i]) for i in places
+        ]
+        assert [id(c) for c in model.caches_of(kind, caches)] == [id(caches[i]) for i in places]
+    assert [id(a) for a in model.activations(caches)] == [id(caches[i]) for i in (2, 5, 8)]
+
+
+@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_dropout_by_hand(backend, rng, placement, dropout_at):
+    """The logits from the weights, and masks found by passing ones through each dropout layer."""
+    options = {"placement": placement, "dropout": 0.4, "dropout_at": dropout_at}
+    model = build(backend, **options)
+    shake(model, rng, backend)
+    x, _ = examples(rng, backend, 2)
+    h = backend.to_host(x)
+    for layer in model.layers:
+        p = {name: backend.to_host(value) for name, value in layer.params.items()}
+        if isinstance(layer, Affine):
+            h = h @ p["weight"] + p["bias"][:, None]
+        elif isinstance(layer, Activation):
+            h = np.tanh(h)
+        elif isinstance(layer, BatchNorm):
+            h = (h - h.mean(axis=1, keepdims=True)) / np.sqrt(h.var(axis=1, keepdims=True) + 1e-5)
+            h = h * p["gamma"][:, None] + p["beta"][:, None]
+        else:
+            ones = backend.asarray(np.ones_like(h))
+            h = h * backend.to_host(layer.forward(ones, training=True, track=False)[0])
+    logits, _ = model.forward(x, training=True, track=False)
+    np.testing.assert_allclose(backend.to_host(logits), h, rtol=1e-9, atol=1e-11)
+    again, _ = model.forward(x, training=True, track=False)
+    assert backend.to_host(again).tobytes() == backend.to_host(logits).tobytes()
+    tracked, _ = model.forward(x, training=True)
+    assert (backend.to_host(tracked) != backend.to_host(logits)).any()
+
+
+@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+def test_inference_knows_no_dropout(backend, same_bits, rng, dropout_at):
+    x, _ = examples(rng, backend, 2)
+    plain, dropped = (
+        build(backend, placement="before", dropout=rate, dropout_at=dropout_at).forward(
+            x, training=False
+        )[0]
+        for rate in (0.0, 0.5)
+    )
+    same_bits(dropped, plain)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -103,6 +208,7 @@ def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng)
         correction=1,
         average="std",
         initial_spread=3.0,
+        initial_beta=1.0,
     )
     model = build_mlp(
         ModelConfig(depth=1, width=WIDTH),
@@ -129,6 +235,13 @@ def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng)
     np.testing.assert_allclose(backend.to_host(layer.running_var), spread**2, rtol=1e-12)
 
 
+def test_the_initial_beta_arrives_in_every_layer(backend):
+    model = build(backend, placement="after", depth=3, initial_beta=1.0, seeds=(0, 1))
+    for layer in model.layers_of(BatchNorm):
+        assert backend.to_host(layer.params["beta"]).tolist() == [[1.0] * WIDTH] * 2
+        assert backend.to_host(layer.params["gamma"]).tolist() == [[1.0] * WIDTH] * 2
+
+
 def test_the_standard_deviation_of_a_normal_arrives(backend):
     model = build_mlp(
         ModelConfig(depth=1, width=WIDTH),
@@ -150,7 +263,21 @@ def test_the_standard_deviation_of_a_normal_arrives(backend):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradient_of_the_loss(backend, xp, rng, activation, placement, correction, learnable):
     options = {"correction": correction, "learnable": learnable, "eps": 1e-2}
+    check_gradient_of_the_loss(
+        build(backend, activation=activation, placement=placement, **options), backend, xp, rng
+    )
+
+
+@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_gradient_of_the_loss_with_dropout(backend, xp, rng, activation, placement, dropout_at):
+    options = {"dropout": 0.3, "dropout_at": dropout_at, "eps": 1e-2}
     model = build(backend, activation=activation, placement=placement, **options)
+    check_gradient_of_the_loss(model, backend, xp, rng, track=False)
+
+
+def check_gradient_of_the_loss(model, backend, xp, rng, **options):
     shake(model, rng, backend)
     x, labels = examples(rng, backend, 2)
     places = [(layer, name) for layer in model.layers for name in layer.params]
@@ -168,11 +295,11 @@ def test_gradient_of_the_loss(backend, xp, rng, activation, placement, correctio
 
     def loss(moved):
         unpack(moved)
-        return loss_and_gradients(model, x, labels)[0]
+        return loss_and_gradients(model, x, labels, **options)[0]
 
     def vjp(dloss):
         unpack(vector)
-        _, gradients = loss_and_gradients(model, x, labels, dloss)
+        _, gradients = loss_and_gradients(model, x, labels, dloss, **options)
         found = [g[name] for layer, g in zip(model.layers, gradients, strict=True) for name in g]
         assert [name for g in gradients for name in g] == [name for _, name in places]
         return [xp.concatenate([g.ravel() for g in found])]
@@ -184,12 +311,16 @@ def test_gradient_of_the_loss(backend, xp, rng, activation, placement, correctio
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replica_alone_gives_the_same_bits_as_stacked(backend, same_bits, rng, placement, dtype):
-    stack = build(backend, placement=placement, seeds=(3, 0, 8), dtype=dtype)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_replica_alone_gives_the_same_bits_as_stacked(
+    backend, same_bits, rng, dropout, placement, dtype
+):
+    options = {"placement": placement, "dropout": dropout, "dtype": dtype}
+    stack = build(backend, seeds=(3, 0, 8), **options)
     x, labels = examples(rng, backend, 3, dtype)
     loss, gradients = loss_and_gradients(stack, x, labels)
     for r, seed in enumerate((3, 0, 8)):
-        alone = build(backend, placement=placement, seeds=[seed], dtype=dtype)
+        alone = build(backend, seeds=[seed], **options)
         loss_r, gradients_r = loss_and_gradients(alone, x[[r]], labels[[r]])
         same_bits(loss_r, loss[[r]])
         for one, all_of_them in zip(gradients_r, gradients, strict=True):

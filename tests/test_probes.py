@@ -37,6 +37,67 @@ def test_negative_saturation_counts_and_a_unit_must_be_saturated_everywhere(back
     assert float(probes.saturated_share(a)) == pytest.approx(5 / 6)
 
 
+FLAT = {
+    # activation: values that are flat, values that are not; 0.99 itself is not saturated
+    "relu": ([0.0, -0.0], [1e-300, 1.0, 5.0, np.inf]),
+    "tanh": ([0.9901, -0.9901, 1.0, -1.0], [0.0, 0.99, -0.99, 0.5]),
+    "sigmoid": ([0.9951, 0.0049, 1.0, 0.0], [0.5, 0.9949, 0.0051, 0.99]),
+    "linear": ([], [0.0, -1.0, 1.0, 1e30, -np.inf]),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_where_an_activation_is_flat(backend, name):
+    flat, steep = FLAT[name]
+    values = backend.asarray(np.array([flat + steep]))
+    found = backend.to_host(probes.is_flat(values, name))
+    assert found.dtype == bool
+    assert found.tolist() == [[True] * len(flat) + [False] * len(steep)]
+    share = len(flat) / (len(flat) + len(steep))
+    assert float(probes.saturated_share(values, name)) == pytest.approx(share)
+    assert float(probes.dead_share(values, name)) == pytest.approx(share)  # one example: the same
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_nan_makes_the_shares_of_its_replica_nan(backend, name):
+    values = np.full((3, 4, 5), 0.5)
+    values[1, 2, 3] = np.nan
+    for measure in (probes.saturated_share, probes.dead_share):
+        found = backend.to_host(measure(backend.asarray(values), name))
+        assert np.isnan(found).tolist() == [False, True, False]
+        assert found[0] == found[2] == 0
+
+
+def test_a_dead_unit_of_relu_is_shut_for_every_example(backend):
+    a = backend.asarray(np.array([[[0.0, 0.0, 2.0], [0.0, 1.0, 3.0]]]))
+    assert backend.to_host(probes.dead_share(a, "relu")).tolist() == [pytest.approx(1 / 3)]
+    assert backend.to_host(probes.saturated_share(a, "relu")).tolist() == [0.5]
+
+
+def test_sizes_by_hand(backend):
+    a = np.array([[[3.0, 0.0], [4.0, 0.0]], [[1.0, -1.0], [1.0, -1.0]]])
+    found = [backend.to_host(f(backend.asarray(a))) for f in (probes.norm, probes.rms)]
+    np.testing.assert_allclose(found[0], [5.0, 2.0], rtol=1e-14)
+    np.testing.assert_allclose(found[1], [2.5, 1.0], rtol=1e-14)
+    # Over the last axis alone: root mean square of 3, 0 and so on.
+    last = backend.to_host(probes.rms(backend.asarray(a), axes=1))
+    np.testing.assert_allclose(last, [[4.5**0.5, 8**0.5], [1.0, 1.0]], rtol=1e-14)
+
+
+def test_cosine(backend, rng):
+    a, b = rng.standard_normal((2, 3, 4, 5))
+    found = backend.to_host(probes.cosine(backend.asarray(a), backend.asarray(b)))
+    for r in range(3):
+        u, v = a[r].ravel(), b[r].ravel()
+        assert found[r] == pytest.approx(u @ v / ((u @ u) * (v @ v)) ** 0.5, rel=1e-13)
+    for factor, right in ((2.0, 1.0), (-0.1, -1.0)):
+        found = backend.to_host(probes.cosine(backend.asarray(a), backend.asarray(factor * a)))
+        np.testing.assert_allclose(found, [right] * 3, rtol=1e-13)
+    corner = np.zeros((1, 2, 2)), np.zeros((1, 2, 2))
+    corner[0][0, 0, 0] = corner[1][0, 0, 1] = 3.0
+    assert float(probes.cosine(*map(backend.asarray, corner)).sum()) == 0
+
+
 def test_variance_is_over_examples_and_units_together(backend):
     a = np.array([[[1.0, 3.0], [1.0, 3.0]], [[2.0, 2.0], [4.0, 8.0]]])
     # Over the examples alone the first would be 0. By N, not N - 1.

@@ -19,6 +19,7 @@ from gpubn.schema import (
 )
 
 NAN, INF = float("nan"), float("inf")
+ARITHMETICS = "corrected, published, early, sign, mean, no_eps"
 GROUPS = {
     "data": DataConfig,
     "model": ModelConfig,
@@ -41,10 +42,14 @@ def make(key, value):
         ("data.examples", 1, "at least 2"),
         ("data.examples", -5, "at least 2"),
         ("data.features", 0, "at least 1"),
+        ("data.train_examples", -1, r"at least 0 \(0 keeps all\)"),
         ("model.depth", 0, "at least 1"),
         ("model.width", 0, "at least 1"),
         ("model.width", -1, "at least 1"),
-        ("model.activation", "gelu", "one of relu, tanh, sigmoid"),
+        ("model.activation", "gelu", "one of relu, tanh, sigmoid, linear$"),
+        ("model.dropout", 1.0, r"a number in \[0, 1\)"),
+        ("model.dropout", -0.1, r"a number in \[0, 1\)"),
+        ("model.dropout_at", "start", "one of before_norm, end, last$"),
         ("norm.placement", "inside", "one of none, before, after"),
         ("norm.eps", -1e-9, "at least 0, and finite"),
         ("norm.eps", INF, "at least 0, and finite"),
@@ -56,6 +61,8 @@ def make(key, value):
         ("norm.average", "median", "one of var, std"),
         ("norm.initial_spread", -0.5, "at least 0, and finite"),
         ("norm.initial_spread", INF, "at least 0, and finite"),
+        ("norm.initial_beta", INF, "finite"),
+        ("norm.initial_beta", -INF, "finite"),
         ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
         ("init.std", -0.1, "at least 0, and finite"),
         ("init.std", INF, "at least 0, and finite"),
@@ -73,7 +80,7 @@ def make(key, value):
         ("optim.batch", 0, "at least 1"),
         ("optim.steps", 0, "at least 1"),
         ("backend.name", "torch", "one of auto, numpy, cupy"),
-        ("arithmetic", "improved", "one of published, corrected"),
+        *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "Early")),
         ("dtype", "float16", "one of float32, float64"),
         ("seeds", 0, "1 to 100000"),
         ("first_seed", -1, "at least 0"),
@@ -109,9 +116,11 @@ def test_the_list_of_floats_above_is_complete():
         if f.type in (float, "float")
     }
     assert floats == {
+        ("ModelConfig", "dropout"),
         ("NormConfig", "eps"),
         ("NormConfig", "momentum"),
         ("NormConfig", "initial_spread"),
+        ("NormConfig", "initial_beta"),
         ("InitConfig", "std"),
         ("InitConfig", "low"),
         ("InitConfig", "high"),
@@ -147,11 +156,19 @@ def test_the_defaults_validate(kind):
     [
         ("data.examples", 2),
         ("data.features", 1),
+        ("data.train_examples", 0),
+        ("data.train_examples", 1),
+        ("model.dropout", 0.0),
+        ("model.dropout", 0.999),
+        *(("model.dropout_at", where) for where in ("before_norm", "end", "last")),
         ("norm.eps", 0.0),
         ("norm.momentum", 1.0),
         ("norm.momentum", 1e-9),
         ("norm.correction", 1),
         ("norm.initial_spread", 0.0),
+        ("norm.initial_beta", 0.0),
+        ("norm.initial_beta", -1e300),
+        *(("arithmetic", word) for word in ARITHMETICS.split(", ")),
         ("init.std", 0.0),
         ("init.low", -7.0),
         ("optim.min_rate", 0.0),
@@ -169,7 +186,7 @@ def test_the_edges_of_the_ranges_are_allowed(key, value):
 def test_every_kind_and_activation_that_is_implemented_can_be_configured():
     for kind in KINDS:
         InitConfig(kind=kind)
-    for name in ("relu", "tanh", "sigmoid"):
+    for name in ("relu", "tanh", "sigmoid", "linear"):
         activation(ModelConfig(activation=name).activation)
 
 
@@ -177,3 +194,25 @@ def test_two_configurations_share_nothing():
     one, other = Config(), Config()
     one.optim.rate = 7.0
     assert other.optim.rate == 0.1
+
+
+def test_a_document_gives_back_its_configuration():
+    config = Config(
+        name="dropout",
+        data=DataConfig("digits", train_examples=7),
+        model=ModelConfig(dropout=0.25, dropout_at="last"),
+        norm=NormConfig(initial_beta=1.0),
+        arithmetic="no_eps",
+    )
+    assert schema.from_dict(dataclasses.asdict(config)) == config
+    document = dataclasses.asdict(config)
+    document["model"]["dropout"] = 2.0
+    with pytest.raises(ConfigError, match=r"model\.dropout is 2\.0"):
+        schema.from_dict(document)
+
+
+def test_nothing_is_dropped_or_cut_short_unless_asked():
+    config = Config()
+    assert (config.model.dropout, config.model.dropout_at) == (0.0, "end")
+    assert (config.norm.initial_beta, config.data.train_examples) == (0.0, 0)
+    assert config.arithmetic == "corrected"

@@ -11,10 +11,19 @@ from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.theory import (
     BATCHNORM_RELU_VAR,
     RELU_VARIANCE_SHARE,
+    batchnorm_linear_gradient_growth,
     batchnorm_relu_gradient_growth,
+    central_difference_tolerance,
+    dropout_variance_ratio,
+    linear_gain,
+    moving_mean_var,
+    normal_std_ratio,
     relu_activation_var,
     relu_gain,
     relu_weight_grad_var,
+    rounding_tolerance,
+    startup_bias,
+    var_ratio,
 )
 
 
@@ -124,3 +133,66 @@ def test_measured_variance_of_rectified_normalised_units():
     found = [r.value for r in rows if r.metric == "activation_var" and r.layer > 0]
     # eps eats some of it: in layer 1 the variance that normalises is only 0.01.
     np.testing.assert_allclose(found, BATCHNORM_RELU_VAR, rtol=0.03)
+
+
+def test_linear_gain_is_twice_that_of_relu():
+    assert linear_gain(100, 1 / 100) == 1
+    assert linear_gain(80, 0.02) == 2 * relu_gain(80, 0.02)
+
+
+def test_linear_growth_is_below_that_of_relu_and_falls_to_1():
+    growth = [batchnorm_linear_gradient_growth(b) for b in range(4, 400)]
+    assert growth[0] == 2
+    assert (np.diff(growth) < 0).all()
+    assert 1 < growth[-1] < 1.003
+    assert all(g < batchnorm_relu_gradient_growth(b) for b, g in enumerate(growth, start=4))
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("batch", [2, 3, 10, 50])
+def test_ratios_of_estimators(rng, batch, correction):
+    draws = rng.standard_normal((200_000 // batch * 4, batch))
+    variance = draws.var(axis=1, ddof=correction)
+    assert var_ratio(batch, correction) == pytest.approx(variance.mean(), rel=0.01)
+    std = np.sqrt(variance).mean()
+    assert normal_std_ratio(batch, correction) == pytest.approx(std, rel=0.01)
+    skewed = rng.exponential(size=draws.shape).var(axis=1, ddof=correction).mean()
+    assert var_ratio(batch, correction) == pytest.approx(skewed, rel=0.05)
+
+
+def test_ratios_of_estimators_in_closed_form():
+    assert normal_std_ratio(2, 1) == pytest.approx((2 / pi) ** 0.5, rel=1e-12)
+    assert normal_std_ratio(2) == pytest.approx((1 / pi) ** 0.5, rel=1e-12)
+    assert normal_std_ratio(10, 1) == pytest.approx(0.9726592741, rel=1e-9)  # c4 of the handbooks
+    assert [var_ratio(b) for b in (2, 4)] == [0.5, 0.75]
+    assert [var_ratio(b, 1) for b in (2, 1024)] == [1, 1]
+    assert normal_std_ratio(10**6) == pytest.approx(1 - 3 / 4e6, rel=1e-9)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0])
+def test_moving_mean(rng, momentum):
+    batch, updates = 4, 6
+    moving = np.zeros(40_000)
+    for _ in range(updates):
+        drawn = rng.standard_normal((40_000, batch)).mean(axis=1) * 3 + 2
+        moving += momentum * (drawn - moving)
+    assert startup_bias(momentum, updates) == pytest.approx(1 - moving.mean() / 2, abs=0.01)
+    predicted = moving_mean_var(9, batch, momentum, updates)
+    assert predicted == pytest.approx(moving.var(), rel=0.03)
+
+
+def test_moving_mean_settles():
+    assert moving_mean_var(4, 32, 1.0, 1) == 4 / 32
+    assert moving_mean_var(4, 32, 0.01, 10**4) == pytest.approx(4 / 32 * 0.01 / 1.99, rel=1e-12)
+    assert startup_bias(0.01, 0) == 1
+
+
+def test_tolerances_grow_with_the_terms_and_the_precision():
+    assert rounding_tolerance(1, 1e-16) == pytest.approx(24e-16)
+    assert rounding_tolerance(100, 1e-16) == pytest.approx(96e-16)
+    assert central_difference_tolerance(2**-51) == pytest.approx(1000 * 2**-34)
+
+
+@pytest.mark.parametrize(("keep", "ratio"), [(0.5, 0.405), (0.8, 0.732), (0.9, 0.860), (1.0, 1.0)])
+def test_the_shift_of_variance_by_dropout_is_the_published_one(keep, ratio):
+    assert dropout_variance_ratio(keep) == pytest.approx(ratio, abs=5e-4)

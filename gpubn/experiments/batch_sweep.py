@@ -1,6 +1,6 @@
 """Batch sizes on a small training set: the gap between training and test."""
 
-from gpubn.experiments.measures import Generalisation
+from gpubn.experiments.generalisation import Generalisation
 from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(

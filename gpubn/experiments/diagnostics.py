@@ -1,13 +1,7 @@
 """What happens inside a five-layer network while it trains."""
 
-from gpubn.experiments.measures import (
-    Drift,
-    GradientShift,
-    NormParameters,
-    Percentiles,
-    Ratios,
-    Saturation,
-)
+from gpubn.experiments.measures import Drift, GradientShift, Percentiles, Ratios, Saturation
+from gpubn.experiments.norm_measures import NormParameters
 from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(

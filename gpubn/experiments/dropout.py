@@ -1,6 +1,7 @@
 """Dropout with and without batchnorm, and in which order."""
 
-from gpubn.experiments.measures import Generalisation, NormInputVariance
+from gpubn.experiments.generalisation import Generalisation
+from gpubn.experiments.norm_measures import NormInputVariance
 from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(

@@ -1,11 +1,10 @@
-"""What the training experiments look at: probes of activations, gradients, and normalisation.
+"""What the training experiments look at: probes of activations and gradients.
 
 Layers are numbered from 1, the first hidden layer; the output layer is depth + 1.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,9 @@ from gpubn import probes
 from gpubn.backend import Array
 from gpubn.experiments.training import Network, Probe
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer
-from gpubn.records import Observation, per_seed
+from gpubn.layers import Activation, Affine, Gradients, Layer
+from gpubn.records import Observation
 from gpubn.schema import OptimConfig
-from gpubn.train import evaluate
 
 EXAMPLES = 1000
 """Training examples whose activations are looked at."""
@@ -25,10 +23,6 @@ GRADIENT_BATCH = 256
 PERCENTILES = (15, 50, 85)
 PINNED = 0.99
 """A unit with a mean activation above this stands at 1 in a bar chart."""
-EVALUATED = 2000
-"""Examples of each part whose loss is followed through training."""
-TRAIN_LOSSES = (0.5, 0.2, 0.1)
-"""Training losses, in nats, at which test losses are compared."""
 
 
 @dataclass
@@ -103,7 +97,7 @@ class UnitMeans(Probe):
     def measure(self, network: Network, step: int) -> Iterator[Observation]:
         for number, activation in _activations(network):
             unit_means = probes.unit_means(activation)
-            pinned = (unit_means > PINNED).mean(axis=-1)
+            pinned = probes.pinned_share(activation, PINNED)
             yield from network.rows("pinned_share", pinned, step=step, layer=number)
             means = network.backend.to_host(unit_means)
             for seed, of_seed in zip(network.seeds, means, strict=True):
@@ -204,22 +198,6 @@ class GradientShift(Evenly):
         network.sgd.update(network.model, only, min(step, network.config.optim.steps - 1))
 
 
-class NormParameters(Evenly):
-    """gamma and beta of every batchnorm, and what leaves it: mean and spread of its units."""
-
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
-        normed = [part for part in trace(network) if isinstance(part[0], BatchNorm)]
-        for number, (layer, _, y) in enumerate(normed, start=1):
-            found = {
-                "norm_output_mean": probes.rms(y.mean(axis=-2), axes=1),
-                "norm_output_std": y.std(axis=-2).mean(axis=-1),
-            }
-            for name, value in layer.params.items():
-                found |= {f"{name}_mean": value.mean(axis=-1), f"{name}_std": value.std(axis=-1)}
-            for metric, values in found.items():
-                yield from network.rows(metric, values, step=step, layer=number)
-
-
 @dataclass
 class Densities(Probe):
     """Histograms before and after the first activation, every `every` steps, all seeds pooled."""
@@ -243,95 +221,6 @@ class Densities(Probe):
             for centre, count in zip(centres, counts / max(values.size, 1), strict=True):
                 metric = f"{place}_activation_hist[{centre:+.3f}]"
                 yield Observation(None, step, 1, metric, float(count) * share)
-
-
-class Generalisation(Evenly):
-    """Loss in inference mode on the training set and on the test set along the way.
-
-    Measured more densely early on, where the losses fall fast.
-
-    At the end also `test_loss_at[t]`: the test loss when the training loss first fell to t nats,
-    interpolated on its logarithm; inf where it did not.
-    """
-
-    def __init__(self, times: int) -> None:
-        super().__init__(times)
-        self._path: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def at(self, config: OptimConfig) -> Collection[int]:
-        return {config.steps * i * i // self.times**2 for i in range(self.times + 1)}
-
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
-        data, losses = network.data, []
-        for part, x, y in (
-            ("train", data.x_train[:EVALUATED], data.y_train[:EVALUATED]),
-            ("test", data.x_test[:EVALUATED], data.y_test[:EVALUATED]),
-        ):
-            loss, _ = evaluate(network.model, x, y, network.backend)
-            losses.append(loss)
-            yield from per_seed(network.seeds, f"{part}_loss_path", loss, step=step)
-        self._path.append((losses[0], losses[1]))
-        if step == network.config.optim.steps:
-            train, test = (np.array(part) for part in zip(*self._path, strict=True))
-            for target in TRAIN_LOSSES:
-                found = np.array([loss_at(a, b, target) for a, b in zip(train.T, test.T)])  # noqa: B905
-                yield from per_seed(network.seeds, f"test_loss_at[{target:g}]", found, step=step)
-
-
-def loss_at(train: np.ndarray, test: np.ndarray, target: float) -> float:
-    """The test loss where the training loss, both along (T,) times, first crosses `target`."""
-    below = np.flatnonzero(train <= target)
-    if below.size == 0:
-        return float("inf")
-    i = int(below[0])
-    if i == 0:
-        return float(test[0])
-    share = np.log(train[i - 1] / target) / np.log(train[i - 1] / train[i])
-    return float(test[i - 1] + share * (test[i] - test[i - 1]))
-
-
-class ZeroVariance(Probe):
-    """Where a listing without eps divides by zero: batches in which a unit does not vary.
-
-    `zero_variance_share` is the share of (step, unit) pairs of all training steps,
-    `zero_variance_step` the first step at which a unit of any layer did not vary (inf: none).
-    """
-
-    def __init__(self) -> None:
-        self._share: Array = 0.0
-        self._first: Array = float("inf")
-        self._steps = 0
-
-    def at(self, config: OptimConfig) -> Collection[int]:
-        return (config.steps,)
-
-    def observe(self, network: Network, caches: list[Any]) -> None:
-        xp, shares = network.backend.xp, []
-        for cache in network.model.caches_of(BatchNorm, caches):
-            shares.append((cache.var == 0).mean(axis=-1))
-        share = xp.stack(shares).mean(axis=0) if shares else xp.zeros(len(network.seeds))
-        self._share = self._share + share
-        self._first = xp.minimum(self._first, xp.where(share > 0, self._steps, xp.inf))
-        self._steps += 1
-
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
-        for metric, values in (("share", self._share / self._steps), ("step", self._first)):
-            yield from network.rows(f"zero_variance_{metric}", values, step=step)
-
-
-class NormInputVariance(Probe):
-    """Variance at the input of every batchnorm, in inference mode over that in training mode."""
-
-    def measure(self, network: Network, step: int) -> Iterable[Observation]:
-        rows: list[Observation] = []
-        modes = [
-            [x for layer, x, _ in trace(network, training=mode) if isinstance(layer, BatchNorm)]
-            for mode in (True, False)
-        ]
-        for number, (train, infer) in enumerate(zip(*modes, strict=True), start=1):
-            ratio = infer.var(axis=-2).mean(axis=-1) / train.var(axis=-2).mean(axis=-1)
-            rows += network.rows("norm_input_variance_ratio", ratio, step=step, layer=number)
-        return rows
 
 
 def _activations(network: Network) -> Iterator[tuple[int, Array]]:

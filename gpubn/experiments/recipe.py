@@ -1,6 +1,6 @@
 """Document D's batchnorm with its quirks and without, one at a time."""
 
-from gpubn.experiments.measures import ZeroVariance
+from gpubn.experiments.norm_measures import ZeroVariance
 from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(

@@ -1,14 +1,11 @@
 """Document D on the digits: what is recorded, when, and from which network."""
 
-from math import log
-
 import numpy as np
 import pytest
 
 from gpubn.backend import resolve
 from gpubn.data import Dataset, load
-from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get, mnist_init
+from gpubn.experiments import Context, get, training
 from gpubn.init import draw_weight
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 
@@ -46,60 +43,54 @@ def test_what_the_rows_hold(placement, depth):
     places = {}
     for r in rows:
         places.setdefault(r.metric.split("[")[0], set()).add((r.step, r.layer))
-    layers = range(1, depth + 1)
-    probed = {(step, layer) for step in (0, 2, 4, 6, 8, 10, 12) for layer in layers}
+    hidden, steps = range(1, depth + 1), range(0, 13, 2)
+    probed = {(step, layer) for step in steps for layer in hidden}
+    affine = {(step, layer) for step in steps for layer in (*hidden, depth + 1)}
+    moved = {(step, layer) for step, layer in probed if step > 0}
+    ends = {(step, layer) for step in (0, 12) for layer in hidden}
+    end = {(12, None)}
     assert places == {
-        "saturated_share": probed,
-        "dead_share": probed,
-        "unit_mean": {(step, layer) for step in (0, 12) for layer in layers},
+        **dict.fromkeys(("saturated_share", "dead_share"), probed),
+        **dict.fromkeys(("gradient_norm", "gradient_to_weight", "update_to_weight"), affine),
+        "weight_change": affine,
+        **dict.fromkeys(("drift_mean", "drift_std"), moved),
+        **dict.fromkeys(("preactivation_drift_mean", "preactivation_drift_std"), moved),
+        **dict.fromkeys(("unit_mean", "pinned_share"), ends),
+        **{f"{place}_activation_hist": {(0, 1)} for place in ("pre", "post")},
         "batch_loss": {(0, None), (4, None), (8, None), (12, None)},
-        **{
-            f"{part}_{what}": {(12, None)}
-            for part in ("train", "test")
-            for what in ("loss", "accuracy")
-        },
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), end),
+        **dict.fromkeys(("steps_to_loss", "diverged"), end),
     }
     keys = [(r.metric, r.step, r.layer, r.seed) for r in rows]
     assert len(set(keys)) == len(keys)
-    by_seed = [r for r in rows if not r.metric.startswith("unit_mean")]
-    assert len(by_seed) == 3 * (2 * len(probed) + 4 + 4)
+    pooled = [r for r in rows if "_hist[" in r.metric]
+    assert {r.seed for r in pooled} == {None}
+    assert len(pooled) == 2 * 60
+    by_seed = [r for r in rows if not r.metric.startswith("unit_mean") and r not in pooled]
+    times = 2 * len(probed) + 4 * len(affine) + 4 * len(moved) + len(ends) + 4 + 4 + 4
+    assert len(by_seed) == 3 * times
     assert {r.seed for r in by_seed} == {2, 3, 4}
-    assert all(np.isfinite(r.value) for r in rows)
+    assert all(np.isfinite(r.value) for r in rows if not r.metric.startswith("steps_to"))
 
 
-def test_probes_of_a_run_shorter_than_their_number():
-    rows = run(make(optim={"steps": 1}, every=1))
-    assert {r.step for r in rows if r.metric == "dead_share"} == {0, 1}
-    assert {r.step for r in rows if r.metric == "batch_loss"} == {0, 1}
-    keys = [(r.metric, r.step, r.layer, r.seed) for r in rows]
-    assert len(set(keys)) == len(keys)
+def test_histograms_every_200_steps():
+    rows = run(make(optim={"steps": 401, "batch": 2}, width=2, seeds=1))
+    assert {r.step for r in rows if r.metric.startswith("pre_")} == {0, 200, 400}
 
 
-@pytest.mark.parametrize("every", [1, 4, 5, 12, 100])
-def test_batch_loss_is_the_mean_of_each_window(monkeypatch, every):
-    kept = {}
-
-    def spy(*args, seeds, **kwargs):
-        losses = trained(*args, seeds=seeds, **kwargs)
-        kept.update({seed: losses[:, i] for i, seed in enumerate(seeds)})
-        return losses
-
-    trained = mnist_init.train
-    monkeypatch.setattr(mnist_init, "train", spy)
-    rows = run(make(every=every))
-    steps = {r.step for r in rows if r.metric == "batch_loss"}
-    assert steps == {0, *range(every, 13, every)}
-    for step in steps:
-        for seed, found in values(rows, "batch_loss", step).items():
-            window = kept[seed][step - every : step] if step else kept[seed][:1]
-            assert found == pytest.approx(window.astype(np.float64).mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_first_loss_of_tiny_weights_is_that_of_a_guess(placement):
-    init = {"kind": "normal", "std": 1e-4}
-    first = values(run(make(placement, init=init)), "batch_loss", 0)
-    assert list(first.values()) == pytest.approx([log(10)] * 3, abs=0.005)
+def test_all_test_examples_of_mnist_are_evaluated(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((10_700, 3)).astype(np.float32), np.zeros(10_700, np.int64)
+    y[10_500:] = 1  # the last 200 of 10,200 test examples have another label
+    many = Dataset("many", x[:500], y[:500], x[500:], y[500:], 2)
+    monkeypatch.setattr(training, "load", lambda *_: many)
+    rows = run(make(optim={"steps": 40}))
+    found = list(values(rows, "test_accuracy", 40).values())  # of the first 10,000
+    assert found == pytest.approx([1.0] * 3, rel=1e-9)
+    y[10_499] = 1
+    rows = run(make(optim={"steps": 40}))
+    found = list(values(rows, "test_accuracy", 40).values())
+    assert found == pytest.approx([1 - 1e-4] * 3, rel=1e-9)
 
 
 def test_the_document_norm_is_trained_and_evaluated():
@@ -126,7 +117,7 @@ def test_all_units_saturate_under_uniform_weights_of_many_features(monkeypatch):
     x = rng.random((200, 784)).astype(np.float32)
     y = rng.integers(0, 10, 200)
     wide = Dataset("wide", x[:150], y[:150], x[150:], y[150:], 10)
-    monkeypatch.setattr(mnist_init, "load", lambda *_: wide)
+    monkeypatch.setattr(training, "load", lambda *_: wide)
     rows = run(make(init={"kind": "uniform"}))
     assert values(rows, "saturated_share", 0, 1) == {2: 1.0, 3: 1.0, 4: 1.0}
     assert values(rows, "dead_share", 0, 1) == {2: 1.0, 3: 1.0, 4: 1.0}
@@ -146,85 +137,6 @@ def test_shares_are_those_of_the_activation_not_of_what_follows(placement):
         if placement == "before":
             z = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
         assert found == pytest.approx((np.abs(np.tanh(z)) > 0.99).mean(), abs=2e-4)
-
-
-def test_measuring_changes_no_number(monkeypatch):
-    before = run(make("before"))
-    monkeypatch.setattr(mnist_init, "PROBES", 2)
-    after = run(make("before"))
-    assert {r.step for r in after if r.metric == "dead_share"} == {0, 6, 12}
-    assert set(after) < set(before)
-
-
-def test_train_and_test_examples_are_told_apart(monkeypatch):
-    data = load("digits")
-    # Test labels that the training never shows: the accuracy there must be 0.
-    y_train, y_test = np.zeros_like(data.y_train), np.ones_like(data.y_test)
-    odd = Dataset("odd", data.x_train, y_train, data.x_test, y_test, 10)
-    monkeypatch.setattr(mnist_init, "load", lambda *_: odd)
-    rows = run(make())
-    assert values(rows, "train_accuracy", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
-    assert values(rows, "test_accuracy", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
-    assert values(rows, "train_loss", 12)[2] < 0.5 < values(rows, "test_loss", 12)[2]
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ConfigError, match=r"optim\.batch is 1438; expected at most 1437"):
-        run(make(optim={"batch": 1438}))
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_split_into_groups_changes_no_bit(monkeypatch, placement):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(mnist_init, "GROUP", group)
-        rows = run(make(placement))
-        results.append(sorted(rows, key=lambda r: (r.metric, r.step, r.layer or 0, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_more_seeds_leave_the_rows_of_the_first_ones():
-    few, many = run(make(seeds=2)), run(make(seeds=7))
-    assert {r.seed for r in many} == set(range(2, 9))
-    assert set(few) < set(many)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [("linear", [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]), ("constant", [0.4] * 12)],
-)
-def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule, expected):
-    optim = {"schedule": schedule, "rate": 0.4, "min_rate": 0.1}
-    right = run(make(optim=optim))
-    used = []
-
-    class Spy(mnist_init.optim.SGD):
-        def update(self, model, gradients, step):
-            used.append(self.rates(step).tolist())
-            super().update(model, gradients, step)
-
-    monkeypatch.setattr(mnist_init.optim, "SGD", Spy)
-    assert run(make(optim=optim)) == right
-    assert used == [pytest.approx([rate], rel=1e-12) for rate in expected]
-
-
-def test_the_options_of_batch_norm_arrive():
-    # So large an eps leaves nothing of the activations: a guess.
-    rows = run(make("before", norm={"eps": 1e12}))
-    assert list(values(rows, "batch_loss", 0).values()) == pytest.approx([log(10)] * 3, abs=1e-4)
-    rows = run(make("before", norm={"eps": 1e-5}))
-    assert np.abs(np.array(list(values(rows, "batch_loss", 0).values())) - log(10)).min() > 1e-3
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_diverged_cell_yields_its_rows(placement):
-    # Warnings are errors in this suite, in worker threads too.
-    rows = run(make(placement, activation="relu", optim={"rate": 1e30}))
-    for part in ("train", "test"):
-        assert not np.isfinite(list(values(rows, f"{part}_loss", 12).values())).any()
-    assert not np.isfinite(list(values(rows, "batch_loss", 12).values())).all()
-    assert np.isfinite(list(values(rows, "batch_loss", 0).values())).all()
-    assert len(rows) == len(run(make()))
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -37,8 +37,8 @@ def test_the_names_are_those_of_the_files():
 
 
 def test_an_unknown_name_is_refused():
-    text = "experiment is 'mnist'; expected one of mnist_init, signal_propagation"
-    with pytest.raises(ConfigError, match=text):
+    text = f"experiment is 'mnist'; expected one of {', '.join(names())}"
+    with pytest.raises(ConfigError, match=f"^{text}$"):
         get("mnist")
     with pytest.raises(ConfigError, match="experiment is ''"):
         get("")

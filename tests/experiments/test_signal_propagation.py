@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, signal_propagation
 from gpubn.init import draw_weight
 from gpubn.rng import generator
@@ -118,11 +119,13 @@ def complex_step(config, seed):
         return (upstream * out).sum(axis=(-2, -1)).imag / step
 
     h, found = x, {"signal_var": {}, "weight_grad_var": {}, "activation_var": {0: x.var()}}
+    found["unit_var"] = {}
     for i, w in enumerate(weights):
         found["signal_var"][i] = derivative(h, None, weights[i:]).var()
         found["weight_grad_var"][i + 1] = derivative(h, w, weights[i + 1 :]).var()
         h = block(h, w)
         found["activation_var"][i + 1] = h.var()
+        found["unit_var"][i + 1] = np.mean([np.var(unit) for unit in h.T])
     found["signal_var"][len(weights)] = upstream.var()
     return found
 
@@ -135,6 +138,7 @@ def test_what_the_rows_hold(placement, arithmetic):
     layers = {
         "weight_var": range(1, DEPTH + 1),
         "activation_var": range(DEPTH + 1),
+        "unit_var": range(1, DEPTH + 1),
         "zero_share": range(1, DEPTH + 1),
         "signal_var": range(last + 1),
         "weight_grad_var": range(1, last + 1),
@@ -260,3 +264,10 @@ def test_an_overflow_is_recorded():
     # Warnings are errors in this suite, in worker threads too.
     rows = run(make(dtype="float32", std=1e15))
     assert not np.isfinite(list(values(rows, "activation_var")[DEPTH].values())).any()
+
+
+@pytest.mark.parametrize("arithmetic", ["early", "sign", "mean", "no_eps"])
+def test_a_single_fault_of_the_listing_is_refused(arithmetic):
+    text = f"arithmetic is '{arithmetic}'; expected published or corrected for signal_propagation"
+    with pytest.raises(ConfigError, match=text):
+        run(make("before", arithmetic))

@@ -1,4 +1,4 @@
-"""ReLU, tanh and sigmoid: values, gradients, extremes, and what they refuse."""
+"""ReLU, tanh, sigmoid, identity: values, gradients, extremes, and what they refuse."""
 
 import math
 
@@ -8,6 +8,8 @@ import pytest
 from gpubn.errors import ArgumentError
 from gpubn.kernels import (
     activation,
+    linear,
+    linear_backward,
     relu,
     relu_backward,
     sigmoid,
@@ -17,7 +19,7 @@ from gpubn.kernels import (
 )
 from gpubn.testing import assert_same, check_gradient
 
-NAMES = ["relu", "tanh", "sigmoid"]
+NAMES = ["relu", "tanh", "sigmoid", "linear"]
 DTYPES = ["float32", "float64"]
 SHAPES = [(2, 1), (2, 7), (33, 33), (10_000, 1), (1, 3, 1), (3, 2, 7), (5,)]
 INF, NAN = math.inf, math.nan
@@ -27,6 +29,8 @@ def textbook(name, x):
     """Value and slope, one number at a time."""
     if name == "relu":
         return (x, 1.0) if x > 0 else (0.0, 0.0)
+    if name == "linear":
+        return x, 1.0
     if name == "tanh":
         y = math.tanh(x)
         return y, 1 - y * y
@@ -39,11 +43,13 @@ def test_lookup_gives_the_named_pair():
     assert activation("relu") == (relu, relu_backward)
     assert activation("tanh") == (tanh, tanh_backward)
     assert activation("sigmoid") == (sigmoid, sigmoid_backward)
+    assert activation("linear") == (linear, linear_backward)
 
 
 @pytest.mark.parametrize("name", ["gelu", "ReLU", ""])
 def test_lookup_refuses_an_unknown_name(name):
-    with pytest.raises(ArgumentError, match=f"activation is '{name}'; expected one of relu, tanh"):
+    allowed = "relu, tanh, sigmoid, linear"
+    with pytest.raises(ArgumentError, match=f"activation is '{name}'; expected one of {allowed}$"):
         activation(name)
 
 
@@ -87,6 +93,7 @@ EXTREMES = {
         (-INF, -1, 0),
     ],
     "sigmoid": [(0, 0.5, 0.25), (1e4, 1, 0), (-1e4, 0, 0), (INF, 1, 0), (-INF, 0, 0)],
+    "linear": [(v, v, 1) for v in (0, 1e-30, -1e30, 3.7, INF, -INF)],
 }
 
 
@@ -107,9 +114,11 @@ def test_nan_stays_nan_where_it_is(backend, name, dtype):
     x = backend.asarray(np.array([1.0, NAN, -1.0]), dtype)
     y, cache = forward(x)
     assert np.isnan(backend.to_host(y)).tolist() == [False, True, False]
-    # A NaN gradient is NaN where the slope is not 0; relu is shut at -1 and drops it.
+    # A NaN gradient is NaN where the slope is not 0; relu is shut at -1 and drops it. Where x was
+    # NaN the slope is too, but for relu, which is shut, and linear, which never looks.
     dx = backward(backend.asarray(np.array([NAN, 1.0, NAN]), dtype), cache)
-    assert np.isnan(backend.to_host(dx)).tolist() == [True, name != "relu", name != "relu"]
+    expected = [True, name in ("tanh", "sigmoid"), name != "relu"]
+    assert np.isnan(backend.to_host(dx)).tolist() == expected
 
 
 def test_small_values_of_sigmoid_keep_their_digits(backend):
@@ -149,7 +158,10 @@ def test_nothing_that_was_given_is_written_to(backend, rng, name):
     forward, backward = activation(name)
     x, dy = (backend.asarray(rng.standard_normal((8, 5))) for _ in range(2))
     before = [backend.to_host(a).tobytes() for a in (x, dy)]
-    _, cache = forward(x)
+    y, cache = forward(x)
+    for given in (x, dy):  # nor may what comes back share its memory
+        assert not np.shares_memory(backend.to_host(y), backend.to_host(given))
+        assert not np.shares_memory(backend.to_host(backward(dy, cache)), backend.to_host(given))
     cached = backend.to_host(cache).tobytes()
     first = backend.to_host(backward(dy, cache)).tobytes()
     assert backend.to_host(backward(dy, cache)).tobytes() == first

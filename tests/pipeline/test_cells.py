@@ -119,7 +119,7 @@ def test_the_id_is_the_same_on_every_machine():
             optim=OptimConfig(rate=0.3, steps=100),
         )
     )
-    assert cell.id == "774f98d312d3"
+    assert cell.id == "29b5db408d42"
     assert str(cell) == "mnist_init (data=digits, init=small, norm=before)"
 
 

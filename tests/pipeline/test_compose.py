@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from gpubn import compose, experiments
+from gpubn import cli, compose, experiments
 from gpubn.compose import expand
 from gpubn.errors import ConfigError
 from gpubn.experiments import get
@@ -27,6 +31,14 @@ TWO = ["experiment=mnist_init", "data=digits", "init=rand,randn", "norm=none"]
 
 def ids(cells):
     return [cell.id for cell in cells]
+
+
+def number(text):
+    """A number by its value, for 1.0e-5 becomes 1e-05; any other word as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def params(experiment):
@@ -77,7 +89,30 @@ def test_one_axis_of_every_experiment_expands(name):
     columns = {key: column for column, key in experiments.get(name).axes.items()}
     for key, values in [kept, *((key, [value]) for key, value in fixed.items())]:
         column = columns.get(key, columns.get(f"{key}.name"))
-        assert {cell.axes[column] for cell in cells} == set(values)
+        assert {number(cell.axes[column]) for cell in cells} == set(map(number, values))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_grid_in_full_where_there_is_one(name):
+    path = compose.CONF / "experiment" / "full" / f"{name}.yaml"
+    assert compose.grid(name) == f"experiment={name}"
+    assert compose.grid(name, full=True) == f"experiment={'full/' * path.exists()}{name}"
+    if path.exists():
+        wider = params(f"full/{name}")
+        swept = params(name) | wider
+        one = [f"{key}={values[-1]}" for key, values in swept.items()]
+        (full,), (few,) = (expand([compose.grid(name, full=f), *one]) for f in (True, False))
+        assert full.config.name == name
+        assert full.axes == few.axes
+        assert full.config.optim.steps > few.config.optim.steps
+        for key, values in wider.items():
+            assert set(map(number, values)) > set(map(number, params(name)[key]))
+
+
+def test_the_files_of_full_grids_are_of_experiments():
+    files = {path.stem for path in (compose.CONF / "experiment" / "full").iterdir()}
+    assert files
+    assert files <= set(EXPERIMENTS)
 
 
 def test_a_given_sweep_replaces_an_axis_and_adds_another():
@@ -105,6 +140,107 @@ def test_data_that_an_experiment_does_not_take():
 def test_a_wrong_value_in_a_grid():
     with pytest.raises(ConfigError, match=r"norm\.momentum is 7\.0; expected"):
         expand([*ONE, "norm.momentum=0.1,7"])
+
+
+GOOD_JOBS = (
+    ["norm=before", "optim.rate=0.1", "seeds=3"],
+    ["norm=before", "optim.rate=1e-3", "seeds=3"],
+    ["optim.rate=1e-3", "norm=after"],
+    ["norm.eps=0.5", "norm=after"],  # the value wins, although the group comes after it
+    ["norm.name=mine", "norm=before"],
+    ["optim.rate=0.3", "optim.rate=0.7"],
+    ["results='a b, c=d'", 'model.name="x,y"', "data.root='null'"],
+    ["results=1e3", "model.name=007"],
+    ["model.name=on", "data.root=${results}/here", "every=${optim.steps}"],
+    ["data.root=null", "norm.name=''"],
+    ["optim.rate=1", "optim.steps=10", "force=1"],
+    ["+colour=red", "optim.rate=0.4"],
+    ["++optim.rate=0.4", "optim.steps=7"],
+    ["hydra.job.chdir=true", "hydra.sweep.dir=elsewhere", "optim.rate=0.4"],
+    ["hydra/job_logging=disabled", "optim.rate=0.4"],
+    ["experiment=full/rate_sweep", "optim.rate=0.1"],
+    ["experiment=full/rate_sweep", "optim.rate=0.2", "norm=before"],
+    ["~init"],
+)
+BAD_JOBS = (
+    ["norm.epss=1"],
+    ["optim.rate=0.1", "norm.epss=1"],
+    ["norm.epss=1", "optim.rate=fast"],
+    ["colour=red"],
+    ["+optim.rate=0.4"],
+    ["optim.rate=fast"],
+    ["optim.rate=[1,2]"],
+    ["optim.steps=1.5"],
+    ["force=maybe"],
+    ["seeds=null"],
+    ["seeds=???"],
+    ["norm.eps.x=1"],
+    ["norm.momentum=7"],
+    ["every=${nowhere}"],
+    ["norm=nope"],
+    ["norm=nope", "norm.epss=1"],
+    ["~norm.eps", "norm.eps=1"],
+)
+
+
+@pytest.fixture
+def jobs():
+    """jobs(jobs): what _compose_jobs makes of them, and what Hydra does of each alone."""
+    compose.register()
+    parser = OverridesParser.create()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+        yield (
+            lambda jobs: list(compose._compose_jobs(jobs, parser)),
+            lambda jobs: [compose.compose("config", list(job)) for job in jobs],
+        )
+
+
+def with_types(composed):
+    """A configuration as plain values, and the type of every node."""
+    nodes = {key: OmegaConf.get_type(composed, key) for key in composed}
+    return OmegaConf.to_container(composed, resolve=False), nodes
+
+
+def test_jobs_are_composed_as_hydra_composes_them(jobs):
+    given = [[*ONE, *job] for job in GOOD_JOBS]
+    given += given[:2]  # what was composed before is still as it was
+    found, right = (compose_them(given) for compose_them in jobs)
+    for job, one, other in zip(given, found, right, strict=True):
+        assert with_types(one) == with_types(other), job
+        assert compose.cell_of(one) == compose.cell_of(other), job
+    quoted = compose.cell_of(found[6]).config
+    assert (quoted.results, quoted.model.name, quoted.data.root) == ("a b, c=d", "x,y", "null")
+
+
+@pytest.mark.parametrize("job", BAD_JOBS, ids=" ".join)
+def test_a_bad_job_is_refused_in_the_words_of_hydra(jobs, job):
+    def outcome(compose_them):
+        try:
+            return compose.cell_of(compose_them([[*ONE, *job]])[0])
+        except Exception as error:
+            return type(error), str(error), cli.explain(error)
+
+    found, right = map(outcome, jobs)
+    assert isinstance(right, tuple)
+    assert right[2]  # a sentence, and no traceback
+    assert found == right
+
+
+def test_hydra_composes_once_for_each_choice_of_groups(monkeypatch):
+    real, calls = compose.compose, []
+
+    def spy(name, overrides, **options):
+        calls.append(overrides)
+        return real(name, overrides, **options)
+
+    monkeypatch.setattr(compose, "compose", spy)
+    rates = [n / 100 for n in range(1, 21)]
+    cells = expand(
+        [*ONE[:2], "norm=none,before", f"optim.rate={','.join(map(str, rates))}", "init=he"]
+    )
+    assert [cell.config.optim.rate for cell in cells] == rates * 2
+    assert len(calls) == 1 + 2  # for the axes of the file, and for two norms
 
 
 def test_a_plan_gives_equal_cells_without_composing(tmp_path, composed):

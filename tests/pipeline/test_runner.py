@@ -133,6 +133,6 @@ def test_a_bar_on_a_terminal(store, fake, caplog, monkeypatch, finish):
     finish([fake.cell("a"), fake.cell("b")], store)
     shown = terminal.getvalue()
     assert "fake" in shown
-    assert "cell 2/2" in shown
+    assert "2/2 cells" in shown
     assert "100%" in shown
     assert caplog.records == []

@@ -9,7 +9,7 @@ import pytest
 
 from gpubn.errors import StoreError
 from gpubn.files import sha256
-from gpubn.records import Observation
+from gpubn.records import SCHEMA_VERSION, Observation
 from gpubn.tables import is_current, provenance_path, read_table, write_table
 
 PARTS = [
@@ -116,6 +116,29 @@ def test_what_is_no_table_is_named(tmp_path, kind):
     (tmp_path / "t.csv").write_bytes(NO_TABLES[kind])
     with pytest.raises(StoreError, match=r"t\.csv .*expected"):
         read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None])
+def test_another_schema_is_named(table, schema):
+    document = json.loads(provenance_path(table).read_text()) | {"schema": schema}
+    provenance_path(table).write_text(json.dumps(document))
+    with pytest.raises(StoreError, match=rf"t\.csv has schema {schema}; expected {SCHEMA_VERSION}"):
+        read_table(table)
+    assert not is_current(table, MADE_FROM)  # so that it is written anew
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"\xff", b'{"config": 3}'])
+def test_provenance_that_names_no_schema(table, content):
+    provenance_path(table).unlink()
+    if content is not None:
+        provenance_path(table).write_bytes(content)
+    assert read_table(table).attrs["config"] == {}
+
+
+def test_configuration_of_this_schema(table):
+    document = {"schema": SCHEMA_VERSION, "config": {"seeds": 2}}
+    provenance_path(table).write_text(json.dumps(document))
+    assert read_table(table).attrs["config"] == {"seeds": 2}
 
 
 def test_is_current(table):

@@ -1,11 +1,16 @@
 """build.py as a user meets it: tables, figures, the way to the digits, and what it refuses."""
 
+import importlib.util
 import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+
+from gpubn import claims
+from gpubn.claims.decide import Decision, Evidence
+from gpubn.claims.ledger import Verdict
 
 ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -56,8 +61,7 @@ def test_everything_once(build, tmp_path):
     assert sorted(files(folder)) == [
         *(f"figures/mnist_init_final.{kind}" for kind in ("json", "png", "svg")),
         *(f"figures/mnist_init_units.{kind}" for kind in ("json", "png", "svg")),
-        "tables/mnist_init.csv",
-        "tables/mnist_init.json",
+        *(f"tables/mnist_init{kind}" for kind in (".csv", ".json", "_pooled.csv", "_pooled.json")),
     ]
     assert len(re.findall(r"^\d+/30 mnist_init \(", first.err, re.M)) == 30
     assert first.err.count("(drawn)") == 2
@@ -104,6 +108,78 @@ def test_tables_only(build, tmp_path):
     assert process.code == 0, process.err
     assert (tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv").exists()
     assert not (tmp_path / "mine" / "digits" / "figures").exists()
+
+
+@pytest.fixture
+def build_main(monkeypatch, tmp_path):
+    """build_main(*arguments, undecided): main without experiments and drawing; what it did."""
+    spec = importlib.util.spec_from_file_location("build_script", ROOT / "scripts" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    did = []
+
+    def call(*arguments, undecided=(), folders=("mine",)):
+        made = {f"experiment {n}": Path(folder) for n, folder in enumerate(folders)}
+
+        def decide(results, also):
+            did.append(("decide", str(results), [str(folder) for folder in also]))
+            lacks = undecided if str(results) in undecided else ()
+            reason = Evidence(reason="A1: why")
+            verdict = Verdict(None, "", "reproduced", "reproduced")
+            return [
+                Decision("A1", None, reason, verdict=None if lacks else verdict),
+                Decision("A2", None, reason, verdict=verdict),
+            ]
+
+        monkeypatch.setattr(module, "_run", lambda *_, **__: made)
+        monkeypatch.setattr(module, "_time_steps", lambda _: did.append("time"))
+        monkeypatch.setattr(module, "_draw", lambda jobs, **_: did.append("draw"))
+        monkeypatch.setattr(module.figures, "find", lambda names: [])
+        monkeypatch.setattr(claims, "decide_all", decide)
+        monkeypatch.setattr("sys.argv", ["build.py", "--results", "mine", *arguments])
+        did.clear()
+        module.main()
+
+    call.did = did
+    return call
+
+
+def test_claims_are_decided_between_tables_and_figures(build_main, caplog):
+    caplog.set_level("INFO")
+    build_main()
+    assert build_main.did == ["time", ("decide", "mine", []), "draw"]
+    assert "claims: mine/claims.md (2 of 2 decided)" in caplog.messages
+    build_main("--redraw")
+    assert build_main.did == [("decide", "mine", []), "draw"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "does"),
+    [
+        (["--figure", "x"], "draw"),
+        (["--redraw", "--figure", "x"], "draw"),
+        (["--tables-only"], "time"),
+    ],
+)
+def test_one_figure_or_tables_alone_leave_the_claims(build_main, arguments, does):
+    build_main(*arguments)
+    assert build_main.did == [does]
+
+
+def test_a_claim_without_verdict_is_named_at_the_end(build_main, caplog):
+    build_main(undecided=["mine"])
+    assert build_main.did[-1] == "draw"
+    assert "no verdict: A1 (`make claims` says why)" in caplog.messages
+
+
+def test_claims_decided_from_the_digits_are_those_that_count(build_main, caplog):
+    folders = ["mine", "mine/digits", "mine/digits"]
+    build_main(undecided=["mine"], folders=folders)
+    decided = [("decide", "mine", []), ("decide", "mine/digits", ["mine"])]
+    assert build_main.did == ["time", *decided, "draw"]
+    assert "no verdict" not in caplog.text
+    build_main(undecided=["mine/digits"], folders=folders)
+    assert "no verdict: A1 (" in caplog.text
 
 
 ONE_FIGURE = ["--figure", "mnist_init_units"]

@@ -17,7 +17,11 @@ TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12"]
 def committed(tmp_path_factory):
     """A small table of signal_propagation, as if it were committed."""
     results = tmp_path_factory.mktemp("committed")
-    make_tables("signal_propagation", results, backend.resolve("numpy"), overrides=TINY)
+    make_tables(
+        {"signal_propagation": ["experiment=signal_propagation", *TINY]},
+        results,
+        backend.resolve("numpy"),
+    )
     return results
 
 

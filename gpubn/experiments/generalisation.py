@@ -1,0 +1,61 @@
+"""What training gains on the training set, and what of it on the test set."""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from gpubn.experiments.measures import Evenly
+from gpubn.experiments.training import Network
+from gpubn.records import Observation, per_seed
+from gpubn.schema import OptimConfig
+from gpubn.train import evaluate
+
+EVALUATED = 2000
+"""Examples of each part whose loss is followed through training."""
+TRAIN_LOSSES = (0.5, 0.2, 0.1)
+"""Training losses, in nats, at which test losses are compared."""
+
+
+class Generalisation(Evenly):
+    """Loss in inference mode on the training set and on the test set along the way.
+
+    Measured more densely early on, where the losses fall fast.
+
+    At the end also `test_loss_at[t]`: the test loss when the training loss first fell to t nats,
+    interpolated on its logarithm; inf where it did not.
+    """
+
+    def __init__(self, times: int) -> None:
+        super().__init__(times)
+        self._path: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def at(self, config: OptimConfig) -> Collection[int]:
+        return {config.steps * i * i // self.times**2 for i in range(self.times + 1)}
+
+    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+        data, losses = network.data, []
+        for part, x, y in (
+            ("train", data.x_train[:EVALUATED], data.y_train[:EVALUATED]),
+            ("test", data.x_test[:EVALUATED], data.y_test[:EVALUATED]),
+        ):
+            loss, _ = evaluate(network.model, x, y, network.backend)
+            losses.append(loss)
+            yield from per_seed(network.seeds, f"{part}_loss_path", loss, step=step)
+        self._path.append((losses[0], losses[1]))
+        if step == network.config.optim.steps:
+            train, test = (np.array(part) for part in zip(*self._path, strict=True))
+            for target in TRAIN_LOSSES:
+                found = np.array([loss_at(a, b, target) for a, b in zip(train.T, test.T)])  # noqa: B905
+                yield from per_seed(network.seeds, f"test_loss_at[{target:g}]", found, step=step)
+
+
+def loss_at(train: np.ndarray, test: np.ndarray, target: float) -> float:
+    """The test loss where the training loss, both along (T,) times, first crosses `target`."""
+    below = np.flatnonzero(train <= target)
+    if below.size == 0:
+        return float("inf")
+    i = int(below[0])
+    if i == 0:
+        return float(test[0])
+    share = np.log(train[i - 1] / target) / np.log(train[i - 1] / train[i])
+    return float(test[i - 1] + share * (test[i] - test[i - 1]))

@@ -1,0 +1,77 @@
+"""Bias of a batch's variance and standard deviation."""
+
+import numpy as np
+import pytest
+
+from gpubn import theory
+from gpubn.backend import resolve
+from gpubn.experiments import Context, estimators, get
+from gpubn.rng import generator
+from gpubn.schema import Config, DataConfig
+
+METRICS = {
+    f"{what}_{kind}_ratio{source}"
+    for what in ("var", "std")
+    for kind in ("biased", "unbiased")
+    for source in ("", "_relu")
+}
+
+
+def make(batch, **options):
+    return Config(
+        name="estimators",
+        data=DataConfig("gaussian", examples=batch),
+        **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
+    )
+
+
+def run(config, tick=None):
+    return get("estimators").run(config, Context(resolve("numpy"), tick=tick))
+
+
+def values(rows, metric):
+    return {r.seed: r.value for r in rows if r.metric == metric}
+
+
+@pytest.mark.parametrize("batch", [2, 7])
+def test_every_number_against_numpy(monkeypatch, batch):
+    monkeypatch.setattr(estimators, "BATCHES", 50)
+    rows = run(make(batch))
+    assert {r.metric for r in rows} == METRICS
+    assert {(r.step, r.layer) for r in rows} == {(None, None)}
+    for seed in (4, 5, 6):
+        normal = generator(seed, "batches").standard_normal((50, batch))
+        for source, x, var in (("", normal, 1), ("_relu", normal.clip(0), 0.5 - 0.5 / np.pi)):
+            for kind, correction in (("biased", 0), ("unbiased", 1)):
+                of_batches = [np.var(one, ddof=correction) for one in x]
+                expected = np.mean(of_batches) / var
+                found = values(rows, f"var_{kind}_ratio{source}")[seed]
+                assert found == pytest.approx(expected, rel=1e-12)
+                expected = np.mean(np.sqrt(of_batches)) / np.sqrt(var)
+                found = values(rows, f"std_{kind}_ratio{source}")[seed]
+                assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch", [2, 8, 64])
+def test_theory_holds(batch):
+    rows = run(make(batch, seeds=8))
+    for kind, correction in (("biased", 0), ("unbiased", 1)):
+        for source in ("", "_relu"):
+            mean = np.mean(list(values(rows, f"var_{kind}_ratio{source}").values()))
+            assert mean == pytest.approx(theory.var_ratio(batch, correction), rel=0.03)
+        mean = np.mean(list(values(rows, f"std_{kind}_ratio").values()))
+        assert mean == pytest.approx(theory.normal_std_ratio(batch, correction), rel=0.02)
+
+
+def test_the_split_into_groups_changes_no_bit(monkeypatch):
+    results = []
+    for group in (1, 2, 3):
+        monkeypatch.setattr(estimators, "GROUP", group)
+        results.append(sorted(run(make(5)), key=lambda r: (r.metric, r.seed)))
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_ticks_add_up_to_the_work():
+    ticks, config = [], make(4)
+    run(config, tick=ticks.append)
+    assert sum(ticks) == get("estimators").work(config) == 3

@@ -1,0 +1,184 @@
+"""The exact checks: they pass on the library, and each fails when what it checks is broken."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gpubn import theory
+from gpubn.backend import resolve
+from gpubn.experiments import Context, checks, exact, get
+from gpubn.experiments.checks import DIFFERENCES, ROUNDING
+from gpubn.schema import Config, DataConfig, NormConfig
+
+NUMPY = resolve("numpy")
+CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
+
+
+def make(examples=7, features=4, dtype="float64", **options):
+    return Config(
+        name="exact",
+        data=DataConfig("gaussian", examples=examples, features=features),
+        norm=NormConfig(name="before", placement="before", eps=options.pop("eps", 1e-5)),
+        dtype=dtype,
+        **{"seeds": 3, "first_seed": 5} | options,
+    )
+
+
+def run(config, tick=None):
+    return get("exact").run(config, Context(NUMPY, tick=tick))
+
+
+def case(mean=0.0, **options):
+    config = make(**options)
+    return exact.draw_case(config, NUMPY, [5, 6, 7], mean)
+
+
+def tolerance(name, dtype, examples, mean=0.0):
+    eps = float(np.finfo(dtype).eps)
+    if CHECKS[name] in DIFFERENCES:
+        allowed = theory.central_difference_tolerance(eps)
+    else:
+        allowed = theory.rounding_tolerance(examples, eps)
+    return allowed * max(mean, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("examples", "features"), [(2, 1), (3, 16), (40, 5)])
+def test_all_hold(dtype, examples, features):
+    rows = run(make(examples, features, dtype))
+    expected = {c.__name__ for c in (ROUNDING if dtype == "float32" else ROUNDING + DIFFERENCES)}
+    assert {r.metric for r in rows} == expected | {f"{name}_shifted" for name in expected}
+    assert len(rows) == 2 * len(expected) * 3
+    assert {(r.step, r.layer) for r in rows} == {(None, None)}
+    for r in rows:
+        name = r.metric.removesuffix("_shifted")
+        mean = exact.SHIFT if r.metric != name else 0.0
+        assert 0 <= r.value <= tolerance(name, dtype, examples, mean), r
+
+
+def slip(values):
+    """A thousandth of the largest, added in one place of each replica."""
+    wrong = values.copy()
+    wrong.reshape(len(wrong), -1)[:, -1] += 1e-3 * np.abs(values).max()
+    return wrong
+
+
+def slips_in(index):
+    """A kernel with a slip in one of its results."""
+
+    def broken(kernel):
+        def run(*args, **options):
+            results = list(kernel(*args, **options))
+            results[index] = slip(results[index])
+            return tuple(results)
+
+        return run
+
+    return broken
+
+
+def slips(kernel):
+    return lambda *args, **options: slip(kernel(*args, **options))
+
+
+def keeps_some_eps(kernel):
+    return lambda *args, eps=1e-5, **options: kernel(*args, eps=max(eps, 0.01), **options)
+
+
+def divides_by_n_minus_1(kernel):
+    return lambda *args, **options: kernel(*args, correction=1, **options)
+
+
+def leaves_some_mean(kernel):
+    """What the cache holds has a mean of a hundredth of that of the input."""
+
+    def run(x, *args, **options):
+        y, cache = kernel(x, *args, **options)
+        rest = 0.01 * (x.mean(axis=-2, keepdims=True) + 1) * cache.inv_std
+        return y, cache._replace(x_hat=cache.x_hat + rest)
+
+    return run
+
+
+def leaks(kernel):
+    return lambda x: (np.where(x > 0, x, 0.01 * x), x)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fault", "caught_by"),
+    [
+        ("batch_norm", slips_in(0), {"identity_error"}),
+        ("batch_norm", keeps_some_eps, {"scale_invariance_error", "scale_gradient_error"}),
+        (
+            "batch_norm",
+            divides_by_n_minus_1,
+            {"affine_norm_relu_error", "batch_norm_jacobian_error"},
+        ),
+        ("batch_norm", leaves_some_mean, {"mean_path", "centring_jacobian_error"}),
+        ("fold_batch_norm", slips_in(0), {"fold_error"}),
+        ("fold_batch_norm", slips_in(1), {"fold_error"}),
+        ("batch_norm_inference", slips, {"fold_error"}),
+        (
+            "batch_norm_backward",
+            slips_in(0),
+            {
+                "finite_difference_error",
+                "closed_vs_graph_error",
+                "affine_norm_relu_gradient_error",
+                "gradient_radial",
+            },
+        ),
+        ("batch_norm_backward", slips_in(1), {"finite_difference_error", "closed_vs_graph_error"}),
+        ("batch_norm_backward", slips_in(2), {"finite_difference_error", "closed_vs_graph_error"}),
+        ("batch_norm_backward_graph", slips_in(0), {"closed_vs_graph_error"}),
+        ("affine_backward", slips_in(0), {"affine_norm_relu_gradient_error"}),
+        ("affine_backward", slips_in(1), {"affine_norm_relu_gradient_error", "gradient_radial"}),
+        ("relu", leaks, {"affine_norm_relu_error", "affine_norm_relu_gradient_error"}),
+    ],
+)
+def test_every_check_can_fail(monkeypatch, kernel, fault, caught_by):
+    right = {name: CHECKS[name](case()).max() for name in caught_by}
+    monkeypatch.setattr(checks, kernel, fault(getattr(checks, kernel)))
+    for name in caught_by:
+        allowed = tolerance(name, "float64", 7)
+        assert right[name] < allowed, name
+        assert CHECKS[name](case()).min() > 10 * allowed, name
+
+
+def test_every_check_is_broken_above():
+    (mark,) = test_every_check_can_fail.pytestmark
+    assert set().union(*(caught_by for _, _, caught_by in mark.args[1])) == set(CHECKS)
+
+
+def test_a_nan_is_not_hidden():
+    of_nan = dataclasses.replace(case(), x=np.full_like(case().x, np.nan))
+    with np.errstate(all="ignore"):
+        for name, check in CHECKS.items():
+            assert np.isnan(check(of_nan)).all(), name
+
+
+def test_what_is_drawn():
+    c, shifted = case(examples=400), case(mean=1000.0, examples=400)
+    np.testing.assert_allclose(shifted.x - 1000, c.x, atol=1e-12)
+    assert c.x.std() == pytest.approx(1, rel=0.05)
+    assert np.abs(c.gamma).min() >= exact.GAMMA_GAP
+    assert np.abs(c.wide_gamma).min() >= exact.GAMMA_GAP
+    assert {np.sign(g) for g in c.wide_gamma.ravel()} == {-1, 1}
+    arrays = [getattr(c, f.name) for f in dataclasses.fields(c)][2:]
+    assert {a.dtype for a in arrays} == {np.dtype("float64")}
+    assert len({a.ravel()[0] for a in arrays}) == len(arrays)
+
+
+def test_the_split_into_groups_changes_no_bit(monkeypatch):
+    results = []
+    for group in (1, 2, 3):
+        monkeypatch.setattr(exact, "GROUP", group)
+        results.append(sorted(run(make()), key=lambda r: (r.metric, r.seed)))
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_ticks_add_up_to_the_work():
+    ticks, config = [], make()
+    run(config, tick=ticks.append)
+    assert sum(ticks) == get("exact").work(config) == 3

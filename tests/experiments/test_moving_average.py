@@ -1,0 +1,99 @@
+"""Moving statistics: against a loop written out here, and against theory."""
+
+import numpy as np
+import pytest
+
+from gpubn import theory
+from gpubn.backend import resolve
+from gpubn.experiments import Context, get, moving_average
+from gpubn.experiments.moving_average import UNITS, measured_steps
+from gpubn.rng import generator
+from gpubn.schema import Config, DataConfig, NormConfig, OptimConfig
+
+
+def make(momentum=0.1, *, steps=12, batch=5, **options):
+    norm = {"momentum": momentum} | options.pop("norm", {})
+    return Config(
+        name="moving_average",
+        data=DataConfig("gaussian", examples=batch),
+        norm=NormConfig(name="before", placement="before", **norm),
+        optim=OptimConfig(steps=steps),
+        **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
+    )
+
+
+def run(config, tick=None):
+    return get("moving_average").run(config, Context(resolve("numpy"), tick=tick))
+
+
+def values(rows, metric, step):
+    return {r.seed: r.value for r in rows if (r.metric, r.step) == (metric, step)}
+
+
+def test_every_number_against_a_loop(monkeypatch):
+    monkeypatch.setattr(moving_average, "CHUNK", 5)  # 12 updates are no multiple of it
+    rows = run(make(0.3))
+    assert {r.metric for r in rows} == {"mean_bias", "var_bias", "mean_variance"}
+    assert {r.step for r in rows} == {0, 1, 2, 3, 5, 7, 10, 12}
+    for seed in (4, 5, 6):
+        g = generator(seed, "batches")
+        uniform = np.concatenate([g.random((n, 5, UNITS)) for n in (5, 5, 2)])
+        x = 1 + np.sqrt(48) * (uniform - 0.5)
+        mean, var = np.zeros(UNITS), np.ones(UNITS)
+        for step in range(13):
+            if step:
+                mean = 0.7 * mean + 0.3 * x[step - 1].mean(axis=0)
+                var = 0.7 * var + 0.3 * x[step - 1].var(axis=0, ddof=1)
+            for metric, expected in (
+                ("mean_bias", mean.mean() - 1),
+                ("var_bias", var.mean() / 4 - 1),
+                ("mean_variance", mean.var(ddof=1)),
+            ):
+                found = values(rows, metric, step)
+                if found:
+                    assert found[seed] == pytest.approx(expected, rel=1e-9, abs=1e-12), metric
+
+
+@pytest.mark.parametrize("momentum", [0.05, 0.5])
+def test_theory_holds(momentum):
+    rows = run(make(momentum, steps=60, batch=8, seeds=12))
+    for step in (0, 5, 22, 60):
+        left = theory.startup_bias(momentum, step)
+        for metric, start in (("mean_bias", -1), ("var_bias", 1 / 4 - 1)):
+            mean = np.mean(list(values(rows, metric, step).values()))
+            assert mean == pytest.approx(start * left, abs=0.1 * momentum**0.5)
+        mean = np.mean(list(values(rows, "mean_variance", step).values()))
+        assert mean == pytest.approx(theory.moving_mean_var(4, 8, momentum, step), rel=0.35)
+
+
+def test_the_start_is_that_of_the_configuration():
+    rows = run(make(norm={"initial_spread": 6.0}))
+    assert set(values(rows, "var_bias", 0).values()) == {0.5}
+    assert set(values(rows, "mean_bias", 0).values()) == {-1.0}
+    # A moving average of the standard deviation is squared for inference.
+    rows = run(make(norm={"average": "std", "initial_spread": 3.0}))
+    assert set(values(rows, "var_bias", 0).values()) == {9 / 4 - 1}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6, 100, 5000])
+def test_measured_steps(steps):
+    found = sorted(measured_steps(steps))
+    assert found[0] == 1
+    assert found[-1] == steps
+    assert len(found) <= 1 + 6 * np.log10(steps) + 1
+    assert {1, 10, 100} & set(range(steps + 1)) <= set(found)
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_neither_groups_nor_chunks_change_a_bit(monkeypatch, chunk):
+    right = sorted(run(make()), key=lambda r: (r.metric, r.step, r.seed))
+    monkeypatch.setattr(moving_average, "CHUNK", chunk)
+    for group in (1, 2):
+        monkeypatch.setattr(moving_average, "GROUP", group)
+        assert sorted(run(make()), key=lambda r: (r.metric, r.step, r.seed)) == right
+
+
+def test_the_ticks_add_up_to_the_work():
+    ticks, config = [], make(steps=70)
+    run(config, tick=ticks.append)
+    assert sum(ticks) == get("moving_average").work(config) == 3 * 70
