@@ -41,6 +41,8 @@ def mean_interval(values: np.ndarray) -> Interval:
             method="percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
-        low[sound], high[sound] = interval.low, interval.high
+        # Equal values: the mean of a resample may round to the other side of the mean.
+        low[sound] = np.minimum(interval.low, mean[sound])
+        high[sound] = np.maximum(interval.high, mean[sound])
     shape = values.shape[:-1]
     return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape))

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import yaml
 
-from gpubn import compose, figures, pipeline, plotting, runner, stats
+from gpubn import compose, figures, pipeline, plotting, runner, stats, timing
 from gpubn.backend import resolve
 from gpubn.compose import expand
 from gpubn.tables import read_table
@@ -20,6 +20,8 @@ FIGURES = figures.find()
 NUMPY = resolve("numpy")
 # Depth stays, as figures pick layers by number; fewer units leave some examples without any.
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=32", "data.examples=20"]
+# All shapes and depths stay, as the figure picks them by name.
+COSTS = timing.Sizes(images=8, features=6, width=4, batch=4, networks=2, steps=1, work=1)
 
 
 def tiny(experiment):
@@ -41,6 +43,10 @@ def make(tmp_path_factory):
     made = {}
 
     def once(experiment):
+        if experiment == timing.STEM and experiment not in made:
+            results = tmp_path_factory.mktemp(experiment)
+            path = timing.write_step_cost(results / "benchmarks", rounds=2, sizes=COSTS)
+            made[experiment] = results, pipeline.Tables([path], results)
         if experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
             overrides = tiny(experiment)
@@ -157,7 +163,9 @@ def test_drawn_twice_it_has_the_same_bytes(drawn, script):
     assert [path.read_bytes() for path in files] == before
 
 
-@pytest.mark.parametrize("script", FIGURES, ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", [s for s in FIGURES if s.experiment != timing.STEM], ids=lambda script: script.name
+)
 def test_a_figure_made_from_digits_says_so(drawn, script):
     folder, texts = drawn(script)
     tables = [read_table(folder / "tables" / f"{stem}.csv") for stem in script.tables]
@@ -166,8 +174,8 @@ def test_a_figure_made_from_digits_says_so(drawn, script):
 
 
 @pytest.mark.parametrize("script", FIGURES, ids=lambda script: script.name)
-def test_every_figure_belongs_to_an_experiment(script):
-    assert script.experiment in EXPERIMENTS
+def test_every_figure_belongs_to_an_experiment_or_the_timing(script):
+    assert script.experiment in (*EXPERIMENTS, timing.STEM)
     assert all(stem in (script.experiment, f"{script.experiment}_pooled") for stem in script.tables)
 
 
