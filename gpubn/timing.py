@@ -62,7 +62,7 @@ class Sizes:
     steps: int = 12
     trainings: int = 3
     shapes: tuple[tuple[int, int], ...] = ((32, 128), (256, 512), (1024, 1024))
-    work: int = 2**22
+    work: int = 2**21
 
 
 Place = tuple[str, str, str]
