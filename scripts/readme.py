@@ -106,12 +106,16 @@ def _experiments(results: Path) -> str:
     for name in experiments.names():
         facts = json.loads((results / "tables" / f"{name}.json").read_text())
         mine = [script for script in figures.find() if script.experiment == name]
-        tables = sorted({stem for script in mine for stem in script.tables})
+        tables = [
+            stem
+            for stem in (name, f"{name}_pooled")
+            if (results / "tables" / f"{stem}.csv").exists()
+        ]
         lines.append(
             f"| `{name}` | `python scripts/run.py -m experiment={name}` | "
             + ", ".join(f"[{stem}](results/tables/{stem}.csv)" for stem in tables)
             + " | "
-            + ", ".join(f"[{s.name}](results/figures/{s.name}.png)" for s in mine)
+            + (", ".join(f"[{s.name}](results/figures/{s.name}.png)" for s in mine) or "-")
             + f" | {len(facts['cells'])} | {facts['config']['seeds']} | "
             f"{facts['seconds']:.0f} s on {facts['device']} |"
         )

@@ -18,7 +18,7 @@ from gpubn.time_plots import (
 )
 
 TABLES = ("diagnostics",)
-CLAIMS = ("B11", "D5")
+CLAIMS = ()
 
 METRICS = {
     "gradient_to_weight": "|gradient|\n/ |weights|",

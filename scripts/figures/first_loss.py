@@ -24,7 +24,7 @@ from gpubn.stats import mean_interval
 from gpubn.time_plots import draw_mark, edge_note, plain_ticks, select
 
 TABLES = ("mnist_init",)
-CLAIMS = ("D6",)
+CLAIMS = ("D1", "D6")
 
 TREATMENTS = ("none", "before", "after")
 CLASSES = 10
