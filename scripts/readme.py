@@ -63,7 +63,7 @@ def _claims(results: Path) -> str:
 
 def _count(rows: Sequence[dict[str, str]]) -> str:
     words = [w for w in VERDICTS if any(_word(row) == w for row in rows)]
-    counts = ", ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
+    counts = "; ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
     return f"Of {len(rows)} claims: {counts}.\n"
 
 

@@ -76,12 +76,13 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
 
 def _report(rows: list[Comparison], unmade: list[str], other: list[str]) -> None:
     print(
-        f"{'table':28} {'metric':30} {'compared':>8} {'identical':>9} {'worst':>7} {'missing':>7}"
+        f"{'table':20} {'metric':38} {'compared':>8} {'identical':>9} {'worst':>7} {'outside':>7} "
+        f"{'missing':>7}"
     )
     for row in rows:
         print(
-            f"{row.table:28} {row.metric:30} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
-            f"{row.missing:7d} {'' if row.within else ' DIFFERS'}"
+            f"{row.table:20} {row.metric:38} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
+            f"{row.outside:7.1%} {row.missing:7d} {'' if row.within else ' DIFFERS'}"
         )
     print("worst: largest difference as a share of its tolerance (gpubn/compare.py)")
     different = [f"{row.table}:{row.metric}" for row in rows if not row.within]

@@ -15,7 +15,23 @@ A5,A,Five.,,2,1,3,s,r,contradicted,t,
 A6,A,Six.,,,,,s,r,,t,
 B1,B,One.,,2,1,3,s,r,not reproduced,t,
 """
-BLOCK = """Document A:
+BLOCK = """Of 7 claims: 1 reproduced; 1 reproduced, other value; 1 holds only when; 2 not reproduced; \
+1 contradicted.
+
+**Document A**
+
+* Held:
+  * A1: One | two.
+  * A2: Two. *With another value.*
+* Held only when:
+  * A3: Three. *Only when the rate is high.*
+* Did not hold:
+  * A4: Four. *Not reproduced.*
+  * A5: Five. *Contradicted.*
+* No verdict:
+  * A6: Six.
+
+<details><summary>Document A: the table</summary>
 
 | id | claim | verdict | measured | published |
 | --- | --- | --- | --- | --- |
@@ -26,20 +42,22 @@ BLOCK = """Document A:
 | A5 | Five. | contradicted | 2 [1, 3] s |  |
 | A6 | Six. | no verdict |  |  |
 
-* Held: A1, A2.
-* Held only when: A3 (the rate is high).
-* Did not hold: A4, A5.
-* No verdict: A6.
+</details>
 
-Document B:
+**Document B**
+
+* Held: none.
+* Held only when: none.
+* Did not hold:
+  * B1: One. *Not reproduced.*
+
+<details><summary>Document B: the table</summary>
 
 | id | claim | verdict | measured | published |
 | --- | --- | --- | --- | --- |
 | B1 | One. | not reproduced | 2 [1, 3] s |  |
 
-* Held: none.
-* Held only when: none.
-* Did not hold: B1.
+</details>
 """
 
 
