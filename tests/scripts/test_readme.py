@@ -15,8 +15,8 @@ A5,A,Five.,,2,1,3,s,r,contradicted,t,
 A6,A,Six.,,,,,s,r,,t,
 B1,B,One.,,2,1,3,s,r,not reproduced,t,
 """
-BLOCK = """Of 7 claims: 1 reproduced; 1 reproduced, other value; 1 holds only when; 2 not reproduced; \
-1 contradicted.
+BLOCK = """Of 7 claims: 1 reproduced; 1 reproduced, other value; 1 holds only when; \
+2 not reproduced; 1 contradicted.
 
 **Document A**
 
