@@ -32,13 +32,13 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         2,
         len(MNIST_INITS),
         width=7.8,
-        height=3.5,
+        height=3.6,
         title=titled(table, "Mean activation of each unit, without batchnorm"),
         caption=f"""
             Dataset: {dataset_label(table)}. Mean activation of each of the {c["model.width"]}
             {c["model.activation"]} units over 1,000 training images, no batchnorm: one network
-            (seed {int(units["seed"].min())}), before training and after {last:,} steps. Below
-            each title: share of (image, unit) pairs with |tanh| > 0.99, its mean over n =
+            (seed {int(units["seed"].min())}), before training and after {last:,} steps. Above
+            each chart: share of units with a mean above 0.99, its mean over n =
             {seed_count(plain)} seeds and its 95% bootstrap interval. Document D shows such a
             chart for its first initialisation, most bars at 1, and one for the scaled weights.
             {verdicts}
@@ -51,11 +51,10 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             bars = units[(units["init"] == init) & (units["step"] == step)]
             order = bars["metric"].str.extract(r"\[(\d+)\]")[0].astype(int).to_numpy()
             ax.bar(order, bars["value"].to_numpy(), width=1.0, color=BLUE, linewidth=0)
-            share = plain.loc[here & (plain["metric"] == "saturated_share"), "value"]
+            share = plain.loc[here & (plain["metric"] == "pinned_share"), "value"]
             mean, low, high = mean_interval(share.to_numpy(dtype=np.float64))
             ax.set_title(
-                (f"{INITS[init][0]}\n" if row == 0 else "")
-                + f"{_percent(mean)}% [{_percent(low)}, {_percent(high)}]",
+                f"{INITS[init][0]}\n{_percent(mean)}% [{_percent(low)}, {_percent(high)}] at 1",
                 fontsize=6.4,
             )
             ax.set_ylim(-1.05, 1.05)
