@@ -26,6 +26,7 @@ Array = Any
 
 NAMES = ("auto", "numpy", "cupy")
 _INSTALL = "install the extra that fits the driver: pip install '.[cuda12]' or '.[cuda13]'"
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -108,6 +109,11 @@ class Backend:
             "python": platform.python_version(),
         }
 
+    def split(self, items: Sequence[S], group: int) -> list[Sequence[S]]:
+        """Consecutive groups that run as one program each: of `group` on the CPU, all on a GPU."""
+        size = group if self.name == "numpy" else max(len(items), 1)
+        return [items[i : i + size] for i in range(0, len(items), size)]
+
     def map_groups(
         self,
         work: Callable[[Sequence[int], Callable[[int], None]], T],
@@ -116,12 +122,22 @@ class Backend:
         group: int,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[T]:
-        """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order.
+        """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order."""
+        return self.run_groups(work, self.split(seeds, group), on_progress=on_progress)
 
-        Replicas never interact, so the split changes no number. On the CPU groups of `group` run
-        on `workers` threads, each with a single-threaded BLAS, which also makes the bits
-        independent of the number of cores; a GPU takes all seeds at once. `work` calls
-        `tick(n)` as it gets on; that call raises `Cancelled` when the run is being stopped.
+    def run_groups(
+        self,
+        work: Callable[[Sequence[S], Callable[[int], None]], T],
+        groups: Sequence[Sequence[S]],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[T]:
+        """Run `work(group, tick)` for every group of replicas, results in order.
+
+        Replicas never interact, so the split changes no number. On the CPU groups run on `workers`
+        threads, each with a single-threaded BLAS, which also makes the bits independent of the
+        number of cores; on a GPU they run one after another. `work` calls `tick(n)` as it gets on;
+        that call raises `Cancelled` when the run is being stopped.
         """
         stop = threading.Event()
 
@@ -132,13 +148,12 @@ class Backend:
                 on_progress(n)
 
         if self.name != "numpy":
-            return [work(seeds, tick)]
-        groups = [seeds[i : i + group] for i in range(0, len(seeds), group)]
+            return [work(group, tick) for group in groups]
         with (
             threadpool_limits(limits=1, user_api="blas"),
             ThreadPoolExecutor(self.workers) as pool,
         ):
-            futures = [pool.submit(work, g, tick) for g in groups]
+            futures = [pool.submit(work, group, tick) for group in groups]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
                 failed = [f for f in futures if f.done() and f.exception() is not None]

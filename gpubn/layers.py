@@ -4,6 +4,7 @@
 and of each parameter. A layer holds R replicas; nothing mixes them.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from gpubn.kernels import (
 from gpubn.rng import generator
 
 Gradients = dict[str, Array]
+Numbers = float | Sequence[float]
+"""One number for all replicas, or one for each."""
 
 
 class Layer(Protocol):
@@ -35,6 +38,9 @@ class Layer(Protocol):
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         """Return dx (None where it is not needed) and the gradient of each parameter."""
+
+    def part(self, replicas: slice) -> "Layer":
+        """Some of the replicas, as views: what changes in one changes in the other."""
 
 
 class Affine:
@@ -54,6 +60,9 @@ class Affine:
         dx, dweight, dbias = affine_backward(dy, cache, need_dx=need_dx, dweight_out=self._dweight)
         return dx, {"weight": dweight, "bias": dbias}
 
+    def part(self, replicas: slice) -> "Affine":
+        return Affine(self.params["weight"][replicas], self.params["bias"][replicas])
+
 
 class Activation:
     """ReLU, tanh, sigmoid or the identity. The cache is the output."""
@@ -68,9 +77,14 @@ class Activation:
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         return self._backward(dy, cache), {}
 
+    def part(self, replicas: slice) -> "Activation":
+        return self
+
 
 class BatchNorm:
     """Batch normalization with running statistics.
+
+    eps, momentum, initial_spread and initial_beta are one number, or one a replica.
 
     Args:
         replicas, units: R and D.
@@ -90,22 +104,26 @@ class BatchNorm:
         dtype: str,
         *,
         learnable: bool = True,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
+        eps: Numbers = 1e-5,
+        momentum: Numbers = 0.1,
         correction: int = 0,
         average: str = "var",
-        initial_spread: float = 1.0,
-        initial_beta: float = 0.0,
+        initial_spread: Numbers = 1.0,
+        initial_beta: Numbers = 0.0,
     ) -> None:
         xp, shape = backend.xp, (replicas, units)
+
+        def filled(value: Numbers) -> Array:
+            column = np.reshape(value, (-1, 1))
+            return backend.asarray(np.broadcast_to(column, shape).astype(dtype))
+
         self.params = (
-            {"gamma": xp.ones(shape, dtype), "beta": xp.full(shape, initial_beta, dtype)}
-            if learnable
-            else {}
+            {"gamma": xp.ones(shape, dtype), "beta": filled(initial_beta)} if learnable else {}
         )
         self.running_mean = xp.zeros(shape, dtype)
-        self.running_spread = xp.full(shape, initial_spread, dtype)
-        self._eps, self._momentum = eps, momentum
+        self.running_spread = filled(initial_spread)
+        self._eps = _numbers(eps, replicas, backend, dtype)
+        self._momentum = _numbers(momentum, replicas, backend, dtype)
         self._correction, self._average = correction, average
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
@@ -121,13 +139,27 @@ class BatchNorm:
                 spread = cache.var**0.5
             else:
                 spread = cache.var * (cache.dof / (n - 1))
-            self.running_mean += self._momentum * (cache.mean - self.running_mean)
-            self.running_spread += self._momentum * (spread - self.running_spread)
+            momentum = self._momentum
+            if not isinstance(momentum, float):
+                momentum = momentum[:, None]
+            self.running_mean += momentum * (cache.mean - self.running_mean)
+            self.running_spread += momentum * (spread - self.running_spread)
         return y, cache
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         dx, dgamma, dbeta = batch_norm_backward(dy, cache)
         return dx, {"gamma": dgamma, "beta": dbeta} if self.params else {}
+
+    def part(self, replicas: slice) -> "BatchNorm":
+        part = copy.copy(self)
+        part.params = {name: value[replicas] for name, value in self.params.items()}
+        part.running_mean = self.running_mean[replicas]
+        part.running_spread = self.running_spread[replicas]
+        part._eps, part._momentum = (
+            value if isinstance(value, float) else value[replicas]
+            for value in (self._eps, self._momentum)
+        )
+        return part
 
     @property
     def running_var(self) -> Array:
@@ -140,11 +172,15 @@ class Dropout:
 
     A mask depends on the seed, the layer and the number of the training pass alone. Passes that do
     not track the running state all see the same mask.
+
+    Args:
+        rate: the share that is dropped, one number or one a replica.
     """
 
-    def __init__(self, rate: float, seeds: Sequence[int], layer: int, backend: Backend) -> None:
+    def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:
         self.params: dict[str, Array] = {}
-        self._rate, self._seeds, self._layer, self._backend = rate, seeds, layer, backend
+        self._rates = np.broadcast_to(np.asarray(rate, np.float64), len(seeds))
+        self._seeds, self._layer, self._backend = seeds, layer, backend
         self._passes = 0
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
@@ -152,11 +188,26 @@ class Dropout:
             return x, None
         key = self._passes if track else "untracked"
         self._passes += track
-        mask = np.empty(x.shape, dtype=bool)
-        for of_seed, seed in zip(mask, self._seeds, strict=True):
-            draw = generator(seed, "dropout", self._layer, key).random(x.shape[1:], np.float32)
-            np.greater_equal(draw, self._rate, out=of_seed)
-        return dropout(x, self._backend.asarray(mask), self._rate)
+        mask, draws = np.empty(x.shape, dtype=bool), {}
+        for of_replica, seed, rate in zip(mask, self._seeds, self._rates.tolist(), strict=True):
+            if seed not in draws:
+                g = generator(seed, "dropout", self._layer, key)
+                draws[seed] = g.random(x.shape[1:], np.float32)
+            np.greater_equal(draws[seed], rate, out=of_replica)
+        return dropout(x, self._backend.asarray(mask), self._rates)
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         return dropout_backward(dy, cache), {}
+
+    def part(self, replicas: slice) -> "Dropout":
+        part = copy.copy(self)
+        part._rates, part._seeds = self._rates[replicas], self._seeds[replicas]
+        return part
+
+
+def _numbers(value: Numbers, replicas: int, backend: Backend, dtype: str) -> Any:
+    """One float where all replicas agree, which is the fast way; else an array (R,)."""
+    values = np.broadcast_to(np.asarray(value, np.float64), replicas)
+    if (values == values[0]).all():
+        return float(values[0])
+    return backend.asarray(values, dtype)

@@ -38,6 +38,10 @@ class MLP:
             dy, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
         return gradients
 
+    def part(self, replicas: slice) -> "MLP":
+        """Some of the replicas, as views on the same parameters."""
+        return MLP([layer.part(replicas) for layer in self.layers])
+
     def caches_of(self, kind: type, caches: list[Any]) -> list[Any]:
         """The caches of the layers of one kind, first hidden layer first."""
         return [c for layer, c in zip(self.layers, caches, strict=True) if isinstance(layer, kind)]
@@ -51,10 +55,17 @@ class MLP:
         return [layer for layer in self.layers if isinstance(layer, kind)]
 
 
+def part_of_cache(cache: Any, replicas: slice) -> Any:
+    """What a layer's cache holds of some of the replicas, as views."""
+    if isinstance(cache, tuple) and hasattr(cache, "_make"):
+        return cache._make(part_of_cache(value, replicas) for value in cache)
+    return cache[replicas] if hasattr(cache, "ndim") else cache
+
+
 def build_mlp(
-    model: ModelConfig,
-    norm: NormConfig,
-    init: InitConfig,
+    model: ModelConfig | Sequence[ModelConfig],
+    norm: NormConfig | Sequence[NormConfig],
+    init: InitConfig | Sequence[InitConfig],
     *,
     features: int,
     classes: int,
@@ -62,28 +73,38 @@ def build_mlp(
     backend: Backend,
     dtype: str,
 ) -> MLP:
-    """Return the network of the configuration, one replica a seed, drawn on the host."""
-    sizes = [features, *[model.width] * model.depth, classes]
+    """Return the network of the configuration, one replica a seed, drawn on the host.
+
+    Args:
+        model, norm, init: one for all replicas, or one a replica. These may differ in `init`, in
+            the rate of dropout where it is not zero, and in eps, momentum and the initial values
+            of batchnorm; the first one says the rest.
+    """
+    models = [model] if isinstance(model, ModelConfig) else model
+    norms = [norm] if isinstance(norm, NormConfig) else norm
+    first = models[0]
+    sizes = [features, *[first.width] * first.depth, classes]
     layers: list[Layer] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         weight = initial_weight(init, fan_in, fan_out, seeds, i)
         bias = np.zeros((len(seeds), fan_out))
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
-        if i == model.depth:
+        if i == first.depth:
             break
-        layers += _hidden_layer(model, norm, i + 1, seeds, backend, dtype)
+        layers += _hidden_layer(models, norms, i + 1, seeds, backend, dtype)
     return MLP(layers)
 
 
 def _hidden_layer(
-    model: ModelConfig,
-    norm: NormConfig,
+    models: Sequence[ModelConfig],
+    norms: Sequence[NormConfig],
     number: int,
     seeds: Sequence[int],
     backend: Backend,
     dtype: str,
 ) -> list[Layer]:
     """What follows the affine map of hidden layer `number`, counted from 1."""
+    model, norm = models[0], norms[0]
     layers: list[Layer] = [Activation(model.activation)]
     place = len(layers)
     if norm.placement != "none":
@@ -96,16 +117,17 @@ def _hidden_layer(
                 backend,
                 dtype,
                 learnable=norm.learnable,
-                eps=norm.eps,
-                momentum=norm.momentum,
+                eps=[n.eps for n in norms],
+                momentum=[n.momentum for n in norms],
                 correction=norm.correction,
                 average=norm.average,
-                initial_spread=norm.initial_spread,
-                initial_beta=norm.initial_beta,
+                initial_spread=[n.initial_spread for n in norms],
+                initial_beta=[n.initial_beta for n in norms],
             ),
         )
     if model.dropout > 0 and (model.dropout_at != "last" or number == model.depth):
         if model.dropout_at != "before_norm":
             place = len(layers)
-        layers.insert(place, Dropout(model.dropout, seeds, number, backend))
+        rates = [m.dropout for m in models]
+        layers.insert(place, Dropout(rates, seeds, number, backend))
     return layers

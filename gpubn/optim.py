@@ -28,26 +28,32 @@ class SGD:
 
     Args:
         rate: one learning rate, or one a replica.
-        min_rate: floor of the scheduled rate.
+        min_rate: floor of the scheduled rate, one or one a replica.
     """
 
     def __init__(
         self,
-        rate: float | Sequence[float],
+        rate: float | Sequence[float] | np.ndarray,
         schedule: Schedule,
-        min_rate: float,
+        min_rate: float | Sequence[float] | np.ndarray,
         backend: Backend,
         dtype: str,
     ) -> None:
         rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
         if rates.ndim != 1 or rates.size == 0 or not ((rates > 0) & np.isfinite(rates)).all():
             raise ArgumentError(f"rate is {rate}; expected positive numbers, one or one a replica")
-        self._rates, self._schedule, self._min_rate = rates, schedule, min_rate
+        self._rates, self._schedule = rates, schedule
+        self._min_rates = np.atleast_1d(np.asarray(min_rate, dtype=np.float64))
         self._backend, self._dtype = backend, dtype
+
+    def part(self, replicas: slice) -> "SGD":
+        """The same for some of the replicas."""
+        rates, least = (r[replicas] if r.size > 1 else r for r in (self._rates, self._min_rates))
+        return SGD(rates, self._schedule, least, self._backend, self._dtype)
 
     def rates(self, step: int) -> np.ndarray:
         """The learning rates at `step`, (R,) or (1,), float64."""
-        return np.maximum(self._rates * self._schedule(step), self._min_rate)
+        return np.maximum(self._rates * self._schedule(step), self._min_rates)
 
     def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
         """Take one step. Overwrites the gradients."""

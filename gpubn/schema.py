@@ -167,6 +167,20 @@ class BackendConfig:
 
 
 @dataclass
+class TrackerConfig:
+    """Where finished cells are reported besides the store. Not part of a cell's identity.
+
+    `uri` is a folder for tensorboard and a tracking URI for mlflow; below `results` where null.
+    """
+
+    name: str = "none"
+    uri: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("tracker.name", self.name, ("none", "tensorboard", "mlflow"))
+
+
+@dataclass
 class Config:
     """One cell and how to run it.
 
@@ -187,8 +201,10 @@ class Config:
     first_seed: int = 0
     every: int = 25
     backend: BackendConfig = field(default_factory=BackendConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     results: str = "results"
     force: bool = False
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         _one_of("arithmetic", self.arithmetic, ARITHMETICS)

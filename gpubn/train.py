@@ -80,8 +80,8 @@ def train(
     """
     xp, replicas = backend.xp, len(seeds)
     examples = len(data.x_train)
-    order = np.stack([batch_order(s, examples, batch, steps) for s in seeds], axis=1)
-    rows = backend.asarray(order)
+    orders = {seed: batch_order(seed, examples, batch, steps) for seed in {*seeds}}
+    rows = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
     x = xp.empty((replicas, batch, data.x_train.shape[1]), data.x_train.dtype)
     losses = xp.empty((steps, replicas), data.x_train.dtype)
     with np.errstate(all="ignore"):

@@ -1,6 +1,6 @@
 """What an experiment is, and the registry that finds one by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -46,6 +46,23 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Stacking:
+    """How cells that differ in numbers alone are measured as one replica-batched program.
+
+    Attributes:
+        run: measures several cells; what it returns for a cell is what `Experiment.run` returns.
+        free: keys in which the cells of a stack may differ, groups of keys included.
+        kind: what else has to be the same although its keys are free.
+        group: replicas that fill a program on the CPU.
+    """
+
+    run: Callable[[Sequence[Config], Context], list[list[Observation]]]
+    free: tuple[str, ...]
+    kind: Callable[[Config], object]
+    group: int
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment: what tells its cells apart, and what it measures.
 
@@ -57,6 +74,7 @@ class Experiment:
         work: number of `tick` units of one cell.
         exact: float64 arithmetic without feedback, so that rounding stays rounding.
         rounding: what it measures is rounding itself, of which only the size repeats elsewhere.
+        stacking: how several cells are measured at once; None where it is one by one.
     """
 
     name: str
@@ -67,6 +85,7 @@ class Experiment:
     work: Callable[[Config], int]
     exact: bool
     rounding: bool = False
+    stacking: Stacking | None = None
 
     @property
     def module(self) -> str:

@@ -6,6 +6,7 @@ gradient of a shared parameter is the sum over the units that share it. The loss
 output: its gradient has length 1 in every example, and the loss is the mean over the examples.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,11 @@ class SharedBatchNorm:
             "gamma": dgamma.sum(axis=-1, keepdims=True),
             "beta": dbeta.sum(axis=-1, keepdims=True),
         }
+
+    def part(self, replicas: slice) -> "SharedBatchNorm":
+        part = copy.copy(self)
+        part.params = {name: value[replicas] for name, value in self.params.items()}
+        return part
 
 
 def run(config: Config, context: Context) -> list[Observation]:

@@ -5,7 +5,7 @@ final evaluation; a probe adds what it measures at the steps it names.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gpubn import optim
 from gpubn.backend import Array, Backend
 from gpubn.data import Dataset, load
-from gpubn.experiments.base import Context, Experiment
-from gpubn.model import MLP, build_mlp
+from gpubn.experiments.base import Context, Experiment, Stacking
+from gpubn.model import MLP, build_mlp, part_of_cache
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config, OptimConfig
 from gpubn.train import DeviceData, check_batch_fits, evaluate, to_device, train
@@ -31,6 +31,22 @@ DIVERGED = 10.0
 EVALUATED = 2000
 """At most so many examples of each part are evaluated at the end, unless an experiment asks for
 more: in a short sweep evaluation would cost more than training."""
+
+FREE = (
+    "init",
+    "optim.rate",
+    "optim.min_rate",
+    "norm.name",
+    "norm.eps",
+    "norm.momentum",
+    "norm.initial_spread",
+    "norm.initial_beta",
+    "model.name",
+    "model.dropout",
+    "seeds",
+    "first_seed",
+)
+"""What the replicas of one program may differ in: numbers and names."""
 
 KEYS = (
     "data.name",
@@ -48,7 +64,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Network:
-    """What a probe sees: one group of replicas in training."""
+    """Replicas in training. What a probe sees are some or all seeds of one cell."""
 
     config: Config
     backend: Backend
@@ -63,6 +79,15 @@ class Network:
     ) -> list[Observation]:
         """One row a replica from `values` (R,) on the device."""
         return per_seed(self.seeds, metric, self.backend.to_host(values), step=step, layer=layer)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Seeds of one cell that stand side by side in a program."""
+
+    cell: int
+    config: Config
+    seeds: Sequence[int]
 
 
 class Probe:
@@ -95,74 +120,127 @@ def training_experiment(
         group: replicas in one program on the CPU.
         evaluated: at most so many examples of each part count in the final evaluation.
     """
+    together = partial(run, probes=probes, group=group, evaluated=evaluated)
     return Experiment(
         name=name,
         datasets=("mnist", "digits"),
         axes={"data": "data.name", **axes},
         keys=KEYS,
-        run=partial(run, probes=probes, group=group, evaluated=evaluated),
+        run=lambda config, context: together([config], context)[0],
         work=lambda config: config.seeds * config.optim.steps,
         exact=False,
+        stacking=Stacking(together, FREE, lambda config: config.model.dropout > 0, group),
     )
 
 
 def run(
-    config: Config,
+    configs: Sequence[Config],
     context: Context,
     *,
     probes: Callable[[Config], Sequence[Probe]],
     group: int,
     evaluated: int,
-) -> list[Observation]:
-    """Train every seed of the cell and return all rows."""
-    dataset = load(config.data.name, config.data.root, config.data.train_examples)
-    check_batch_fits(config.optim.batch, dataset)
-    data = to_device(dataset, context.backend, config.dtype)
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+) -> list[list[Observation]]:
+    """Train every seed of cells that differ in `FREE` alone, and return the rows of each."""
+    shared, backend = configs[0], context.backend
+    dataset = load(shared.data.name, shared.data.root, shared.data.train_examples)
+    check_batch_fits(shared.optim.batch, dataset)
+    data = to_device(dataset, backend, shared.dtype)
 
-    def work(part: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        network = _build(config, context.backend, dataset, data, part)
-        return _train(network, probes(config), tick) + _final_rows(network, evaluated)
+    def work(parts: Sequence[Part], tick: Callable[[int], None]) -> list[list[Observation]]:
+        network = _build(parts, backend, dataset, data)
+        networks = _of_parts(network, parts)
+        during = _train(network, networks, probes, tick)
+        return [
+            a + b for a, b in zip(during, _final_rows(network, networks, evaluated), strict=True)
+        ]
 
-    groups = context.backend.map_groups(work, seeds, group=group, on_progress=context.tick)
-    return _pool([row for rows in groups for row in rows])
+    programs = _programs(configs, backend, group)
+    rows: list[list[Observation]] = [[] for _ in configs]
+    for parts, found in zip(
+        programs, backend.run_groups(work, programs, on_progress=context.tick), strict=True
+    ):
+        for part, of_part in zip(parts, found, strict=True):
+            rows[part.cell] += of_part
+    return [_pool(of_cell) for of_cell in rows]
 
 
-def _build(
-    config: Config, backend: Backend, dataset: Dataset, data: DeviceData, seeds: Sequence[int]
-) -> Network:
-    o = config.optim
+def _programs(configs: Sequence[Config], backend: Backend, group: int) -> list[list[Part]]:
+    """Split each cell's seeds as if it ran alone, and fill programs with the parts."""
+    programs: list[list[Part]] = []
+    for cell, config in enumerate(configs):
+        seeds = range(config.first_seed, config.first_seed + config.seeds)
+        for part in backend.split(seeds, group):
+            room = group - sum(len(p.seeds) for p in programs[-1]) if programs else 0
+            if len(part) > room and (backend.name == "numpy" or not programs):
+                programs.append([])
+            programs[-1].append(Part(cell, config, part))
+    return programs
+
+
+def _build(parts: Sequence[Part], backend: Backend, dataset: Dataset, data: DeviceData) -> Network:
+    configs = [part.config for part in parts for _ in part.seeds]
+    seeds = [seed for part in parts for seed in part.seeds]
+    shared = configs[0]
     model = build_mlp(
-        config.model,
-        config.norm,
-        config.init,
+        [c.model for c in configs],
+        [c.norm for c in configs],
+        [c.init for c in configs],
         features=dataset.features,
         classes=dataset.classes,
         seeds=seeds,
         backend=backend,
-        dtype=config.dtype,
+        dtype=shared.dtype,
     )
+    o = shared.optim
     schedule = optim.linear(o.steps) if o.schedule == "linear" else optim.constant
-    sgd = optim.SGD(o.rate, schedule, o.min_rate, backend, config.dtype)
-    return Network(config, backend, dataset, data, model, sgd, seeds)
+    rates, least = [c.optim.rate for c in configs], [c.optim.min_rate for c in configs]
+    sgd = optim.SGD(rates, schedule, least, backend, shared.dtype)
+    return Network(shared, backend, dataset, data, model, sgd, seeds)
+
+
+def _of_parts(network: Network, parts: Sequence[Part]) -> list[tuple[slice, Network]]:
+    """The replicas of each part, and the network of these alone, as views."""
+    if len(parts) == 1:
+        return [(slice(None), network)]
+    found, start = [], 0
+    for part in parts:
+        own = slice(start, start + len(part.seeds))
+        start = own.stop
+        model, sgd = network.model.part(own), network.sgd.part(own)
+        view = replace(network, config=part.config, model=model, sgd=sgd, seeds=part.seeds)
+        found.append((own, view))
+    return found
 
 
 def _train(
-    network: Network, probes: Sequence[Probe], tick: Callable[[int], None]
-) -> list[Observation]:
+    network: Network,
+    parts: Sequence[tuple[slice, Network]],
+    probes: Callable[[Config], Sequence[Probe]],
+    tick: Callable[[int], None],
+) -> list[list[Observation]]:
     config, seeds = network.config, network.seeds
-    due = [(probe, frozenset(probe.at(config.optim))) for probe in probes]
-    observers = [p for p in probes if type(p).observe is not Probe.observe]
-    rows: list[Observation] = []
+    rows: list[list[Observation]] = [[] for _ in parts]
+    due = [
+        (probe, frozenset(probe.at(config.optim)), view, of_part)
+        for (_, view), of_part in zip(parts, rows, strict=True)
+        for probe in probes(view.config)
+    ]
+    observers = [
+        (probe, replicas, view)
+        for replicas, view in parts
+        for probe, _, of_probe, _ in due
+        if of_probe is view and type(probe).observe is not Probe.observe
+    ]
 
     def measure(step: int) -> None:
-        for probe, steps in due:
+        for probe, steps, view, of_part in due:
             if step in steps:
-                rows.extend(probe.measure(network, step))
+                of_part.extend(probe.measure(view, step))
 
     def observe(caches: list[Any]) -> None:
-        for probe in observers:
-            probe.observe(network, caches)
+        for probe, replicas, view in observers:
+            probe.observe(view, [part_of_cache(cache, replicas) for cache in caches])
 
     losses = train(
         network.model,
@@ -172,12 +250,14 @@ def _train(
         seeds=seeds,
         batch=config.optim.batch,
         steps=config.optim.steps,
-        probe_at=frozenset().union(*(steps for _, steps in due)),
+        probe_at=frozenset().union(*(steps for _, steps, _, _ in due)),
         probe=measure,
         observe=observe if observers else None,
         tick=lambda n: tick(n * len(seeds)),
     )
-    return rows + _loss_rows(seeds, losses, config.every)
+    for (replicas, view), of_part in zip(parts, rows, strict=True):
+        of_part += _loss_rows(view.seeds, losses[:, replicas], config.every)
+    return rows
 
 
 def _loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Observation]:
@@ -198,18 +278,21 @@ def _loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Obs
     return rows + per_seed(seeds, "diverged", diverged, step=steps)
 
 
-def _final_rows(network: Network, evaluated: int) -> list[Observation]:
-    """Loss and accuracy in inference mode, on the first examples of either part."""
+def _final_rows(
+    network: Network, parts: Sequence[tuple[slice, Network]], evaluated: int
+) -> list[list[Observation]]:
+    """Loss and accuracy in inference mode, on the first examples of either part of the data."""
     data, step = network.data, network.config.optim.steps
-    rows: list[Observation] = []
-    for part, x, y in (
+    rows: list[list[Observation]] = [[] for _ in parts]
+    for half, x, y in (
         ("train", data.x_train, data.y_train),
         ("test", data.x_test, data.y_test),
     ):
         x, y = x[:evaluated], y[:evaluated]
         loss, accuracy = evaluate(network.model, x, y, network.backend)
-        rows += per_seed(network.seeds, f"{part}_loss", loss, step=step)
-        rows += per_seed(network.seeds, f"{part}_accuracy", accuracy, step=step)
+        for (replicas, view), of_part in zip(parts, rows, strict=True):
+            of_part += per_seed(view.seeds, f"{half}_loss", loss[replicas], step=step)
+            of_part += per_seed(view.seeds, f"{half}_accuracy", accuracy[replicas], step=step)
     return rows
 
 

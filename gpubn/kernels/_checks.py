@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -62,7 +62,22 @@ def check_per_unit(name: str, array: Array, x: Array) -> None:
         raise ArgumentError(f"{name} has dtype {array.dtype}; expected {x.dtype} as x has")
 
 
-def check_eps(eps: float) -> None:
-    """Refuse a negative, infinite or NaN eps."""
-    if not 0.0 <= eps < float("inf"):
-        raise ArgumentError(f"eps is {eps}; expected a finite number of at least 0")
+def is_array(value: float | Array) -> TypeGuard[Array]:
+    """Whether this is one number a replica, (R,), instead of one number."""
+    return getattr(value, "ndim", 0) > 0
+
+
+def check_eps(eps: float | Array, x: Array | None = None) -> None:
+    """Refuse an eps that is negative, infinite or NaN, or no array (R,) for `x` (R, N, D).
+
+    The values of an array are not looked at: on a device that would wait for it.
+    """
+    if not is_array(eps):
+        if not 0.0 <= eps < float("inf"):
+            raise ArgumentError(f"eps is {eps}; expected a finite number of at least 0")
+        return
+    if x is None or x.ndim != 3 or eps.shape != x.shape[:1] or eps.dtype != x.dtype:
+        raise ArgumentError(
+            f"eps has shape {tuple(eps.shape)} and dtype {eps.dtype}; expected one number, or for "
+            "x of shape (R, N, D) an array (R,) of the dtype of x"
+        )

@@ -20,7 +20,7 @@ def batch_norm(
     gamma: Array | None = None,
     beta: Array | None = None,
     *,
-    eps: float = 1e-5,
+    eps: float | Array = 1e-5,
     correction: int = 0,
 ) -> tuple[Array, BatchNormCache]:
     """Normalise each unit over the batch, then scale and shift (training mode).
@@ -28,7 +28,7 @@ def batch_norm(
     Args:
         x: (N, D) or (R, N, D), float32 or float64, N >= 2.
         gamma, beta: (D,) or (R, D), or None for 1 and 0.
-        eps: added to the variance inside the root, at least 0.
+        eps: added to the variance inside the root, at least 0: one number, or one a replica, (R,).
         correction: the variance divides by N - correction (0 biased, 1 Bessel).
 
     Returns:
@@ -38,7 +38,7 @@ def batch_norm(
     """
     xp = namespace(x, gamma, beta)
     check_batch("x", x)
-    check_eps(eps)
+    check_eps(eps, x)
     _check_parameters(x, gamma=gamma, beta=beta)
     n = x.shape[-2]
     if n < 2:
@@ -83,17 +83,18 @@ def batch_norm_inference(
     gamma: Array | None = None,
     beta: Array | None = None,
     *,
-    eps: float = 1e-5,
+    eps: float | Array = 1e-5,
 ) -> Array:
     """Normalise with given statistics (inference mode): gamma (x - mean)/sqrt(var + eps) + beta.
 
     Args:
         x: (N, D) or (R, N, D), float32 or float64.
         mean, var, gamma, beta: (D,) or (R, D); gamma and beta may be None.
+        eps: as in `batch_norm`.
     """
     xp = namespace(x, mean, var, gamma, beta)
     check_batch("x", x)
-    check_eps(eps)
+    check_eps(eps, x)
     _check_parameters(x, mean=mean, var=var, gamma=gamma, beta=beta)
     return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, xp)
 

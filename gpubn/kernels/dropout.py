@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from gpubn.backend import Array, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, ieee
@@ -9,25 +11,31 @@ from gpubn.kernels.agnostic import dropout as agnostic
 
 
 class DropoutCache(NamedTuple):
-    """The boolean mask (True is kept), as x, and the rate."""
+    """The boolean mask (True is kept), as x, and the rate, or one a replica."""
 
     mask: Array
-    rate: float
+    rate: float | Array
 
 
 @ieee
-def dropout(x: Array, mask: Array, rate: float) -> tuple[Array, DropoutCache]:
+def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutCache]:
     """Return x * mask / (1 - rate) and the cache for `dropout_backward`.
 
     Args:
         x: any shape, float32 or float64.
         mask: bool, the shape of x; True is kept. Drawn on the host, from the seed.
-        rate: share that is dropped, in [0, 1).
+        rate: share that is dropped, in [0, 1): one number, or a NumPy array (R,) of float64 with
+            one for each replica of x (R, ...).
     """
     xp = namespace(x, mask)
     check_float("x", x)
     check_like("mask", mask, x.shape, bool)
-    if not 0.0 <= rate < 1.0:
+    rates = np.asarray(rate)
+    if rates.ndim > 0 and rates.shape != x.shape[:1]:
+        raise ArgumentError(
+            f"rate has shape {rates.shape}; expected one number or one a replica, {x.shape[:1]}"
+        )
+    if not ((rates >= 0.0) & (rates < 1.0)).all():
         raise ArgumentError(f"rate is {rate}; expected a number in [0, 1)")
     return agnostic.dropout(x, mask, rate, xp), DropoutCache(mask, rate)
 

@@ -500,7 +500,7 @@ def test_densities_of_all_groups_sum_to_1(monkeypatch, group):
     config = build("before", optim={"batch": 8}).config
     config.seeds = 5
     probes = lambda _: [Densities(every=5)]  # noqa: E731
-    rows = training.run(config, Context(NUMPY), probes=probes, group=group, evaluated=10)
+    (rows,) = training.run([config], Context(NUMPY), probes=probes, group=group, evaluated=10)
     sums = {}
     for r in rows:
         if r.seed is None:
@@ -690,7 +690,7 @@ def test_a_probe_changes_nothing_that_training_feels(monkeypatch, name, placemen
     assert state(network) == before
     options = {"group": 2, "evaluated": 20}
     bare, probed = (
-        training.run(network.config, Context(NUMPY), probes=lambda _, p=probes: p(), **options)
+        training.run([network.config], Context(NUMPY), probes=lambda _, p=probes: p(), **options)[0]
         for probes in (list, lambda: [ALL[name]()])
     )
     assert set(bare) <= set(probed)

@@ -37,7 +37,8 @@ def make(placement="none", *, init=None, norm=None, optim=None, model=None, **op
 def run(config, *probes, tick=None, group=5, evaluated=2000):
     context = Context(NUMPY, tick=tick)
     make_probes = lambda config: [probe() for probe in probes]  # noqa: E731
-    return training.run(config, context, probes=make_probes, group=group, evaluated=evaluated)
+    (rows,) = training.run([config], context, probes=make_probes, group=group, evaluated=evaluated)
+    return rows
 
 
 def values(rows, metric, step, layer=None):
@@ -259,7 +260,7 @@ def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     assert run(config) == right
     fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
     expected = fall if schedule == "linear" else [0.4] * 12
-    assert used == [pytest.approx([rate], rel=1e-12) for rate in expected]
+    assert used == [pytest.approx([rate] * 3, rel=1e-12) for rate in expected]
 
 
 def test_only_the_first_training_examples_are_trained_on(use):

@@ -41,7 +41,12 @@ class BatchNormCache(NamedTuple):
 
 
 def batch_norm(
-    x: Array, gamma: Array | None, beta: Array | None, eps: float, correction: int, xp: ModuleType
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float | Array,
+    correction: int,
+    xp: ModuleType,
 ) -> tuple[Array, BatchNormCache]:
     n = x.shape[-2]
     # Shifting by the first row makes a constant column exactly zero and keeps |mean| >> std exact.
@@ -108,7 +113,7 @@ def batch_norm_inference(
     var: Array,
     gamma: Array | None,
     beta: Array | None,
-    eps: float,
+    eps: float | Array,
     xp: ModuleType,
 ) -> Array:
     y = x - mean[..., None, :]
@@ -128,8 +133,10 @@ def fold_batch_norm(
     return scale, shift
 
 
-def inverse_std(var: Array, eps: float, xp: ModuleType) -> Array:
+def inverse_std(var: Array, eps: float | Array, xp: ModuleType) -> Array:
     """1/sqrt(var + eps), and 0 where that is 1/0: a constant column normalises to 0, never NaN."""
+    if not isinstance(eps, float | int) and eps.ndim > 0:  # one a replica
+        eps = eps[:, None]
     total = var + eps
     return xp.where(total == 0, 0, 1 / xp.sqrt(xp.where(total == 0, 1, total))).astype(
         var.dtype, copy=False
