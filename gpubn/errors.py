@@ -26,7 +26,7 @@ class DataUnavailableError(DataError):
 
 
 class StoreError(GpubnError):
-    """A result cannot be written to, or read from, the results folder."""
+    """A result cannot be written to, or read from, the results folder or a tracker."""
 
 
 class LedgerError(GpubnError, ValueError):
@@ -35,3 +35,7 @@ class LedgerError(GpubnError, ValueError):
 
 class WorkerError(GpubnError, RuntimeError):
     """A worker process died."""
+
+
+class CellError(GpubnError, RuntimeError):
+    """A cell could not be measured; its traceback is in the store."""
