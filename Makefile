@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   GPU=0               leave CuPy out although an NVIDIA driver is present
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
-#   RESULTS=folder      where results are kept instead of results/
+#   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep), or options (test)
 
@@ -30,7 +30,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figures results redraw claims sweep test test-gpu lint bench verify readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-sweeps verify readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,9 @@ $(STAMP): pyproject.toml $(LOCK)
 	  --config-settings editable_mode=compat -e .
 	@rm -f $(VENV)/.installed-* && touch $@
 
+extras: $(STAMP)  ## add the launchers joblib and submitit, and the trackers TensorBoard and MLflow
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/extras.txt
+
 figures: $(STAMP)  ## run what is missing, then write tables and figures (FIGURE=name for one)
 	@$(RUN) scripts/build.py $(BUILD) $(ARGS)
 
@@ -61,6 +64,9 @@ claims: $(STAMP)  ## decide the claims from the tables that are there; run nothi
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)
+
+status: $(STAMP)  ## which cells of which sweep are done, running, failed or missing, and why
+	@$(RUN) scripts/status.py $(if $(RESULTS),--results $(RESULTS))
 
 test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
 	@$(RUN) -m pytest $(ARGS)
@@ -78,6 +84,11 @@ bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/bench
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(RUN) scripts/bench.py $(ARGS)
 
+bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the sizing page
+	@$(RUN) scripts/bench_sweeps.py $(ARGS)
+	@$(RUN) scripts/simulate.py
+	@$(RUN) scripts/sizing.py
+
 verify: $(STAMP)  ## run everything again and compare with the committed tables
 	@$(RUN) scripts/verify.py $(ARGS)
 
@@ -92,8 +103,12 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra experiments --extra dev $$extra \
 	    --output-file $(LOCKS)/$$kind.txt pyproject.toml; \
 	done
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint $(LOCKS)/cpu.txt \
+	  --extra joblib --extra submitit --extra tensorboard --extra mlflow \
+	  --output-file $(LOCKS)/extras.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
-	rm -rf $(VENV) results/cells results/plans results/runs build *.egg-info
+	rm -rf $(VENV) results/cells results/plans results/runs results/tensorboard results/mlflow* build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find gpubn scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

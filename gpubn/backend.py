@@ -166,8 +166,12 @@ class Backend:
             return [f.result() for f in futures]
 
 
-def resolve(name: str = "auto") -> Backend:
+def resolve(name: str = "auto", *, slot: int = 0) -> Backend:
     """Return the backend called `name`; "auto" takes a GPU that works, else NumPy, and says which.
+
+    Args:
+        slot: the number of this process among several that run at the same time; GPUs are dealt
+            to them in turn.
 
     Raises:
         BackendError: "cupy" was asked for and cannot run here.
@@ -177,7 +181,7 @@ def resolve(name: str = "auto") -> Backend:
     if name == "numpy":
         return _numpy_backend()
     try:
-        backend = _cupy_backend()
+        backend = _cupy_backend(slot)
     except BackendError as error:
         if name == "cupy":
             raise
@@ -190,6 +194,16 @@ def resolve(name: str = "auto") -> Backend:
     return backend
 
 
+def gpu_count() -> int:
+    """Number of CUDA devices that CuPy can use; 0 without CuPy."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # no CuPy, no driver, no device: it says so in many ways
+        return 0
+
+
 def cores() -> int:
     """Number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -200,7 +214,7 @@ def _numpy_backend() -> Backend:
     return Backend("numpy", np, f"{platform.machine()} CPU, {n} cores", n)
 
 
-def _cupy_backend() -> Backend:
+def _cupy_backend(slot: int) -> Backend:
     try:
         import cupy
     except ImportError as error:
@@ -213,6 +227,7 @@ def _cupy_backend() -> Backend:
             f"(nvidia-smi) and {_INSTALL}"
         )
     try:
+        cupy.cuda.Device(slot % cupy.cuda.runtime.getDeviceCount()).use()
         cupy.arange(2).sum().item()
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     except Exception as error:  # whatever the driver says, a person needs one sentence

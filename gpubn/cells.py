@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,5 +64,35 @@ def _at(config: Any, key: str) -> Any:
 def _plain(value: Any) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
-    fields = dataclasses.asdict(value)  # type: ignore[arg-type]
-    return {key: v for key, v in fields.items() if key not in _LABELS}
+    return {key: v for key, v in vars(value).items() if key not in _LABELS}
+
+
+def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in part.items():
+        if isinstance(value, dict):
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[prefix + key] = value
+    return out
+
+
+class Names:
+    """What to call each of some cells: its axes, and the keys that tell it from its namesakes."""
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self._keys: dict[str, list[str]] = {}
+        first: dict[str, dict[str, Any]] = {}
+        for cell in cells:
+            own = flat(cell.identity["config"])
+            namesake = first.setdefault(str(cell), own)
+            keys = self._keys.setdefault(str(cell), [])
+            keys += [k for k, v in own.items() if namesake.get(k) != v and k not in keys]
+
+    def __call__(self, cell: Cell) -> str:
+        """The name of one of them."""
+        keys = self._keys.get(str(cell), ())
+        own = flat(cell.identity["config"]) if keys else {}
+        extra = [f"{key}={own[key]}" for key in keys]
+        return f"{str(cell)[:-1]}, {', '.join(extra)})" if extra else str(cell)

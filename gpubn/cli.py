@@ -14,6 +14,7 @@ from typing import NoReturn
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
+from gpubn.display import ConsoleHandler
 from gpubn.errors import GpubnError
 from gpubn.schema import Config
 
@@ -65,7 +66,8 @@ def _exit_stopped() -> NoReturn:
 
 def log_to_stderr() -> None:
     """Plain lines for a person."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = ConsoleHandler(sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
 
 
 def explain(error: BaseException) -> str | None:

@@ -1,71 +1,109 @@
 """From finished cells to an experiment's tables and their provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpubn.cells import Cell
+from gpubn.cells import Cell, flat
 from gpubn.files import git_revision
 from gpubn.store import SCHEMA_VERSION, Result
-from gpubn.tables import is_current, write_table
+from gpubn.tables import TableText, is_current
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is remembered of a finished cell while others run: its rows stay in the store."""
+
+    digest: str
+    pooled: bool
+    plain: bool
+
+    @classmethod
+    def of(cls, result: Result) -> "Kept":
+        """The traces of a result: whether it has rows that pool the seeds, and others."""
+        pooled = [row.seed is None for row in result.rows]
+        return cls(result.digest, any(pooled), not all(pooled))
 
 
 def write_tables(
-    folder: Path, experiment: str, cells: Sequence[Cell], results: Sequence[Result]
+    folder: Path,
+    experiment: str,
+    cells: Sequence[Cell],
+    kept: Mapping[str, Kept],
+    load: Callable[[Cell], Result],
 ) -> list[Path]:
     """Write the tables of an experiment and their provenance; return the paths of the CSV files.
 
     Nothing is written where the tables that stand there were made from the same results.
+
+    Args:
+        kept: cell id -> what is known of its result.
+        load: gives the result of one cell; one at a time is in memory.
     """
-    made_from = {cell.id: r.digest for cell, r in zip(cells, results, strict=True)}
-    written = []
-    for name, pooled in ((experiment, False), (f"{experiment}_pooled", True)):
-        parts = [
-            (cell.axes, [row for row in result.rows if (row.seed is None) == pooled])
-            for cell, result in zip(cells, results, strict=True)
-        ]
-        if not any(rows for _, rows in parts):
-            continue
-        path = folder / f"{name}.csv"
-        if not is_current(path, made_from):
-            write_table(path, parts, _provenance(cells, results, made_from))
-        written.append(path)
-    return written
+    own = [kept[cell.id] for cell in cells]
+    made_from = {cell.id: k.digest for cell, k in zip(cells, own, strict=True)}
+    wanted = {
+        folder / f"{experiment}.csv": any(k.plain for k in own),
+        folder / f"{experiment}_pooled.csv": any(k.pooled for k in own),
+    }
+    paths = [path for path, has_rows in wanted.items() if has_rows]
+    stale = [path for path in paths if not is_current(path, made_from)]
+    if stale:
+        texts = {path: TableText(cells[0].axes) for path in stale}
+        provenance = _Provenance()
+        for cell in cells:
+            result = load(cell)
+            provenance.add(cell, result)
+            for path, text in texts.items():
+                pooled = path.stem.endswith("_pooled")
+                text.add(cell.axes, [r for r in result.rows if (r.seed is None) == pooled])
+        document = {**provenance.document(), "made_from": made_from}
+        for path, text in texts.items():
+            text.write(path, document)
+    return paths
 
 
-def _provenance(
-    cells: Sequence[Cell], results: Sequence[Result], made_from: dict[str, str]
-) -> dict[str, Any]:
-    facts: dict[str, set[str]] = {}
-    for result in results:
+class _Provenance:
+    """Where and with what the cells of a table were made, gathered cell by cell."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, set[str]] = {}
+        self._data: dict[str, str] = {}
+        self._seconds = 0.0
+        self._name = ""
+        self._first: dict[str, Any] = {}
+        self._differ: set[str] = set()
+        self._cells: list[tuple[str, dict[str, Any]]] = []
+
+    def add(self, cell: Cell, result: Result) -> None:
+        """Take one cell in."""
         for key, value in result.provenance.items():
             if isinstance(value, str):
-                facts.setdefault(key, set()).add(value)
-    flat = [_flat(cell.identity["config"]) for cell in cells]
-    common = {k: v for k, v in flat[0].items() if all(f.get(k) == v for f in flat)}
-    return {
-        "schema": SCHEMA_VERSION,
-        "experiment": cells[0].config.name,
-        "revision": git_revision(),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(sum(r.provenance["seconds"] for r in results), 1),
-        **{key: ", ".join(sorted(values)) for key, values in sorted(facts.items())},
-        "data": {k: v for r in results for k, v in r.provenance["data"].items()},
-        "config": common,
-        "cells": {
-            cell.id: {k: v for k, v in f.items() if k not in common}
-            for cell, f in zip(cells, flat, strict=True)
-        },
-        "made_from": made_from,
-    }
+                self._facts.setdefault(key, set()).add(value)
+        self._data |= result.provenance["data"]
+        self._seconds += result.provenance["seconds"]
+        own = flat(cell.identity["config"])
+        if not self._cells:
+            self._name, self._first = cell.config.name, own
+        known = self._first
+        differing = {k: v for k, v in own.items() if k not in known or known[k] != v}
+        self._differ |= differing.keys() | (known.keys() - own.keys())
+        self._cells.append((cell.id, differing))
 
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            out.update(_flat(value, f"{prefix}{key}."))
-        else:
-            out[prefix + key] = value
-    return out
+    def document(self) -> dict[str, Any]:
+        """What stands beside the table."""
+        first, differ = self._first, self._differ
+        of_first = {k: v for k, v in first.items() if k in differ}
+        return {
+            "schema": SCHEMA_VERSION,
+            "experiment": self._name,
+            "revision": git_revision(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(self._seconds, 1),
+            **{key: ", ".join(sorted(values)) for key, values in sorted(self._facts.items())},
+            "data": self._data,
+            "config": {k: v for k, v in first.items() if k not in differ},
+            "cells": {id: of_first | own for id, own in self._cells},
+        }

@@ -3,53 +3,63 @@
 import hashlib
 import os
 import subprocess
-import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from gpubn.errors import StoreError
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Hex digest of the bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Write `data` under `path` in one step: temporary file, flush to disk, rename.
+
+    Args:
+        durable: whether the data must reach the disk before the name does. That outlives a loss of
+            power, and takes longer than all else; whoever checks what it reads can do without.
 
     Raises:
         StoreError: the folder cannot be written or the disk is full; `path` is as it was.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-        ) as file:
-            temporary = Path(file.name)
+        with create(temporary) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # NamedTemporaryFile is private to its owner; results are for everyone.
-        temporary.chmod(0o666 & ~_umask())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error}); expected a folder that can "
-            "be written, with room on the disk"
-        ) from error
-    except BaseException:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # it may be the folder that is missing
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
         raise
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def cannot_write(path: Path, error: OSError) -> StoreError:
+    """The error in one sentence."""
+    return StoreError(
+        f"{path} cannot be written ({error.strerror or error}); expected a folder that can "
+        "be written, with room on the disk"
+    )
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file for writing, and make its folder where there is none.
+
+    Raises:
+        OSError: it exists, or cannot be made.
+    """
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # asking first would cost every other file a call
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def git_revision() -> str | None:

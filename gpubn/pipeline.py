@@ -7,12 +7,12 @@ from pathlib import Path
 
 from gpubn.backend import Backend, cores
 from gpubn.cells import Cell
-from gpubn.collect import write_tables
+from gpubn.collect import Kept, write_tables
 from gpubn.compose import expand
 from gpubn.data import load
-from gpubn.errors import DataUnavailableError
-from gpubn.runner import run_cells
-from gpubn.store import CellStore, Result
+from gpubn.errors import CellError, DataUnavailableError
+from gpubn.runner import Outcome, run_cells
+from gpubn.store import CellStore
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +23,6 @@ class Tables:
 
     paths: list[Path]
     folder: Path
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The cells of one experiment, and what the store holds of them."""
-
-    cells: list[Cell]
-    found: list[Result | None]
-
-    def uses(self, dataset: str) -> bool:
-        return any(cell.config.data.name == dataset for cell in self.cells)
 
 
 def make_tables(
@@ -50,35 +39,56 @@ def make_tables(
 
     Args:
         experiments: name -> Hydra overrides, the choice of the experiment file included.
-        processes: how many cells run at the same time on the CPU; all cores where None.
+        processes: how many stacks of cells run at the same time on the CPU; all cores where None.
+
+    Raises:
+        CellError: a cell failed; the others are finished.
     """
     store = CellStore(results / "cells")
+    kept: dict[str, Kept] = {}
     plans = {
-        name: _plan(name, overrides, results, store) for name, overrides in experiments.items()
+        name: _plan(name, overrides, results, store, kept)
+        for name, overrides in experiments.items()
     }
-    every = [(c, f) for plan in plans.values() for c, f in zip(plan.cells, plan.found, strict=True)]
-    done = iter(
-        run_cells(
-            [cell for cell, _ in every],
-            [found for _, found in every],
-            store,
-            backend,
-            processes=processes or cores(),
-        )
-    )
+    missing = [cell for cells in plans.values() for cell in cells if cell.id not in kept]
+    failed: list[Outcome] = []
+    for outcome in run_cells(missing, store, backend, processes=processes or cores()):
+        if outcome.result is None:
+            failed.append(outcome)
+        else:
+            kept[outcome.cell.id] = Kept.of(outcome.result)
+    if failed:
+        raise _error(failed, store)
     made = {}
-    for name, plan in plans.items():
-        folder = results / "digits" if plan.uses("digits") else results
-        own = [next(done) for _ in plan.cells]
-        made[name] = Tables(write_tables(folder / "tables", name, plan.cells, own), folder)
+    for name, cells in plans.items():
+        folder = results / "digits" if _use(cells, "digits") else results
+        paths = write_tables(folder / "tables", name, cells, kept, store.get)
+        made[name] = Tables(paths, folder)
     return made
 
 
-def _plan(experiment: str, overrides: Sequence[str], results: Path, store: CellStore) -> _Plan:
+def _error(failed: Sequence[Outcome], store: CellStore) -> CellError:
+    first = failed[0]
+    assert first.failure is not None
+    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return CellError(
+        f"{first.cell}{others} failed: {first.failure.sentence}; its traceback is in "
+        f"{store.failure_path(first.cell)}"
+    )
+
+
+def _plan(
+    experiment: str,
+    overrides: Sequence[str],
+    results: Path,
+    store: CellStore,
+    kept: dict[str, Kept],
+) -> list[Cell]:
+    """The cells of an experiment; those that are finished are entered in `kept`."""
     folder = results / "plans"
     cells = expand(overrides, folder)
-    plan = _Plan(cells, [store.load(cell) for cell in cells])
-    if None in plan.found and plan.uses("mnist"):
+    finished = _finished(cells, store)
+    if len(finished) < len(cells) and _use(cells, "mnist"):
         try:
             load("mnist", cells[0].config.data.root)
         except DataUnavailableError as error:
@@ -90,5 +100,15 @@ def _plan(experiment: str, overrides: Sequence[str], results: Path, store: CellS
                 results / "digits",
             )
             cells = expand([*overrides, "data=digits"], folder)
-            plan = _Plan(cells, [store.load(cell) for cell in cells])
-    return plan
+            finished = _finished(cells, store)
+    kept |= finished
+    return cells
+
+
+def _finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:
+    found = ((cell.id, store.load(cell)) for cell in cells)
+    return {id: Kept.of(result) for id, result in found if result is not None}
+
+
+def _use(cells: Sequence[Cell], dataset: str) -> bool:
+    return any(cell.config.data.name == dataset for cell in cells)

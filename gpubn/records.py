@@ -1,9 +1,12 @@
 """Rows: tidy, one observation each. `Observation` is the tail of every table's columns."""
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+
+from gpubn.errors import GpubnError
 
 SCHEMA_VERSION = 1
 """Version of what rows mean: cells and tables of another one are not read."""
@@ -26,6 +29,27 @@ class Observation:
     layer: int | None
     metric: str
     value: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell has no rows.
+
+    Attributes:
+        sentence: for a person.
+        traceback: for who mends it.
+    """
+
+    sentence: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """The failure that an exception stands for."""
+        known = isinstance(error, GpubnError)
+        sentence = str(error) if known else f"{type(error).__name__}: {error}"
+        text = "".join(traceback.format_exception(error))
+        return cls(" ".join(sentence.split()), text)
 
 
 COLUMNS = tuple(f.name for f in fields(Observation))

@@ -1,101 +1,181 @@
-"""Runs the cells that the store lacks, with progress for a person, and keeps what is finished."""
+"""Runs the cells that the store lacks, and keeps what is finished."""
 
 import logging
-import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+from dataclasses import dataclass
 
 from gpubn.backend import Backend
 from gpubn.cells import Cell
 from gpubn.data import load
+from gpubn.display import Display
 from gpubn.experiments import Context
-from gpubn.records import Observation
+from gpubn.leases import Leases, holder
+from gpubn.records import Failure
 from gpubn.schema import DataConfig
+from gpubn.stacks import Measured, measure, plan
 from gpubn.store import CellStore, Result
 from gpubn.workers import run_in_processes
 
 log = logging.getLogger(__name__)
 
-Tick = Callable[[int], None]
+_POLL = 0.2
+"""Seconds between two looks at cells that others work on."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: a result or a failure, now (`fresh`) or in an earlier run."""
+
+    cell: Cell
+    result: Result | None = None
+    failure: Failure | None = None
+    fresh: bool = False
 
 
 def run_cells(
     cells: Sequence[Cell],
-    found: Sequence[Result | None],
     store: CellStore,
     backend: Backend,
     *,
     processes: int = 1,
-) -> list[Result]:
-    """Return the result of every cell: what was `found` in the store, or else of a run.
+    force: bool = False,
+    retry_failed: bool = True,
+) -> Iterator[Outcome]:
+    """Yield what becomes of every cell, once each: at first what the store holds.
 
-    A cell is saved when it is finished, so stopping loses at most those in progress. Progress is
-    shown on a terminal; otherwise one line a cell is logged.
+    A cell is saved when it is finished, so stopping loses at most those in progress. A cell that
+    fails, fails alone. What another sweep on this store works on is left to it and waited for.
 
     Args:
-        processes: how many cells run at the same time, each in a process; on the CPU only.
+        processes: how many stacks of cells run at the same time, each in a process; on the CPU.
+        force: run what is finished, too.
+        retry_failed: run what failed before, too.
+
+    Raises:
+        GpubnError: the backend, the data or the store does not work; what is finished is kept.
     """
-    missing = _distinct(cell for cell, result in zip(cells, found, strict=True) if result is None)
+    missing: list[Cell] = []
+    for cell in {cell.id: cell for cell in cells}.values():
+        if not force and (result := store.load(cell)) is not None:
+            yield Outcome(cell, result)
+        elif not (force or retry_failed) and (failure := store.failure(cell)) is not None:
+            yield Outcome(cell, failure=failure)
+        else:
+            missing.append(cell)
     if not missing:
-        return [result for result in found if result is not None]
-    store.check_writable()
-    lock = Lock()
-    names = {cell.config.name for cell in missing}
-    with (
-        tqdm(
-            total=sum(cell.experiment.work(cell.config) for cell in missing),
-            desc=missing[0].config.name if len(names) == 1 else f"{len(names)} experiments",
-            unit="step",
-            unit_scale=True,
-            smoothing=0.05,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-        ) as bar,
-        logging_redirect_tqdm(),
-    ):
-
-        def tick(n: int) -> None:
-            with lock:
-                bar.update(n)
-
-        fresh: dict[str, Result] = {}
-        bar.set_postfix_str(f"0/{len(missing)} cells")
-        for cell, rows, seconds in _run_each(missing, backend, min(processes, len(missing)), tick):
-            provenance = {
-                **backend.facts(),
-                "data": _checksums(cell.config.data),
-                "seconds": round(seconds, 3),
-            }
-            fresh[cell.id] = store.save(cell, rows, provenance)
-            bar.set_postfix_str(f"{len(fresh)}/{len(missing)} cells")
-            if bar.disable:
-                log.info("%d/%d %s: %.1f s", len(fresh), len(missing), cell, seconds)
-    return [
-        fresh[cell.id] if result is None else result
-        for cell, result in zip(cells, found, strict=True)
-    ]
-
-
-def _run_each(
-    cells: Sequence[Cell], backend: Backend, processes: int, tick: Tick
-) -> Iterator[tuple[Cell, list[Observation], float]]:
-    """Yield each cell with its rows and seconds as it is finished."""
-    if backend.name == "numpy" and processes > 1:
-        for index, rows, seconds in run_in_processes([c.config for c in cells], processes, tick):
-            yield cells[index], rows, seconds
         return
-    for cell in cells:
+    store.check_writable()
+    with Display(missing) as display, Leases(store) as leases:
+        agenda = _Agenda(plan(missing, backend), store, leases, force=force)
+        for stack, measured, seconds in _measure_each(agenda, backend, processes, display.tick):
+            total = sum(cell.experiment.work(cell.config) for cell in stack)
+            for cell, of_cell in zip(stack, measured, strict=True):
+                own = seconds * cell.experiment.work(cell.config) / total
+                yield _keep(cell, of_cell, own, store, backend, display)
+                leases.release(cell)
+            yield from agenda.finished_elsewhere(display)
+        yield from agenda.finished_elsewhere(display)
+
+
+class _Agenda:
+    """The stacks that this process works on next, as far as nobody else does."""
+
+    def __init__(
+        self, stacks: Sequence[list[Cell]], store: CellStore, leases: Leases, *, force: bool
+    ) -> None:
+        self._stacks, self._store, self._leases, self._force = deque(stacks), store, leases, force
+        self._others: list[Cell] = []
+        self._found: list[Outcome] = []
+        self._waits = False
+
+    def __len__(self) -> int:
+        return len(self._stacks)
+
+    def __iter__(self) -> Iterator[list[Cell] | None]:
+        """Yield the next stack, or None where all that is left is in other hands for now."""
+        while self._stacks or self._others:
+            if not self._stacks:
+                self._look_at_others()
+            if not self._stacks:
+                if self._others:
+                    yield None
+                continue
+            stack = [cell for cell in self._stacks.popleft() if self._take(cell)]
+            if stack:
+                yield stack
+
+    def finished_elsewhere(self, display: Display) -> Iterator[Outcome]:
+        """What others finished in the meantime."""
+        while self._found:
+            outcome = self._found.pop()
+            if outcome.result is not None:
+                display.tick(outcome.cell.experiment.work(outcome.cell.config))
+                display.finished(outcome.cell, outcome.result.rows, 0.0)
+            yield outcome
+
+    def _take(self, cell: Cell) -> bool:
+        """Whether to measure this cell here and now; it is leased then."""
+        if not self._leases.claim(cell):
+            self._others.append(cell)
+            return False
+        if not self._force and (result := self._store.load(cell)) is not None:
+            self._found.append(Outcome(cell, result))
+            self._leases.release(cell)
+            return False
+        return True
+
+    def _look_at_others(self) -> None:
+        others, self._others = self._others, []
+        for cell in others:
+            if holder(self._store, cell) is None:
+                self._stacks.append([cell])
+            else:
+                self._others.append(cell)
+        if self._others and not self._waits:
+            self._waits = True
+            who = holder(self._store, self._others[0])
+            log.info("waiting for %d cells of another sweep (%s)", len(self._others), who)
+
+
+def _measure_each(
+    agenda: _Agenda, backend: Backend, processes: int, tick: Callable[[int], None]
+) -> Iterator[tuple[list[Cell], list[Measured], float]]:
+    """Yield each stack with what was measured and the seconds, as it is finished."""
+    processes = min(processes, len(agenda))
+    if backend.name == "numpy" and processes > 1:
+        yield from run_in_processes(agenda, processes, tick)
+        return
+    for stack in agenda:
+        if stack is None:
+            time.sleep(_POLL)
+            continue
         started = time.perf_counter()
-        rows = cell.experiment.run(cell.config, Context(backend, tick))
-        yield cell, rows, time.perf_counter() - started
+        measured = measure([cell.config for cell in stack], Context(backend, tick))
+        yield stack, measured, time.perf_counter() - started
 
 
-def _distinct(cells: Iterator[Cell]) -> list[Cell]:
-    return list({cell.id: cell for cell in cells}.values())
+def _keep(
+    cell: Cell,
+    measured: Measured,
+    seconds: float,
+    store: CellStore,
+    backend: Backend,
+    display: Display,
+) -> Outcome:
+    if isinstance(measured, Failure):
+        store.save_failure(cell, measured)
+        display.failed(cell, measured.sentence)
+        return Outcome(cell, failure=measured, fresh=True)
+    provenance = {
+        **backend.facts(),
+        "data": _checksums(cell.config.data),
+        "seconds": round(seconds, 3),
+    }
+    result = store.save(cell, measured, provenance)
+    display.finished(cell, measured, seconds)
+    return Outcome(cell, result, fresh=True)
 
 
 def _checksums(data: DataConfig) -> dict[str, str]:

@@ -21,8 +21,6 @@ def mean_interval(values: np.ndarray) -> Interval:
 
     Fewer than two seeds, or any NaN or infinity, give a NaN interval: no interval is claimed.
     """
-    from scipy.stats import bootstrap  # slow to import
-
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(-1, values.shape[-1])
     with np.errstate(all="ignore"):
@@ -30,6 +28,8 @@ def mean_interval(values: np.ndarray) -> Interval:
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     sound = np.isfinite(flat).all(axis=-1)
     if flat.shape[-1] > 1 and sound.any():
+        from scipy.stats import bootstrap  # slow to import
+
         interval = bootstrap(
             (flat[sound],),
             np.mean,

@@ -2,14 +2,16 @@
 
 import json
 import logging
-from dataclasses import astuple, dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gpubn.cells import Cell
+from gpubn.errors import StoreError
 from gpubn.files import sha256, write_atomic
 from gpubn.fingerprint import fingerprint
-from gpubn.records import COLUMNS, SCHEMA_VERSION, Observation
+from gpubn.records import COLUMNS, SCHEMA_VERSION, Failure, Observation
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,9 @@ class Result:
 class CellStore:
     """Finished cells below `root`, one JSON file each: `<experiment>/<id>.json`.
 
-    A file counts when its schema version, its cell, its fingerprint of the code and the digest
-    of its rows are right. Anything else is run again; a damaged file is named.
+    A file counts when its cell, its fingerprint of the code and the digest of its rows are right.
+    Anything else is run again; a damaged file is named. Beside it `<id>.failed` says why a cell
+    failed, until it is finished.
     """
 
     def __init__(self, root: Path) -> None:
@@ -37,20 +40,26 @@ class CellStore:
         """The file of a cell."""
         return self.root / cell.config.name / f"{cell.id}.json"
 
+    def failure_path(self, cell: Cell) -> Path:
+        """The file that says why a cell failed."""
+        return self.path(cell).with_suffix(".failed")
+
     def check_writable(self) -> None:
         """Refuse a store that could not take a result, before any work is done."""
-        probe = self.root / ".writable"
+        probe = self.root / f".writable-{os.getpid()}"
         write_atomic(probe, b"")
         probe.unlink(missing_ok=True)
 
     def load(self, cell: Cell) -> Result | None:
-        """Return the valid result of a cell, or None where it has to be run."""
+        """Return the valid result of a cell, or None where it has to be run.
+
+        Raises:
+            StoreError: the file has another schema; it is left as it is.
+        """
         path = self.path(cell)
         try:
             document = json.loads(path.read_bytes())
-            if document["schema"] != SCHEMA_VERSION:
-                log.info("%s has schema %s; this is %s", path, document["schema"], SCHEMA_VERSION)
-                return None
+            _check_schema(path, document["schema"])
             if document["cell"] != cell.identity:
                 raise ValueError("it holds another cell")
             if document["digest"] != _digest(document["columns"]):
@@ -68,22 +77,65 @@ class CellStore:
             log.warning("%s is damaged (%s); the cell will be run again", path, error)
             return None
 
+    def get(self, cell: Cell) -> Result:
+        """Return the result of a cell that is finished.
+
+        Raises:
+            StoreError: it is not, or not any more.
+        """
+        if (result := self.load(cell)) is None:
+            raise StoreError(
+                f"{self.path(cell)} is gone or damaged; expected the finished {cell}: the same "
+                "command runs it again"
+            )
+        return result
+
     def save(self, cell: Cell, rows: list[Observation], provenance: dict[str, Any]) -> Result:
         """Write a finished cell in one step and return its result."""
-        values = zip(*(astuple(row) for row in rows), strict=True)
-        columns = dict(zip(COLUMNS, (list(v) for v in values), strict=True))
+        columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
         digest = _digest(columns)
         document = {
-            "schema": SCHEMA_VERSION,
-            "cell": cell.identity,
-            "fingerprint": fingerprint(cell.experiment.module),
+            **_head(cell),
             "provenance": provenance,
             "provenance_digest": _digest(provenance),
             "digest": digest,
             "columns": columns,
         }
-        write_atomic(self.path(cell), json.dumps(document).encode())
+        # What a loss of power leaves of it fails the check of its digest and is run again.
+        write_atomic(self.path(cell), json.dumps(document).encode(), durable=False)
+        self.failure_path(cell).unlink(missing_ok=True)
         return Result(rows, provenance, digest)
+
+    def failure(self, cell: Cell) -> Failure | None:
+        """Why this code failed to measure a cell, or None where it has not, or was not kept."""
+        try:
+            document = json.loads(self.failure_path(cell).read_bytes())
+            if all(document[key] == value for key, value in _head(cell).items()):
+                return Failure(document["sentence"], document["traceback"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def save_failure(self, cell: Cell, failure: Failure) -> None:
+        """Keep why a cell failed."""
+        document = {**_head(cell), **asdict(failure)}
+        write_atomic(self.failure_path(cell), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _head(cell: Cell) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "cell": cell.identity,
+        "fingerprint": fingerprint(cell.experiment.module),
+    }
+
+
+def _check_schema(path: Path, schema: Any) -> None:
+    if schema != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema {schema}; expected {SCHEMA_VERSION}: choose another folder with "
+            "results=..., or move that store away"
+        )
 
 
 def _digest(part: dict[str, Any]) -> str:

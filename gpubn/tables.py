@@ -8,7 +8,7 @@ same bytes.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,24 +93,41 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+class TableText:
+    """The text of a table, cell by cell.
+
+    Args:
+        columns: the names of the axes.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self._out = io.BytesIO()
+        self._out.write((",".join([*columns, *COLUMNS]) + "\n").encode())
+
+    def add(self, axes: Mapping[str, str], rows: Iterable[Observation]) -> None:
+        """Add the rows of one cell."""
+        place = ",".join(axes.values())
+        lines = []
+        for r in rows:
+            keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
+            lines.append(f"{place},{keys},{r.metric},{r.value:.7g}\n")
+        self._out.write("".join(lines).encode())
+
+    def write(self, path: Path, provenance: dict[str, Any]) -> None:
+        """Write the table, and its provenance beside it."""
+        data = self._out.getbuffer()
+        document = {"sha256": sha256(data), **provenance}
+        write_atomic(path, data)
+        write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
+
+
 def write_table(
     path: Path,
     parts: Sequence[tuple[dict[str, str], Sequence[Observation]]],
     provenance: dict[str, Any],
 ) -> None:
     """Write a table from (axes, rows) of each cell, and its provenance beside it."""
-    data = _csv(parts).encode()
-    document = {"sha256": sha256(data), **provenance}
-    write_atomic(path, data)
-    write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
-
-
-def _csv(parts: Sequence[tuple[dict[str, str], Sequence[Observation]]]) -> str:
-    out = io.StringIO()
-    out.write(",".join([*parts[0][0], *COLUMNS]) + "\n")
+    text = TableText(parts[0][0])
     for axes, rows in parts:
-        place = ",".join(axes.values())
-        for r in rows:
-            keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
-            out.write(f"{place},{keys},{r.metric},{r.value:.7g}\n")
-    return out.getvalue()
+        text.add(axes, rows)
+    text.write(path, provenance)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,10 +13,11 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 from typing import Any
 
 from gpubn.backend import cores, resolve
+from gpubn.cells import Cell
 from gpubn.errors import WorkerError
-from gpubn.experiments import Context, get
-from gpubn.records import Observation
+from gpubn.experiments import Context
 from gpubn.schema import Config
+from gpubn.stacks import Measured, measure
 
 Tick = Callable[[int], None]
 _POLL = 0.2
@@ -24,12 +25,13 @@ _POLL = 0.2
 
 
 def run_in_processes(
-    configs: Sequence[Config], processes: int, on_progress: Tick
-) -> Iterator[tuple[int, list[Observation], float]]:
-    """Run cells on the CPU; yield (index, rows, seconds) of each as it is finished.
+    stacks: Iterable[list[Cell] | None], processes: int, on_progress: Tick
+) -> Iterator[tuple[list[Cell], list[Measured], float]]:
+    """Measure stacks of cells on the CPU; yield (stack, measured, seconds) as each is finished.
 
-    An error or Ctrl-C ends the workers, which write no file, and is raised; a cell that was
-    finished before has been yielded.
+    Stacks are asked for as processes become free; None means that there is none for now. An error
+    or Ctrl-C ends the workers, which write no file, and is raised; a stack that was finished
+    before has been yielded.
 
     Raises:
         WorkerError: a process died.
@@ -49,18 +51,33 @@ def run_in_processes(
     with ProcessPoolExecutor(
         processes, context, initializer=_start, initargs=(done, number, share)
     ) as pool:
-        waiting: dict[Future[tuple[list[Observation], float]], int] = {}
+        waiting: dict[Future[tuple[list[Measured], float]], list[Cell]] = {}
+        agenda = iter(stacks)
+
+        def submit() -> bool:
+            """Keep every process busy and one stack ready; return whether more may come."""
+            while len(waiting) < 2 * processes:
+                stack = next(agenda, [])
+                if stack is None:
+                    return True
+                if not stack:
+                    return False
+                with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
+                    waiting[pool.submit(_run, [cell.config for cell in stack])] = stack
+            return True
+
         try:
-            with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
-                for index, config in enumerate(configs):
-                    waiting[pool.submit(_run, config)] = index
-            while waiting:
-                ready, _ = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
+            while (more := submit()) or waiting:
+                if waiting:
+                    ready, _ = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
+                elif more:
+                    ready = set()
+                    time.sleep(_POLL)
                 progress()
-                # What is finished is handed over before an error of another cell is raised.
+                # What is finished is handed over before an error of another stack is raised.
                 for future in sorted(ready, key=lambda f: f.exception() is not None):
-                    index = waiting.pop(future)
-                    yield index, *future.result()
+                    stack = waiting.pop(future)
+                    yield stack, *future.result()
         except BrokenProcessPool as error:
             raise WorkerError(
                 f"one of {processes} worker processes died (out of memory?); expected them to "
@@ -98,10 +115,10 @@ def _start(done: Any, number: Any, share: int) -> None:
     _worker["context"] = Context(replace(resolve("numpy"), workers=share), tick)
 
 
-def _run(config: Config) -> tuple[list[Observation], float]:
+def _run(configs: list[Config]) -> tuple[list[Measured], float]:
     started = time.perf_counter()
-    rows = get(config.name).run(config, _worker["context"])
-    return rows, time.perf_counter() - started
+    measured = measure(configs, _worker["context"])
+    return measured, time.perf_counter() - started
 
 
 def _exit_with_parent() -> None:

@@ -5,12 +5,8 @@ says where they were made. A benchmark, not a test: nothing fails when it is slo
 """
 
 import argparse
-import csv
-import io
-import json
 import logging
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from gpubn import backend, batch_norm, batch_norm_backward, cli
+from gpubn.benchmarks import interleave, write_benchmark
 from gpubn.data import Dataset, load
 from gpubn.errors import DataUnavailableError, GpubnError
 from gpubn.experiments.training import GROUP
-from gpubn.files import git_revision, write_atomic
+from gpubn.files import git_revision
 from gpubn.model import build_mlp
 from gpubn.optim import SGD, linear
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
@@ -58,8 +55,8 @@ def main() -> None:
     folder = options.results / "benchmarks"
     data, name = _data()
     training = _time_training(data, options.steps, options.rounds)
-    _write(folder / "cpu_training.csv", training, {**facts, "data": name})
-    _write(folder / "cpu_batchnorm.csv", _time_batchnorm(options.repeats), facts)
+    write_benchmark(folder / "cpu_training.csv", training, {**facts, "data": name})
+    write_benchmark(folder / "cpu_batchnorm.csv", _time_batchnorm(options.repeats), facts)
 
 
 def _time_training(data: Dataset, steps: int, rounds: int) -> list[dict[str, object]]:
@@ -67,10 +64,10 @@ def _time_training(data: Dataset, steps: int, rounds: int) -> list[dict[str, obj
     for norm in ("none", "before"):
         for warm_up in (_train_ours, _train_torch):
             warm_up(data, norm, min(steps, 50))
-        times = _interleave(
+        times = interleave(
+            rounds,
             partial(_train_ours, data, norm, steps),
             partial(_train_torch, data, norm, steps),
-            rounds,
         )
         rows.append(
             {
@@ -152,23 +149,11 @@ def _time_batchnorm(repeats: int) -> list[dict[str, object]]:
         for _ in range(3):
             ours()
             peer()
-        times = _interleave(ours, peer, repeats)
+        times = interleave(repeats, ours, peer)
         work = "batch_norm forward + backward"
         rows.append({"work": work, "rows": n, "units": d, **_ratio(*times)})
         log.info("%s", rows[-1])
     return rows
-
-
-def _interleave(
-    ours: Callable[[], object], peer: Callable[[], object], rounds: int
-) -> tuple[list[float], list[float]]:
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for function, into in zip((ours, peer), times, strict=True):
-            start = time.perf_counter()
-            function()
-            into.append(time.perf_counter() - start)
-    return times
 
 
 def _ratio(ours: list[float], peer: list[float]) -> dict[str, object]:
@@ -193,16 +178,6 @@ def _data() -> tuple[Dataset, str]:
     x = g.random((60000, 784), dtype=np.float32)
     y = g.integers(0, 10, 60000)
     return Dataset("random", x, y, x[:10], y[:10], 10), "random images of MNIST's shape"
-
-
-def _write(path: Path, rows: list[dict[str, object]], facts: dict[str, object]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
-    write_atomic(path.with_suffix(".json"), (json.dumps(facts, indent=1) + "\n").encode())
-    log.info("%s", path)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def render(text: str, results: Path) -> str:
     for name, content in (
         ("claims", _claims(results)),
         ("experiments", _experiments(results)),
+        ("sweeps", _sweeps(results)),
         ("benchmarks", _bench(results)),
     ):
         text = re.sub(
@@ -120,6 +121,34 @@ def _experiments(results: Path) -> str:
             f"{facts['seconds']:.0f} s on {facts['device']} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _sweeps(results: Path) -> str:
+    """The vectorized launcher beside Hydra's basic one, from the benchmark's table."""
+    path = results / "benchmarks" / "sweep_launchers.csv"
+    if not path.exists():
+        return "Launchers were not timed yet.\n"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    facts = json.loads(path.with_suffix(".json").read_text())
+    by_work: dict[str, dict[str, dict[str, str]]] = {}
+    for row in rows:
+        by_work.setdefault(row["work"], {})[row["launcher"]] = row
+    shown = [
+        (
+            work,
+            f"{float(of['basic']['seconds']):.3g} s",
+            f"{float(of['vectorized']['seconds']):.3g} s",
+            f"{float(of['vectorized']['ms_per_cell']):.3g} ms",
+            of["vectorized"]["basic_over_vectorized"],
+        )
+        for work, of in by_work.items()
+    ]
+    columns = ("one seed, rates x scales", "basic", "vectorized", "a cell", "ratio")
+    return (
+        f"On {facts['device']}, launchers in turns, medians of {rows[0]['rounds']} rounds, each a "
+        f"fresh process:\n\n{table(columns, shown)}"
+    )
 
 
 def _bench(results: Path) -> str:

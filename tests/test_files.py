@@ -1,9 +1,12 @@
 """Files appear whole or not at all, whatever goes wrong while they are written."""
 
+import contextlib
 import errno
+import io
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -71,6 +74,73 @@ def test_full_disk(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match=r"c cannot be written \(No space left on device\)"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["c"]
+
+
+def test_what_need_not_outlive_a_loss_of_power_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_atomic(tmp_path / "c", b"quick", durable=False)
+    assert (synced, (tmp_path / "c").read_bytes(), names(tmp_path)) == ([], b"quick", ["c"])
+    write_atomic(tmp_path / "c", b"safe")
+    assert len(synced) == 1
+    assert (tmp_path / "c").read_bytes() == b"safe"
+
+
+def test_a_view_of_bytes_is_content_too(tmp_path):
+    data = io.BytesIO(b"in a buffer")
+    write_atomic(tmp_path / "c", data.getbuffer())
+    assert (tmp_path / "c").read_bytes() == b"in a buffer"
+    assert sha256(data.getbuffer()) == sha256(b"in a buffer")
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from gpubn.files import write_atomic
+for _ in range(100):
+    write_atomic(Path("folder/c"), sys.argv[1].encode() * int(sys.argv[2]))
+"""
+
+
+def test_two_processes_may_write_one_file_at_once(tmp_path):
+    contents = {b"a" * 20_000, b"b" * 30_000}
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE, chr(content[0]), str(len(content))], cwd=tmp_path
+        )
+        for content in contents
+    ]
+    path, seen = tmp_path / "folder" / "c", set()
+    while any(writer.poll() is None for writer in writers):
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(path.read_bytes())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen | {path.read_bytes()} <= contents
+    assert names(path.parent) == ["c"]
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from gpubn.errors import StoreError
+from gpubn.files import write_atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+try:
+    write_atomic(Path("c"), b"x" * 100_000)
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 70_000, 99_999])
+def test_a_file_that_finds_no_room(tmp_path, room):
+    """The operating system refuses it in the middle."""
+    (tmp_path / "c").write_bytes(b"old")
+    command = [sys.executable, "-c", FILL, str(room)]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("c cannot be written (File too large); expected a folder")
+    assert (tmp_path / "c").read_bytes() == b"old"
     assert names(tmp_path) == ["c"]
 
 

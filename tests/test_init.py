@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.init import KINDS, draw_weight
+from gpubn.init import KINDS, draw_weight, initial_weight
 from gpubn.rng import generator
+from gpubn.schema import InitConfig
 
 FAN_IN, FAN_OUT = 400, 300
 COUNT = FAN_IN * FAN_OUT
@@ -127,3 +128,44 @@ def test_an_unknown_kind_is_refused():
     text = "kind is 'xavier'; expected one of normal, uniform, glorot_normal, glorot_uniform, he"
     with pytest.raises(ArgumentError, match=text):
         draw_weight("xavier", 2, 2, [0], 0)
+
+
+CONFIGS = [
+    InitConfig(kind="normal", std=0.3),
+    InitConfig(kind="normal", std=2.0, scale=0.1),
+    InitConfig(kind="uniform", low=-1.0, high=0.5),
+    InitConfig(kind="glorot_uniform", scale=3.0),
+    InitConfig(kind="he_normal", per_sqrt_fan_in=True),
+    InitConfig(kind="glorot_normal"),
+    InitConfig(kind="normal", std=0.0),
+]
+
+
+def drawn(init, fan_in, fan_out, seed, layer):
+    options = {k: v for k, v in vars(init).items() if k not in ("name", "kind")}
+    return draw_weight(init.kind, fan_in, fan_out, [seed], layer, **options)[0]
+
+
+@pytest.mark.parametrize("seeds", [[0, 1, 2, 3, 4, 5, 6], [5] * 7, [2, 2, 0, 2, 0, 0, 1]], ids=str)
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_configuration_a_replica(seeds, order):
+    """Replicas of one seed share the draw; neither that nor their order changes a bit."""
+    configs = CONFIGS[::order]
+    weight = initial_weight(configs, 20, 30, seeds, 2)
+    assert (weight.shape, weight.dtype) == ((7, 20, 30), np.float64)
+    for replica, init, seed in zip(weight, configs, seeds, strict=True):
+        assert replica.tobytes() == drawn(init, 20, 30, seed, 2).tobytes()
+
+
+@pytest.mark.parametrize("init", CONFIGS, ids=str)
+def test_one_configuration_for_all_replicas(init):
+    weight = initial_weight(init, 5, 4, [3, 0, 3], 1)
+    assert weight.tobytes() == initial_weight([init] * 3, 5, 4, [3, 0, 3], 1).tobytes()
+    for replica, seed in zip(weight, [3, 0, 3], strict=True):
+        assert replica.tobytes() == drawn(init, 5, 4, seed, 1).tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_as_many_configurations_as_replicas(count):
+    with pytest.raises(ValueError):
+        initial_weight(CONFIGS[:count], 5, 4, [0, 1, 2], 1)

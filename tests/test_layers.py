@@ -340,3 +340,174 @@ def test_gradient_of_dropout(backend, rng):
         (x,),
         rng=rng,
     )
+
+
+# One number a replica -----------------------------------------------------------------------------
+
+NUMBERS = {
+    "eps": (1e-5, 0.0, 0.3),
+    "momentum": (0.1, 1.0, 0.25),
+    "initial_spread": (1.0, 0.0, 4.0),
+    "initial_beta": (0.0, 1.0, -0.5),
+}
+MANY = len(NUMBERS["eps"])
+
+
+@pytest.mark.parametrize("names", [*[[n] for n in NUMBERS], [*NUMBERS], []], ids=str)
+@pytest.mark.parametrize("average", ["var", "std"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_of_batch_norm_may_differ_between_replicas(
+    backend, same_bits, rng, dtype, average, names
+):
+    chosen = {name: NUMBERS[name] for name in names}
+    options = {"average": average, "correction": 1}
+    x, dy = (backend.asarray(a.astype(dtype)) for a in rng.standard_normal((2, MANY, N, D)))
+    for r in range(MANY):
+        one = BatchNorm(
+            1, D, backend, dtype, **options, **{name: chosen[name][r] for name in names}
+        )
+        here = slice(r, r + 1)
+        many = BatchNorm(MANY, D, backend, dtype, **options, **chosen)
+        for step in range(3):
+            (y, cache), (alone, alone_cache) = (
+                layer.forward(part, training=True, track=True)
+                for layer, part in ((many, x * (step + 1)), (one, x[here] * (step + 1)))
+            )
+            same_bits(y[here], alone)
+            grads = [
+                layer.backward(of_dy, of_cache, need_dx=True)
+                for layer, of_dy, of_cache in ((many, dy, cache), (one, dy[here], alone_cache))
+            ]
+            same_bits(grads[0][0][here], grads[1][0])
+            for name in ("gamma", "beta"):
+                same_bits(grads[0][1][name][here], grads[1][1][name])
+        for name in ("running_mean", "running_spread", "running_var"):
+            assert getattr(many, name).dtype == dtype
+            same_bits(getattr(many, name)[here], getattr(one, name))
+        for name in ("gamma", "beta"):
+            same_bits(many.params[name][here], one.params[name])
+        assert many.params["beta"].shape == many.running_spread.shape == (MANY, D)
+        same_bits(
+            many.forward(x, training=False, track=False)[0][here],
+            one.forward(x[here], training=False, track=False)[0],
+        )
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_as_many_numbers_as_replicas(backend, name):
+    BatchNorm(3, 5, backend, "float32", **{name: [0.5]})  # one for all
+    for count in (2, 4, 5, 0):
+        with pytest.raises(ValueError):
+            BatchNorm(3, 5, backend, "float32", **{name: [0.25, 0.5, 1.0, 0.1, 0.2][:count]})
+
+
+def test_rates_of_dropout_may_differ_between_replicas(backend, same_bits, rng):
+    seeds, rates = (4, 0, 4, 9), (0.2, 0.5, 0.9, 0.0)
+    many = Dropout(rates, seeds, 3, backend)
+    x, dy = (backend.asarray(a.astype("float32")) for a in rng.uniform(1, 2, (2, 4, N, D)))
+    for track in (True, False, True):
+        y, cache = many.forward(x, training=True, track=track)
+        dx, _ = many.backward(dy, cache, need_dx=True)
+        for r, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
+            alone = Dropout(rate, [seed], 3, backend)
+            alone._passes = many._passes - track
+            here = slice(r, r + 1)
+            y_alone, alone_cache = alone.forward(x[here], training=True, track=track)
+            same_bits(y[here], y_alone)
+            same_bits(dx[here], alone.backward(dy[here], alone_cache, need_dx=True)[0])
+
+
+def test_replicas_of_one_seed_drop_by_the_same_draw(backend):
+    x = np.ones((4, 40, 5))
+    layer = Dropout([0.2, 0.5, 0.5, 0.8], [7] * 4, 1, backend)
+    least, one, twin, most = masked(backend, layer, x)
+    assert (one == twin).all()
+    assert (least >= one).all()
+    assert (one >= most).all()
+    assert least.sum() > one.sum() > most.sum()
+
+
+def test_a_rate_for_each_replica(backend):
+    for rates in ([0.1, 0.2], [0.1, 0.2, 0.3, 0.4]):
+        with pytest.raises(ValueError):
+            Dropout(rates, SEEDS, 1, backend)
+
+
+# Some of the replicas -----------------------------------------------------------------------------
+
+SOME = [slice(0, 1), slice(1, 3), slice(2, 3), slice(0, 3)]
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+def test_a_part_of_batch_norm_is_a_view(backend, same_bits, rng, some):
+    whole = BatchNorm(MANY, D, backend, "float64", **NUMBERS)
+    part = whole.part(some)
+    x = backend.asarray(rng.standard_normal((MANY, N, D)))
+    for training in (True, False):  # the first pass moves the state of the whole
+        y, cache = whole.forward(x, training=training, track=True)
+        of_part, part_cache = part.forward(x[some], training=training, track=False)
+        same_bits(of_part, y[some])
+        if training:
+            dx, gradients = whole.backward(x, cache, need_dx=True)
+            dx_part, of_part = part.backward(x[some], part_cache, need_dx=True)
+            same_bits(dx_part, dx[some])
+            for name in gradients:
+                same_bits(of_part[name], gradients[name][some])
+    for name in ("running_mean", "running_spread"):
+        getattr(part, name)[...] = 5
+    part.params["gamma"][...] = 6
+    for array, value in ((whole.running_mean, 5), (whole.running_var, 5)):
+        assert [row[0] == value for row in backend.to_host(array)] == chosen(some)
+    assert [row[0] == 6 for row in backend.to_host(whole.params["gamma"])] == chosen(some)
+    part.forward(x[some] + 9, training=True, track=True)
+    assert [row[0] == 5 for row in backend.to_host(whole.running_mean)] == [False] * MANY
+
+
+def chosen(some):
+    return [r in range(MANY)[some] for r in range(MANY)]
+
+
+def test_a_part_of_batch_norm_without_parameters(backend):
+    assert BatchNorm(MANY, D, backend, "float64", learnable=False).part(slice(1, 2)).params == {}
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+def test_a_part_of_an_affine_map_is_a_view(backend, same_bits, rng, some):
+    weight, bias = (backend.asarray(rng.standard_normal(s)) for s in ((MANY, D, 4), (MANY, 4)))
+    whole = Affine(weight, bias)
+    x, dy = (backend.asarray(rng.standard_normal((MANY, N, d))) for d in (D, 4))
+    part = whole.part(some)
+    y, cache = whole.forward(x, training=True, track=True)
+    dx, gradients = whole.backward(dy, cache, need_dx=True)
+    kept = {name: backend.to_host(g).copy() for name, g in gradients.items()}
+    y_part, part_cache = part.forward(x[some], training=True, track=True)
+    dx_part, of_part = part.backward(dy[some] * 1, part_cache, need_dx=True)
+    same_bits(y_part, y[some])
+    same_bits(dx_part, dx[some])
+    for name, gradient in of_part.items():
+        same_bits(gradient, gradients[name][some])
+        gradient *= float("nan")  # in a buffer of its own
+        assert backend.to_host(gradients[name]).tobytes() == kept[name].tobytes()
+    part.params["weight"][...] = 5
+    part.params["bias"][...] = 6
+    assert [w[0, 0] == 5 for w in backend.to_host(whole.params["weight"])] == chosen(some)
+    assert [b[0] == 6 for b in backend.to_host(whole.params["bias"])] == chosen(some)
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+def test_a_part_of_dropout_has_its_masks_and_counts_for_itself(backend, same_bits, some):
+    whole = Dropout([0.2, 0.5, 0.8], SEEDS, 1, backend)
+    x = np.ones((MANY, 40, 5))
+    masked(backend, whole, x)
+    part = whole.part(some)
+    same = masked(backend, whole, x, track=False)[some]
+    assert (masked(backend, part, x[some], track=False) == same).all()
+    one, two = (masked(backend, part, x[some]) for _ in "12")
+    assert (one != two).any()
+    assert (masked(backend, whole, x)[some] == one).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "linear"])
+def test_a_part_of_an_activation_is_itself(name):
+    layer = Activation(name)
+    assert layer.part(slice(1, 2)) is layer

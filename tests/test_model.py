@@ -6,7 +6,7 @@ import pytest
 from gpubn.init import draw_weight
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.layers import Activation, Affine, BatchNorm, Dropout
-from gpubn.model import build_mlp
+from gpubn.model import build_mlp, part_of_cache
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.testing import check_gradient
 
@@ -386,3 +386,113 @@ def test_activations_are_what_comes_out_of_the_activation(backend, rng, placemen
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(backend.to_host(a), b, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(backend.to_host(logits), h @ weights[-1], rtol=1e-10, atol=1e-12)
+
+
+# One configuration a replica ----------------------------------------------------------------------
+
+ARMS = (
+    ({}, {}, {}),
+    ({"dropout": 0.7}, {"eps": 0.0, "momentum": 1.0}, {"kind": "normal", "std": 0.4}),
+    ({"name": "mine"}, {"initial_beta": -1.0, "initial_spread": 3.0}, {"scale": 5.0}),
+)
+
+
+def arms(
+    backend, chosen, *, seeds, placement="before", dropout_at="end", dtype="float64", drops=0.3
+):
+    model = {"depth": 2, "width": WIDTH, "dropout": drops, "dropout_at": dropout_at}
+    configs = [
+        (
+            ModelConfig(**model | {k: v for k, v in of_model.items() if drops or k != "dropout"}),
+            NormConfig(placement, placement, **norm),
+            InitConfig(**init),
+        )
+        for of_model, norm, init in chosen
+    ]
+    return build_mlp(
+        *zip(*configs, strict=True),
+        features=FEATURES,
+        classes=CLASSES,
+        seeds=seeds,
+        backend=backend,
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_replicas_of_different_configurations_are_as_alone(
+    backend, same_bits, rng, dtype, placement, dropout_at
+):
+    options = {"placement": placement, "dropout_at": dropout_at, "dtype": dtype}
+    together = arms(backend, ARMS, seeds=[4, 0, 4], **options)
+    singles = [
+        arms(backend, [arm], seeds=[seed], **options)
+        for arm, seed in zip(ARMS, (4, 0, 4), strict=True)
+    ]
+    x, labels = examples(rng, backend, 3, dtype)
+    for _ in range(2):
+        loss, gradients = loss_and_gradients(together, x, labels)
+        for r, single in enumerate(singles):
+            here = slice(r, r + 1)
+            alone, of_alone = loss_and_gradients(single, x[here], labels[here])
+            same_bits(loss[here], alone)
+            for one, other in zip(gradients, of_alone, strict=True):
+                for name in one:
+                    same_bits(one[name][here], other[name])
+    for r, single in enumerate(singles):
+        y, _ = together.forward(x, training=False)
+        same_bits(y[r : r + 1], single.forward(x[r : r + 1], training=False)[0])
+
+
+SOME = [slice(0, 1), slice(1, 3), slice(0, 3)]
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("drops", [0.0, 0.3])
+def test_a_part_of_a_network_computes_as_in_the_whole(
+    backend, same_bits, rng, placement, drops, some
+):
+    whole = arms(backend, ARMS, seeds=[4, 0, 4], placement=placement, drops=drops)
+    part = whole.part(some)
+    assert [type(layer) for layer in part.layers] == [type(layer) for layer in whole.layers]
+    x, _ = examples(rng, backend, 3)
+    whole.forward(x, training=True)  # moves the running statistics, which the part shares
+    for training in (True, False):
+        y, caches = whole.forward(x, training=training, track=False)
+        same_bits(part.forward(x[some], training=training, track=False)[0], y[some])
+    y, caches = whole.forward(x, training=True, track=False)
+    gradients = whole.backward(y, caches)
+    of_part = part.backward(y[some], [part_of_cache(cache, some) for cache in caches])
+    for one, other in zip(gradients, of_part, strict=True):
+        assert sorted(one) == sorted(other)
+        for name in one:
+            same_bits(one[name][some], other[name])
+    for layer in part.layers:
+        for value in layer.params.values():
+            value[...] = 7
+    inside = [r in range(3)[some] for r in range(3)]
+    for layer in whole.layers:
+        for value in layer.params.values():
+            assert [(v == 7).all() for v in backend.to_host(value)] == inside
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+def test_a_part_of_a_cache_is_a_view(backend, rng, some):
+    model = arms(backend, ARMS, seeds=[4, 0, 4])
+    _, caches = model.forward(examples(rng, backend, 3)[0], training=True)
+    parts = [part_of_cache(cache, some) for cache in caches]
+    for cache, part in zip(caches, parts, strict=True):
+        assert type(part) is type(cache)
+        of_whole, of_part = ([c] if hasattr(c, "ndim") else [*c] for c in (cache, part))
+        for one, other in zip(of_whole, of_part, strict=True):
+            if hasattr(one, "ndim"):
+                assert (backend.to_host(one[some]) == backend.to_host(other)).all()
+                assert backend.xp.shares_memory(one, other)
+            else:
+                assert other == one
+    norm = model.caches_of(BatchNorm, parts)[0]
+    assert norm.var.shape == (len(range(3)[some]), WIDTH)
+    assert part_of_cache(None, some) is None

@@ -101,3 +101,45 @@ def test_as_many_rates_as_units_are_still_rates_of_replicas(backend):
 def test_a_bad_rate_is_refused(backend, rate):
     with pytest.raises(ArgumentError, match="expected positive numbers, one or one a replica"):
         SGD(rate, constant, 0.0, backend, "float64")
+
+
+def test_one_floor_a_replica(backend):
+    sgd = SGD([1.0, 0.1, 0.001], linear(10), [0.05, 0.2, 0.0], backend, "float64")
+    np.testing.assert_allclose(sgd.rates(8), [0.2, 0.2, 0.0002], rtol=1e-12)
+    np.testing.assert_allclose(sgd.rates(0), [1.0, 0.2, 0.001], rtol=1e-15)
+    one_rate = SGD(1.0, linear(10), [0.05, 0.5, 0.0], backend, "float64")
+    np.testing.assert_allclose(one_rate.rates(8), [0.2, 0.5, 0.2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rate_of_its_own_gives_a_replica_the_bits_it_has_alone(backend, same_bits, dtype):
+    rates, floors = [0.3, 1 / 3, 1e-4], [0.0, 0.2, 1e-3]
+    seeded = lambda: np.random.default_rng(3)  # noqa: E731
+    many = list(
+        step_once(backend, seeded(), SGD(rates, linear(7), floors, backend, dtype), 2, dtype)
+    )
+    for r, (rate, floor) in enumerate(zip(rates, floors, strict=True)):
+        alone = SGD(rate, linear(7), floor, backend, dtype)
+        for (*_, after), (*_, own) in zip(
+            many, step_once(backend, seeded(), alone, 2, dtype), strict=True
+        ):
+            assert after[r].tobytes() == own[r].tobytes()
+
+
+@pytest.mark.parametrize("some", [slice(0, 1), slice(1, 3), slice(0, 3)], ids=str)
+@pytest.mark.parametrize("rates", [[0.5, 0.01, 2.0], 0.5, [0.5]], ids=str)
+@pytest.mark.parametrize("floors", [[0.4, 0.0, 3.0], 0.1], ids=str)
+def test_a_part_steps_as_the_whole_does_and_moves_nothing_else(backend, rng, rates, floors, some):
+    sgd = SGD(rates, linear(4), floors, backend, "float64")
+    model, gradients = network(backend, rng, "float64")
+    before = [{k: backend.to_host(v).copy() for k, v in la.params.items()} for la in model.layers]
+    part = model.part(some)
+    of_part = [{k: backend.asarray(g[some].copy()) for k, g in gs.items()} for gs in gradients]
+    sgd.part(some).update(part, of_part, 1)
+    every = np.broadcast_to(sgd.rates(1), R)
+    inside = [r in range(R)[some] for r in range(R)]
+    for layer, was, gs in zip(model.layers, before, gradients, strict=True):
+        for name, value in layer.params.items():
+            for r, rate in enumerate(every):
+                right = was[name][r] - (rate * gs[name][r] if inside[r] else 0)
+                np.testing.assert_array_equal(backend.to_host(value)[r], right)

@@ -16,6 +16,7 @@ from gpubn.schema import (
     ModelConfig,
     NormConfig,
     OptimConfig,
+    TrackerConfig,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -27,6 +28,7 @@ GROUPS = {
     "init": InitConfig,
     "optim": OptimConfig,
     "backend": BackendConfig,
+    "tracker": TrackerConfig,
 }
 
 
@@ -80,9 +82,12 @@ def make(key, value):
         ("optim.batch", 0, "at least 1"),
         ("optim.steps", 0, "at least 1"),
         ("backend.name", "torch", "one of auto, numpy, cupy"),
+        ("tracker.name", "wandb", "one of none, tensorboard, mlflow$"),
+        ("results", "", "the name of a folder"),
         *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "Early")),
         ("dtype", "float16", "one of float32, float64"),
         ("seeds", 0, "1 to 100000"),
+        ("seeds", 100_001, "1 to 100000"),
         ("first_seed", -1, "at least 0"),
         ("every", 0, "at least 1"),
     ],
@@ -175,6 +180,7 @@ def test_the_defaults_validate(kind):
         ("optim.batch", 1),
         ("optim.steps", 1),
         ("seeds", 1),
+        ("seeds", 100_000),
         ("first_seed", 0),
         ("every", 1),
     ],
@@ -216,3 +222,4 @@ def test_nothing_is_dropped_or_cut_short_unless_asked():
     assert (config.model.dropout, config.model.dropout_at) == (0.0, "end")
     assert (config.norm.initial_beta, config.data.train_examples) == (0.0, 0)
     assert config.arithmetic == "corrected"
+    assert (config.tracker.name, config.force, config.retry_failed) == ("none", False, False)

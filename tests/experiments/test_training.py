@@ -1,5 +1,6 @@
 """Trainings with probes: what every one records, when probes look, and every such experiment."""
 
+from dataclasses import replace
 from functools import partial
 from math import isfinite, log
 
@@ -371,6 +372,41 @@ def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
     assert sorted(observed) == [(1, 8)] * 12 + [(2, 8)] * 12
     for step in (0, 3, 12):
         assert values(rows, "mine", step, layer=7) == {2: 0.25, 3: 0.375, 4: 0.5}
+
+
+def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
+    seen, asked = [], []
+
+    class Look(Probe):
+        def measure(self, network, step):
+            rate, weight = network.config.optim.rate, network.model.layers[0].params["weight"]
+            seen.append((rate, step, list(network.seeds), len(weight)))
+            assert network.sgd.rates(0).tolist() == [rate] * len(network.seeds)
+            weight *= 0 if rate == 0.25 else 1
+            return network.rows("mine", np.full(len(network.seeds), rate), step=step)
+
+        def observe(self, network, caches):
+            seen.append((network.config.optim.rate, caches[0].weight.shape[0], caches[0].x.shape))
+
+    def probes(config):
+        asked.append(config.optim.rate)
+        return [Look()]
+
+    configs = [
+        make(optim={"rate": rate}, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))
+    ]
+    context = Context(replace(NUMPY, workers=1))
+    spoilt, sound = training.run(configs, context, probes=probes, group=5, evaluated=9)
+    assert asked == [0.25, 0.5]
+    looks = {(0.25, 0, (2, 3, 4), 3), (0.25, 12, (2, 3, 4), 3)}
+    looks |= {(0.5, 0, (2, 3), 2), (0.5, 12, (2, 3), 2)}
+    assert {(a, b, tuple(c), d) for a, b, c, d in (s for s in seen if len(s) == 4)} == looks
+    assert {s for s in seen if len(s) == 3} == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
+    assert values(sound, "mine", 12) == {2: 0.5, 3: 0.5}
+    (alone,) = training.run(configs[1:], context, probes=probes, group=5, evaluated=9)
+    assert sound == alone
+    (unspoilt,) = training.run(configs[:1], context, probes=lambda config: [], group=5, evaluated=9)
+    assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
 
 
 def test_a_probe_looks_before_and_after_unless_it_says_otherwise():

@@ -240,3 +240,49 @@ def test_inference_with_the_statistics_of_the_batch_is_training(backend, oracle,
     assert_same(inferred, y, rtol=0, atol=oracle.tolerance("float64", 20) * 10)
     one = batch_norm_inference(x[:, :1], cache.mean, cache.var, gamma, beta)
     assert_same(one, inferred[:, :1], rtol=0)
+
+
+EPS = [1e-5, 0.0, 0.7, 30.0]
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("parameters", ["none", "both", "replicas"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_eps_a_replica(backend, same_bits, rng, dtype, parameters, correction):
+    """The second replica, whose eps is 0, has a unit that does not vary."""
+    host = draw(rng, (4, 6, 7), dtype, parameters)
+    host[0][1, :, 3] = 2.5
+    x, gamma, beta, dy = move(backend, *host)
+    y, cache = batch_norm(
+        x, gamma, beta, eps=backend.asarray(np.array(EPS, dtype)), correction=correction
+    )
+    assert (y.dtype, cache.inv_std.dtype, cache.var.dtype) == (dtype,) * 3
+    together = [backward(dy, cache) for backward in BACKWARDS]
+    for r, eps in enumerate(EPS):
+        own = [None if p is None else p[r : r + 1] if p.ndim == 2 else p for p in (gamma, beta)]
+        y_alone, alone = batch_norm(x[r : r + 1], *own, eps=eps, correction=correction)
+        same_bits(y[r : r + 1], y_alone)
+        for name in ("x_hat", "inv_std", "mean", "var"):
+            same_bits(getattr(cache, name)[r : r + 1], getattr(alone, name))
+        for backward, (dx, *_) in zip(BACKWARDS, together, strict=True):
+            same_bits(dx[r : r + 1], backward(dy[r : r + 1], alone)[0])
+    assert (backend.to_host(cache.x_hat[1, :, 3]) == 0).all()
+
+
+@pytest.mark.parametrize("parameters", ["none", "both", "replicas"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_eps_a_replica_in_inference(backend, same_bits, rng, dtype, parameters):
+    x, gamma, beta, _ = move(backend, *draw(rng, (4, 6, 7), dtype, parameters))
+    mean, var = move(backend, *np.abs(rng.standard_normal((2, 4, 7))).astype(dtype))
+    var[1, 3] = 0
+    y = batch_norm_inference(x, mean, var, gamma, beta, eps=backend.asarray(np.array(EPS, dtype)))
+    assert y.dtype == dtype
+    for r, eps in enumerate(EPS):
+        own = [None if p is None else p[r] if p.ndim == 2 else p for p in (gamma, beta)]
+        same_bits(y[r], batch_norm_inference(x[r], mean[r], var[r], *own, eps=eps))
+
+
+def test_equal_eps_in_an_array_are_one_number(backend, same_bits, rng):
+    (x,) = move(backend, rng.standard_normal((3, 6, 7)).astype("float32"))
+    eps = backend.asarray(np.full(3, 1e-3, "float32"))
+    same_bits(batch_norm(x, eps=eps)[0], batch_norm(x, eps=1e-3)[0])

@@ -137,3 +137,32 @@ def test_fold(backend, name):
         (ones(3, dtype="float64"), [f"{name} has dtype float64", "float32"]),
     ):
         refuses(words, fold_batch_norm, **{**good, name: backend.asarray(bad)})
+
+
+@pytest.mark.parametrize(
+    ("eps", "words"),
+    [
+        (ones(3), ["eps has shape (3,) and dtype float32"]),  # as many as units
+        (ones(4), ["eps has shape (4,)"]),
+        (ones(1), ["eps has shape (1,)"]),
+        (ones(2, 1), ["eps has shape (2, 1)"]),
+        (ones(2, 3), ["eps has shape (2, 3)"]),
+        (ones(0), ["eps has shape (0,)"]),
+        (ones(2, dtype="float64"), ["eps has shape (2,) and dtype float64"]),
+        (ones(2, dtype="int32"), ["eps has shape (2,) and dtype int32"]),
+    ],
+    ids=lambda p: str(p)[:40],
+)
+def test_one_eps_a_replica(backend, eps, words):
+    x, d, eps = (backend.asarray(a) for a in (ones(2, 4, 3), ones(3), eps))
+    words = [*words, "one number", "(R, N, D)", "(R,)", "dtype of x"]
+    refuses(words, batch_norm, x, eps=eps)
+    refuses(words, batch_norm_inference, x, d, d, eps=eps)
+
+
+def test_several_eps_need_replicas(backend):
+    d, eps = backend.asarray(ones(3)), backend.asarray(ones(4))
+    words = ["eps has shape (4,)", "one number"]
+    refuses(words, batch_norm, backend.asarray(ones(4, 3)), eps=eps)
+    refuses(words, batch_norm_inference, backend.asarray(ones(4, 3)), d, d, eps=eps)
+    refuses(words, fold_batch_norm, d, d, eps=eps)

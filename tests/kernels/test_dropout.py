@@ -1,5 +1,7 @@
 """Inverted dropout: values, gradient, what is dropped, and what it refuses."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,42 @@ def test_refuses_what_is_not_its_mask_or_input(backend, rng):
         dropout_backward(dy[0], cache)
     with pytest.raises(ArgumentError, match="dy has dtype int64; expected float32 or"):
         dropout_backward(dy.astype("int64"), cache)
+
+
+RATES = [0.0, 0.1, 0.9, 0.3]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(4, 6, 5), (4, 7), (4,), (4, 2, 3, 2)], ids=str)
+def test_one_rate_a_replica(backend, same_bits, rng, shape, dtype):
+    x, mask, dy = draw(backend, rng, shape, dtype, 0.4)
+    y, cache = dropout(x, mask, np.array(RATES))
+    dx = dropout_backward(dy, cache)
+    assert y.dtype == dx.dtype == dtype
+    for r, rate in enumerate(RATES):
+        here = slice(r, r + 1)
+        alone, alone_cache = dropout(x[here], mask[here], rate)
+        same_bits(y[here], alone)
+        same_bits(dx[here], dropout_backward(dy[here], alone_cache))
+
+
+@pytest.mark.parametrize("bad", [1.0, -0.1, float("nan"), float("inf")])
+def test_refuses_one_bad_rate_of_several(backend, rng, bad):
+    x, mask, _ = draw(backend, rng, (3, 4, 2), "float64", 0.5)
+    with pytest.raises(ArgumentError, match=rf"rate is .*{bad:g}.*; expected a number in \[0, 1\)"):
+        dropout(x, mask, np.array([0.1, bad, 0.2]))
+
+
+def test_refuses_many_rates_in_one_line(backend, rng):
+    x, mask, _ = draw(backend, rng, (200, 2), "float64", 0.5)
+    with pytest.raises(ArgumentError) as caught:
+        dropout(x, mask, rng.uniform(0.1, 1.1, 200))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (1,), (3, 1), (3, 4), (0,)], ids=str)
+def test_refuses_rates_that_are_not_one_a_replica(backend, rng, shape):
+    x, mask, _ = draw(backend, rng, (3, 4, 2), "float64", 0.5)
+    text = rf"rate has shape {re.escape(str(shape))}; expected one number or one a replica, \(3,\)"
+    with pytest.raises(ArgumentError, match=text):
+        dropout(x, mask, np.full(shape, 0.5))

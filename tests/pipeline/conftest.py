@@ -13,13 +13,16 @@ from gpubn.records import Observation
 from gpubn.runner import run_cells
 from gpubn.schema import Config, DataConfig, InitConfig
 
+NUMPY = resolve("numpy")
+
 
 @pytest.fixture(autouse=True)
 def no_data_or_network(monkeypatch, tmp_path):
-    """Neither MNIST nor a network is to be had."""
+    """Neither MNIST nor a network is to be had, and nobody else shows what happens."""
     from gpubn.data import catalog, download, mnist
 
-    for variable in ("GPUBN_DATA", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    for variable in ("GPUBN_DATA", "GPUBN_DISPLAY", *proxies):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
     # The discard port, where nothing listens.
@@ -64,11 +67,23 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def finish():
-    """finish(cells, store): results of all, run where the store has none (or force is set)."""
+def outcomes():
+    """outcomes(cells, store, **options): what becomes of each cell, in the order it is told."""
 
-    def run_missing(cells, store, force=False):
-        found = [None if force else store.load(cell) for cell in cells]
-        return run_cells(cells, found, store, resolve("numpy"))
+    def run(cells, store, backend=NUMPY, **options):
+        return list(run_cells(cells, store, backend, **options))
 
-    return run_missing
+    return run
+
+
+@pytest.fixture
+def finish(outcomes):
+    """finish(cells, store): the results in the order of the cells; none of them may fail."""
+
+    def run(cells, store, force=False, **options):
+        found = {o.cell.id: o for o in outcomes(cells, store, force=force, **options)}
+        failed = [f"{o.cell}: {o.failure.traceback}" for o in found.values() if o.failure]
+        assert failed == []
+        return [found[cell.id].result for cell in cells]
+
+    return run

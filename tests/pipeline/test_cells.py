@@ -6,10 +6,11 @@ import dataclasses
 import pytest
 
 from gpubn import experiments
-from gpubn.cells import Cell, _at
+from gpubn.cells import Cell, Names, _at
 from gpubn.compose import expand
 from gpubn.errors import ConfigError
 from gpubn.schema import Config, DataConfig, InitConfig, NormConfig, OptimConfig
+from gpubn.variants import Variants
 
 OTHER_WORD = {
     "data.name": ("digits", "mnist", "gaussian"),
@@ -82,7 +83,13 @@ def test_nothing_else_changes_the_id(name, key):
 
 
 @pytest.mark.parametrize("name", experiments.names())
-@pytest.mark.parametrize("key", ["backend.name", "results", "force", "data.root", "model.name"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("backend.name", "tracker.name", "tracker.uri", "results", "force", "retry_failed"),
+        *("data.root", "model.name"),
+    ],
+)
 def test_how_and_where_it_runs_is_never_identity(name, key):
     assert not covers(experiments.get(name), key)
 
@@ -151,6 +158,45 @@ def test_the_way_to_a_cell_does_not_matter(overrides):
     (reference,) = expand(["experiment=mnist_init", *BASE])
     (cell,) = expand(overrides)
     assert cell.id == reference.id
+
+
+def cells_of(**values):
+    """Cells of the rate sweep, one for each of the lists' first values, second values, ..."""
+    variants = Variants(Config(name="rate_sweep", data=DataConfig("digits")))
+    keys = [key.replace("__", ".") for key in values]
+    rows = zip(*values.values(), strict=True)
+    return [Cell.of(variants.make(dict(zip(keys, row, strict=True)))) for row in rows]
+
+
+def called(cells):
+    return [Names(cells)(cell) for cell in cells]
+
+
+def test_cells_are_called_by_their_axes_where_that_tells_them_apart():
+    cells = cells_of(optim__rate=[0.1, 0.2], norm__eps=[0.1, 0.2])
+    assert called(cells) == [str(cell) for cell in cells]
+    assert called(cells[:1]) == [str(cells[0])]
+
+
+def test_namesakes_are_called_by_what_tells_them_apart():
+    cells = cells_of(
+        optim__rate=[0.1, 0.1, 0.1, 0.2], norm__eps=[0.1, 0.2, 0.1, 0.7], seeds=[2, 2, 3, 9]
+    )
+    start = "rate_sweep (data=digits, norm=none, activation=tanh, rate="
+    assert called(cells) == [
+        f"{start}0.1, norm.eps=0.1, seeds=2)",
+        f"{start}0.1, norm.eps=0.2, seeds=2)",
+        f"{start}0.1, norm.eps=0.1, seeds=3)",
+        f"{start}0.2)",
+    ]
+
+
+def test_cells_of_several_experiments_are_told_apart():
+    """Not all of them have every key."""
+    configs = [Config(name=name, seeds=n) for name in ("rate_sweep", "exact") for n in (1, 2)]
+    names = called([Cell.of(config) for config in configs])
+    assert len(set(names)) == 4
+    assert all(f"seeds={config.seeds}" in name for config, name in zip(configs, names, strict=True))
 
 
 def test_unknown_experiment():

@@ -2,17 +2,16 @@
 
 import io
 import json
-import logging
 import sys
 
 import pytest
 
+from gpubn.backend import resolve
+from gpubn.errors import BackendError, DataError, StoreError
+from gpubn.runner import Outcome, run_cells
 from gpubn.store import CellStore
 
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+NUMPY = resolve("numpy")
 
 
 @pytest.fixture
@@ -65,18 +64,71 @@ def test_results_come_in_the_order_of_the_cells(store, fake, finish):
     assert [result.digest for result in results] == [digests[i] for i in shuffled]
 
 
-@pytest.mark.parametrize("error", [ValueError("third"), KeyboardInterrupt()])
-def test_what_is_finished_before_an_error_is_kept(store, fake, error, finish):
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), BackendError("b"), DataError("d"), StoreError("s")], ids=repr
+)
+def test_what_is_finished_before_the_run_ends_is_kept(store, fake, error, outcomes, finish):
     fake.fail["c"] = error
     cells = [fake.cell(init) for init in "abcd"]
-    with pytest.raises(type(error)):
-        finish(cells, store)
+    with pytest.raises(type(error)) as caught:
+        outcomes(cells, store)
+    assert caught.value is error
     assert [store.load(cell) is not None for cell in cells] == [True, True, False, False]
     assert fake.calls == ["a", "b", "c"]
+    # The leases of what was to come next are given back.
     assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
     fake.fail.clear()
     assert len(finish(cells, store)) == 4
     assert fake.calls[3:] == ["c", "d"]
+
+
+@pytest.mark.parametrize("error", [ValueError("third"), MemoryError(), AssertionError(), OSError()])
+def test_a_cell_that_fails_fails_alone(store, fake, error, outcomes, finish):
+    fake.fail["b"] = error
+    cells = [fake.cell(init) for init in "abc"]
+    a, b, c = outcomes(cells, store)
+    assert [o.cell for o in (a, b, c)] == cells
+    assert [(o.result is None, o.failure is None, o.fresh) for o in (a, b, c)] == [
+        *((False, True, True), (True, False, True), (False, True, True)),
+    ]
+    assert b.failure.sentence == f"{type(error).__name__}: {error}".strip()
+    assert fake.calls == ["a", "b", "c"]
+    assert store.failure(cells[1]) == b.failure
+    assert [store.load(cell) is not None for cell in cells] == [True, False, True]
+    fake.fail.clear()
+    assert len(finish(cells, store)) == 3
+    assert fake.calls[3:] == ["b"]
+
+
+def test_outcomes_come_once_each_and_what_is_finished_first(store, fake, outcomes):
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abcd"]
+    outcomes(cells[1:3], store)
+    fake.calls.clear()
+    found = outcomes([*cells, *cells], store, retry_failed=False)
+    assert [(o.cell.axes["init"], o.fresh) for o in found] == [
+        *(("b", False), ("c", False), ("a", True), ("d", True)),
+    ]
+    assert fake.calls == ["a", "d"]
+
+
+def test_each_outcome_is_kept_before_it_is_told(store, fake):
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abc"]
+    for done, outcome in enumerate(run_cells(cells, store, NUMPY), start=1):
+        assert len(fake.calls) == done
+        if outcome.failure is None:
+            assert store.load(outcome.cell).digest == outcome.result.digest
+        else:
+            assert store.failure(outcome.cell) == outcome.failure
+
+
+def test_who_stops_listening_stops_the_run(store, fake):
+    sweep = run_cells([fake.cell(init) for init in "abc"], store, NUMPY)
+    assert next(sweep).cell == fake.cell("a")
+    sweep.close()
+    assert fake.calls == ["a"]
+    assert [path.suffix for path in (store.root / "fake").iterdir()] == [".json"]
 
 
 def test_each_cell_is_saved_before_the_next_runs(store, fake, monkeypatch, finish):
@@ -101,6 +153,14 @@ def test_a_cell_given_twice_runs_once(store, fake, finish):
 
 def test_no_cells(store, finish):
     assert finish([], store) == []
+    assert not store.root.exists()
+
+
+def test_a_store_that_cannot_be_written_serves_what_it_has(store, fake, finish, monkeypatch):
+    finish([fake.cell("a")], store)
+    monkeypatch.setattr(CellStore, "check_writable", lambda _: pytest.fail("asked to write"))
+    (again,) = finish([fake.cell("a")], store)
+    assert again.rows == fake.rows
 
 
 @pytest.mark.parametrize(("data", "files"), [("gaussian", set()), ("digits", {"digits-images"})])
@@ -113,26 +173,57 @@ def test_provenance(store, fake, data, files, finish):
     assert json.loads(store.path(fake.cell(data=data)).read_text())["provenance"]
 
 
-def test_one_line_a_cell_where_there_is_no_terminal(store, fake, monkeypatch, caplog, finish):
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    finish([fake.cell("a")], store)
-    caplog.clear()
-    finish([fake.cell(init) for init in "abc"], store)
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == [
-        "1/2 fake (data=gaussian, init=b): 0.0 s",
-        "2/2 fake (data=gaussian, init=c): 0.0 s",
-    ]
-    assert "\r" not in stream.getvalue()
+# Failures -----------------------------------------------------------------------------------------
 
 
-def test_a_bar_on_a_terminal(store, fake, caplog, monkeypatch, finish):
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    finish([fake.cell("a"), fake.cell("b")], store)
-    shown = terminal.getvalue()
-    assert "fake" in shown
-    assert "2/2 cells" in shown
-    assert "100%" in shown
-    assert caplog.records == []
+@pytest.fixture
+def failed(store, fake, outcomes):
+    """Of the cells a, b and c the second one has failed."""
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abc"]
+    outcomes(cells, store)
+    fake.calls.clear()
+    return cells
+
+
+def test_a_known_failure_is_told_without_running(store, fake, failed, outcomes):
+    told = outcomes([*failed, fake.cell("d")], store, retry_failed=False)
+    found = {o.cell.axes["init"]: o for o in told}
+    assert fake.calls == ["d"]
+    assert found["b"] == Outcome(failed[1], failure=store.failure(failed[1]))
+    assert not found["b"].fresh
+    assert "ValueError: no" in found["b"].failure.traceback
+
+
+@pytest.mark.parametrize("options", [{}, {"retry_failed": True}], ids=str)
+def test_a_known_failure_is_run_again(store, fake, failed, outcomes, options):
+    assert [o.failure is None for o in outcomes(failed, store, **options)] == [True, True, False]
+    assert fake.calls == ["b"]
+    fake.fail.clear()
+    (found,) = outcomes(failed[1:2], store, **options)
+    assert (found.result.rows, found.fresh) == (fake.rows, True)
+    assert store.failure(failed[1]) is None
+    assert [o.fresh for o in outcomes(failed, store, retry_failed=False)] == [False] * 3
+    assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
+
+
+def test_force_runs_a_known_failure_too(store, fake, failed, outcomes):
+    found = outcomes(failed, store, force=True, retry_failed=False)
+    assert fake.calls == ["a", "b", "c"]
+    assert all(o.fresh for o in found)
+
+
+def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, failed, outcomes):
+    fake.fail["a"] = ValueError("not again")
+    found = {o.cell.axes["init"]: o for o in outcomes(failed, store, force=True)}
+    assert found["a"].failure.sentence == "ValueError: not again"
+    assert store.load(failed[0]).rows == fake.rows
+    again = {o.cell.axes["init"]: o for o in outcomes(failed, store, retry_failed=False)}
+    assert again["a"].result.rows == fake.rows
+
+
+def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, monkeypatch):
+    monkeypatch.setattr("gpubn.store.fingerprint", lambda _code: "other")
+    found = outcomes(failed, store, retry_failed=False)
+    assert fake.calls == ["a", "b", "c"]
+    assert all(o.fresh for o in found)

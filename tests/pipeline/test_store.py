@@ -4,12 +4,16 @@ import json
 import logging
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 
 from gpubn import store as module
+from gpubn.cells import Cell
 from gpubn.errors import StoreError
-from gpubn.records import Observation
+from gpubn.records import Failure, Observation
+from gpubn.schema import Config
 from gpubn.store import CellStore
 
 ROWS = [
@@ -67,13 +71,24 @@ def test_results_of_other_code_are_run_again_without_a_warning(store, saved, mon
     assert caplog.text == ""
 
 
-def test_other_schema(store, saved, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
+def test_another_schema_is_refused_and_left_as_it_is(store, saved, monkeypatch, finish, fake):
+    before = store.path(saved).read_bytes()
     monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
-    assert store.load(saved) is None
-    (record,) = caplog.records
-    assert record.levelno == logging.INFO
-    assert record.getMessage() == f"{store.path(saved)} has schema 1; this is 2"
+    sentence = f"^{re.escape(str(store.path(saved)))} has schema 1; expected 2: choose another"
+    with pytest.raises(StoreError, match=sentence):
+        store.load(saved)
+    with pytest.raises(StoreError, match=sentence):
+        finish([saved], store)
+    assert fake.calls == []
+    assert store.path(saved).read_bytes() == before
+
+
+def test_get_gives_what_is_finished_and_names_what_is_not(store, saved, fake):
+    assert repr(store.get(saved).rows) == repr(ROWS)
+    other = fake.cell("b")
+    path = re.escape(str(store.path(other)))
+    with pytest.raises(StoreError, match=f"^{path} is gone or damaged; expected the finished fake"):
+        store.get(other)
 
 
 def edit(change):
@@ -171,3 +186,132 @@ def test_a_store_that_takes_nothing_is_refused_before_any_work(tmp_path, fake, f
     with pytest.raises(StoreError, match=r"file/cells.* cannot be written"):
         finish([fake.cell()], store)
     assert fake.calls == []
+
+
+# Failures -----------------------------------------------------------------------------------------
+
+FAILURE = Failure("ValueError: no", 'Traceback ...\n  File "é"\nValueError: no\n')
+
+
+@pytest.fixture
+def failed(store, fake):
+    cell = fake.cell()
+    store.save_failure(cell, FAILURE)
+    return cell
+
+
+def test_a_failure_is_kept_beside_the_cell(store, failed, fake):
+    assert store.failure(failed) == FAILURE
+    assert store.failure(fake.cell("b")) is None
+    assert store.load(failed) is None
+    assert [p.name for p in store.path(failed).parent.iterdir()] == [f"{failed.id}.failed"]
+    store.save_failure(failed, other := Failure("another", "one"))
+    assert store.failure(failed) == other
+
+
+def test_a_failure_can_be_read_by_a_person(store, failed):
+    text = store.failure_path(failed).read_text()
+    assert '"sentence": "ValueError: no"' in text
+    assert text.endswith("}\n")
+    assert '"init": "a"' in text
+
+
+def test_a_failure_is_gone_once_the_cell_is_finished(store, failed):
+    store.save(failed, ROWS, PROVENANCE)
+    assert store.failure(failed) is None
+    assert [p.name for p in store.path(failed).parent.iterdir()] == [f"{failed.id}.json"]
+
+
+def test_a_failure_of_other_code_or_another_schema_is_none(store, failed, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fingerprint", lambda _code: "other")
+        assert store.failure(failed) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "SCHEMA_VERSION", 2)
+        assert store.failure(failed) is None
+    assert store.failure(failed) == FAILURE
+
+
+def test_a_failure_of_another_cell_is_none(store, failed, fake):
+    other = fake.cell("b")
+    store.failure_path(other).write_bytes(store.failure_path(failed).read_bytes())
+    assert store.failure(other) is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: b"\xff\xfe",
+        lambda data: b"null",
+        lambda data: b"[]",
+        lambda data: b"{}",
+        lambda data: data.replace(b"sentence", b"sentense"),
+        lambda data: data.replace(b"traceback", b"trackback"),
+    ],
+)
+def test_a_damaged_failure_is_none(store, failed, spoil, outcomes, fake):
+    path = store.failure_path(failed)
+    path.write_bytes(spoil(path.read_bytes()))
+    assert store.failure(failed) is None
+    (outcome,) = outcomes([failed], store, retry_failed=False)
+    assert outcome.fresh
+    assert fake.calls == ["a"]
+    assert not path.exists()
+
+
+def test_a_failure_that_cannot_be_kept(tmp_path, fake):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(StoreError, match=r"\.failed cannot be written"):
+        CellStore(tmp_path / "file").save_failure(fake.cell(), FAILURE)
+
+
+# A full disk --------------------------------------------------------------------------------------
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from gpubn.cells import Cell
+from gpubn.errors import StoreError
+from gpubn.leases import Leases
+from gpubn.records import Failure, Observation
+from gpubn.schema import Config
+from gpubn.store import CellStore
+
+store, cell = CellStore(Path("cells")), Cell.of(Config(name="exact"))
+row = Observation(0, None, None, "m", 1.0)
+store.save(cell, [row], {"data": {}, "seconds": 0.0})
+store.save_failure(cell, Failure("short", "one"))
+room = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+for write in (
+    lambda: store.save(cell, [row] * 200, {"data": {}, "seconds": 0.0}),
+    lambda: store.save_failure(cell, Failure("long", "long" * 200)),
+    lambda: Leases(store).claim(cell),
+):
+    try:
+        write()
+    except StoreError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_full_disk_leaves_what_was_there(tmp_path, room):
+    """A limit on the size of files stands for it: the first bytes may still find room."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(room)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    cell = Cell.of(Config(name="exact"))
+    names = [f"{cell.id}.json", f"{cell.id}.failed", f"{cell.id}.running"]
+    for line, name in zip(done.stdout.splitlines(), names, strict=True):
+        assert line.startswith(f"cells/exact/{name} cannot be written (File too large); expected")
+    assert sorted(p.name for p in (tmp_path / "cells").glob("*/*")) == sorted(names[:2])
+    store = CellStore(tmp_path / "cells")
+    assert len(store.load(cell).rows) == 1
+    assert store.failure(cell) == Failure("short", "one")

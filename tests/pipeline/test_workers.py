@@ -20,9 +20,8 @@ from gpubn import cli, pipeline, runner
 from gpubn.backend import Backend, resolve
 from gpubn.cells import Cell
 from gpubn.compose import expand
-from gpubn.errors import ConfigError, WorkerError
+from gpubn.errors import DataError, WorkerError
 from gpubn.experiments import Context
-from gpubn.runner import run_cells
 from gpubn.schema import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.store import CellStore
 from gpubn.tables import read_table
@@ -32,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 NUMPY = resolve("numpy")
 SECONDS = 10
 """A process that takes so long to stop has not stopped."""
+DATA = DataConfig("digits")
 
 
 def averages(momentum=0.1, steps=20, **options):
@@ -56,13 +56,13 @@ def propagation(placement="none", arithmetic="corrected"):
     )
 
 
-def training(steps=6):
+def training(steps=6, rate=0.1, data=DATA):
     return Config(
         name="rate_sweep",
-        data=DataConfig("digits"),
+        data=data,
         model=ModelConfig(width=5, dropout=0.3),
         norm=NormConfig("before", "before"),
-        optim=OptimConfig(steps=steps),
+        optim=OptimConfig(rate=rate, steps=steps),
         seeds=2,
         every=3,
     )
@@ -73,10 +73,17 @@ LONG = 1_000_000
 GOOD = [averages(0.1), propagation("none"), averages(0.5), propagation("before"), training()]
 BAD = propagation(arithmetic="sign")
 WHY_BAD = "arithmetic is 'sign'; expected published or corrected for signal_propagation"
+NO_DATA = training(data=DataConfig("mnist", root="/nowhere"))
 
 
-def finish(cells, store, processes, backend=NUMPY):
-    return run_cells(cells, [store.load(c) for c in cells], store, backend, processes=processes)
+def alone(*configs):
+    """Each configuration as a stack of its own."""
+    return [[Cell.of(config)] for config in configs]
+
+
+def steps_of(found):
+    """The numbers of steps of the stacks that were measured, as they came."""
+    return [stack[0].config.optim.steps for stack, _, _ in found]
 
 
 @pytest.fixture
@@ -93,52 +100,98 @@ def no_worker_is_left():
     assert left == []
 
 
-def test_rows_and_digests_are_those_of_one_process(store, tmp_path):
+def test_rows_and_digests_are_those_of_one_process(store, tmp_path, finish):
     cells = [Cell.of(config) for config in GOOD]
-    alone = finish(cells, CellStore(tmp_path / "alone"), 1)
-    before = finish(cells[2:3], store, 1)  # what is finished is not run again
-    together = finish([*cells, cells[0]], store, 2)
-    assert [r.rows for r in together] == [r.rows for r in [*alone, alone[0]]]
-    assert [r.digest for r in together] == [r.digest for r in [*alone, alone[0]]]
+    singly = finish(cells, CellStore(tmp_path / "alone"), processes=1)
+    before = finish(cells[2:3], store, processes=1)  # what is finished is not run again
+    together = finish([*cells, cells[0]], store, processes=2)
+    assert [r.rows for r in together] == [r.rows for r in [*singly, singly[0]]]
+    assert [r.digest for r in together] == [r.digest for r in [*singly, singly[0]]]
     assert together[2] == before[0]
-    for cell, result in zip(cells, alone, strict=True):
+    for cell, result in zip(cells, singly, strict=True):
         kept = store.load(cell)
         assert kept.rows == result.rows
         assert kept.provenance["seconds"] >= 0
         facts = [{k: v for k, v in r.provenance.items() if k != "seconds"} for r in (kept, result)]
         assert facts[0] == facts[1]
+    assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
 
 
-def test_every_cell_comes_once_with_its_rows_and_its_ticks():
-    ticks, configs = [], [averages(0.1), averages(0.2), propagation(), averages(0.3)]
-    found = list(run_in_processes(configs, 2, ticks.append))
-    assert sorted(index for index, _, _ in found) == [0, 1, 2, 3]
-    for index, rows, seconds in found:
-        assert {row.seed for row in rows} >= {0, 1}
-        assert ("var_bias" in {row.metric for row in rows}) == (index != 2)
+def test_every_stack_comes_once_with_its_rows_and_its_ticks():
+    two = [Cell.of(training(rate=0.1)), Cell.of(training(rate=0.2))]
+    ticks, stacks = [], [*alone(averages(0.1), averages(0.2), propagation()), two]
+    found = list(run_in_processes(stacks, 2, ticks.append))
+    assert sorted(stacks.index(stack) for stack, _, _ in found) == [0, 1, 2, 3]
+    for stack, measured, seconds in found:
+        assert len(measured) == len(stack)
+        for cell, rows in zip(stack, measured, strict=True):
+            assert rows == cell.experiment.run(cell.config, Context(NUMPY))
         assert 0 <= seconds < SECONDS
-    assert sum(ticks) == sum(Cell.of(c).experiment.work(c) for c in configs)
+    assert sum(ticks) == sum(c.experiment.work(c.config) for stack in stacks for c in stack)
     assert min(ticks) >= 0
 
 
+def test_stacks_are_asked_for_as_processes_become_free():
+    asked = []
+
+    def agenda():
+        for steps in range(11, 20):
+            asked.append(steps)
+            yield [Cell.of(averages(steps=steps))]
+
+    for done, (stack, _, _) in enumerate(run_in_processes(agenda(), 1, lambda n: None), start=1):
+        assert stack[0].config.optim.steps == 10 + done
+        assert len(asked) <= done + 1
+
+
+def test_no_stack_for_now_is_no_end():
+    given = iter([None, *alone(averages(steps=11)), None, None, *alone(averages(steps=12)), None])
+    assert sorted(steps_of(run_in_processes(given, 2, lambda n: None))) == [11, 12]
+
+
+def test_what_runs_goes_on_while_there_is_no_stack():
+    """Of two processes one has nothing to do before the other is done."""
+    done = []
+
+    def agenda():
+        yield from alone(averages(steps=11))
+        while not done:
+            yield None
+        yield from alone(averages(steps=12))
+
+    for stack, _, _ in run_in_processes(agenda(), 2, lambda n: None):
+        done.append(stack[0].config.optim.steps)
+    assert done == [11, 12]
+
+
 def test_what_is_finished_is_handed_over_before_an_error_is_raised():
-    """One worker finishes the cells in order, while nobody looks."""
-    sweep = run_in_processes([averages(0.1), averages(0.2), averages(0.3), BAD], 1, lambda n: None)
-    assert next(sweep)[0] == 0
-    time.sleep(0.5)
-    found = []
-    with pytest.raises(ConfigError, match=f"^{WHY_BAD}$"):
-        found.extend(index for index, _, _ in sweep)
-    assert sorted(found) == [1, 2]
+    good = [averages(steps=steps) for steps in (11, 12, 13)]
+    sweep = run_in_processes(alone(*good[:2], NO_DATA, good[2]), 2, lambda n: None)
+    found = [next(sweep)]
+    time.sleep(1)  # all are done, while nobody looks
+    with pytest.raises(DataError, match=r"^/nowhere, named by data\.root"):
+        found.extend(sweep)
+    assert sorted(steps_of(found)) == [11, 12, 13]
 
 
-def test_an_error_in_a_cell_is_raised_and_what_is_finished_is_kept(store):
+def test_a_cell_that_fails_in_a_process_fails_alone(store, outcomes):
+    cells = [Cell.of(config) for config in (averages(0.1), BAD, averages(0.3), averages(0.4))]
+    found = {o.cell.id: o for o in outcomes(cells, store, processes=2)}
+    assert [found[cell.id].failure is None for cell in cells] == [True, False, True, True]
+    failure = found[cells[1].id].failure
+    assert failure.sentence == WHY_BAD
+    assert 'signal_propagation.py", line' in failure.traceback
+    assert store.failure(cells[1]) == failure
+    assert [store.load(cell) is not None for cell in cells] == [True, False, True, True]
+
+
+def test_an_error_of_the_machine_or_the_data_stops_what_runs(store, outcomes, finish):
     # Two come before the bad one, so that one of them is finished when it begins.
-    configs = [averages(0.1), averages(0.2), BAD, averages(0.3, steps=LONG), averages(0.4)]
+    configs = [averages(0.1), averages(0.2), NO_DATA, averages(0.3, steps=LONG), averages(0.4)]
     cells = [Cell.of(config) for config in configs]
     started = time.monotonic()
-    with pytest.raises(ConfigError, match=f"^{WHY_BAD}$"):
-        finish(cells, store, 2)
+    with pytest.raises(DataError, match=r"^/nowhere, named by data\.root"):
+        outcomes(cells, store, processes=2)
     assert time.monotonic() - started < SECONDS  # the long cell was stopped
     kept = [store.load(cell) is not None for cell in cells]
     assert any(kept[:2])
@@ -146,13 +199,13 @@ def test_an_error_in_a_cell_is_raised_and_what_is_finished_is_kept(store):
     files = list((store.root / "moving_average").iterdir())
     assert len(files) == sum(kept)
     assert {path.suffix for path in files} == {".json"}
-    again = finish(cells[:2], store, 1)
-    assert [r.rows for r in again] == [r.rows for r in finish(cells[:2], store, 1)]
+    again = finish(cells[:2], store)
+    assert [r.rows for r in again] == [r.rows for r in finish(cells[:2], store)]
 
 
-def test_a_killed_worker_is_an_error_in_one_sentence(store):
-    sweep = run_in_processes([averages(), *[averages(steps=LONG)] * 2], 2, lambda n: None)
-    assert next(sweep)[0] == 0
+def test_a_killed_worker_is_an_error_in_one_sentence():
+    sweep = run_in_processes(alone(averages(), *[averages(steps=LONG)] * 2), 2, lambda n: None)
+    assert steps_of([next(sweep)]) == [20]
     started = time.monotonic()
     os.kill(active_children()[0].pid, signal.SIGKILL)
     with pytest.raises(WorkerError) as caught:
@@ -173,8 +226,8 @@ def test_stopping_stops_the_cells_that_run(how):
         if waiting and n:  # so that a long cell is under way
             raise KeyboardInterrupt
 
-    sweep = run_in_processes([averages(), *[averages(steps=LONG)] * 2], 2, on_progress)
-    assert next(sweep)[0] == 0
+    sweep = run_in_processes(alone(averages(), *[averages(steps=LONG)] * 2), 2, on_progress)
+    assert steps_of([next(sweep)]) == [20]
     started = time.monotonic()
     if how == "interrupt":
         waiting.append(True)
@@ -194,12 +247,12 @@ def test_stopping_stops_the_cells_that_run(how):
         (Backend("cupy", np, "a GPU", 1), 3, 2),  # which several processes would only share
     ],
 )
-def test_where_no_process_is_started(store, fake, monkeypatch, backend, count, processes):
+def test_where_no_process_is_started(store, fake, monkeypatch, finish, backend, count, processes):
     monkeypatch.setattr(runner, "run_in_processes", lambda *_: pytest.fail("processes started"))
     cells = [fake.cell(init) for init in "abc"]
-    finish(cells[count:], store, 1)
+    finish(cells[count:], store)
     fake.calls.clear()
-    results = finish(cells, store, processes, backend)
+    results = finish(cells, store, processes=processes, backend=backend)
     assert fake.calls == list("abc"[:count])
     assert [r.rows for r in results] == [fake.rows] * 3
 
@@ -244,16 +297,17 @@ def test_the_tables_of_several_experiments_at_once(tmp_path):
 # As processes of their own ------------------------------------------------------------------------
 
 SWEEP = f"""
+from gpubn.cells import Cell
 from gpubn.schema import Config, DataConfig, NormConfig, OptimConfig
 from gpubn.workers import run_in_processes
 
 def averages(steps):
     norm = NormConfig("before", "before")
     data, optim = DataConfig("gaussian", examples=4), OptimConfig(steps=steps)
-    return Config("moving_average", data, norm=norm, optim=optim, seeds=2)
+    return [Cell.of(Config("moving_average", data, norm=norm, optim=optim, seeds=2))]
 
-for index, *_ in run_in_processes([averages(9), *[averages({LONG})] * 2], 2, lambda n: None):
-    print(index, flush=True)
+for stack, *_ in run_in_processes([averages(9), *[averages({LONG})] * 2], 2, lambda n: None):
+    print(stack[0].config.optim.steps, flush=True)
 """
 
 
@@ -288,7 +342,7 @@ def begin(tmp_path):
 
 def test_no_worker_outlives_its_parent(begin):
     process = begin("-c", SWEEP)
-    assert process.stdout.readline() == "0\n"
+    assert process.stdout.readline() == "9\n"
     os.kill(process.pid, signal.SIGKILL)
     # The workers hold the other end of the pipe, which closes with the last of them.
     process.communicate(timeout=SECONDS)
@@ -305,7 +359,7 @@ def test_ctrl_c_stops_build_and_its_workers(begin, tmp_path):
     said = []
     for line in process.stdout:
         said.append(line)
-        if line.startswith("1/3 mnist_init (data=digits, init=rand, norm=none)"):
+        if line.startswith("1/3 mnist_init (data=digits, init=rand, norm=none, optim.steps=2000)"):
             break
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=SECONDS)

@@ -1,0 +1,119 @@
+"""The launcher itself. `hydra_plugins.vectorized_launcher` shows it to Hydra."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from gpubn.vectorized.job import run_job
+from gpubn.vectorized.loader import FastLoader
+from gpubn.vectorized.task import together_of
+
+log = logging.getLogger(__name__)
+
+
+class VectorizedLauncher(Launcher):
+    """Launches all jobs of a multirun through one call of the task's `together`.
+
+    Args:
+        console: whether the logs of the jobs go to the terminal too; each has its own file anyway.
+        part: "2/8" runs the second eighth of the jobs: one of eight machines, or of a Slurm array.
+    """
+
+    def __init__(self, console: bool = False, part: str = "1/1") -> None:
+        self._console = console
+        self._part = _parse_part(part)
+        self._context: HydraContext | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
+        self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
+        self._context, self._task, self._config = hydra_context, task_function, config
+        resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
+        self._logging = DictConfig(resolved)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs, as they come from `together`, and return them in their order."""
+        setup_globals()
+        self._log_as_launcher()
+        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        number, parts = self._part
+        start, stop = ((len(job_overrides) * n) // parts for n in (number - 1, number))
+        own = job_overrides[start:stop]
+        log.info("Launching %d jobs, together where they can be", len(own))
+        returns: dict[int, JobReturn] = {}
+        for index, task in self._tasks(own):
+            config = self._compose(own[index], initial_job_idx + start + index)
+            returns[index] = self._run(config, task)
+        return [returns[index] for index in range(len(own))]
+
+    def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
+        log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+        config = self._loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        return config
+
+    def _tasks(
+        self, jobs: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[int, Callable[[DictConfig], Any]]]:
+        """Yield each job's index and what is left for it to do."""
+        together, waiting = together_of(self._task), set(range(len(jobs)))
+        if together is None:
+            log.warning(
+                "%s has no vectorized form: its jobs run one after another",
+                getattr(self._task, "__name__", self._task),
+            )
+        else:
+            try:
+                configs = [self._loader.load_task_config(self._config, [*job]) for job in jobs]
+                for index, share in together(configs):
+                    waiting.discard(index)
+                    yield index, self._with_share(share)
+            except Exception:
+                if not waiting:
+                    raise
+                log.warning("%d jobs run one after another", len(waiting), exc_info=True)
+        for index in sorted(waiting):
+            yield index, self._task
+
+    def _with_share(self, share: Any) -> Callable[[DictConfig], Any]:
+        def task(config: DictConfig) -> Any:
+            if isinstance(share, BaseException):
+                raise share
+            return self._task(config, share)  # type: ignore[call-arg]
+
+        return functools.update_wrapper(task, self._task)
+
+    def _run(self, config: DictConfig, task: Callable[[DictConfig], Any]) -> JobReturn:
+        assert self._context is not None
+        try:
+            return run_job(config, task, self._context, console=self._console)
+        finally:
+            self._log_as_launcher()
+
+    def _log_as_launcher(self) -> None:
+        configure_log(self._logging, self._config.hydra.verbose)
+
+
+def _parse_part(part: str) -> tuple[int, int]:
+    number, slash, parts = part.partition("/")
+    try:
+        found = int(number), int(parts)
+    except ValueError:
+        found = (0, 0)
+    if not slash or not 1 <= found[0] <= found[1]:
+        raise HydraException(f"hydra.launcher.part is {part!r}; expected i/n with i from 1 to n")
+    return found

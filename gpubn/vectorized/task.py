@@ -1,0 +1,49 @@
+"""What an application says: which function runs many of its jobs at once."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+Together = Callable[[Sequence[DictConfig]], Iterable[tuple[int, Any]]]
+"""Configurations -> (index, share) of each as it is finished."""
+Task = TypeVar("Task", bound=Callable[..., Any])
+_ATTRIBUTE = "vectorized_together"
+
+
+def vectorized(together: Together) -> Callable[[Task], Task]:
+    """Decorate a task function `task(config, share=None)`, below `hydra.main`.
+
+    Without the launcher the task is called with the configuration alone, and does all the work.
+    With it, `together(configs)` does the work of many and yields (index, share) in any order. The
+    task is then called with its share and does what is left: log, save, return. A share that is an
+    exception is raised in its job. A job that gets no share is run by the task alone.
+    """
+
+    def decorate(task: Task) -> Task:
+        setattr(task, _ATTRIBUTE, together)
+        return task
+
+    return decorate
+
+
+def together_of(task: Callable[..., Any]) -> Together | None:
+    """The function that `vectorized` gave to a task."""
+    return getattr(task, _ATTRIBUTE, None)
+
+
+def alike(configs: Sequence[DictConfig], but_for: Sequence[str]) -> list[list[int]]:
+    """Group configurations that are equal but for some dotted keys; return their indices."""
+    groups: dict[str, list[int]] = {}
+    for index, config in enumerate(configs):
+        content = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+        for key in but_for:
+            *path, last = key.split(".")
+            part: Any = content
+            for name in path:
+                part = part.get(name) if isinstance(part, dict) else None
+            if isinstance(part, dict):
+                part.pop(last, None)
+        groups.setdefault(json.dumps(content, sort_keys=True, default=str), []).append(index)
+    return list(groups.values())

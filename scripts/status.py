@@ -1,0 +1,21 @@
+"""Show what a results folder holds of its sweeps: `make status`, `make status RESULTS=folder`."""
+
+import argparse
+from pathlib import Path
+
+from gpubn import cli, status
+from gpubn.store import CellStore
+
+
+def main() -> None:
+    """Print the state of every sweep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
+    results = parser.parse_args().results
+    for line in status.report(status.inspect_all(results), CellStore(results / "cells")):
+        print(line)
+
+
+if __name__ == "__main__":
+    cli.log_to_stderr()
+    cli.main(main)
