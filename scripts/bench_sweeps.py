@@ -1,0 +1,169 @@
+"""Time sweeps: the vectorized launcher beside Hydra's basic one, in turns, on this machine.
+
+Writes `results/benchmarks/sweep_launchers.csv`: short cells, long cells, and jobs that do nothing,
+whose time is Hydra's own; and what a replica's random numbers cost on the host. Needs MNIST, or
+takes the digits. A benchmark, not a test: nothing fails when it is slow.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from gpubn import backend, cli, compose
+from gpubn.benchmarks import interleave, write_benchmark
+from gpubn.data import load
+from gpubn.errors import DataUnavailableError
+from gpubn.files import git_revision
+from gpubn.init import initial_weight
+from gpubn.rng import batch_order
+from gpubn.schema import InitConfig
+from gpubn.vectorized import vectorized
+from gpubn.vectorized.loader import FastLoader
+
+log = logging.getLogger("gpubn")
+
+RATES = ",".join(f"{0.02 * (i + 1):.2f}" for i in range(32))
+SCALES = ",".join(f"{0.2 * (i + 1):.1f}" for i in range(16))
+NETWORK = [
+    *("experiment=rate_sweep", "model=mnist", "norm=before", "model.activation=tanh"),
+    *("seeds=1", "backend=numpy"),
+]
+SHORT = ["optim.steps=100", f"optim.rate={RATES}", f"init.scale={SCALES}"]
+LONG = ["optim.steps=1500", f"optim.rate={','.join(RATES.split(',')[::4])}", "init.scale=0.5,1,2"]
+LAUNCHERS = ("basic", "vectorized")
+
+
+def main() -> None:
+    """Time everything and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    data = _data()
+    kinds = {
+        "512 cells of 100 steps": (_sweep, [*NETWORK, *SHORT, f"data={data}"], 512, 100),
+        "24 cells of 1500 steps": (_sweep, [*NETWORK, *LONG, f"data={data}"], 24, 1500),
+        "512 jobs that do nothing": (_stub, [*NETWORK, *SHORT, f"data={data}"], 512, 0),
+    }
+    rows = []
+    for work, (run, overrides, cells, steps) in kinds.items():
+        contestants = [partial(run, [*overrides, f"hydra/launcher={name}"]) for name in LAUNCHERS]
+        times = interleave(options.rounds, *contestants)
+        ratios = sorted(basic / ours for basic, ours in zip(*times, strict=True))
+        for name, of_launcher in zip(LAUNCHERS, times, strict=True):
+            seconds = statistics.median(of_launcher)
+            rows.append(
+                {
+                    "work": work,
+                    "launcher": name,
+                    "cells": cells,
+                    "steps": steps,
+                    "seconds": f"{seconds:.4g}",
+                    "ms_per_cell": f"{1e3 * seconds / cells:.4g}",
+                    "basic_over_vectorized": f"{statistics.median(ratios):.3g}",
+                    "ratio_min": f"{ratios[0]:.3g}",
+                    "ratio_max": f"{ratios[-1]:.3g}",
+                    "rounds": options.rounds,
+                }
+            )
+            log.info("%s", rows[-1])
+    facts = {
+        **backend.resolve("numpy").facts(),
+        "data": data,
+        "host_draws_ms_per_replica": round(_host_draws(), 3),
+        "compose_ms_per_job": round(_compose(), 3),
+        "revision": git_revision(),
+    }
+    write_benchmark(options.results / "benchmarks" / "sweep_launchers.csv", rows, facts)
+
+
+def _sweep(overrides: Sequence[str]) -> None:
+    """A sweep into an empty folder."""
+    _start([str(Path(__file__).with_name("run.py")), "-m", *overrides])
+
+
+def _stub(overrides: Sequence[str]) -> None:
+    """The same sweep with a task that does nothing."""
+    _start([__file__, "--multirun", *overrides])
+
+
+def _start(command: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, *command, f"results={folder}/out"],
+            check=True,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def _host_draws(replicas: int = 20) -> float:
+    """Milliseconds for the weights and the order of the data of one MNIST network."""
+    start = time.perf_counter()
+    for seed in range(replicas):
+        batch_order(seed, 60_000, 32, 100)
+        for layer, sizes in enumerate(((784, 128), (128, 10))):
+            initial_weight(InitConfig(), *sizes, [seed], layer)
+    return 1e3 * (time.perf_counter() - start) / replicas
+
+
+def _compose(jobs: int = 200) -> float:
+    """Milliseconds to compose one job of a sweep over numbers."""
+    compose.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        master = app.compose_config("config", NETWORK, run_mode=RunMode.MULTIRUN)
+        loader = FastLoader(app.config_loader)
+        loader.load_sweep_config(master, [*NETWORK, "optim.rate=1"])
+        start = time.perf_counter()
+        for i in range(jobs):
+            loader.load_sweep_config(master, [*NETWORK, f"optim.rate=0.{i + 1}"])
+        return 1e3 * (time.perf_counter() - start) / jobs
+
+
+def _data() -> str:
+    try:
+        load("mnist")
+    except DataUnavailableError:
+        return "digits"
+    return "mnist"
+
+
+def _nothing_together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, None]]:
+    return ((index, None) for index in range(len(configs)))
+
+
+@vectorized(_nothing_together)
+def _nothing(config: DictConfig, share: None = None) -> None:
+    """A job without work."""
+
+
+def _run_stub() -> None:
+    compose.register()
+    hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="config")(_nothing)()
+
+
+if __name__ == "__main__":
+    if "--multirun" in sys.argv:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        _run_stub()
+    else:
+        cli.log_to_stderr()
+        cli.main(main)
