@@ -55,6 +55,7 @@ def write_tables(
         provenance = _Provenance()
         for cell in cells:
             result = load(cell)
+            made_from[cell.id] = result.digest  # another sweep may have made it anew
             provenance.add(cell, result)
             for path, text in texts.items():
                 pooled = path.stem.endswith("_pooled")

@@ -40,8 +40,10 @@ class SGD:
         dtype: str,
     ) -> None:
         rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
-        if rates.ndim != 1 or rates.size == 0 or not ((rates > 0) & np.isfinite(rates)).all():
-            raise ArgumentError(f"rate is {rate}; expected positive numbers, one or one a replica")
+        good = (rates > 0) & np.isfinite(rates)
+        if rates.ndim != 1 or rates.size == 0 or not good.all():
+            seen = rates[~good].flat[0] if not good.all() else f"an array of shape {rates.shape}"
+            raise ArgumentError(f"rate is {seen}; expected positive numbers, one or one a replica")
         self._rates, self._schedule = rates, schedule
         self._min_rates = np.atleast_1d(np.asarray(min_rate, dtype=np.float64))
         self._backend, self._dtype = backend, dtype

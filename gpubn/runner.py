@@ -68,13 +68,15 @@ def run_cells(
         return
     store.check_writable()
     with Display(missing) as display, Leases(store) as leases:
-        agenda = _Agenda(plan(missing, backend), store, leases, force=force)
+        stacks = plan(missing, backend)
+        agenda = _Agenda(stacks, store, leases, force=force, retry_failed=retry_failed)
         for stack, measured, seconds in _measure_each(agenda, backend, processes, display.tick):
             total = sum(cell.experiment.work(cell.config) for cell in stack)
             for cell, of_cell in zip(stack, measured, strict=True):
                 own = seconds * cell.experiment.work(cell.config) / total
-                yield _keep(cell, of_cell, own, store, backend, display)
+                outcome = _keep(cell, of_cell, own, store, backend, display)
                 leases.release(cell)
+                yield outcome
             yield from agenda.finished_elsewhere(display)
         yield from agenda.finished_elsewhere(display)
 
@@ -83,9 +85,16 @@ class _Agenda:
     """The stacks that this process works on next, as far as nobody else does."""
 
     def __init__(
-        self, stacks: Sequence[list[Cell]], store: CellStore, leases: Leases, *, force: bool
+        self,
+        stacks: Sequence[list[Cell]],
+        store: CellStore,
+        leases: Leases,
+        *,
+        force: bool,
+        retry_failed: bool,
     ) -> None:
-        self._stacks, self._store, self._leases, self._force = deque(stacks), store, leases, force
+        self._stacks, self._store, self._leases = deque(stacks), store, leases
+        self._force, self._retry_failed = force, retry_failed
         self._others: list[Cell] = []
         self._found: list[Outcome] = []
         self._waits = False
@@ -110,9 +119,11 @@ class _Agenda:
         """What others finished in the meantime."""
         while self._found:
             outcome = self._found.pop()
+            display.tick(outcome.cell.experiment.work(outcome.cell.config))
             if outcome.result is not None:
-                display.tick(outcome.cell.experiment.work(outcome.cell.config))
                 display.finished(outcome.cell, outcome.result.rows, 0.0)
+            elif outcome.failure is not None:
+                display.failed(outcome.cell, outcome.failure.sentence)
             yield outcome
 
     def _take(self, cell: Cell) -> bool:
@@ -120,11 +131,19 @@ class _Agenda:
         if not self._leases.claim(cell):
             self._others.append(cell)
             return False
-        if not self._force and (result := self._store.load(cell)) is not None:
-            self._found.append(Outcome(cell, result))
+        found = None if self._force else self._finished(cell)
+        if found is not None:
+            self._found.append(found)
             self._leases.release(cell)
-            return False
-        return True
+        return found is None
+
+    def _finished(self, cell: Cell) -> Outcome | None:
+        """What another sweep made of a cell since this one began."""
+        if (result := self._store.load(cell)) is not None:
+            return Outcome(cell, result)
+        if not self._retry_failed and (failure := self._store.failure(cell)) is not None:
+            return Outcome(cell, failure=failure)
+        return None
 
     def _look_at_others(self) -> None:
         others, self._others = self._others, []

@@ -36,14 +36,10 @@ from gpubn.vectorized.loader import FastLoader
 
 log = logging.getLogger("gpubn")
 
-RATES = ",".join(f"{0.02 * (i + 1):.2f}" for i in range(32))
-SCALES = ",".join(f"{0.2 * (i + 1):.1f}" for i in range(16))
 NETWORK = [
     *("experiment=rate_sweep", "model=mnist", "norm=before", "model.activation=tanh"),
     *("seeds=1", "backend=numpy"),
 ]
-SHORT = ["optim.steps=100", f"optim.rate={RATES}", f"init.scale={SCALES}"]
-LONG = ["optim.steps=1500", f"optim.rate={','.join(RATES.split(',')[::4])}", "init.scale=0.5,1,2"]
 LAUNCHERS = ("basic", "vectorized")
 
 
@@ -52,15 +48,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rates", type=int, default=32, help="rates of the short sweeps")
+    parser.add_argument("--scales", type=int, default=16, help="initial scales of them")
+    parser.add_argument("--long", type=int, default=1500, help="steps of the long cells")
     options = parser.parse_args()
     data = _data()
-    kinds = {
-        "512 cells of 100 steps": (_sweep, [*NETWORK, *SHORT, f"data={data}"], 512, 100),
-        "24 cells of 1500 steps": (_sweep, [*NETWORK, *LONG, f"data={data}"], 24, 1500),
-        "512 jobs that do nothing": (_stub, [*NETWORK, *SHORT, f"data={data}"], 512, 0),
-    }
+    short, few = _grid(options.rates, options.scales), _grid(8, 3)
+    cells = options.rates * options.scales
     rows = []
-    for work, (run, overrides, cells, steps) in kinds.items():
+    for work, run, grid, number, steps in (
+        (f"{cells} cells of 100 steps", _sweep, short, cells, 100),
+        (f"24 cells of {options.long} steps", _sweep, few, 24, options.long),
+        (f"{cells} jobs that do nothing", _stub, short, cells, 0),
+    ):
+        overrides = [*NETWORK, *grid, f"optim.steps={max(steps, 1)}", f"data={data}"]
         contestants = [partial(run, [*overrides, f"hydra/launcher={name}"]) for name in LAUNCHERS]
         times = interleave(options.rounds, *contestants)
         ratios = sorted(basic / ours for basic, ours in zip(*times, strict=True))
@@ -70,10 +71,10 @@ def main() -> None:
                 {
                     "work": work,
                     "launcher": name,
-                    "cells": cells,
+                    "cells": number,
                     "steps": steps,
                     "seconds": f"{seconds:.4g}",
-                    "ms_per_cell": f"{1e3 * seconds / cells:.4g}",
+                    "ms_per_cell": f"{1e3 * seconds / number:.4g}",
                     "basic_over_vectorized": f"{statistics.median(ratios):.3g}",
                     "ratio_min": f"{ratios[0]:.3g}",
                     "ratio_max": f"{ratios[-1]:.3g}",
@@ -89,6 +90,13 @@ def main() -> None:
         "revision": git_revision(),
     }
     write_benchmark(options.results / "benchmarks" / "sweep_launchers.csv", rows, facts)
+
+
+def _grid(rates: int, scales: int) -> list[str]:
+    return [
+        f"optim.rate={','.join(f'{0.02 * (i + 1):.2f}' for i in range(rates))}",
+        f"init.scale={','.join(f'{0.2 * (i + 1):.1f}' for i in range(scales))}",
+    ]
 
 
 def _sweep(overrides: Sequence[str]) -> None:

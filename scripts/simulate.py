@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from gpubn import backend, cli
 from gpubn.benchmarks import write_benchmark
+from gpubn.errors import ArgumentError
 from gpubn.experiments import Context, Experiment, get, rate_sweep
 from gpubn.files import git_revision
 from gpubn.records import Observation
@@ -40,6 +41,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    for cells in options.cells:
+        if cells < 1 or cells % min(RATES, cells):
+            raise ArgumentError(f"--cells is {cells}; expected 1 to {RATES}, or thousands")
     if options.one:
         print(json.dumps(_simulate(options.one)))
         return
@@ -97,8 +101,9 @@ def _simulate(count: int) -> dict[str, object]:
 
 
 def _overrides(count: int) -> list[str]:
-    rates = ",".join(f"{0.001 * (i + 1):.3f}" for i in range(RATES))
-    scales = ",".join(f"{0.01 * (i + 1):.2f}" for i in range(count // RATES))
+    several = min(RATES, count)
+    rates = ",".join(f"{0.001 * (i + 1):.3f}" for i in range(several))
+    scales = ",".join(f"{0.01 * (i + 1):.2f}" for i in range(count // several))
     return [
         *("experiment=rate_sweep", "data=digits", "norm=before", "model.activation=tanh"),
         *("seeds=1", "optim.steps=100", f"optim.rate={rates}", f"init.scale={scales}"),

@@ -35,25 +35,29 @@ def main() -> None:
 
 def page(folder: Path) -> str:
     """The text of the page."""
-    launchers = {(r["work"], r["launcher"]): _ms(r) for r in _rows(folder / "sweep_launchers.csv")}
+    timed = _rows(folder / "sweep_launchers.csv")
+    launchers = {(int(r["steps"]), r["launcher"]): float(r["ms_per_cell"]) for r in timed}
+    nothing, few, many = sorted({steps for steps, _ in launchers})
     facts = json.loads((folder / "sweep_launchers.json").read_text())
     scaling = _rows(folder / "sweep_scaling.csv")
     large = {key: float(value) for key, value in scaling[-1].items()}
-    hydra, store = launchers["512 jobs that do nothing", "vectorized"], large["run_ms"]
-    short = launchers["512 cells of 100 steps", "vectorized"]
+    hydra, store = launchers[nothing, "vectorized"], large["run_ms"]
+    short = launchers[few, "vectorized"]
     cores = int(facts["device"].split()[-2])
-    train = cores * (short - hydra - store) / 100
+    train = cores * (short - hydra - store) / few
     draws, compose = facts["host_draws_ms_per_replica"], facts["compose_ms_per_job"]
     step = 1e3 * (launch_time() + memory_time(DEVICE_REPLICAS)) / DEVICE_REPLICAS
-    kinds = [(seeds, seeds * steps) for seeds, steps in ((1, 100), (10, 1500))]
+    kinds = [(seeds, seeds * steps) for seeds, steps in ((1, few), (10, many))]
     laptop = [hydra + store + train * work / 8 for _, work in kinds]
     h200 = [hydra + store + draws * seeds + step * work for seeds, work in kinds]
     return TEMPLATE.read_text().format(
         **facts,
+        few=few,
+        many=many,
         cores=cores,
         compose=compose,
         hydra=hydra,
-        basic=launchers["512 jobs that do nothing", "basic"],
+        basic=launchers[nothing, "basic"],
         cells=int(large["cells"]),
         plan=large["plan_ms"],
         store=store,
@@ -65,7 +69,7 @@ def page(folder: Path) -> str:
         peak=int(large["peak_mib"]),
         linear=_linear(scaling),
         here_short=_per_hour(short),
-        here_full=_per_hour(10 * launchers["24 cells of 1500 steps", "vectorized"]),
+        here_full=_per_hour(10 * launchers[many, "vectorized"]),
         laptop_short=_per_hour(laptop[0]),
         laptop_full=_per_hour(laptop[1]),
         h200_short=_per_hour(h200[0]),
@@ -104,10 +108,6 @@ def _linear(scaling: list[dict[str, str]]) -> str:
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _ms(row: dict[str, str]) -> float:
-    return float(row["ms_per_cell"])
 
 
 def _per_hour(milliseconds: float) -> str:

@@ -35,8 +35,9 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
         raise ArgumentError(
             f"rate has shape {rates.shape}; expected one number or one a replica, {x.shape[:1]}"
         )
-    if not ((rates >= 0.0) & (rates < 1.0)).all():
-        raise ArgumentError(f"rate is {rate}; expected a number in [0, 1)")
+    good = (rates >= 0.0) & (rates < 1.0)
+    if not good.all():
+        raise ArgumentError(f"rate is {rates[~good].flat[0]}; expected a number in [0, 1)")
     return agnostic.dropout(x, mask, rate, xp), DropoutCache(mask, rate)
 
 

@@ -219,3 +219,17 @@ def test_a_table_of_other_results_is_written_again(finished, tmp_path):
     write(tmp_path, cells, results)
     assert path.read_bytes() != before
     assert is_current(path, provenance(path)["made_from"])
+
+
+def test_a_table_says_what_it_was_made_from_even_where_a_cell_changed_meanwhile(
+    finished, fake, tmp_path, finish
+):
+    cells, before = finished
+    kept = {c.id: Kept.of(r) for c, r in zip(cells, before, strict=True)}
+    fake.rows[:] = fake.rows[:1]
+    store = CellStore(tmp_path / "cells")
+    after = finish(cells, store, force=True)
+    (path,) = write_tables(tmp_path / "tables", "fake", cells, kept, store.get)
+    assert provenance(path)["made_from"] == {
+        cell.id: result.digest for cell, result in zip(cells, after, strict=True)
+    }

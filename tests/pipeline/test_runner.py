@@ -8,6 +8,8 @@ import pytest
 
 from gpubn.backend import resolve
 from gpubn.errors import BackendError, DataError, StoreError
+from gpubn.leases import Leases
+from gpubn.records import Failure
 from gpubn.runner import Outcome, run_cells
 from gpubn.store import CellStore
 
@@ -227,3 +229,20 @@ def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, mon
     found = outcomes(failed, store, retry_failed=False)
     assert fake.calls == ["a", "b", "c"]
     assert all(o.fresh for o in found)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_what_another_sweep_failed_meanwhile_is_run_again_only_to_retry(
+    store, fake, monkeypatch, retry
+):
+    failure, claim = Failure("theirs", "trace"), Leases.claim
+
+    def slow(self, cell):
+        store.save_failure(cell, failure)
+        return claim(self, cell)
+
+    monkeypatch.setattr(Leases, "claim", slow)
+    (outcome,) = run_cells([fake.cell()], store, NUMPY, retry_failed=retry)
+    assert fake.calls == ["a"] * retry
+    assert outcome.failure == (None if retry else failure)
+    assert not list(store.root.rglob("*.running"))
