@@ -153,8 +153,8 @@ class Backend:
             threadpool_limits(limits=1, user_api="blas"),
             ThreadPoolExecutor(self.workers) as pool,
         ):
-            futures = [pool.submit(work, group, tick) for group in groups]
             try:
+                futures = [pool.submit(work, group, tick) for group in groups]
                 wait(futures, return_when=FIRST_EXCEPTION)
                 failed = [f for f in futures if f.done() and f.exception() is not None]
                 if failed:

@@ -1,6 +1,7 @@
 """What every script shares: logging for a person, errors in one sentence, exit codes."""
 
 import difflib
+import errno
 import logging
 import re
 import signal
@@ -19,6 +20,14 @@ from gpubn.errors import GpubnError
 from gpubn.schema import Config
 
 INTERRUPTED = 130
+_EXTRAS = {
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+"""Launcher -> the extra that installs it."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -77,6 +86,8 @@ def explain(error: BaseException) -> str | None:
             return str(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_hydra(error)
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        return f"a file cannot be written ({error.strerror}); expected room on the disk"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}); expected a path with access"
     return None
@@ -91,6 +102,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _of_hydra(error: BaseException) -> str:
     text = "\n".join(str(cause) for cause in _chain(error))
+    for cause in _chain(error):
+        if isinstance(cause, HydraException) and str(cause).startswith("hydra."):
+            return str(cause)  # of our launcher, which Hydra wraps
+    found = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", text)
+    if found and found[1] in _EXTRAS:
+        return (
+            f"hydra/launcher={found[1]} is not installed; expected "
+            f"pip install '.[{_EXTRAS[found[1]]}]'"
+        )
     if isinstance(error, MissingConfigException) and (
         found := re.search(r"Could not find '([^']*)/([^'/]*)'", text)
     ):

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, redirect_stderr
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
@@ -39,13 +40,33 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        with tqdm.external_write_mode(file=self.stream):
+        with tqdm.external_write_mode(file=_stderr()):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Be silent where nobody reads any more (`| head`); the run goes on."""
         if not isinstance(sys.exc_info()[1], BrokenPipeError):
             super().handleError(record)
+
+
+class _AboveBar:
+    """Stands for stderr while a bar is shown there: what others write lifts it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, with the bar out of the way."""
+        with tqdm.external_write_mode(file=self.stream):
+            return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _stderr() -> TextIO:
+    """Where a bar is shown."""
+    return sys.stderr.stream if isinstance(sys.stderr, _AboveBar) else sys.stderr
 
 
 def shown_elsewhere() -> bool:
@@ -67,6 +88,7 @@ class Display:
         self._lock = threading.Lock()
         self._quiet = shown_elsewhere()
         self._owner = not os.environ.get(_OWNER)
+        self._above = ExitStack()
         self._started = self._last_line = time.perf_counter()
         self._bar = tqdm(
             total=sum(cell.experiment.work(cell.config) for cell in cells),
@@ -81,6 +103,8 @@ class Display:
     def __enter__(self) -> "Display":
         if self._owner:
             os.environ[_OWNER] = str(os.getpid())
+        if not self._bar.disable:
+            self._above.enter_context(redirect_stderr(cast(TextIO, _AboveBar(sys.stderr))))
         self._show()
         return self
 
@@ -90,6 +114,7 @@ class Display:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
+        self._above.close()
         self._bar.close()
         if self._owner:
             os.environ.pop(_OWNER, None)

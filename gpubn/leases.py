@@ -85,22 +85,27 @@ class Leases:
         self._drop(_path(self._store, cell))
 
     def _create(self, path: Path) -> bool:
+        with self._lock:
+            known = path in self._held
+            self._held.add(path)  # before it is there: Ctrl-C may come in between
         try:
             with create(path) as file:
                 file.write(self._me)
         except FileExistsError:
+            if not known:
+                self._forget(path)
             return False
         except OSError as error:
-            with suppress(OSError):
-                path.unlink()
+            self._drop(path)
             raise cannot_write(path, error) from error
-        with self._lock:
-            self._held.add(path)
         return True
 
-    def _drop(self, path: Path) -> None:
+    def _forget(self, path: Path) -> None:
         with self._lock:
             self._held.discard(path)
+
+    def _drop(self, path: Path) -> None:
+        self._forget(path)
         with suppress(OSError):
             path.unlink()
 
@@ -110,6 +115,14 @@ class Leases:
                 for path in self._held:
                     with suppress(OSError):
                         os.utime(path)
+
+
+def clear_stale(store: CellStore, cell: Cell) -> None:
+    """Remove the lease that a killed process left beside a finished cell, if it can be."""
+    path = _path(store, cell)
+    if path.exists() and holder(store, cell) is None:
+        with suppress(OSError):
+            path.unlink()
 
 
 def holder(store: CellStore, cell: Cell) -> Holder | None:

@@ -11,7 +11,7 @@ from gpubn.cells import Cell
 from gpubn.data import load
 from gpubn.display import Display
 from gpubn.experiments import Context
-from gpubn.leases import Leases, holder
+from gpubn.leases import Leases, clear_stale, holder
 from gpubn.records import Failure
 from gpubn.schema import DataConfig
 from gpubn.stacks import Measured, measure, plan
@@ -58,7 +58,9 @@ def run_cells(
     """
     missing: list[Cell] = []
     for cell in {cell.id: cell for cell in cells}.values():
-        if not force and (result := store.load(cell)) is not None:
+        result = store.load(cell)  # also where it is forced: another schema is refused
+        if result is not None and not force:
+            clear_stale(store, cell)
             yield Outcome(cell, result)
         elif not (force or retry_failed) and (failure := store.failure(cell)) is not None:
             yield Outcome(cell, failure=failure)

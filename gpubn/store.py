@@ -71,7 +71,7 @@ class CellStore:
             columns = [document["columns"][name] for name in COLUMNS]
             rows = [Observation(*row) for row in zip(*columns, strict=True)]
             return Result(rows, document["provenance"], document["digest"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is damaged (%s); the cell will be run again", path, error)

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -19,12 +18,6 @@ from gpubn.tracking import tracker
 
 log = logging.getLogger(__name__)
 
-_EXTRAS = {
-    "hydra_plugins.hydra_joblib_launcher": "joblib",
-    "hydra_plugins.hydra_submitit_launcher": "submitit",
-    "hydra_plugins.hydra_ray_launcher": "ray",
-}
-"""Where a launcher comes from -> the extra that installs it."""
 _IN_THIS_PROCESS = ("vectorized_launcher", "basic_launcher")
 _HOW_IT_RUNS = (
     *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
@@ -45,8 +38,7 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
     """
     config = compose.whole(overrides)
     launcher = config.hydra.launcher
-    _check_launcher(launcher)
-    _check_gpus(launcher, config.backend.name)
+    _check_processes(launcher, config.backend.name)
     results = Path(config.results)
     tracker(compose.config_of(config).tracker, results)  # says at once what it lacks
     cells = compose.expand(
@@ -64,11 +56,10 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
         with watch:
             yield
     except KeyboardInterrupt:
-        if "submitit" in launcher._target_:
-            log.warning(
-                "the jobs that were submitted go on; to stop them: scancel --name gpubn, or end "
-                "the processes of submitit_local"
-            )
+        if "SlurmLauncher" in launcher._target_:
+            log.warning("the jobs that were submitted go on; to stop them: scancel --name gpubn")
+        elif "submitit" in launcher._target_:
+            log.warning("processes that submitit started may go on until their cell is finished")
         raise
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
@@ -76,25 +67,11 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
             log.warning("%d of %d cells failed; `make status` says why", failed, len(cells))
 
 
-def _check_launcher(launcher: DictConfig) -> None:
-    plugin = ".".join(str(launcher._target_).split(".")[:2])
-    if plugin in _EXTRAS and not _is_installed(plugin):
-        extra = _EXTRAS[plugin]
-        raise ConfigError(
-            f"this hydra/launcher needs {plugin.partition('.')[2]}, which is not installed; "
-            f"pip install '.[{extra}]'"
-        )
-
-
-def _is_installed(module: str) -> bool:
-    with suppress(ModuleNotFoundError):
-        return find_spec(module) is not None
-    return False
-
-
-def _check_gpus(launcher: DictConfig, name: str) -> None:
-    """Refuse a pool in which two processes would share a GPU."""
+def _check_processes(launcher: DictConfig, name: str) -> None:
+    """Refuse a pool without processes, or one in which two of them would share a GPU."""
     jobs = launcher.get("n_jobs")
+    if jobs == 0:
+        raise ConfigError("hydra.launcher.n_jobs is 0; expected 1 or more, or -1 for one a core")
     gpus = backend.gpu_count() if name != "numpy" else 0
     if jobs is None or gpus == 0:
         return

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children, connection, get_context, parent_process
+from types import FrameType
 from typing import Any
 
 from gpubn.backend import cores, resolve
@@ -91,12 +92,24 @@ def run_in_processes(
 
 @contextmanager
 def _interrupt_held() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block; processes started inside never see it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let Ctrl-C wait until the end of the block; processes started inside never see it.
+
+    The mask is what they inherit. It holds back this thread alone: where another one takes the
+    signal its handler still runs here, so that is held, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    struck: list[tuple[int, FrameType | None]] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, lambda *strike: struck.append(strike))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if struck and callable(handler):
+            handler(*struck[0])
 
 
 _worker: dict[str, Any] = {}

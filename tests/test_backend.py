@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gpubn
-from gpubn.backend import cores, namespace, resolve
+from gpubn.backend import cores, gpu_count, namespace, resolve
 from gpubn.errors import ArgumentError, BackendError
 
 ROOT = Path(gpubn.__file__).parents[1]
@@ -34,9 +34,12 @@ def fake_cupy(*, available=True, error=None):
     cupy.arange = arange
     cupy.cuda = SimpleNamespace(
         is_available=lambda: available,
-        Device=lambda: SimpleNamespace(id=0),
-        runtime=SimpleNamespace(getDeviceProperties=lambda i: {"name": b"Fake GPU"}),
+        Device=lambda i=0: SimpleNamespace(id=i, use=lambda: used.append(i)),
+        runtime=SimpleNamespace(
+            getDeviceProperties=lambda i: {"name": b"Fake GPU"}, getDeviceCount=lambda: 2
+        ),
     )
+    cupy.used = used = []
     return cupy
 
 
@@ -192,3 +195,17 @@ def test_a_required_gpu_that_is_missing_fails_the_run_and_else_is_announced():
     assert required.returncode == 1, required.stdout
     said = required.stdout + required.stderr
     assert "GPUBN_REQUIRE_GPU=1, but gpu tests cannot run: backend=cupy needs" in said
+
+
+def test_gpus_are_dealt_in_turn(install):
+    cupy = fake_cupy()
+    install(cupy)
+    assert gpu_count() == 2
+    for slot in range(4):
+        resolve("cupy", slot=slot)
+    assert cupy.used == [0, 1, 0, 1]
+
+
+def test_without_cupy_there_is_no_gpu(install):
+    install(None)
+    assert gpu_count() == 0

@@ -5,11 +5,13 @@ Most of that time goes into copies of the configuration and into writing YAML.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, env_override
 from hydra.types import HydraContext
@@ -33,22 +35,24 @@ def run_job(
         OmegaConf.set_readonly(config.hydra, True)
         copier = Copier(config)
         job = JobReturn()
-        job.cfg, job.hydra_cfg = _split(copier)
+        job.cfg, job.hydra_cfg = _split(copier, config)
         state.cfg = job.hydra_cfg  # the names of folders may refer to it
-        folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
+        folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
+        job.working_dir = str(folder)
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100  (as Hydra does: no link is followed)
         for part in (config, job.hydra_cfg):
             _set_output_dir(part, folder)
-        job.overrides = list(config.hydra.overrides.task)
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)
+        job.overrides = overrides
         folder.mkdir(parents=True, exist_ok=True)
-        job.working_dir = str(here)
-        if config.hydra.job.chdir:
+        if _changes_directory(config):
             os.chdir(folder)
-            job.working_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir))
+        else:
+            job.working_dir = str(here)
         configure_log(config.hydra.job_logging, config.hydra.verbose)
-        if not console:
-            _mute_console()
         _save(config, job, folder)
-        _call(config, job, task, context)
+        with nullcontext() if console else _console_muted():
+            _call(config, job, task, context)
         return KeptReturn(job, copier, folder)
     finally:
         state.cfg = before
@@ -70,25 +74,30 @@ class KeptReturn(JobReturn):
     @property
     def cfg(self) -> DictConfig:  # type: ignore[override]
         """The task's configuration."""
-        return _split(self._copier)[0]
+        return _split(self._copier, self._copier())[0]
 
     @property
     def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
         """Hydra's configuration of the job."""
-        found = _split(self._copier)[1]
-        _set_output_dir(found, self._folder)
+        whole = self._copier()
+        found = _split(self._copier, whole)[1]
+        for part in (whole, found):
+            _set_output_dir(part, self._folder)
         return found
 
 
-def _split(copier: Copier) -> tuple[DictConfig, DictConfig]:
-    """Copies of the task's configuration and of Hydra's own, as `HydraConfig` keeps it."""
+def _split(copier: Copier, whole: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """Copies of the task's configuration and of Hydra's own, as `HydraConfig` keeps it.
+
+    What Hydra's refers to is looked up in `whole`.
+    """
     of_task, of_hydra = copier(), copier()
     with read_write(of_hydra), open_dict(of_hydra):
         for key in [key for key in of_hydra if key != "hydra"]:
             del of_hydra[key]
     with read_write(of_task), open_dict(of_task):
         del of_task["hydra"]
-    of_hydra.hydra._set_parent(of_task)  # it may refer to the task's values
+    of_hydra.hydra._set_parent(whole)
     return of_task, of_hydra
 
 
@@ -115,11 +124,28 @@ def _call(
     context.callbacks.on_job_end(config=config, job_return=job)
 
 
-def _mute_console() -> None:
-    for handler in logging.getLogger().handlers:
-        to_file = isinstance(handler, logging.FileHandler)
-        if isinstance(handler, logging.StreamHandler) and not to_file:
-            handler.setLevel(logging.WARNING)
+def _changes_directory(config: DictConfig) -> bool:
+    """Whether the job runs in its folder, which was Hydra's default before 1.2."""
+    wanted = config.hydra.job.chdir
+    return bool(not version.base_at_least("1.2") if wanted is None else wanted)
+
+
+@contextmanager
+def _console_muted() -> Iterator[None]:
+    """Let only warnings through to the terminal."""
+    levels = {
+        handler: handler.level
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler)
+        and not isinstance(handler, logging.FileHandler)
+    }
+    for handler, level in levels.items():
+        handler.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
 
 
 def _save(config: DictConfig, job: JobReturn, folder: Path) -> None:
@@ -157,6 +183,8 @@ def to_yaml(config: Container) -> str:
     text: str = yaml.dump(
         content, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_Dumper
     )
+    if not text.isascii() or "\\" in text:  # libyaml breaks and escapes such lines otherwise
+        return OmegaConf.to_yaml(config)
     if kind not in _checked:
         _checked.add(kind)
         _usable = text == OmegaConf.to_yaml(config)

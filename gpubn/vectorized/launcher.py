@@ -28,8 +28,7 @@ class VectorizedLauncher(Launcher):
     """
 
     def __init__(self, console: bool = False, part: str = "1/1") -> None:
-        self._console = console
-        self._part = _parse_part(part)
+        self._console, self._part = console, _parse_part(part)
         self._context: HydraContext | None = None
 
     def setup(

@@ -83,14 +83,19 @@ class FastLoader(ConfigLoader):
 
     def _parse(self, line: str) -> Override:
         if line not in self._parsed:
-            self._parsed[line] = self._parser.parse_override(line)
+            (self._parsed[line],) = self._parser.parse_overrides([line])
         return self._parsed[line]
 
     def _sets_a_value(self, override: Override) -> bool:
         return _is_plain(override) and not self._names_a_group(override)
 
     def _is_choice(self, override: Override) -> bool:
-        return _is_plain(override) and self._names_a_group(override)
+        # A dictionary for a group is a value to Hydra, set in the order of the overrides.
+        return (
+            _is_plain(override)
+            and self._names_a_group(override)
+            and isinstance(override.value(), str)
+        )
 
     def _names_a_group(self, override: Override) -> bool:
         group = override.key_or_group

@@ -45,5 +45,12 @@ def alike(configs: Sequence[DictConfig], but_for: Sequence[str]) -> list[list[in
                 part = part.get(name) if isinstance(part, dict) else None
             if isinstance(part, dict):
                 part.pop(last, None)
-        groups.setdefault(json.dumps(content, sort_keys=True, default=str), []).append(index)
+        groups.setdefault(json.dumps(_ordered(content), default=str), []).append(index)
     return list(groups.values())
+
+
+def _ordered(part: Any) -> Any:
+    """Dictionaries as lists in an order of their keys, which need not be of one type."""
+    if isinstance(part, dict):
+        return [[repr(key), _ordered(part[key])] for key in sorted(part, key=repr)]
+    return [_ordered(value) for value in part] if isinstance(part, list) else part

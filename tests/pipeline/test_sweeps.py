@@ -93,37 +93,14 @@ def test_a_store_is_not_written_where_all_is_finished(sweep, results, finish, mo
     assert tried == [results / "cells"]
 
 
-@pytest.mark.parametrize(
-    ("target", "extra"),
-    [
-        ("hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "joblib"),
-        ("hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "submitit"),
-        ("hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", "ray"),
-    ],
-)
-@pytest.mark.parametrize("installed", [False, True])
-def test_a_launcher_of_an_extra(monkeypatch, target, extra, installed):
-    monkeypatch.setattr(sweeps, "find_spec", lambda name: "spec" if installed else None)
-    launcher = OmegaConf.create({"_target_": target})
-    if installed:
-        sweeps._check_launcher(launcher)
-        return
-    with pytest.raises(ConfigError, match=rf"not installed; pip install '\.\[{extra}\]'"):
-        sweeps._check_launcher(launcher)
-
-
-def test_hydra_plugins_without_a_single_one(monkeypatch):
-    def missing(name):
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(sweeps, "find_spec", missing)
-    assert not sweeps._is_installed("hydra_plugins.hydra_ray_launcher")
-    sweeps._check_launcher(OmegaConf.create({"_target_": "hydra._internal.basic.BasicLauncher"}))
+def test_a_pool_without_processes():
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.n_jobs is 0; expected 1 or more"):
+        sweeps._check_processes(OmegaConf.create({"n_jobs": 0}), "numpy")
 
 
 def test_gpus_are_not_counted_for_numpy(monkeypatch):
     monkeypatch.setattr(backend, "gpu_count", lambda: pytest.fail("a driver was asked"))
-    sweeps._check_gpus(OmegaConf.create({"n_jobs": 4}), "numpy")
+    sweeps._check_processes(OmegaConf.create({"n_jobs": 4}), "numpy")
 
 
 # While it runs, and at its end --------------------------------------------------------------------
@@ -254,7 +231,7 @@ def test_ctrl_c_says_what_goes_on(sweep, caplog, shown, launcher, goes_on):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="not installed")
     with pytest.raises(KeyboardInterrupt), sweep(f"hydra/launcher={launcher}"):
         raise KeyboardInterrupt
-    assert any("the jobs that were submitted go on" in m for m in caplog.messages) == goes_on
+    assert any("may go on until their cell is finished" in m for m in caplog.messages) == goes_on
 
 
 def test_jobs_of_a_sweep_are_told_together(fake, tmp_path, monkeypatch):

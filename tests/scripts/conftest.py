@@ -23,10 +23,11 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
 
 FORKING = """
-import gc, json, os, runpy, signal, sys
+import gc, json, os, resource, runpy, signal, sys
+sys.path[0] = os.path.join(os.getcwd(), "scripts")  # Hydra looks for plugins when it is imported
 from hydra.core.plugins import Plugins
 import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
-import gpubn.cli, gpubn.pipeline, gpubn.figures, gpubn.plotting
+import gpubn.cli, gpubn.jobs, gpubn.pipeline, gpubn.figures, gpubn.plotting
 Plugins.instance()
 gc.freeze()  # a collection in a child would copy every page
 
@@ -37,10 +38,15 @@ def tell(request, name, value):
     os.rename(path + ".part", path)
 
 def become(request):
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.setsid()  # a terminal sends Ctrl-C to the whole group
+    os.dup2(os.open(request["terminal"] or os.devnull, os.O_RDWR), 0)
     for descriptor, name in ((1, "out"), (2, "err")):
         path = os.path.join(request["folder"], name)
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        if request["terminal"]:
+            os.dup2(0, descriptor)
+    if request["file_size"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -78,16 +84,52 @@ class Process:
         self.err = (self.folder / "err").read_text()
         return self
 
-    def signal(self, number):
+    @property
+    def pid(self):
         until((self.folder / "pid").exists)
+        return int((self.folder / "pid").read_text())
+
+    def signal(self, number):
         with contextlib.suppress(ProcessLookupError):  # it came to an end by itself
-            os.kill(int((self.folder / "pid").read_text()), number)
+            os.kill(self.pid, number)
         return self
 
-    def signal_when(self, happened, number):
-        """Send a signal as soon as `happened()` holds."""
+    def when(self, happened):
+        """Return as soon as `happened()` holds, or it is over."""
         until(lambda: happened() or (self.folder / "code").exists())
-        return self.signal(number)
+        return self
+
+    def ctrl_c(self):
+        """What a terminal does: the processes that it started are told, too."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGINT)
+        return self
+
+    def others(self):
+        """The processes that it started, directly or not, and that go on: pid -> command line."""
+        deadline = time.monotonic() + 2  # what is about to end ends
+        while (found := self._others()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def workers(self):
+        """Those of them that measure cells."""
+        return [pid for pid, command in self._others().items() if "spawn_main" in command]
+
+    def end(self):
+        """Kill all that goes on."""
+        for pid in self._others():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _others(self):
+        mark, found = f"STARTED_BY={self.folder}".encode(), {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    command = (entry / "cmdline").read_text().replace("\0", " ")
+                    found[int(entry.name)] = command
+        return found
 
 
 def until(happened):
@@ -129,18 +171,23 @@ def forking(clean_env):
 
 @pytest.fixture(scope="session")
 def start(forking, clean_env, tmp_path_factory):
-    """start("run.py", *arguments, cwd=folder, **env): a running Process."""
+    """start("run.py", *arguments, cwd=folder, **env): a running Process.
+
+    terminal: the device to run at; file_size: bytes that a file may have.
+    """
     running = []
     lock = threading.Lock()
 
-    def begin(script, *arguments, cwd, **env):
+    def begin(script, *arguments, cwd, terminal=None, file_size=None, **env):
         with lock:
             folder = tmp_path_factory.mktemp("process")
             request = {
                 "argv": [str(ROOT / "scripts" / script), *map(str, arguments)],
                 "cwd": str(cwd),
-                "env": clean_env | env,
+                "env": clean_env | {"STARTED_BY": str(folder)} | env,
                 "folder": str(folder),
+                "terminal": terminal,
+                "file_size": file_size,
             }
             print(json.dumps(request), file=forking.stdin, flush=True)
             running.append(Process(folder))
@@ -150,6 +197,7 @@ def start(forking, clean_env, tmp_path_factory):
     for process in running:
         if not (process.folder / "code").exists():  # a test failed before it waited
             process.signal(signal.SIGKILL).wait()
+        process.end()
 
 
 @pytest.fixture

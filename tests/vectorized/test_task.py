@@ -1,0 +1,66 @@
+"""What an application says, and how it finds configurations that are alike."""
+
+from enum import Enum
+
+import pytest
+from omegaconf import OmegaConf
+
+from gpubn.vectorized import alike, vectorized
+from gpubn.vectorized.task import together_of
+
+
+class Kind(Enum):
+    one = 1
+    two = 2
+
+
+def configs(*contents):
+    return [OmegaConf.create(content) for content in contents]
+
+
+def test_a_decorated_task_is_the_task():
+    def together(configs):
+        return []
+
+    def task(config, share=None):
+        return config, share
+
+    decorated = vectorized(together)(task)
+    assert decorated is task
+    assert together_of(task) is together
+    assert task(1) == (1, None)
+
+
+def test_a_task_that_is_not_decorated():
+    assert together_of(lambda config: None) is None
+
+
+@pytest.mark.parametrize(
+    ("contents", "but_for", "groups"),
+    [
+        ([], (), []),
+        ([{"a": 1}, {"a": 2}, {"a": 1}], (), [[0, 2], [1]]),
+        ([{"a": 1}, {"a": 2}, {"a": 1}], ("a",), [[0, 1, 2]]),
+        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], (), [[0, 1]]),
+        ([{"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 1}}], ("a.b",), [[0, 1]]),
+        ([{"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 2}}], ("a.b",), [[0], [1]]),
+        ([{"a": {"b": 1}}, {"a": {"b": 2}}], ("a",), [[0, 1]]),
+        ([{"a": 1}, {"a": 2}], ("a.b", "c.d", "e"), [[0], [1]]),
+        ([{"a": [1]}, {"a": [1]}], ("a.0",), [[0, 1]]),
+        ([{"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}], (), [[0], [1], [2], [3]]),
+        ([{"a": 1, "b": "${a}"}, {"a": 2, "b": 1}, {"a": 1, "b": 1}], ("a",), [[0, 1, 2]]),
+        ([{"a": 1, "b": "${a}"}, {"a": 2, "b": "${a}"}], ("a",), [[0], [1]]),
+        ([{"a": Kind.one}, {"a": Kind.two}, {"a": Kind.one}], (), [[0, 2], [1]]),
+        ([{"a": "???"}, {"a": "???"}], (), [[0, 1]]),
+        ([{"a": {1: 2, "b": 3}}, {"a": {"b": 3, 1: 2}}], (), [[0, 1]]),
+        ([{"a": float("nan")}, {"a": float("nan")}], (), [[0, 1]]),
+    ],
+)  # fmt: skip
+def test_configurations_that_are_alike(contents, but_for, groups):
+    assert alike(configs(*contents), but_for) == groups
+
+
+def test_what_is_compared_is_left_as_it_is():
+    (config,) = configs({"a": {"b": 1}})
+    alike([config], ["a.b"])
+    assert config == {"a": {"b": 1}}
