@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_g
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from gpubn.vectorized.job import run_job
 from gpubn.vectorized.loader import FastLoader
@@ -36,6 +36,7 @@ class VectorizedLauncher(Launcher):
     ) -> None:
         """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
         self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
+        self._loader.checking = True  # until `launch`
         self._context, self._task, self._config = hydra_context, task_function, config
         resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
         self._logging = DictConfig(resolved)
@@ -52,18 +53,13 @@ class VectorizedLauncher(Launcher):
         own = job_overrides[start:stop]
         log.info("Launching %d jobs, together where they can be", len(own))
         returns: dict[int, JobReturn] = {}
-        for index, task in self._tasks(own):
-            config = self._compose(own[index], initial_job_idx + start + index)
-            returns[index] = self._run(config, task)
+        self._loader.checking = False
+        try:
+            for index, task in self._tasks(own):
+                returns[index] = self._run(own[index], initial_job_idx + start + index, task)
+        finally:
+            self._loader.checking = True
         return [returns[index] for index in range(len(own))]
-
-    def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
-        log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-        config = self._loader.load_sweep_config(self._config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        return config
 
     def _tasks(
         self, jobs: Sequence[Sequence[str]]
@@ -96,15 +92,32 @@ class VectorizedLauncher(Launcher):
 
         return functools.update_wrapper(task, self._task)
 
-    def _run(self, config: DictConfig, task: Callable[[DictConfig], Any]) -> JobReturn:
+    def _run(
+        self, overrides: Sequence[str], number: int, task: Callable[[DictConfig], Any]
+    ) -> JobReturn:
         assert self._context is not None
+        log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+
+        def parts() -> tuple[DictConfig, DictConfig]:
+            of_task, of_hydra = self._loader.load_parts(self._config, list(overrides))
+            _set_number(of_hydra, number)
+            return of_task, of_hydra
+
+        config = self._loader.load_sweep_config(self._config, list(overrides))
+        _set_number(config, number)
         try:
-            return run_job(config, task, self._context, console=self._console)
+            return run_job(config, task, self._context, console=self._console, parts=parts)
         finally:
             self._log_as_launcher()
 
     def _log_as_launcher(self) -> None:
         configure_log(self._logging, self._config.hydra.verbose)
+
+
+def _set_number(config: DictConfig, number: int) -> None:
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.job.id = str(number)
+        config.hydra.job.num = number
 
 
 def _parse_part(part: str) -> tuple[int, int]:

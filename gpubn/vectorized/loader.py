@@ -31,6 +31,7 @@ class FastLoader(ConfigLoader):
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
+        self.checking = False
         self._loader: Any = loader
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
@@ -41,11 +42,17 @@ class FastLoader(ConfigLoader):
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """Return the configuration of a job."""
+        """Return the configuration of a job.
+
+        While `checking` the sweeper only asks whether it can be composed: what it gets then is one
+        working copy, which the next call changes.
+        """
         overrides = [self._parse(line) for line in sweep_overrides]
         choice = self._choice(master_config, overrides)
         if choice is not None:
             try:
+                if self.checking:
+                    return choice.check(self._values(overrides))
                 config = choice.compose(overrides, self._values(overrides))
             except (HydraException, OmegaConfBaseException):
                 pass
@@ -61,6 +68,17 @@ class FastLoader(ConfigLoader):
         if choice is not None:
             return choice.compose_task(self._values(overrides))
         return task_part(self._loader.load_sweep_config(master_config, sweep_overrides))
+
+    def load_parts(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> tuple[DictConfig, DictConfig]:
+        """Return the task's part and Hydra's part of a job's configuration, each alone."""
+        overrides = [self._parse(line) for line in sweep_overrides]
+        choice = self._choice(master_config, overrides)
+        if choice is not None:
+            values = self._values(overrides)
+            return choice.compose_task(values), choice.compose_hydra(overrides)
+        return split(Copier(self._loader.load_sweep_config(master_config, sweep_overrides)))
 
     def _choice(self, master: DictConfig, overrides: Sequence[Override]) -> "_Choice | None":
         """What was composed for these groups, if values may be set in it."""
@@ -154,21 +172,20 @@ class _Choice:
 
     def __init__(self, composed: DictConfig) -> None:
         self.agrees = False
-        self._whole, self._task = Copier(composed), Copier(task_part(composed))
+        self._whole = Copier(composed)
+        self._task, self._hydra = (Copier(part) for part in split(self._whole))
+        self._checked = self._whole()
+
+    def check(self, values: Sequence[Override]) -> DictConfig:
+        """Set the values in the one working copy; all jobs of a sweep set the same keys."""
+        ConfigLoaderImpl._apply_overrides_to_config(list(values), self._checked)
+        return self._checked
 
     def compose(self, overrides: Sequence[Override], values: Sequence[Override]) -> DictConfig:
         """The configuration of a job: this choice with the values set."""
         config = self._whole()
         ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
-        job = config.hydra.job
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.overrides.task = [o.input_line for o in overrides]
-            job.override_dirname = get_overrides_dirname(
-                overrides=list(overrides),
-                kv_sep=job.config.override_dirname.kv_sep,
-                item_sep=job.config.override_dirname.item_sep,
-                exclude_keys=job.config.override_dirname.exclude_keys,
-            )
+        _tell_hydra(config, overrides)
         return config
 
     def compose_task(self, values: Sequence[Override]) -> DictConfig:
@@ -176,6 +193,25 @@ class _Choice:
         config = self._task()
         ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
         return config
+
+    def compose_hydra(self, overrides: Sequence[Override]) -> DictConfig:
+        """The same with the `hydra` node alone."""
+        config = self._hydra()
+        _tell_hydra(config, overrides)
+        return config
+
+
+def _tell_hydra(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Write the overrides of the job where Hydra keeps them."""
+    job = config.hydra.job
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.overrides.task = [o.input_line for o in overrides]
+        job.override_dirname = get_overrides_dirname(
+            overrides=list(overrides),
+            kv_sep=job.config.override_dirname.kv_sep,
+            item_sep=job.config.override_dirname.item_sep,
+            exclude_keys=job.config.override_dirname.exclude_keys,
+        )
 
 
 class Copier:
@@ -200,12 +236,20 @@ class Copier:
         return config
 
 
+def split(copier: Copier) -> tuple[DictConfig, DictConfig]:
+    """Copies of a configuration without the `hydra` node, and with it alone."""
+    of_task, of_hydra = copier(), copier()
+    with read_write(of_task), open_dict(of_task):
+        del of_task["hydra"]
+    with read_write(of_hydra), open_dict(of_hydra):
+        for key in [key for key in of_hydra if key != "hydra"]:
+            del of_hydra[key]
+    return of_task, of_hydra
+
+
 def task_part(config: DictConfig) -> DictConfig:
     """A copy without the `hydra` node."""
-    part = Copier(config)()
-    with read_write(part), open_dict(part):
-        del part["hydra"]
-    return part
+    return split(Copier(config))[0]
 
 
 def _is_plain(override: Override) -> bool:
