@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,11 @@ class CellStore:
     def check_writable(self) -> None:
         """Refuse a store that could not take a result, before any work is done."""
         probe = self.root / f".writable-{os.getpid()}"
-        write_atomic(probe, b"")
-        probe.unlink(missing_ok=True)
+        try:
+            write_atomic(probe, b"")
+        finally:
+            with suppress(OSError):
+                probe.unlink()
 
     def load(self, cell: Cell) -> Result | None:
         """Return the valid result of a cell, or None where it has to be run.

@@ -64,9 +64,11 @@ def test_a_python_command_runs(command, tmp_path):
     words = [sys.executable, *shlex.split(command)[1:]]
     skip_without_its_extra(words)
     if "hydra/launcher=slurm" in words:  # tests/slurm starts one
-        words.append("--cfg=job")
+        words[2] = "--cfg=job"  # instead of -m
     given = {word.split("=")[0] for word in words}
     swept = [] if "-m" not in words else ["init=he"] * ("init" not in given)
+    if "experiment=rate_sweep" in words:
+        swept += ["norm=none", "model.activation=relu"]
     tiny = [t for t in TINY if t.split("=")[0] not in given]
     done = subprocess.run(
         [*words, *swept, *tiny, f"results={tmp_path}"],

@@ -175,6 +175,12 @@ class _Choice:
         self._whole = Copier(composed)
         self._task, self._hydra = (Copier(part) for part in split(self._whole))
         self._checked = self._whole()
+        dirname = composed.hydra.job.config.override_dirname
+        self._dirname = {
+            "kv_sep": dirname.kv_sep,
+            "item_sep": dirname.item_sep,
+            "exclude_keys": list(dirname.exclude_keys),
+        }
 
     def check(self, values: Sequence[Override]) -> DictConfig:
         """Set the values in the one working copy; all jobs of a sweep set the same keys."""
@@ -185,7 +191,7 @@ class _Choice:
         """The configuration of a job: this choice with the values set."""
         config = self._whole()
         ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
-        _tell_hydra(config, overrides)
+        self._tell_hydra(config, overrides)
         return config
 
     def compose_task(self, values: Sequence[Override]) -> DictConfig:
@@ -197,21 +203,17 @@ class _Choice:
     def compose_hydra(self, overrides: Sequence[Override]) -> DictConfig:
         """The same with the `hydra` node alone."""
         config = self._hydra()
-        _tell_hydra(config, overrides)
+        self._tell_hydra(config, overrides)
         return config
 
-
-def _tell_hydra(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Write the overrides of the job where Hydra keeps them."""
-    job = config.hydra.job
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.overrides.task = [o.input_line for o in overrides]
-        job.override_dirname = get_overrides_dirname(
-            overrides=list(overrides),
-            kv_sep=job.config.override_dirname.kv_sep,
-            item_sep=job.config.override_dirname.item_sep,
-            exclude_keys=job.config.override_dirname.exclude_keys,
-        )
+    def _tell_hydra(self, config: DictConfig, overrides: Sequence[Override]) -> None:
+        """Write the overrides of the job where Hydra keeps them."""
+        hydra = config.hydra
+        with read_write(hydra), open_dict(hydra):
+            hydra.overrides.task = [o.input_line for o in overrides]
+            hydra.job.override_dirname = get_overrides_dirname(
+                overrides=list(overrides), **self._dirname
+            )
 
 
 class Copier:
