@@ -108,7 +108,7 @@ def _of_hydra(error: BaseException) -> str:
     found = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", text)
     if found and found[1] in _EXTRAS:
         return (
-            f"hydra/launcher={found[1]} is not installed; expected "
+            f"hydra/launcher={found[1]} is not installed; install it with "
             f"pip install '.[{_EXTRAS[found[1]]}]'"
         )
     if isinstance(error, MissingConfigException) and (

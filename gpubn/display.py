@@ -166,12 +166,16 @@ class Display:
 
 
 def last_loss(rows: Iterable[Observation]) -> float | None:
-    """Mean over the seeds of the last mini-batch loss, or None where nothing was trained."""
-    last, values = -1, [0.0]
+    """Mean over the seeds of the last training loss, or None where nothing was trained.
+
+    That is the loss of the final evaluation, or else of the last mini-batches.
+    """
+    series: dict[str, dict[int, list[float]]] = {"train_loss": {}, "batch_loss": {}}
     for row in rows:
-        if row.metric == "batch_loss" and row.seed is not None and row.step is not None:
-            if row.step > last:
-                last, values = row.step, []
-            if row.step == last:
-                values.append(row.value)
-    return sum(value / len(values) for value in values) if last >= 0 else None
+        if row.metric in series and row.seed is not None and row.step is not None:
+            series[row.metric].setdefault(row.step, []).append(row.value)
+    for by_step in series.values():
+        if by_step:
+            values = by_step[max(by_step)]
+            return sum(value / len(values) for value in values)
+    return None

@@ -61,10 +61,18 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
         elif "submitit" in launcher._target_:
             log.warning("processes that submitit started may go on until their cell is finished")
         raise
+    else:
+        done = sum(store.path(cell).exists() for cell in cells)
+        before = len(cells) - len(to_do)
+        counts = (done, len(cells), before)
+        log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:
-            log.warning("%d of %d cells failed; `make status` says why", failed, len(cells))
+            status = (
+                "make status" if results == Path("results") else f"make status RESULTS={results}"
+            )
+            log.warning("%d of %d cells failed; `%s` says why", failed, len(cells), status)
 
 
 def _check_processes(launcher: DictConfig, name: str) -> None:

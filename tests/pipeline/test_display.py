@@ -356,7 +356,8 @@ INF, NAN = math.inf, math.nan
     ("rows", "loss"),
     [
         ([], None),
-        ([Observation(0, 3, None, "train_loss", 1.0)], None),
+        ([Observation(0, 3, None, "test_loss", 1.0)], None),
+        ([Observation(0, 3, None, "train_loss", 1.0), *losses(9.0, step=7)], 1.0),
         ([Observation(None, 3, None, "batch_loss", 1.0)], None),
         ([Observation(0, None, None, "batch_loss", 1.0)], None),
         (losses(2.0, step=0), 2.0),

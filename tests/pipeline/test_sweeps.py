@@ -222,7 +222,7 @@ def test_failures_are_counted_at_the_end(sweep, results, caplog):
     store.save_failure(expand(GRID)[1], FAILURE)
     with pytest.raises(KeyError), sweep():
         raise KeyError("of the first that failed")
-    assert "1 of 2 cells failed; `make status` says why" in caplog.messages
+    assert f"1 of 2 cells failed; `make status RESULTS={results}` says why" in caplog.messages
 
 
 @pytest.mark.parametrize(("launcher", "goes_on"), [("local", True), ("vectorized", False)])

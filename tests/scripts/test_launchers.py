@@ -162,7 +162,8 @@ def test_a_person_sees_each_cell_once(good, launcher):
     else:
         lines = re.findall(r"^(\d/2) mnist_init \(.*\): \d+\.\d s, loss", process.out, re.M)
         assert lines == ["1/2", "2/2"]
-        assert "kept in" not in process.out
+        assert "kept in out/cells" not in process.out  # which every job's own log says
+        assert "2 of 2 cells are finished, 0 were before; kept in out" in process.out
 
 
 @pytest.mark.parametrize("launcher", FOUR)
@@ -189,7 +190,7 @@ def test_a_cell_that_fails_fails_alone(mixed, launcher):
     assert str(failed.relative_to(folder)) in last
     assert WHY_BAD in json.loads(failed.read_text())["sentence"]
     assert not failed.with_suffix(".json").exists()
-    assert "1 of 3 cells failed; `make status` says why" in process.out
+    assert "1 of 3 cells failed; `make status RESULTS=out` says why" in process.out
     assert {p.suffix for p in (folder / "out" / "cells").rglob("*.*")} == {".json", ".failed"}
 
 

@@ -451,7 +451,7 @@ def test_at_a_terminal_there_is_one_bar(terminal, launcher):
     logged = [part for part in parts if not re.fullmatch(BAR, part)]
     assert not [part for part in logged if "%|" in part]
     assert sum("failed: optim.batch" in part for part in logged) == 2  # then, and at the end
-    assert "1 of 2 cells failed; `make status` says why" in logged
+    assert "1 of 2 cells failed; `make status RESULTS=out` says why" in logged
     assert logged[-1].startswith("error: ")
     # What is left to see of each line: one bar.
     seen = [line.rsplit("\r", 1)[-1] for line in process.out.split("\r\n")]
