@@ -1,6 +1,7 @@
 """Which code made a number: a hash of the modules an experiment runs, comments and layout aside."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -36,8 +37,14 @@ def fingerprint(code: str | Path) -> str:
         tree = ast.parse(path.read_bytes())
         waiting += _imports(tree)
         seen[name] = ast.unparse(_without_docstrings(tree))
+        seen |= {source.name: _cuda(source) for source in path.parent.glob("*.cu*")}
     text = "\n".join(f"{name} {seen[name]}" for name in sorted(seen))
     return sha256(text.encode())[:16]
+
+
+def _cuda(source: Path) -> str:
+    """A CUDA source without comments and layout."""
+    return " ".join(re.sub("//.*", "", source.read_text()).split())
 
 
 def _path(module: str) -> Path | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.kernels import (
+    RunningStatistics,
     activation,
     affine,
     affine_backward,
@@ -132,18 +133,14 @@ class BatchNorm:
             return batch_norm_inference(
                 x, self.running_mean, self.running_var, gamma, beta, eps=self._eps
             ), None
-        y, cache = batch_norm(x, gamma, beta, eps=self._eps, correction=self._correction)
+        running = None
         if track:
-            n = x.shape[-2]
-            if self._average == "std":
-                spread = cache.var**0.5
-            else:
-                spread = cache.var * (cache.dof / (n - 1))
-            momentum = self._momentum
-            if not isinstance(momentum, float):
-                momentum = momentum[:, None]
-            self.running_mean += momentum * (cache.mean - self.running_mean)
-            self.running_spread += momentum * (spread - self.running_spread)
+            running = RunningStatistics(
+                self.running_mean, self.running_spread, self._momentum, self._average
+            )
+        y, cache = batch_norm(
+            x, gamma, beta, eps=self._eps, correction=self._correction, running=running
+        )
         return y, cache
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:

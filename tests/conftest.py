@@ -5,6 +5,8 @@ GPUBN_REQUIRE_GPU=1 turns the missing GPU into a failing run.
 
 import functools
 import os
+import shutil
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from gpubn.backend import resolve
+from gpubn.backend import Backend, resolve
 from gpubn.errors import BackendError
+from gpubn.testing.shim import ShimDevice
+from gpubn.testing.standin import DeviceArray, stand_in
 
 settings.register_profile(
     "gpubn", derandomize=True, deadline=None, print_blob=True, max_examples=30, database=None
@@ -56,9 +60,54 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
-@pytest.fixture(scope="session", params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="session")
+def shim_folder(tmp_path_factory):
+    """Where the CUDA sources are compiled for the CPU, once for the whole run."""
+    if shutil.which("g++") is None:
+        pytest.skip("the CUDA sources run on the CPU only where g++ is installed")
+    return tmp_path_factory.mktemp("shim")
+
+
+@pytest.fixture(
+    scope="session", params=["numpy", "shim", pytest.param("cupy", marks=pytest.mark.gpu)]
+)
 def backend(request):
-    return resolve(request.param)
+    """NumPy; the CUDA kernels on the CPU; the CUDA kernels on a GPU."""
+    if request.param != "shim":
+        return resolve(request.param)
+    xp = stand_in(
+        (
+            "all",
+            "any",
+            "array_equal",
+            "flip",
+            "full_like",
+            "isclose",
+            "square",
+            "var",
+            "shares_memory",
+        )
+    )
+    xp.device = ShimDevice(xp, request.getfixturevalue("shim_folder"))
+    return Backend("cupy", xp, "shim", 1)
+
+
+@pytest.fixture(autouse=True)
+def shim_in_place(request, monkeypatch):
+    """While a test runs on the shim, it is what CuPy's place in the system holds."""
+    if "backend" in request.fixturenames:
+        backend = request.getfixturevalue("backend")
+        if backend.device == "shim":
+            use_shim(monkeypatch, backend.xp.device)
+            monkeypatch.setattr(DeviceArray, "readable", True)  # as CuPy's are
+
+
+def use_shim(monkeypatch, device):
+    """Let arrays of the stand-in run on this device."""
+    device.xp.RawModule = None
+    device.xp.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0))
+    monkeypatch.setitem(sys.modules, "cupy", device.xp)
+    monkeypatch.setattr("gpubn.backend.device._cupy_device", lambda xp, number: device)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +134,7 @@ def same_bits(backend):
             for v in (actual, expected)
         )
         assert (a.dtype, a.shape) == (e.dtype, e.shape)
-        if backend.name == "numpy":
+        if backend.name == "numpy" or backend.device == "shim":
             assert a.tobytes() == e.tobytes()
         else:
             atol = tolerance(a.dtype, 256) * np.nanmax(np.abs(e), initial=0)

@@ -1,11 +1,6 @@
-"""The experiments on a stand-in for a GPU that refuses what a GPU refuses.
+"""The experiments on a stand-in for a GPU that refuses what a GPU refuses."""
 
-The stand-in computes with NumPy, but its arrays cannot be mixed with the host's, its reductions
-give arrays and not scalars, and it has no function that CuPy lacks. So a slip that only a device
-would show (an implicit copy to the host, a host array in a device expression) fails here.
-"""
-
-from types import ModuleType
+import sys
 
 import numpy as np
 import pytest
@@ -13,109 +8,13 @@ import pytest
 from gpubn.backend import Backend, resolve
 from gpubn.experiments import Context, get
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
-
-# What the array layer uses, all of it in CuPy 14: look a name up there before adding it here.
-FUNCTIONS = (
-    *("abs", "arange", "asarray", "bincount", "broadcast_to", "clip", "concatenate", "einsum"),
-    *("empty", "exp"),
-    *("full", "histogram", "isfinite", "isnan", "linspace", "log", "matmul", "max", "maximum"),
-    *("mean", "minimum", "ones", "ones_like", "percentile", "repeat", "sqrt", "stack"),
-    *("subtract", "sum", "take", "take_along_axis", "tanh", "where", "zeros", "zeros_like"),
-)
-TYPES = ("float32", "float64", "int32", "int64", "bool_", "nan", "inf")
-
-
-class DeviceArray(np.ndarray):
-    """An array that meets no array of the host."""
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        for operand in (*inputs, *(out or ())):
-            refuse_host(operand)
-        plain = [bare(operand) for operand in inputs]
-        if out is not None:
-            kwargs["out"] = tuple(bare(o) for o in out)
-        result = getattr(ufunc, method)(*plain, **kwargs)
-        return out[0] if out is not None else lift(result)
-
-    def __array_function__(self, function, types, args, kwargs):
-        raise TypeError(f"np.{function.__name__} was called with an array of the device")
-
-    def __getitem__(self, index):
-        for part in index if isinstance(index, tuple) else (index,):
-            refuse_host(part)
-        return lift(
-            bare(self)[tuple(map(bare, index)) if isinstance(index, tuple) else bare(index)]
-        )
-
-    def __setitem__(self, index, value):
-        refuse_host(value)
-        bare(self)[index] = bare(value)
-
-    def __float__(self):
-        raise TypeError("an array of the device was read implicitly")
-
-    __int__ = __float__
-
-    def _reduce(self, name, *args, **kwargs):
-        return lift(getattr(bare(self), name)(*args, **kwargs))
-
-
-for _name in ("all", "any", "argmax", "max", "mean", "min", "std", "sum", "var"):
-    setattr(
-        DeviceArray,
-        _name,
-        lambda self, *a, _name=_name, **k: DeviceArray._reduce(self, _name, *a, **k),
-    )
-
-
-def bare(value):
-    if isinstance(value, list):  # of arrays, for concatenate and stack
-        return [bare(part) for part in value]
-    return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
-
-
-def lift(value):
-    if isinstance(value, tuple):
-        return tuple(map(lift, value))
-    return np.asarray(value).view(DeviceArray)
-
-
-def refuse_host(value):
-    if isinstance(value, list):
-        for part in value:
-            refuse_host(part)
-    if type(value) is np.ndarray and value.ndim:
-        raise TypeError("an array of the host was mixed with an array of the device")
-
-
-def stand_in() -> ModuleType:
-    module = ModuleType("cupy")
-    module.__version__ = "stand-in"
-    module.ndarray = DeviceArray
-
-    def wrap(function, to_device):
-        def call(*args, **kwargs):
-            for value in () if to_device else (*args, *kwargs.values()):
-                refuse_host(value)
-            out = kwargs.get("out")
-            plain = {key: bare(value) for key, value in kwargs.items()}
-            result = function(*map(bare, args), **plain)
-            return out if out is not None else lift(result)
-
-        return call
-
-    for name in FUNCTIONS:
-        setattr(module, name, wrap(getattr(np, name), name == "asarray"))
-    for name in TYPES:
-        setattr(module, name, getattr(np, name))
-    module.asnumpy = lambda array: np.array(bare(array))
-    return module
+from gpubn.testing.standin import stand_in
 
 
 @pytest.fixture
 def device(monkeypatch):
     module = stand_in()
-    monkeypatch.setitem(__import__("sys").modules, "cupy", module)
+    monkeypatch.setitem(sys.modules, "cupy", module)
     return Backend("cupy", module, "stand-in", 1)
 
 

@@ -142,7 +142,7 @@ def test_an_interrupt_while_waiting_stops_all_groups(monkeypatch):
         wait_until(lambda: all(f.running() for f in futures))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpubn.backend.wait", interrupted)
+    monkeypatch.setattr("gpubn.backend.base.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         on_threads(2).map_groups(work, range(2), group=1)
     assert sorted(cancelled) == [0, 1]

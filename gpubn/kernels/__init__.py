@@ -13,6 +13,7 @@ from gpubn.kernels.activation import (
 )
 from gpubn.kernels.affine import affine, affine_backward
 from gpubn.kernels.batch_norm import (
+    RunningStatistics,
     batch_norm,
     batch_norm_backward,
     batch_norm_backward_graph,
@@ -26,6 +27,7 @@ from gpubn.kernels.softmax_cross_entropy import (
 )
 
 __all__ = [
+    "RunningStatistics",
     "activation",
     "affine",
     "affine_backward",

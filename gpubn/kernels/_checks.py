@@ -6,34 +6,46 @@ from typing import Any, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 
-from gpubn.backend import Array
+from gpubn.backend import Array, takes_foreign_arrays
 from gpubn.errors import ArgumentError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_FLOATS = "fd"
+FLOATS = ("float32", "float64")
+STORED = ("float16", "bfloat16", *FLOATS)
+"""What batch norm reads and writes; its statistics and parameters are of `statistics_dtype`."""
 
 
-def ieee(kernel: Callable[P, T]) -> Callable[P, T]:
-    """Let NaN and inf pass through a kernel without NumPy's warnings: they are values here."""
+def public_kernel(kernel: Callable[P, T]) -> Callable[P, T]:
+    """What every public kernel does around its work.
+
+    Arrays of other packages are taken in and given back, and NaN and inf pass without NumPy's
+    warnings: they are values here.
+    """
 
     @wraps(kernel)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> T:
         with np.errstate(all="ignore"):
             return kernel(*args, **kwargs)
 
-    return quiet
+    return takes_foreign_arrays(quiet)
 
 
-def check_float(name: str, array: Array) -> None:
-    """Refuse anything but float32 and float64."""
-    if array.dtype.char not in _FLOATS:
-        raise ArgumentError(f"{name} has dtype {array.dtype}; expected float32 or float64")
+def statistics_dtype(x: Array) -> str:
+    """The dtype in which batch norm computes and keeps parameters: at least float32."""
+    return "float64" if x.dtype.name == "float64" else "float32"
 
 
-def check_batch(name: str, x: Array) -> None:
+def check_float(name: str, array: Array, allowed: tuple[str, ...] = FLOATS) -> None:
+    """Refuse a dtype that is not allowed."""
+    if array.dtype.name not in allowed:
+        expected = ", ".join(allowed[:-1])
+        raise ArgumentError(f"{name} has dtype {array.dtype}; expected {expected} or {allowed[-1]}")
+
+
+def check_batch(name: str, x: Array, allowed: tuple[str, ...] = FLOATS) -> None:
     """Refuse what is not a float (N, D) or (R, N, D) with D >= 1."""
-    check_float(name, x)
+    check_float(name, x, allowed)
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise ArgumentError(
             f"{name} has shape {x.shape}; expected (N, D) or (R, N, D) with no empty axis"
@@ -49,7 +61,10 @@ def check_like(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> N
 
 
 def check_per_unit(name: str, array: Array, x: Array) -> None:
-    """Refuse a parameter that is not one value a unit: (D,) or, where `x` has replicas, (R, D)."""
+    """Refuse a parameter that is not one value a unit: (D,) or, where `x` has replicas, (R, D).
+
+    Its dtype is that of the statistics of `x`.
+    """
     d = x.shape[-1]
     allowed = [(d,)] if x.ndim == 2 else [(d,), (x.shape[0], d)]
     if tuple(array.shape) not in allowed:
@@ -58,8 +73,15 @@ def check_per_unit(name: str, array: Array, x: Array) -> None:
             + " or ".join(str(s) for s in allowed)
             + f" for x of shape {tuple(x.shape)}"
         )
-    if array.dtype != x.dtype:
-        raise ArgumentError(f"{name} has dtype {array.dtype}; expected {x.dtype} as x has")
+    check_statistics_dtype(name, array, x)
+
+
+def check_statistics_dtype(name: str, array: Array, x: Array) -> None:
+    """Refuse what is not of the dtype of the statistics of `x`."""
+    expected = statistics_dtype(x)
+    if array.dtype != expected:
+        why = "as x has" if x.dtype == expected else f"for x of dtype {x.dtype}"
+        raise ArgumentError(f"{name} has dtype {array.dtype}; expected {expected} {why}")
 
 
 def is_array(value: float | Array) -> TypeGuard[Array]:
@@ -76,8 +98,8 @@ def check_eps(eps: float | Array, x: Array | None = None) -> None:
         if not 0.0 <= eps < float("inf"):
             raise ArgumentError(f"eps is {eps}; expected a finite number of at least 0")
         return
-    if x is None or x.ndim != 3 or eps.shape != x.shape[:1] or eps.dtype != x.dtype:
+    if x is None or x.ndim != 3 or eps.shape != x.shape[:1] or eps.dtype != (statistics_dtype(x)):
         raise ArgumentError(
             f"eps has shape {tuple(eps.shape)} and dtype {eps.dtype}; expected one number, or for "
-            "x of shape (R, N, D) an array (R,) of the dtype of x"
+            "x of shape (R, N, D) an array (R,) of the dtype of x, float32 for half precision"
         )

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from gpubn.backend import Array, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_float, check_like, ieee
+from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import activation as agnostic
 
 NAMES = ("relu", "tanh", "sigmoid", "linear")
@@ -61,14 +61,19 @@ _PAIRS: dict[str, tuple[Forward, Backward]] = {
 }
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that no activation has."""
+    if name not in NAMES:
+        raise ArgumentError(f"activation is {name!r}; expected one of {', '.join(NAMES)}")
+
+
 def activation(name: str) -> tuple[Forward, Backward]:
     """Return the forward and the backward function of the activation called `name`."""
-    if name not in _PAIRS:
-        raise ArgumentError(f"activation is {name!r}; expected one of {', '.join(NAMES)}")
+    check_name(name)
     return _PAIRS[name]
 
 
-@ieee
+@public_kernel
 def _forward(kernel: Callable[[Array, ModuleType], Array], x: Array) -> tuple[Array, Array]:
     xp = namespace(x)
     check_float("x", x)
@@ -76,7 +81,7 @@ def _forward(kernel: Callable[[Array, ModuleType], Array], x: Array) -> tuple[Ar
     return y, y
 
 
-@ieee
+@public_kernel
 def _backward(
     kernel: Callable[[Array, Array, ModuleType], Array], dy: Array, cache: Array
 ) -> Array:

@@ -2,12 +2,12 @@
 
 from gpubn.backend import Array, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, check_like, ieee
+from gpubn.kernels._checks import check_batch, check_like, public_kernel
 from gpubn.kernels.agnostic import affine as agnostic
 from gpubn.kernels.agnostic.affine import AffineCache
 
 
-@ieee
+@public_kernel
 def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, AffineCache]:
     """Return y = x @ weight + bias and the cache for `affine_backward`.
 
@@ -38,7 +38,7 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
     return agnostic.affine(x, weight, bias, xp)
 
 
-@ieee
+@public_kernel
 def affine_backward(
     dy: Array,
     cache: AffineCache,

@@ -2,19 +2,38 @@
 
 Conventions: the biased variance normalises (`correction=0`), eps stands inside the root, a constant
 column comes out as exactly beta. Inputs are never written to; what comes back has the namespace,
-dtype and device of what came in.
+dtype and device of what came in. Half-precision storage is computed in float32, and its parameters
+and statistics are float32.
+
+On a GPU the fused kernels of `gpubn.kernels.cuda.batch_norm` run; elsewhere the array expressions
+of `gpubn.kernels.agnostic.batch_norm`, which are their oracle.
 """
 
 from types import ModuleType
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, check_eps, check_like, check_per_unit, ieee
+from gpubn.kernels._checks import (
+    STORED,
+    check_batch,
+    check_eps,
+    check_like,
+    check_per_unit,
+    check_statistics_dtype,
+    is_array,
+    public_kernel,
+    statistics_dtype,
+)
+from gpubn.kernels.activation import check_name as check_activation
 from gpubn.kernels.agnostic import batch_norm as agnostic
-from gpubn.kernels.agnostic.batch_norm import BatchNormCache
+from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics
+from gpubn.kernels.cuda import batch_norm as cuda
+from gpubn.kernels.cuda.batch_norm import FusedCache
+
+AVERAGES = ("var", "std")
 
 
-@ieee
+@public_kernel
 def batch_norm(
     x: Array,
     gamma: Array | None = None,
@@ -22,14 +41,19 @@ def batch_norm(
     *,
     eps: float | Array = 1e-5,
     correction: int = 0,
-) -> tuple[Array, BatchNormCache]:
-    """Normalise each unit over the batch, then scale and shift (training mode).
+    activation: str = "linear",
+    running: RunningStatistics | None = None,
+) -> tuple[Array, BatchNormCache | FusedCache]:
+    """Normalise each unit over the batch, then scale, shift and activate (training mode).
 
     Args:
-        x: (N, D) or (R, N, D), float32 or float64, N >= 2.
-        gamma, beta: (D,) or (R, D), or None for 1 and 0.
+        x: (N, D) or (R, N, D), float16, bfloat16, float32 or float64, N >= 2. The backward pass may
+            read it again: leave it as it is until then.
+        gamma, beta: (D,) or (R, D), or None for 1 and 0; float64 for float64, else float32.
         eps: added to the variance inside the root, at least 0: one number, or one a replica, (R,).
         correction: the variance divides by N - correction (0 biased, 1 Bessel).
+        activation: relu, tanh, sigmoid or linear.
+        running: moving averages, updated in place.
 
     Returns:
         y, as x, and the cache for `batch_norm_backward`, which also holds the batch's mean and var.
@@ -37,9 +61,10 @@ def batch_norm(
     Source: Ioffe and Szegedy 2015, algorithm 1.
     """
     xp = namespace(x, gamma, beta)
-    check_batch("x", x)
+    check_batch("x", x, STORED)
     check_eps(eps, x)
     _check_parameters(x, gamma=gamma, beta=beta)
+    check_activation(activation)
     n = x.shape[-2]
     if n < 2:
         raise ArgumentError(
@@ -48,12 +73,17 @@ def batch_norm(
         )
     if correction not in (0, 1) or n - correction < 1:
         raise ArgumentError(f"correction is {correction}; expected 0 or 1")
-    y, cache = agnostic.batch_norm(x, gamma, beta, eps, correction, xp)
-    return y, cache._replace(shared=(_is_shared(gamma, x), _is_shared(beta, x)))
+    if running is not None:
+        _check_running(running, x)
+    if (device := device_of(xp)) is not None:
+        return cuda.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
+    return agnostic.batch_norm(x, gamma, beta, eps, correction, activation, running, xp)
 
 
-@ieee
-def batch_norm_backward(dy: Array, cache: BatchNormCache) -> tuple[Array, Array, Array]:
+@public_kernel
+def batch_norm_backward(
+    dy: Array, cache: BatchNormCache | FusedCache
+) -> tuple[Array, Array, Array]:
     """Closed-form gradient of `batch_norm`.
 
     Args:
@@ -65,17 +95,25 @@ def batch_norm_backward(dy: Array, cache: BatchNormCache) -> tuple[Array, Array,
         where (R, N, D) shared one (D,); one a replica, (R, D), where it was None.
     """
     xp = _check_backward(dy, cache)
-    return _sum_shared(*agnostic.batch_norm_backward(dy, cache, xp), cache.shared)
+    device = device_of(xp)
+    if isinstance(cache, FusedCache) and device is not None:
+        found = cuda.batch_norm_backward(dy, cache, device)
+    else:
+        found = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*found, cache.shared)
 
 
-@ieee
-def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> tuple[Array, Array, Array]:
+@public_kernel
+def batch_norm_backward_graph(
+    dy: Array, cache: BatchNormCache | FusedCache
+) -> tuple[Array, Array, Array]:
     """As `batch_norm_backward`, but node by node through the computation graph."""
     xp = _check_backward(dy, cache)
-    return _sum_shared(*agnostic.batch_norm_backward_graph(dy, cache, xp), cache.shared)
+    found = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*found, cache.shared)
 
 
-@ieee
+@public_kernel
 def batch_norm_inference(
     x: Array,
     mean: Array,
@@ -84,22 +122,26 @@ def batch_norm_inference(
     beta: Array | None = None,
     *,
     eps: float | Array = 1e-5,
+    activation: str = "linear",
 ) -> Array:
     """Normalise with given statistics (inference mode): gamma (x - mean)/sqrt(var + eps) + beta.
 
     Args:
-        x: (N, D) or (R, N, D), float32 or float64.
+        x: (N, D) or (R, N, D), of a dtype that `batch_norm` takes.
         mean, var, gamma, beta: (D,) or (R, D); gamma and beta may be None.
-        eps: as in `batch_norm`.
+        eps, activation: as in `batch_norm`.
     """
     xp = namespace(x, mean, var, gamma, beta)
-    check_batch("x", x)
+    check_batch("x", x, STORED)
     check_eps(eps, x)
     _check_parameters(x, mean=mean, var=var, gamma=gamma, beta=beta)
-    return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, xp)
+    check_activation(activation)
+    if (device := device_of(xp)) is not None:
+        return cuda.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, device)
+    return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, xp)
 
 
-@ieee
+@public_kernel
 def fold_batch_norm(
     mean: Array,
     var: Array,
@@ -126,8 +168,26 @@ def _check_parameters(x: Array, **parameters: Array | None) -> None:
             check_per_unit(name, array, x)
 
 
-def _is_shared(parameter: Array | None, x: Array) -> bool:
-    return parameter is not None and parameter.ndim < x.ndim - 1
+def _check_running(running: RunningStatistics, x: Array) -> None:
+    namespace(x, running.mean, running.spread)
+    own = (*x.shape[:-2], x.shape[-1])
+    check_like("running.mean", running.mean, own, statistics_dtype(x))
+    check_like("running.spread", running.spread, own, statistics_dtype(x))
+    momentum = running.momentum
+    if is_array(momentum):
+        namespace(x, momentum)
+        if x.ndim != 3 or momentum.shape != x.shape[:1]:
+            raise ArgumentError(
+                f"running.momentum has shape {tuple(momentum.shape)}; expected one number, or one "
+                f"a replica for x of shape (R, N, D), which has {tuple(x.shape)}"
+            )
+        check_statistics_dtype("running.momentum", momentum, x)
+    elif not 0.0 <= momentum <= 1.0:
+        raise ArgumentError(f"running.momentum is {momentum}; expected a number from 0 to 1")
+    if running.average not in AVERAGES:
+        raise ArgumentError(
+            f"running.average is {running.average!r}; expected one of {', '.join(AVERAGES)}"
+        )
 
 
 def _sum_shared(
@@ -140,7 +200,11 @@ def _sum_shared(
     )
 
 
-def _check_backward(dy: Array, cache: BatchNormCache) -> ModuleType:
-    xp = namespace(dy, cache.x_hat)
-    check_like("dy", dy, cache.x_hat.shape, cache.x_hat.dtype)
+def _agnostic(cache: BatchNormCache | FusedCache, xp: ModuleType) -> BatchNormCache:
+    return cache.as_agnostic(xp) if isinstance(cache, FusedCache) else cache
+
+
+def _check_backward(dy: Array, cache: BatchNormCache | FusedCache) -> ModuleType:
+    xp = namespace(dy, cache.mean)
+    check_like("dy", dy, cache.shape, cache.dtype)
     return xp

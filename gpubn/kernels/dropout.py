@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_float, check_like, ieee
+from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import dropout as agnostic
 
 
@@ -17,7 +17,7 @@ class DropoutCache(NamedTuple):
     rate: float | Array
 
 
-@ieee
+@public_kernel
 def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutCache]:
     """Return x * mask / (1 - rate) and the cache for `dropout_backward`.
 
@@ -41,7 +41,7 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
     return agnostic.dropout(x, mask, rate, xp), DropoutCache(mask, rate)
 
 
-@ieee
+@public_kernel
 def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     """Return dx of `dropout`."""
     xp = namespace(dy, cache.mask)

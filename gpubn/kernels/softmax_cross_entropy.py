@@ -2,11 +2,11 @@
 
 from gpubn.backend import Array, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, ieee
+from gpubn.kernels._checks import check_batch, public_kernel
 from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
 
 
-@ieee
+@public_kernel
 def softmax_cross_entropy(
     logits: Array, labels: Array, *, check_labels: bool = True
 ) -> tuple[Array, tuple[Array, Array]]:
@@ -39,7 +39,7 @@ def softmax_cross_entropy(
     return agnostic.softmax_cross_entropy(logits, labels, xp)
 
 
-@ieee
+@public_kernel
 def softmax_cross_entropy_backward(cache: tuple[Array, Array], dloss: Array | float = 1.0) -> Array:
     """Return dlogits, as logits.
 

@@ -49,3 +49,12 @@ def linear(x: Array, xp: ModuleType) -> Array:
 
 def linear_backward(dy: Array, y: Array, xp: ModuleType) -> Array:
     return dy.copy()
+
+
+FORWARD = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid, "linear": linear}
+BACKWARD = {
+    "relu": relu_backward,
+    "tanh": tanh_backward,
+    "sigmoid": sigmoid_backward,
+    "linear": linear_backward,
+}

@@ -17,18 +17,23 @@ from types import ModuleType
 from typing import NamedTuple
 
 from gpubn.backend import Array
+from gpubn.kernels._checks import statistics_dtype
+from gpubn.kernels.agnostic import activation as activations
 
 
 class BatchNormCache(NamedTuple):
     """What the backward pass needs, and the statistics that a layer averages.
 
     Attributes:
-        x_hat: normalised input, as x.
+        x_hat: normalised input, as x, but at least float32.
         inv_std: (..., 1, D), 1/sqrt(var + eps).
         gamma: as given, or None.
         mean, var: (..., D), the batch's statistics; var divides by N - correction.
         dof: N - correction.
         shared: whether gamma, beta are one (D,) for all replicas.
+        activation: the name of the fused activation.
+        y: its output, at least float32; None where it is linear.
+        dtype: the name of the dtype of x.
     """
 
     x_hat: Array
@@ -37,7 +42,31 @@ class BatchNormCache(NamedTuple):
     mean: Array
     var: Array
     dof: int
-    shared: tuple[bool, bool] = (False, False)
+    shared: tuple[bool, bool]
+    activation: str
+    y: Array | None
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the input."""
+        return tuple(self.x_hat.shape)
+
+
+class RunningStatistics(NamedTuple):
+    """Moving averages that a training pass updates in place.
+
+    Attributes:
+        mean, spread: (D,) or (R, D), of the dtype of the statistics.
+        momentum: the weight of the new value, one number or one a replica, (R,).
+        average: "var" averages the unbiased variance, "std" the root of the variance that
+            normalises.
+    """
+
+    mean: Array
+    spread: Array
+    momentum: float | Array
+    average: str = "var"
 
 
 def batch_norm(
@@ -46,9 +75,12 @@ def batch_norm(
     beta: Array | None,
     eps: float | Array,
     correction: int,
+    activation: str,
+    running: RunningStatistics | None,
     xp: ModuleType,
 ) -> tuple[Array, BatchNormCache]:
-    n = x.shape[-2]
+    n, stored = x.shape[-2], x.dtype
+    x = x.astype(statistics_dtype(x), copy=False)
     # Shifting by the first row makes a constant column exactly zero and keeps |mean| >> std exact.
     pivot = x[..., :1, :]
     x_hat = x - pivot
@@ -62,29 +94,62 @@ def batch_norm(
     inv_std = inverse_std(var, eps, xp)[..., None, :]
     x_hat *= inv_std
     mean = (pivot + shift)[..., 0, :]
-    return _scale_shift(x_hat, gamma, beta), BatchNormCache(
-        x_hat, inv_std, gamma, mean, var, n - correction
+    y = _scale_shift(x_hat, gamma, beta)
+    if activation != "linear":
+        y = activations.FORWARD[activation](y, xp)
+    cache = BatchNormCache(
+        x_hat=x_hat,
+        inv_std=inv_std,
+        gamma=gamma,
+        mean=mean,
+        var=var,
+        dof=n - correction,
+        shared=(is_shared(gamma, x), is_shared(beta, x)),
+        activation=activation,
+        y=None if activation == "linear" else y,
+        dtype=stored.name,
     )
+    if running is not None:
+        _update(running, mean, var, n - correction, n)
+    return y.astype(stored, copy=False), cache
+
+
+def _update(running: RunningStatistics, mean: Array, var: Array, dof: int, n: int) -> None:
+    spread = var**0.5 if running.average == "std" else var * (dof / (n - 1))
+    momentum = running.momentum
+    if not isinstance(momentum, float | int):  # one a replica
+        momentum = momentum[:, None]
+    for average, new in ((running.mean, mean), (running.spread, spread)):
+        average += momentum * (new - average)
 
 
 def batch_norm_backward(
     dy: Array, cache: BatchNormCache, xp: ModuleType
 ) -> tuple[Array, Array, Array]:
-    n = dy.shape[-2]
+    n, stored = dy.shape[-2], dy.dtype
+    dy = _through_activation(dy, cache, xp)
     dbeta = xp.sum(dy, axis=-2)
     dgamma = _sum_of_products(dy, cache.x_hat, xp)
     dx = cache.x_hat * (dgamma / -cache.dof)[..., None, :]
     dx += dy
     dx -= (dbeta / n)[..., None, :]
     dx *= _times_gamma(cache.inv_std, cache.gamma)
-    return dx, dgamma, dbeta
+    return dx.astype(stored, copy=False), dgamma, dbeta
+
+
+def _through_activation(dy: Array, cache: BatchNormCache, xp: ModuleType) -> Array:
+    dy = dy.astype(cache.x_hat.dtype, copy=False)
+    if cache.activation == "linear":
+        return dy
+    return activations.BACKWARD[cache.activation](dy, cache.y, xp)
 
 
 def batch_norm_backward_graph(
     dy: Array, cache: BatchNormCache, xp: ModuleType
 ) -> tuple[Array, Array, Array]:
     """The same gradient, node by node through the computation graph, without the algebra."""
-    n = dy.shape[-2]
+    n, stored = dy.shape[-2], dy.dtype
+    dy = _through_activation(dy, cache, xp)
     safe = xp.where(cache.inv_std > 0, cache.inv_std, 1)
     std = xp.where(cache.inv_std > 0, 1 / safe, 0)
     centred = cache.x_hat * std
@@ -104,7 +169,7 @@ def batch_norm_backward_graph(
     # centred = x - mean, mean = sum(x) / N
     dmean = -xp.sum(dcentred, axis=-2, keepdims=True)
     dx = dcentred + dmean / n
-    return dx, dgamma, dbeta
+    return dx.astype(stored, copy=False), dgamma, dbeta
 
 
 def batch_norm_inference(
@@ -114,11 +179,15 @@ def batch_norm_inference(
     gamma: Array | None,
     beta: Array | None,
     eps: float | Array,
+    activation: str,
     xp: ModuleType,
 ) -> Array:
-    y = x - mean[..., None, :]
+    y = x - mean[..., None, :]  # half-precision storage is promoted here
     y *= inverse_std(var, eps, xp)[..., None, :]
-    return _scale_shift(y, gamma, beta, overwrite=True)
+    y = _scale_shift(y, gamma, beta, overwrite=True)
+    if activation != "linear":
+        y = activations.FORWARD[activation](y, xp)
+    return y.astype(x.dtype, copy=False)
 
 
 def fold_batch_norm(
@@ -141,6 +210,11 @@ def inverse_std(var: Array, eps: float | Array, xp: ModuleType) -> Array:
     return xp.where(total == 0, 0, 1 / xp.sqrt(xp.where(total == 0, 1, total))).astype(
         var.dtype, copy=False
     )
+
+
+def is_shared(parameter: Array | None, x: Array) -> bool:
+    """Whether all replicas of x share one parameter (D,)."""
+    return parameter is not None and parameter.ndim < x.ndim - 1
 
 
 def _scale_shift(

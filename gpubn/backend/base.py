@@ -1,12 +1,11 @@
-"""Array backends: which array module runs, moving to and from the host, device facts, scheduling.
+"""A backend: its array module, moving to and from the host, facts, scheduling of replicas.
 
-The only module that imports CuPy, and it does so only when CuPy is asked for.
+CuPy is imported only when it is asked for.
 """
 
 import logging
 import os
 import platform
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -17,12 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gpubn.errors import ArgumentError, BackendError
+from gpubn.backend.arrays import Array
+from gpubn.errors import BackendError
 
 log = logging.getLogger(__name__)
-
-Array = Any
-"""An array of NumPy or CuPy; neither package gives the other's a common static type."""
 
 NAMES = ("auto", "numpy", "cupy")
 _INSTALL = "install the extra that fits the driver: pip install '.[cuda12]' or '.[cuda13]'"
@@ -36,36 +33,6 @@ class Cancelled(BaseException):
 
 class _NoCupyError(BackendError):
     """CuPy is not installed: the usual case on a machine without a GPU."""
-
-
-def namespace(*arrays: Array) -> ModuleType:
-    """Return the one array module (numpy or cupy) that all `arrays` belong to; None is skipped."""
-    found: ModuleType | None = None
-    for array in arrays:
-        if array is None:
-            continue
-        module = _module_of(array)
-        if found is not None and module is not found:
-            raise ArgumentError(
-                f"arrays of {found.__name__} and {module.__name__} were mixed in one call; "
-                "all must live on the same device"
-            )
-        found = module
-    if found is None:
-        raise ArgumentError("no array was given; expected a NumPy or CuPy array")
-    return found
-
-
-def _module_of(array: Array) -> ModuleType:
-    if type(array) is np.ndarray:
-        return np
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and type(array) is cupy.ndarray:
-        return cupy
-    raise ArgumentError(
-        f"got {type(array).__module__}.{type(array).__qualname__}; expected a plain NumPy or "
-        "CuPy array"
-    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""What the kernels need of a device: it launches them, multiplies matrices, replays steps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpubn.backend.arrays import Array
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a CUDA C++ source.
+
+    Attributes:
+        source: the name of the source, for messages.
+        text: the whole source.
+        name: the kernel with its template arguments, e.g. "scale<float, 4>".
+    """
+
+    source: str
+    text: str
+    name: str
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class Device(Protocol):
+    """A CUDA device, or what stands for one.
+
+    Attributes:
+        xp: the module of its arrays.
+        arch: compute capability, 90 for 9.0.
+        shared_limit: bytes of shared memory that a block may have.
+    """
+
+    xp: ModuleType
+    arch: int
+    shared_limit: int
+
+    def launch(
+        self, kernel: Kernel, grid: int, args: Sequence[Any], *, threads: int, shared: int = 0
+    ) -> None:
+        """Launch on the current stream; arguments are arrays, NumPy scalars, or None for null."""
+
+    def multiply(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """out = alpha op(a) op(b) + beta out, for (R, ., .); a or b of one replica is shared."""
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record the launches of `work` without running them; return what replays them."""
+
+
+@cache
+def _cupy_device(cupy: ModuleType, number: int) -> Device:
+    from gpubn.backend.cupy_device import CupyDevice
+
+    return CupyDevice(cupy, number)
+
+
+def device_of(xp: ModuleType) -> Device | None:
+    """Return what launches kernels on the current device; None where `xp` has none."""
+    if xp is np or not hasattr(xp, "RawModule"):
+        return None
+    return _cupy_device(xp, xp.cuda.runtime.getDevice())

@@ -1,0 +1,162 @@
+// Launches kernels by name. A generated file includes the source, this, and a table of kernels.
+
+namespace shim {
+
+constexpr size_t STACK = 64 << 10, STRIP = 256;
+constexpr unsigned char UNWRITTEN = 0xff, GUARD = 0xab;
+
+using Call = void (*)(void**);
+
+template <auto Kernel>
+struct Entry;
+template <class... P, void (*Kernel)(P...)>
+struct Entry<Kernel> {
+  static constexpr int count = sizeof...(P);
+  static constexpr int sizes[] = {int(sizeof(P))...};
+  template <size_t... I>
+  static void unpack(void** args, std::index_sequence<I...>) {
+    Kernel(*static_cast<std::remove_const_t<P>*>(args[I])...);
+  }
+  static void call(void** args) { unpack(args, std::index_sequence_for<P...>()); }
+};
+
+struct Named {
+  const char* name;
+  Call call;
+  int count;
+  const int* sizes;
+};
+
+template <auto Kernel>
+Named named(const char* name) {
+  return {name, &Entry<Kernel>::call, Entry<Kernel>::count, Entry<Kernel>::sizes};
+}
+
+struct Launch {
+  Call call;
+  void** args;
+  unsigned grid, threads, shared, cluster;
+  int order;  // 0: ascending, 1: descending, else the seed of a new order in each round
+};
+
+inline thread_local Call current_call;
+inline thread_local void** current_args;
+
+inline void enter() {
+  current_call(current_args);
+  me->done = true;
+  moved = true;
+  _longjmp(scheduler, 1);
+}
+
+inline void start(Fiber& fiber) {
+  // A context is needed once, to get onto the stack; after that jumps are enough, and fast.
+  ucontext_t there;
+  getcontext(&there);
+  there.uc_stack.ss_sp = fiber.stack;
+  there.uc_stack.ss_size = STACK;
+  there.uc_link = nullptr;
+  makecontext(&there, enter, 0);
+  fiber.started = true;
+  setcontext(&there);
+}
+
+// Runs one cluster to its end; returns what went wrong, or an empty string.
+inline std::string run_cluster(const Launch& launch, unsigned first, char* stacks) {
+  Cluster cluster;
+  const unsigned count = launch.cluster * launch.threads;
+  cluster.blocks.resize(launch.cluster);
+  cluster.barrier.size = count;
+  std::vector<std::unique_ptr<unsigned char[]>> memory;
+  for (unsigned b = 0; b < launch.cluster; ++b) {
+    Block& block = cluster.blocks[b];
+    memory.emplace_back(new unsigned char[launch.shared + STRIP + 16]);
+    const auto address = reinterpret_cast<uintptr_t>(memory.back().get());
+    block.shared = memory.back().get() + (16 - address % 16) % 16;
+    std::memset(block.shared, UNWRITTEN, launch.shared);
+    std::memset(block.shared + launch.shared, GUARD, STRIP);
+    block.index.x = first + b;
+    block.barrier.size = launch.threads;
+    block.cluster = &cluster;
+  }
+  std::vector<Warp> warps(count / 32);
+  for (Warp& warp : warps) warp.barrier.size = 32;
+  std::vector<Fiber> fibers(count);
+  std::vector<unsigned> turn(count);
+  for (unsigned i = 0; i < count; ++i) {
+    fibers[i].thread.x = i % launch.threads;
+    fibers[i].block = &cluster.blocks[i / launch.threads];
+    fibers[i].warp = &warps[i / 32];
+    fibers[i].stack = stacks + i * STACK;
+    turn[i] = launch.order == 1 ? count - 1 - i : i;
+  }
+  copies.clear();
+  current_call = launch.call;
+  current_args = launch.args;
+  uint64_t random = launch.order;
+  volatile unsigned alive = count;
+  while (alive > 0) {
+    if (launch.order > 1)
+      for (unsigned i = count - 1; i > 0; --i) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        std::swap(turn[i], turn[(random >> 33) % (i + 1)]);
+      }
+    moved = false;
+    for (volatile unsigned i = 0; i < count; i = i + 1) {
+      Fiber& fiber = fibers[turn[i]];
+      if (fiber.done) continue;
+      me = &fiber;
+      if (_setjmp(scheduler) == 0) {
+        if (fiber.started) _longjmp(fiber.state, 1);
+        start(fiber);
+      }
+      if (me->done) alive = alive - 1;
+    }
+    if (!moved && alive > 0) return "threads wait for each other for ever";
+  }
+  for (const Block& block : cluster.blocks)
+    for (size_t i = 0; i < STRIP; ++i)
+      if (block.shared[launch.shared + i] != GUARD) return "a write beyond shared memory";
+  return "";
+}
+
+}  // namespace shim
+
+extern const shim::Named KERNELS[];
+extern const int KERNEL_COUNT;
+
+// Runs one kernel. Returns 0, or 1 with a sentence in `error` (256 bytes).
+extern "C" int shim_launch(const char* name, unsigned grid, unsigned threads, unsigned shared,
+                           unsigned cluster, void** args, const int* sizes, int count, int order,
+                           int workers, char* error) {
+  const shim::Named* kernel = nullptr;
+  for (int i = 0; i < KERNEL_COUNT; ++i)
+    if (std::strcmp(KERNELS[i].name, name) == 0) kernel = &KERNELS[i];
+  if (kernel == nullptr) return std::snprintf(error, 256, "no kernel %s", name), 1;
+  if (kernel->count != count)
+    return std::snprintf(error, 256, "%d arguments; expected %d", count, kernel->count), 1;
+  for (int i = 0; i < count; ++i)
+    if (kernel->sizes[i] != sizes[i])
+      return std::snprintf(error, 256, "argument %d has %d bytes; expected %d", i, sizes[i],
+                           kernel->sizes[i]), 1;
+  if (grid == 0 || grid % cluster != 0) return std::snprintf(error, 256, "a grid of %u", grid), 1;
+  const shim::Launch launch{kernel->call, args, grid, threads, shared, cluster, order};
+  std::atomic<unsigned> next{0};
+  std::atomic<bool> failed{false};
+  auto work = [&] {
+    const size_t bytes = shim::STACK * cluster * threads;
+    void* stacks = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (unsigned first; !failed && (first = next.fetch_add(cluster)) < grid;) {
+      const std::string wrong = shim::run_cluster(launch, first, static_cast<char*>(stacks));
+      if (!wrong.empty() && !failed.exchange(true))
+        std::snprintf(error, 256, "block %u: %s", first, wrong.c_str());
+    }
+    munmap(stacks, bytes);
+  };
+  std::vector<std::thread> pool;
+  for (int i = 1; i < workers; ++i) pool.emplace_back(work);
+  work();
+  for (std::thread& thread : pool) thread.join();
+  return failed;
+}
