@@ -16,9 +16,11 @@ from gpubn.kernels import (
     activation,
     affine,
     affine_backward,
+    affine_descend,
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
+    descend,
     dropout,
     dropout_backward,
 )
@@ -40,8 +42,25 @@ class Layer(Protocol):
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         """Return dx (None where it is not needed) and the gradient of each parameter."""
 
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        """Return dx and take a step: each parameter -= rate * its gradient, in place."""
+
     def part(self, replicas: slice) -> "Layer":
         """Some of the replicas, as views: what changes in one changes in the other."""
+
+
+class StepByGradients:
+    """Takes a step from the gradients that the backward pass returns."""
+
+    params: dict[str, Array]
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        raise NotImplementedError
+
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        dx, gradients = self.backward(dy, cache, need_dx=need_dx)
+        descend([self.params[name] for name in gradients], [*gradients.values()], rates)
+        return dx
 
 
 class Affine:
@@ -55,21 +74,33 @@ class Affine:
         return affine(x, self.params["weight"], self.params["bias"])
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
-        # The largest array of a step: one buffer for the whole run saves its page faults.
+        dx, dweight, dbias = affine_backward(
+            dy, cache, need_dx=need_dx, dweight_out=self._scratch(dy)
+        )
+        return dx, {"weight": dweight, "bias": dbias}
+
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        scratch = self._scratch(dy) if type(dy) is np.ndarray else None
+        return affine_descend(
+            dy, cache, self.params["bias"], rates, need_dx=need_dx, scratch=scratch
+        )
+
+    def _scratch(self, dy: Array) -> Array:
+        """The largest array of a step: one buffer for the whole run saves its page faults."""
         if self._dweight is None:
             self._dweight = self.params["weight"].copy()
-        dx, dweight, dbias = affine_backward(dy, cache, need_dx=need_dx, dweight_out=self._dweight)
-        return dx, {"weight": dweight, "bias": dbias}
+        return self._dweight
 
     def part(self, replicas: slice) -> "Affine":
         return Affine(self.params["weight"][replicas], self.params["bias"][replicas])
 
 
-class Activation:
+class Activation(StepByGradients):
     """ReLU, tanh, sigmoid or the identity. The cache is the output."""
 
     def __init__(self, name: str) -> None:
-        self.params: dict[str, Array] = {}
+        self.name = name
+        self.params = {}
         self._forward, self._backward = activation(name)
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
@@ -82,8 +113,8 @@ class Activation:
         return self
 
 
-class BatchNorm:
-    """Batch normalization with running statistics.
+class BatchNorm(StepByGradients):
+    """Batch normalization with running statistics, and the activation that may follow at once.
 
     eps, momentum, initial_spread and initial_beta are one number, or one a replica.
 
@@ -127,21 +158,25 @@ class BatchNorm:
         self._momentum = _numbers(momentum, replicas, backend, dtype)
         self._correction, self._average = correction, average
 
-    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+    def forward(
+        self, x: Array, *, training: bool, track: bool, activation: str = "linear"
+    ) -> tuple[Array, Any]:
         gamma, beta = self.params.get("gamma"), self.params.get("beta")
         if not training:
+            mean, var = self.running_mean, self.running_var
             return batch_norm_inference(
-                x, self.running_mean, self.running_var, gamma, beta, eps=self._eps
+                x, mean, var, gamma, beta, eps=self._eps, activation=activation
             ), None
-        running = None
-        if track:
-            running = RunningStatistics(
-                self.running_mean, self.running_spread, self._momentum, self._average
-            )
-        y, cache = batch_norm(
-            x, gamma, beta, eps=self._eps, correction=self._correction, running=running
+        running = RunningStatistics(
+            self.running_mean, self.running_spread, self._momentum, self._average
         )
-        return y, cache
+        return batch_norm(
+            *(x, gamma, beta),
+            eps=self._eps,
+            correction=self._correction,
+            activation=activation,
+            running=running if track else None,
+        )
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         dx, dgamma, dbeta = batch_norm_backward(dy, cache)
@@ -164,7 +199,7 @@ class BatchNorm:
         return self.running_spread**2 if self._average == "std" else self.running_spread
 
 
-class Dropout:
+class Dropout(StepByGradients):
     """Inverted dropout; inference leaves the input as it is. The cache is the mask.
 
     A mask depends on the seed, the layer and the number of the training pass alone. Passes that do
@@ -175,7 +210,7 @@ class Dropout:
     """
 
     def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:
-        self.params: dict[str, Array] = {}
+        self.params = {}
         self._rates = np.broadcast_to(np.asarray(rate, np.float64), len(seeds))
         self._seeds, self._layer, self._backend = seeds, layer, backend
         self._passes = 0

@@ -1,8 +1,8 @@
 """The replica-batched multilayer perceptron: R independent networks in one set of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -15,28 +15,60 @@ L = TypeVar("L")
 
 
 class MLP:
-    """A stack of layers. `forward` accepts (R, N, D), or (N, D) shared by all replicas."""
+    """A stack of layers. `forward` accepts (R, N, D), or (N, D) shared by all replicas.
+
+    A batchnorm and the activation after it run as one: their caches are kept apart, and the
+    batchnorm's backward pass is that of both.
+    """
 
     def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
+        self._fused = {
+            i
+            for i, (layer, following) in enumerate(pairwise(layers))
+            if isinstance(layer, BatchNorm) and isinstance(following, Activation)
+        }
+
+    @property
+    def draws_on_host(self) -> bool:
+        """Whether a training pass asks the host for random numbers."""
+        return any(isinstance(layer, Dropout) for layer in self.layers)
 
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
         """Return the logits (R, N, C) and one cache a layer.
 
         `training` normalises by the batch, and with `track` updates the running statistics.
         """
-        caches = []
-        for layer in self.layers:
-            x, cache = layer.forward(x, training=training, track=track)
-            caches.append(cache)
+        caches: list[Any] = []
+        for i, layer in enumerate(self.layers):
+            if i - 1 in self._fused:
+                caches.append(x)  # the cache of an activation is its output
+            elif i in self._fused and isinstance(layer, BatchNorm):
+                following = cast(Activation, self.layers[i + 1])
+                x, cache = layer.forward(
+                    x, training=training, track=track, activation=following.name
+                )
+                caches.append(cache)
+            else:
+                x, cache = layer.forward(x, training=training, track=track)
+                caches.append(cache)
         return x, caches
 
     def backward(self, dy: Array, caches: list[Any]) -> list[Gradients]:
         """Return the gradients of each layer's parameters, in the order of the layers."""
         gradients: list[Gradients] = [{} for _ in self.layers]
-        for i in range(len(self.layers) - 1, -1, -1):
+        for i in self._backwards():
             dy, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
         return gradients
+
+    def descend(self, dy: Array, caches: list[Any], rates: Array) -> None:
+        """As `backward`, but each parameter takes a step at once: p -= rate * gradient."""
+        for i in self._backwards():
+            dy = self.layers[i].descend(dy, caches[i], rates, need_dx=i > 0)
+
+    def _backwards(self) -> Iterator[int]:
+        """The layers whose backward pass runs, the last first."""
+        return (i for i in range(len(self.layers) - 1, -1, -1) if i - 1 not in self._fused)
 
     def part(self, replicas: slice) -> "MLP":
         """Some of the replicas, as views on the same parameters."""

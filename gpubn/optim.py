@@ -6,6 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.errors import ArgumentError
+from gpubn.kernels import descend
 from gpubn.layers import Gradients
 from gpubn.model import MLP
 
@@ -57,14 +58,13 @@ class SGD:
         """The learning rates at `step`, (R,) or (1,), float64."""
         return np.maximum(self._rates * self._schedule(step), self._min_rates)
 
+    def table(self, steps: int) -> Array:
+        """The rates of all steps on the device, (steps, R) or (steps, 1)."""
+        rates = [self.rates(step) for step in range(steps)]
+        return self._backend.asarray(np.stack(rates), self._dtype)
+
     def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
         """Take one step. Overwrites the gradients."""
         rates = self._backend.asarray(self.rates(step), self._dtype)
         for layer, of_layer in zip(model.layers, gradients, strict=True):
-            for name, gradient in of_layer.items():
-                gradient *= _like(rates, gradient)
-                layer.params[name] -= gradient
-
-
-def _like(rates: Array, gradient: Array) -> Array:
-    return rates.reshape(-1, *[1] * (gradient.ndim - 1))
+            descend([layer.params[name] for name in of_layer], [*of_layer.values()], rates)

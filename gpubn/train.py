@@ -13,7 +13,14 @@ import numpy as np
 from gpubn.backend import Array, Backend
 from gpubn.data import Dataset
 from gpubn.errors import ConfigError
-from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
+from gpubn.kernels import (
+    Batch,
+    Feed,
+    begin_step,
+    end_step,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
 from gpubn.model import MLP
 from gpubn.optim import SGD
 from gpubn.rng import batch_order
@@ -73,46 +80,74 @@ def train(
     Args:
         probe_at: numbers of finished updates at which `probe(step)` is called.
         observe: called with the caches of every step's forward pass.
-        tick: called with 1 after every step.
+        tick: called with the number of steps that were finished since.
 
     Returns:
         The loss of every mini-batch before its update, (steps, R), on the host.
     """
-    xp, replicas = backend.xp, len(seeds)
-    examples = len(data.x_train)
-    orders = {seed: batch_order(seed, examples, batch, steps) for seed in {*seeds}}
-    rows = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
-    x = xp.empty((replicas, batch, data.x_train.shape[1]), data.x_train.dtype)
-    losses = xp.empty((steps, replicas), data.x_train.dtype)
+    step = _Step(model, sgd, data, backend, seeds, batch, steps, observe)
+    program = backend.program(step, replayable=observe is None and not model.draws_on_host)
+    stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
+    done = 0
     with np.errstate(all="ignore"):
-        for step in range(steps):
-            if probe is not None and step in probe_at:
-                probe(step)
-            backend.take_rows(data.x_train, rows[step], out=x)
-            labels = data.y_train[rows[step]]
-            logits, caches = model.forward(x, training=True)
-            if observe is not None:
-                observe(caches)
-            losses[step], cache = softmax_cross_entropy(logits, labels, check_labels=False)
-            gradients = model.backward(softmax_cross_entropy_backward(cache), caches)
-            sgd.update(model, gradients, step)
-            if tick is not None:
-                tick(1)
-        if probe is not None and steps in probe_at:
-            probe(steps)
-    return backend.to_host(losses)
+        for stop in stops:
+            program(stop - done, tick)
+            done = stop
+            if probe is not None and stop in probe_at:
+                probe(stop)
+    return backend.to_host(step.losses)
+
+
+class _Step:
+    """One training step of all replicas. It reads nothing from the host and waits for nothing, so
+    that a device can record it; every buffer that outlives a step is allocated here, once."""
+
+    def __init__(
+        self,
+        model: MLP,
+        sgd: SGD,
+        data: DeviceData,
+        backend: Backend,
+        seeds: Sequence[int],
+        batch: int,
+        steps: int,
+        observe: Observer | None,
+    ) -> None:
+        xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
+        orders = {seed: batch_order(seed, len(data.x_train), batch, steps) for seed in {*seeds}}
+        order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
+        rates, dtype = sgd.table(steps), data.x_train.dtype
+        cursor = xp.zeros(1, np.int64)
+        self._model, self._observe = model, observe
+        self._feed = Feed(data.x_train, data.y_train, order, rates, cursor)
+        self._batch = Batch(
+            xp.empty((replicas, batch, features), dtype),
+            xp.empty((replicas, batch), np.int64),
+            xp.empty(rates.shape[1:], dtype),
+        )
+        self.losses = xp.empty((steps, replicas), dtype)
+
+    def __call__(self) -> None:
+        x, labels, rates = self._batch
+        begin_step(self._feed, self._batch)
+        logits, caches = self._model.forward(x, training=True)
+        if self._observe is not None:
+            self._observe(caches)
+        loss, cache = softmax_cross_entropy(logits, labels, check_labels=False)
+        self._model.descend(softmax_cross_entropy_backward(cache), caches, rates)
+        end_step(self.losses, loss, self._feed.cursor)
 
 
 def evaluate(
     model: MLP, x: Array, labels: Array, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each."""
-    loss = correct = np.zeros(())
+    loss = correct = backend.xp.zeros((), np.float64)
     with np.errstate(all="ignore"):
         for start in range(0, len(x), chunk):
             part, own = x[start : start + chunk], labels[start : start + chunk]
             logits, _ = model.forward(part, training=False)
             part_loss, _ = softmax_cross_entropy(logits, own, check_labels=False)
-            loss = loss + backend.to_host(part_loss) * (len(part) / len(x))
-            correct = correct + backend.to_host((logits.argmax(axis=-1) == own).sum(axis=-1))
-    return loss, correct / len(x)
+            loss = loss + part_loss * (len(part) / len(x))
+            correct = correct + (logits.argmax(axis=-1) == own).sum(axis=-1)
+    return backend.to_host(loss), backend.to_host(correct) / len(x)

@@ -270,4 +270,4 @@ def test_a_cancelled_run_stops_at_once(digits, backend):
 
     with pytest.raises(Cancelled):
         Run(digits, backend, [0], steps=50, tick=tick)
-    assert ticks == [1, 1, 1]
+    assert len(ticks) == 3

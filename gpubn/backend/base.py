@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gpubn.backend.arrays import Array
+from gpubn.backend.device import device_of
+from gpubn.backend.program import Program, Replay, Step, run_each
 from gpubn.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -59,12 +62,17 @@ class Backend:
         """Return the array as NumPy, waiting for the device where there is one."""
         return np.asarray(array) if self.name == "numpy" else self.xp.asnumpy(array)
 
-    def take_rows(self, array: Array, rows: Array, out: Array) -> Array:
-        """Gather `array[rows]` into `out`; the rows must be in range."""
-        if self.name == "numpy":
-            # Any other mode makes NumPy fill a temporary first.
-            return np.take(array, rows, axis=0, out=out, mode="clip")
-        return self.xp.take(array, rows, axis=0, out=out)
+    def program(self, step: Step, *, replayable: bool) -> Program:
+        """Return what runs `step` many times: `program(n, tick)`.
+
+        Args:
+            replayable: that the step asks nothing of the host, so that a device may record it once
+                and replay it.
+        """
+        device = device_of(self.xp)
+        if device is not None and replayable:
+            return Replay(step, device)
+        return partial(run_each, step)
 
     def facts(self) -> dict[str, str]:
         """What a reader needs to know to judge where a number was made."""

@@ -44,6 +44,9 @@ class CupyDevice:
         )
         return module.get_function(kernel.name)
 
+    def zeros(self, size: int, dtype: Any) -> Array:
+        return self._cupy.zeros(size, dtype)  # by a memset, which is captured
+
     def multiply(
         self,
         a: Array,

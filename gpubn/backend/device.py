@@ -47,6 +47,9 @@ class Device(Protocol):
     ) -> None:
         """Launch on the current stream; arguments are arrays, NumPy scalars, or None for null."""
 
+    def zeros(self, size: int, dtype: Any) -> Array:
+        """An array that is filled with zeros whenever the launches around it are replayed."""
+
     def multiply(
         self,
         a: Array,

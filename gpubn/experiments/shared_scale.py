@@ -17,7 +17,7 @@ from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment
 from gpubn.experiments.deep_network import draw, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer
+from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer, StepByGradients
 from gpubn.model import MLP
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
@@ -26,7 +26,7 @@ GROUP = 1
 """Replicas in one program: one fills the cache already."""
 
 
-class SharedBatchNorm:
+class SharedBatchNorm(StepByGradients):
     """Batchnorm of the batch with one gamma and one beta, (R, 1) each, for all units."""
 
     def __init__(self, replicas: int, backend: Backend, dtype: str, *, eps: float) -> None:

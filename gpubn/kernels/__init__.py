@@ -11,7 +11,7 @@ from gpubn.kernels.activation import (
     tanh,
     tanh_backward,
 )
-from gpubn.kernels.affine import affine, affine_backward
+from gpubn.kernels.affine import affine, affine_backward, affine_descend
 from gpubn.kernels.batch_norm import (
     RunningStatistics,
     batch_norm,
@@ -21,22 +21,30 @@ from gpubn.kernels.batch_norm import (
     fold_batch_norm,
 )
 from gpubn.kernels.dropout import dropout, dropout_backward
+from gpubn.kernels.sgd import descend
 from gpubn.kernels.softmax_cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from gpubn.kernels.step import Batch, Feed, begin_step, end_step
 
 __all__ = [
+    "Batch",
+    "Feed",
     "RunningStatistics",
     "activation",
     "affine",
     "affine_backward",
+    "affine_descend",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_backward_graph",
     "batch_norm_inference",
+    "begin_step",
+    "descend",
     "dropout",
     "dropout_backward",
+    "end_step",
     "fold_batch_norm",
     "linear",
     "linear_backward",

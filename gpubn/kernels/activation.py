@@ -1,54 +1,54 @@
 """ReLU, tanh, sigmoid and the identity, each with its gradient. The cache of each is its output."""
 
 from collections.abc import Callable
-from types import ModuleType
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import activation as agnostic
+from gpubn.kernels.cuda import activation as cuda
 
 NAMES = ("relu", "tanh", "sigmoid", "linear")
 
 
 def relu(x: Array) -> tuple[Array, Array]:
     """Return y = max(x, 0), elementwise, and y again as the cache."""
-    return _forward(agnostic.relu, x)
+    return _forward("relu", x)
 
 
 def relu_backward(dy: Array, cache: Array) -> Array:
     """Return dx of `relu`; the slope at 0 is 0."""
-    return _backward(agnostic.relu_backward, dy, cache)
+    return _backward("relu", dy, cache)
 
 
 def tanh(x: Array) -> tuple[Array, Array]:
     """Return y = tanh(x), elementwise, and y again as the cache."""
-    return _forward(agnostic.tanh, x)
+    return _forward("tanh", x)
 
 
 def tanh_backward(dy: Array, cache: Array) -> Array:
     """Return dx of `tanh`."""
-    return _backward(agnostic.tanh_backward, dy, cache)
+    return _backward("tanh", dy, cache)
 
 
 def sigmoid(x: Array) -> tuple[Array, Array]:
     """Return y = 1/(1 + exp(-x)), elementwise, and y again as the cache."""
-    return _forward(agnostic.sigmoid, x)
+    return _forward("sigmoid", x)
 
 
 def sigmoid_backward(dy: Array, cache: Array) -> Array:
     """Return dx of `sigmoid`."""
-    return _backward(agnostic.sigmoid_backward, dy, cache)
+    return _backward("sigmoid", dy, cache)
 
 
 def linear(x: Array) -> tuple[Array, Array]:
     """Return a copy of x, and it again as the cache: a layer without a nonlinearity."""
-    return _forward(agnostic.linear, x)
+    return _forward("linear", x)
 
 
 def linear_backward(dy: Array, cache: Array) -> Array:
     """Return dx of `linear`."""
-    return _backward(agnostic.linear_backward, dy, cache)
+    return _backward("linear", dy, cache)
 
 
 Forward = Callable[[Array], tuple[Array, Array]]
@@ -74,17 +74,20 @@ def activation(name: str) -> tuple[Forward, Backward]:
 
 
 @public_kernel
-def _forward(kernel: Callable[[Array, ModuleType], Array], x: Array) -> tuple[Array, Array]:
+def _forward(name: str, x: Array) -> tuple[Array, Array]:
     xp = namespace(x)
     check_float("x", x)
-    y = kernel(x, xp)
+    if (device := device_of(xp)) is not None:
+        y = cuda.forward(name, x, device)
+    else:
+        y = agnostic.FORWARD[name](x, xp)
     return y, y
 
 
 @public_kernel
-def _backward(
-    kernel: Callable[[Array, Array, ModuleType], Array], dy: Array, cache: Array
-) -> Array:
+def _backward(name: str, dy: Array, cache: Array) -> Array:
     xp = namespace(dy, cache)
     check_like("dy", dy, cache.shape, cache.dtype)
-    return kernel(dy, cache, xp)
+    if (device := device_of(xp)) is not None:
+        return cuda.backward(name, dy, cache, device)
+    return agnostic.BACKWARD[name](dy, cache, xp)

@@ -1,10 +1,12 @@
 """Affine map of a fully-connected layer, one weight matrix a replica."""
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, check_like, public_kernel
 from gpubn.kernels.agnostic import affine as agnostic
 from gpubn.kernels.agnostic.affine import AffineCache
+from gpubn.kernels.cuda import affine as cuda
+from gpubn.kernels.sgd import check_rates
 
 
 @public_kernel
@@ -35,6 +37,8 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
     check_like("weight", weight, weight.shape, x.dtype)
     if bias is not None:
         check_like("bias", bias, (*weight.shape[:-2], weight.shape[-1]), x.dtype)
+    if (device := device_of(xp)) is not None:
+        return cuda.affine(x, weight, bias, device)
     return agnostic.affine(x, weight, bias, xp)
 
 
@@ -57,6 +61,50 @@ def affine_backward(
         dx (or None), dweight, dbias.
     """
     xp = namespace(dy, cache.x, dweight_out)
+    _check_backward(dy, cache)
+    if dweight_out is not None:
+        check_like("dweight_out", dweight_out, cache.weight.shape, cache.weight.dtype)
+    if (device := device_of(xp)) is not None:
+        return cuda.affine_backward(dy, cache, need_dx, dweight_out, device)
+    return agnostic.affine_backward(dy, cache, need_dx, dweight_out, xp)
+
+
+@public_kernel
+def affine_descend(
+    dy: Array,
+    cache: AffineCache,
+    bias: Array,
+    rates: Array,
+    *,
+    need_dx: bool = True,
+    scratch: Array | None = None,
+) -> Array | None:
+    """Gradient of `affine` and a step of gradient descent in one; the cache is used up.
+
+    weight -= rate * dweight and bias -= rate * dbias, in place; on a GPU no dweight is stored.
+
+    Args:
+        dy: as y.
+        cache: from `affine`; its weight, (R, D, H), is the parameter itself.
+        bias: (R, H), the parameter itself.
+        rates: (R,), or (1,) for all replicas.
+        need_dx: as in `affine_backward`.
+        scratch: a buffer with the shape of weight, for array libraries that need one.
+
+    Returns:
+        dx, from the weights before the step, or None.
+    """
+    xp = namespace(dy, *cache, bias, rates, scratch)
+    _check_backward(dy, cache)
+    check_like("bias", bias, (*cache.weight.shape[:-2], dy.shape[-1]), dy.dtype)
+    check_rates(rates, cache.weight)
+    device = device_of(xp)
+    if device is not None and cache.weight.flags.c_contiguous and bias.flags.c_contiguous:
+        return cuda.affine_descend(dy, cache, bias, rates, need_dx, device)
+    return agnostic.affine_descend(dy, cache, bias, rates, need_dx, scratch, xp)
+
+
+def _check_backward(dy: Array, cache: AffineCache) -> None:
     x, weight = cache
     if x.ndim != weight.ndim:
         raise ArgumentError(
@@ -64,6 +112,3 @@ def affine_backward(
             "is defined only where every replica has its own x"
         )
     check_like("dy", dy, (*x.shape[:-1], weight.shape[-1]), x.dtype)
-    if dweight_out is not None:
-        check_like("dweight_out", dweight_out, weight.shape, weight.dtype)
-    return agnostic.affine_backward(dy, cache, need_dx, dweight_out, xp)

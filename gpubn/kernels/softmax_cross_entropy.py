@@ -1,15 +1,19 @@
 """Softmax cross-entropy, the mean over the batch, in one stable kernel."""
 
-from gpubn.backend import Array, namespace
+from typing import Any
+
+from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, public_kernel
 from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
+from gpubn.kernels.cuda import softmax_cross_entropy as cuda
+from gpubn.kernels.cuda.softmax_cross_entropy import FusedCache
 
 
 @public_kernel
 def softmax_cross_entropy(
     logits: Array, labels: Array, *, check_labels: bool = True
-) -> tuple[Array, tuple[Array, Array]]:
+) -> tuple[Array, Any]:
     """Return the loss, in nats, and the cache for the backward pass.
 
     Args:
@@ -36,11 +40,13 @@ def softmax_cross_entropy(
                 f"labels range from {low} to {high}; expected 0 to {classes - 1}, one of "
                 f"{classes} classes"
             )
+    if (device := device_of(xp)) is not None:
+        return cuda.softmax_cross_entropy(logits, labels, device)
     return agnostic.softmax_cross_entropy(logits, labels, xp)
 
 
 @public_kernel
-def softmax_cross_entropy_backward(cache: tuple[Array, Array], dloss: Array | float = 1.0) -> Array:
+def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Array:
     """Return dlogits, as logits.
 
     Args:
@@ -48,4 +54,7 @@ def softmax_cross_entropy_backward(cache: tuple[Array, Array], dloss: Array | fl
         dloss: gradient with respect to the loss, a number or (R,).
     """
     xp = namespace(cache[0])
+    device = device_of(xp)
+    if isinstance(cache, FusedCache) and device is not None:
+        return cuda.softmax_cross_entropy_backward(dloss, cache, device)
     return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)

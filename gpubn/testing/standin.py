@@ -25,7 +25,8 @@ TYPES = (
     *("nan", "inf", "newaxis"),
 )
 _STRIP, _UNWRITTEN, _GUARD = 64, 0xFF, 0xAB
-_guarded: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+_INTACT = bytes([_GUARD]) * 3 * _STRIP
+_guarded: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}
 
 
 class DeviceArray(np.ndarray):
@@ -123,16 +124,19 @@ def empty(shape: Any, dtype: Any = float) -> Any:
     raw = np.full(size + 3 * _STRIP, _GUARD, np.uint8)
     start = _STRIP + -raw.ctypes.data % _STRIP
     raw[start : start + size] = _UNWRITTEN
-    _guarded[id(raw)] = raw
+    _guarded[id(raw)] = (weakref.ref(raw), start)
+    weakref.finalize(raw, _guarded.pop, id(raw), None)
     return lift(raw[start : start + size].view(dtype).reshape(shape))
 
 
 def check_strips() -> None:
     """Raise AssertionError if something was written beside an array that is still alive."""
-    for raw in list(_guarded.values()):
-        start = _STRIP + -raw.ctypes.data % _STRIP
-        end = len(raw) - 3 * _STRIP + start
-        if (raw[:start] != _GUARD).any() or (raw[end:] != _GUARD).any():
+    for alive, start in list(_guarded.values()):
+        raw = alive()
+        if raw is None:
+            continue
+        before, after = raw[:start].tobytes(), raw[start - 3 * _STRIP :].tobytes()
+        if before != _INTACT[: len(before)] or after != _INTACT[: len(after)]:
             raise AssertionError("a kernel wrote beside an array")
 
 

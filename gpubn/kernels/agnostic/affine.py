@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from gpubn.backend import Array
+from gpubn.kernels.agnostic.sgd import descend
 
 
 class AffineCache(NamedTuple):
@@ -32,3 +33,17 @@ def affine_backward(
     dbias = xp.sum(dy, axis=-2)
     dx = xp.matmul(dy, cache.weight.swapaxes(-1, -2)) if need_dx else None
     return dx, dweight, dbias
+
+
+def affine_descend(
+    dy: Array,
+    cache: AffineCache,
+    bias: Array,
+    rates: Array,
+    need_dx: bool,
+    scratch: Array | None,
+    xp: ModuleType,
+) -> Array | None:
+    dx, dweight, dbias = affine_backward(dy, cache, need_dx, scratch, xp)
+    descend((cache.weight, bias), (dweight, dbias), rates, xp)
+    return dx

@@ -16,11 +16,10 @@ from gpubn.backend import Array, Device, Kernel
 from gpubn.kernels._checks import is_array, statistics_dtype
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics, is_shared
 from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda.activation import NUMBERS
 from gpubn.kernels.cuda.source import CLUSTER_ARCH, CLUSTERS, PACKS, STORED, THREADS, WARPS
 
 STEM = "batch_norm"
-ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
-"""As in common.cuh."""
 FILL = 256
 """Blocks that keep any device of today busy: about two on each multiprocessor."""
 WIDTHS = (128, 64, 32)
@@ -218,12 +217,12 @@ def batch_norm(
 ) -> tuple[Array, FusedCache]:
     """As the public function; `how` overrides the choice of the kernel."""
     xp, wide = device.xp, np.dtype(statistics_dtype(x)).type
-    x, gamma, beta = (_contiguous(a, xp) for a in (x, gamma, beta))
+    x, gamma, beta = (source.contiguous(a, device) for a in (x, gamma, beta))
     n, d = x.shape[-2:]
     y = xp.empty(x.shape, x.dtype)
     statistics = xp.empty((4, *x.shape[:-2], d), wide)
     mean, shift, inv_std, var = statistics
-    run = None if running is None else _contiguous_running(running, xp)
+    run = None if running is None else _contiguous_running(running, device)
     momentum = 0.0 if run is None else run.momentum
     how = how or _plan(False, x, device, x, y)
     arguments = [
@@ -232,7 +231,7 @@ def batch_norm(
         *_number(momentum, wide),
         np.int32(run is not None and run.average == "std"),
         *_number(eps, wide),
-        *map(np.int32, (n, d, n - correction, ACTIVATIONS[activation], how.lanes, how.rows)),
+        *map(np.int32, (n, d, n - correction, NUMBERS[activation], how.lanes, how.rows)),
     ]
     _launch("forward", how, x, arguments, (1 + 2 * how.pack) * wide().itemsize, device)
     if running is not None and run is not None:
@@ -248,16 +247,16 @@ def batch_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """As the public function, but dgamma and dbeta are (..., D): not summed where one is shared."""
     xp, x = device.xp, cache.x
-    dy = _contiguous(dy, xp)
+    dy = source.contiguous(dy, device)
     n, d = x.shape[-2:]
     dx = xp.empty(x.shape, x.dtype)
     dgamma, dbeta = xp.empty((2, *x.shape[:-2], d), cache.mean.dtype)
     how = how or _plan(True, x, device, x, dy, dx)
     arguments = [
         *(x, dy, dx, cache.gamma, cache.beta, _stride(cache.gamma, x), _stride(cache.beta, x)),
-        *(_contiguous(a, xp) for a in (cache.shift, cache.inv_std)),
+        *(source.contiguous(a, device) for a in (cache.shift, cache.inv_std)),
         *(dgamma, dbeta),
-        *map(np.int32, (n, d, cache.dof, ACTIVATIONS[cache.activation], how.lanes, how.rows)),
+        *map(np.int32, (n, d, cache.dof, NUMBERS[cache.activation], how.lanes, how.rows)),
     ]
     _launch("backward", how, x, arguments, 2 * how.pack * cache.mean.dtype.itemsize, device)
     return dx, dgamma, dbeta
@@ -275,7 +274,7 @@ def batch_norm_inference(
 ) -> Array:
     """As the public function."""
     xp, wide = device.xp, np.dtype(statistics_dtype(x)).type
-    x, mean, var, gamma, beta = (_contiguous(a, xp) for a in (x, mean, var, gamma, beta))
+    x, mean, var, gamma, beta = (source.contiguous(a, device) for a in (x, mean, var, gamma, beta))
     n, d = x.shape[-2:]
     y = xp.empty(x.shape, x.dtype)
     pack = source.pack_of(d, x, y)
@@ -287,7 +286,7 @@ def batch_norm_inference(
     arguments = [
         *(x, y, *parameters, *(_stride(p, x) for p in parameters)),
         *_number(eps, wide),
-        *map(np.int32, (n, d, ACTIVATIONS[activation], lanes, rows)),
+        *map(np.int32, (n, d, NUMBERS[activation], lanes, rows)),
     ]
     kernel = source.kernel(STEM, "batch_norm_inference", STORED[x.dtype.name], pack)
     device.launch(kernel, blocks, arguments, threads=THREADS)
@@ -315,7 +314,7 @@ def _launch(
         blocks = 2 * tiles * how.together * chunks
         arguments += [
             device.xp.empty(how.slabs * chunks * how.lanes * partial, np.uint8),
-            device.xp.zeros(1 + how.slabs, np.uint32),
+            device.zeros(1 + how.slabs, np.uint32),
             *(np.int32(how.together), np.int64(how.slabs)),
         ]
     kernel = source.kernel(STEM, f"batch_norm_{direction}_{how.form}", *template)
@@ -326,15 +325,8 @@ def _replicas(x: Array) -> int:
     return int(x.shape[0]) if x.ndim == 3 else 1
 
 
-def _contiguous(array: Array | None, xp: ModuleType) -> Array | None:
-    """The array, or a contiguous copy of it: the kernels take no strides."""
-    if array is None or array.flags.c_contiguous:
-        return array
-    return xp.ascontiguousarray(array)
-
-
-def _contiguous_running(running: RunningStatistics, xp: ModuleType) -> RunningStatistics:
-    mean, spread = (_contiguous(a, xp) for a in (running.mean, running.spread))
+def _contiguous_running(running: RunningStatistics, device: Device) -> RunningStatistics:
+    mean, spread = (source.contiguous(a, device) for a in (running.mean, running.spread))
     return running._replace(mean=mean, spread=spread)
 
 

@@ -1,9 +1,19 @@
 """Every kernel that can be asked for, for those who compile them all."""
 
 from gpubn.backend import Kernel
-from gpubn.kernels.cuda import batch_norm
+from gpubn.kernels.cuda import (
+    activation,
+    affine,
+    batch_norm,
+    sgd,
+    softmax_cross_entropy,
+    step,
+)
 
-_LAUNCHERS = {batch_norm.STEM: batch_norm}
+_LAUNCHERS = {
+    launcher.STEM: launcher
+    for launcher in (activation, affine, batch_norm, sgd, softmax_cross_entropy, step)
+}
 
 
 def stems() -> list[str]:
@@ -13,4 +23,5 @@ def stems() -> list[str]:
 
 def instantiations(stem: str, arch: int) -> list[Kernel]:
     """Every kernel of a source that a device of this compute capability can be asked for."""
-    return _LAUNCHERS[stem].instantiations(arch)
+    found: list[Kernel] = _LAUNCHERS[stem].instantiations(arch)
+    return found

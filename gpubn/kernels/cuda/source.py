@@ -2,8 +2,9 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from gpubn.backend import Array, Kernel
+from gpubn.backend import Array, Device, Kernel
 
 _FOLDER = Path(__file__).parent
 _COMMON = ("platform.cuh", "common.cuh")
@@ -39,3 +40,10 @@ def pack_of(d: int, *arrays: Array) -> int:
     full = PACKS[STORED[arrays[0].dtype.name]]
     size = full * arrays[0].dtype.itemsize
     return full if d % full == 0 and all(a.data.ptr % size == 0 for a in arrays) else 1
+
+
+def contiguous(array: Any, device: Device) -> Any:
+    """The array, or a contiguous copy of it: the kernels take no strides. None stays None."""
+    if array is None or array.flags.c_contiguous:
+        return array
+    return device.xp.ascontiguousarray(array)

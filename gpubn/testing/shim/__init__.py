@@ -23,6 +23,8 @@ from gpubn.testing.standin import bare, check_strips
 
 _FOLDER = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-w")
+_ALONE = 64
+"""Blocks up to which one thread of the system is faster than several, which have to be started."""
 ORDERS = {"ascending": 0, "descending": 1}
 """In which order threads take turns; any larger number is the seed of a random one."""
 
@@ -66,7 +68,7 @@ class Library:
         sizes = (ctypes.c_int * len(values))(*(v.nbytes for v in values))
         error = ctypes.create_string_buffer(256)
         counts = map(ctypes.c_uint, (grid, threads, shared, int(cluster[1]) if cluster else 1))
-        workers = min(os.cpu_count() or 1, 4) if grid > 1 else 1
+        workers = min(os.cpu_count() or 1, 4) if grid > _ALONE else 1
         failed = self._launch(
             *(name.encode(), *counts, pointers, sizes, len(values), order, workers, error)
         )
@@ -117,6 +119,11 @@ class ShimDevice:
 
         self.launched.append(kernel.name)
         self._do(run)
+
+    def zeros(self, size: int, dtype: Any) -> Array:
+        array = self.xp.empty(size, dtype)
+        self._do(lambda: bare(array).fill(0))
+        return array
 
     def multiply(
         self,

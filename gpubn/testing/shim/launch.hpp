@@ -42,12 +42,37 @@ struct Launch {
 inline thread_local Call current_call;
 inline thread_local void** current_args;
 
+// A fiber runs one thread of a kernel after another: a context of its own is made only once.
 inline void enter() {
-  current_call(current_args);
-  me->done = true;
-  moved = true;
-  _longjmp(scheduler, 1);
+  for (;;) {
+    current_call(current_args);
+    me->done = true;
+    moved = true;
+    yield();
+  }
 }
+
+// The fibers of one thread of the system, kept from launch to launch.
+struct Pool {
+  std::vector<Fiber> fibers;
+  char* stacks = nullptr;
+
+  void reserve(size_t count) {
+    if (fibers.size() >= count) return;
+    release();
+    fibers = std::vector<Fiber>(count);
+    stacks = static_cast<char*>(mmap(nullptr, STACK * count, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    for (size_t i = 0; i < count; ++i) fibers[i].stack = stacks + i * STACK;
+  }
+  void release() {
+    if (stacks != nullptr) munmap(stacks, STACK * fibers.size());
+    stacks = nullptr;
+    fibers.clear();
+  }
+  ~Pool() { release(); }
+};
+inline thread_local Pool pool;
 
 inline void start(Fiber& fiber) {
   // A context is needed once, to get onto the stack; after that jumps are enough, and fast.
@@ -62,9 +87,10 @@ inline void start(Fiber& fiber) {
 }
 
 // Runs one cluster to its end; returns what went wrong, or an empty string.
-inline std::string run_cluster(const Launch& launch, unsigned first, char* stacks) {
+inline std::string run_cluster(const Launch& launch, unsigned first) {
   Cluster cluster;
   const unsigned count = launch.cluster * launch.threads;
+  cluster.grid.x = launch.grid;
   cluster.blocks.resize(launch.cluster);
   cluster.barrier.size = count;
   std::vector<std::unique_ptr<unsigned char[]>> memory;
@@ -81,13 +107,16 @@ inline std::string run_cluster(const Launch& launch, unsigned first, char* stack
   }
   std::vector<Warp> warps(count / 32);
   for (Warp& warp : warps) warp.barrier.size = 32;
-  std::vector<Fiber> fibers(count);
+  pool.reserve(count);
+  std::vector<Fiber>& fibers = pool.fibers;
   std::vector<unsigned> turn(count);
   for (unsigned i = 0; i < count; ++i) {
-    fibers[i].thread.x = i % launch.threads;
-    fibers[i].block = &cluster.blocks[i / launch.threads];
-    fibers[i].warp = &warps[i / 32];
-    fibers[i].stack = stacks + i * STACK;
+    Fiber& fiber = fibers[i];
+    fiber.thread.x = i % launch.threads;
+    fiber.block = &cluster.blocks[i / launch.threads];
+    fiber.warp = &warps[i / 32];
+    fiber.shuffles = 0;
+    fiber.done = false;
     turn[i] = launch.order == 1 ? count - 1 - i : i;
   }
   copies.clear();
@@ -112,7 +141,10 @@ inline std::string run_cluster(const Launch& launch, unsigned first, char* stack
       }
       if (me->done) alive = alive - 1;
     }
-    if (!moved && alive > 0) return "threads wait for each other for ever";
+    if (!moved && alive > 0) {
+      pool.release();  // some of its fibers are in the middle of a kernel
+      return "threads wait for each other for ever";
+    }
   }
   for (const Block& block : cluster.blocks)
     for (size_t i = 0; i < STRIP; ++i)
@@ -144,15 +176,11 @@ extern "C" int shim_launch(const char* name, unsigned grid, unsigned threads, un
   std::atomic<unsigned> next{0};
   std::atomic<bool> failed{false};
   auto work = [&] {
-    const size_t bytes = shim::STACK * cluster * threads;
-    void* stacks = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     for (unsigned first; !failed && (first = next.fetch_add(cluster)) < grid;) {
-      const std::string wrong = shim::run_cluster(launch, first, static_cast<char*>(stacks));
+      const std::string wrong = shim::run_cluster(launch, first);
       if (!wrong.empty() && !failed.exchange(true))
         std::snprintf(error, 256, "block %u: %s", first, wrong.c_str());
     }
-    munmap(stacks, bytes);
   };
   std::vector<std::thread> pool;
   for (int i = 1; i < workers; ++i) pool.emplace_back(work);

@@ -31,6 +31,7 @@
 #define CLUSTER(blocks)
 #define threadIdx (shim::me->thread)
 #define blockIdx (shim::me->block->index)
+#define gridDim (shim::me->block->cluster->grid)
 #define DYNAMIC_SHARED(name) unsigned char* name = shim::me->block->shared
 
 using std::exp;
@@ -60,6 +61,7 @@ struct Block {
 };
 
 struct Cluster {
+  Index grid{};
   std::vector<Block> blocks;
   Barrier barrier;
 };

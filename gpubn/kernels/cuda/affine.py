@@ -1,0 +1,99 @@
+"""Launches the affine map: products of the device's library, and kernels for the bias."""
+
+import numpy as np
+
+from gpubn.backend import Array, Device, Kernel
+from gpubn.kernels.agnostic.affine import AffineCache
+from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda.source import FLOATS, STORED, THREADS, WARPS
+
+STEM = "affine"
+_LANES = 8
+"""Threads side by side: a sector of 32 bytes in float32."""
+_ROWS = 8
+"""Rows that a thread adds the bias to."""
+
+
+def affine(
+    x: Array, weight: Array, bias: Array | None, device: Device
+) -> tuple[Array, AffineCache]:
+    """As the public function."""
+    x, weight = (source.contiguous(a, device) for a in (x, weight))
+    shape = (*weight.shape[:-2], x.shape[-2], weight.shape[-1])
+    y = device.xp.empty(shape, x.dtype)
+    device.multiply(_stacked(x), _stacked(weight), _stacked(y))
+    if bias is not None:
+        _add_bias(_stacked(y), source.contiguous(bias, device), device)
+    return y, AffineCache(x, weight)
+
+
+def affine_backward(
+    dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, device: Device
+) -> tuple[Array | None, Array, Array]:
+    """As the public function."""
+    xp, dy = device.xp, source.contiguous(dy, device)
+    own_out = dweight_out is not None and dweight_out.flags.c_contiguous
+    dweight = dweight_out if own_out else xp.empty(cache.weight.shape, dy.dtype)
+    device.multiply(_stacked(cache.x), _stacked(dy), _stacked(dweight), transpose_a=True)
+    dbias = xp.empty((*dy.shape[:-2], dy.shape[-1]), dy.dtype)
+    _over_rows("affine_bias_gradient", dy, [dy, dbias], device)
+    if dweight_out is not None and not own_out:
+        dweight_out[...] = dweight
+        dweight = dweight_out
+    return _dx(dy, cache, device) if need_dx else None, dweight, dbias
+
+
+def affine_descend(
+    dy: Array, cache: AffineCache, bias: Array, rates: Array, need_dx: bool, device: Device
+) -> Array | None:
+    """As the public function: the step is the product's own, weight -= x' (rate dy)."""
+    dy = source.contiguous(dy, device)
+    dx = _dx(dy, cache, device) if need_dx else None  # from the weights before the step
+    scaled = device.xp.empty(dy.shape, dy.dtype)
+    stride = np.int32(rates.size > 1)
+    _over_rows("affine_descend_bias", dy, [dy, scaled, bias, rates, stride], device)
+    x, weight = map(_stacked, cache)
+    device.multiply(x, _stacked(scaled), weight, transpose_a=True, alpha=-1.0, beta=1.0)
+    return dx
+
+
+def _dx(dy: Array, cache: AffineCache, device: Device) -> Array:
+    dx = device.xp.empty(cache.x.shape, dy.dtype)
+    device.multiply(_stacked(dy), _stacked(cache.weight), _stacked(dx), transpose_b=True)
+    return dx
+
+
+def _stacked(array: Array) -> Array:
+    """The array with a replica axis."""
+    return array if array.ndim == 3 else array[None]
+
+
+def _add_bias(y: Array, bias: Array, device: Device) -> None:
+    replicas, n, h = y.shape
+    rows = min(-(-n // (THREADS // _LANES)), _ROWS) * (THREADS // _LANES)
+    blocks = replicas * -(-h // _LANES) * -(-n // rows)
+    arguments = [y, bias, *map(np.int32, (n, h, _LANES, rows))]
+    kernel = source.kernel(STEM, "affine_add_bias", STORED[y.dtype.name])
+    device.launch(kernel, blocks, arguments, threads=THREADS)
+
+
+def _over_rows(name: str, dy: Array, arguments: list[Array], device: Device) -> None:
+    replicas, n, h = _stacked(dy).shape
+    kernel = source.kernel(STEM, name, STORED[dy.dtype.name])
+    shared = (WARPS + 1) * _LANES * dy.dtype.itemsize
+    device.launch(
+        kernel,
+        replicas * -(-h // _LANES),
+        [*arguments, *map(np.int32, (n, h, _LANES))],
+        threads=THREADS,
+        shared=shared,
+    )
+
+
+def instantiations(arch: int) -> list[Kernel]:
+    """Every kernel of the source."""
+    return [
+        source.kernel(STEM, f"affine_{name}", stored)
+        for name in ("add_bias", "bias_gradient", "descend_bias")
+        for stored in FLOATS.values()
+    ]

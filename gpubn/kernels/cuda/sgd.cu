@@ -1,0 +1,12 @@
+// parameter -= rate * gradient for one or two arrays (R, D) at once, one rate or one a replica.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    sgd_descend(T* first, const T* first_gradient, T* second, const T* second_gradient,
+                const T* rates, int rate_stride, long long size, long long replica_size) {
+  for (long long i = blockIdx.x * (long long)THREADS + threadIdx.x; i < size;
+       i += (long long)gridDim.x * THREADS) {
+    const T rate = rates[i / replica_size * rate_stride];
+    first[i] -= rate * first_gradient[i];
+    if (second != nullptr) second[i] -= rate * second_gradient[i];
+  }
+}

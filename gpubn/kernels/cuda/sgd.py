@@ -1,0 +1,44 @@
+"""Launches steps of gradient descent, two arrays at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpubn.backend import Array, Device, Kernel
+from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda.source import FLOATS, STORED, THREADS
+
+STEM = "sgd"
+_MOST_BLOCKS = 2048
+
+
+def descend(
+    parameters: Sequence[Array], gradients: Sequence[Array], rates: Array, device: Device
+) -> None:
+    """As the public function."""
+    pairs = [*zip(parameters, gradients, strict=True)]
+    while pairs:
+        parameter, gradient = pairs.pop(0)
+        partner = next((p for p in pairs if p[0].shape == parameter.shape), None)
+        if partner is not None:
+            pairs = [p for p in pairs if p is not partner]
+        _launch((parameter, gradient), partner or (None, None), rates, device)
+
+
+def _launch(
+    first: tuple[Array, Array],
+    second: tuple[Array | None, Array | None],
+    rates: Array,
+    device: Device,
+) -> None:
+    size = first[0].size
+    own = size // first[0].shape[0]
+    blocks = min(-(-size // THREADS), _MOST_BLOCKS)
+    arguments = [*first, *second, rates, np.int32(rates.size > 1), np.int64(size), np.int64(own)]
+    kernel = source.kernel(STEM, "sgd_descend", STORED[first[0].dtype.name])
+    device.launch(kernel, blocks, arguments, threads=THREADS)
+
+
+def instantiations(arch: int) -> list[Kernel]:
+    """Every kernel of the source."""
+    return [source.kernel(STEM, "sgd_descend", stored) for stored in FLOATS.values()]

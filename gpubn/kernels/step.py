@@ -1,0 +1,45 @@
+"""Both ends of a training step: its batch is fetched, its loss is kept.
+
+Everything that differs from step to step is looked up by a counter on the device, so that one
+recorded step can be replayed without the host.
+"""
+
+from gpubn.backend import Array, device_of, namespace
+from gpubn.kernels._checks import check_like, public_kernel
+from gpubn.kernels.agnostic import step as agnostic
+from gpubn.kernels.agnostic.step import Batch, Feed
+from gpubn.kernels.cuda import step as cuda
+
+
+@public_kernel
+def begin_step(feed: Feed, batch: Batch) -> None:
+    """Write the examples, labels and rates of step `feed.cursor` into `batch`.
+
+    The rows must be in range, and so must the step: neither is looked at on the device.
+    """
+    xp = namespace(*feed, *batch)
+    replicas, n = feed.order.shape[1:]
+    check_like("batch.x", batch.x, (replicas, n, feed.data.shape[1]), feed.data.dtype)
+    check_like("batch.labels", batch.labels, (replicas, n), feed.labels.dtype)
+    check_like("batch.rates", batch.rates, feed.rates.shape[1:], feed.rates.dtype)
+    if (device := device_of(xp)) is not None:
+        cuda.begin_step(feed, batch, device)
+    else:
+        agnostic.begin_step(feed, batch, xp)
+
+
+@public_kernel
+def end_step(losses: Array, loss: Array, cursor: Array) -> None:
+    """losses[cursor] = loss, and count the step.
+
+    Args:
+        losses: (steps, R).
+        loss: (R,), of the same dtype.
+        cursor: (1,), int64.
+    """
+    xp = namespace(losses, loss, cursor)
+    check_like("loss", loss, losses.shape[1:], losses.dtype)
+    if (device := device_of(xp)) is not None:
+        cuda.end_step(losses, loss, cursor, device)
+    else:
+        agnostic.end_step(losses, loss, cursor, xp)
