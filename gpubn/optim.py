@@ -60,8 +60,9 @@ class SGD:
 
     def table(self, steps: int) -> Array:
         """The rates of all steps on the device, (steps, R) or (steps, 1)."""
-        rates = [self.rates(step) for step in range(steps)]
-        return self._backend.asarray(np.stack(rates), self._dtype)
+        rates = np.stack([self.rates(step) for step in range(steps)])
+        with np.errstate(over="ignore"):  # a rate that the dtype cannot hold makes it diverge
+            return self._backend.asarray(rates, self._dtype)
 
     def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
         """Take one step. Overwrites the gradients."""

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from gpubn.backend.arrays import Array
 from gpubn.backend.device import device_of
+from gpubn.backend.memory import Halve, equal_chunk, halves, run_or_halve
 from gpubn.backend.program import Program, Replay, Step, run_each
 from gpubn.errors import BackendError
 
@@ -76,18 +77,22 @@ class Backend:
 
     def facts(self) -> dict[str, str]:
         """What a reader needs to know to judge where a number was made."""
+        device = device_of(self.xp)
         return {
             "backend": self.name,
             "device": self.device,
+            **({} if device is None else {"kernels": f"CUDA for sm_{device.arch}"}),
             self.name: self.xp.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
         }
 
-    def split(self, items: Sequence[S], group: int) -> list[Sequence[S]]:
-        """Consecutive groups that run as one program each: of `group` on the CPU, all on a GPU."""
-        size = group if self.name == "numpy" else max(len(items), 1)
-        return [items[i : i + size] for i in range(0, len(items), size)]
+    def chunk(self, replicas: int, bytes_each: int) -> int:
+        """Replicas to run at once on a device, by an estimate of the memory that each takes."""
+        device = device_of(self.xp)
+        if device is None:
+            return max(replicas, 1)
+        return equal_chunk(replicas, bytes_each, device.free_bytes())
 
     def map_groups(
         self,
@@ -97,22 +102,29 @@ class Backend:
         group: int,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[T]:
-        """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order."""
-        return self.run_groups(work, self.split(seeds, group), on_progress=on_progress)
+        """Run `work(seeds_of_group, tick)` for consecutive groups of seeds, results in order.
+
+        Groups are of `group` seeds on the CPU; a GPU takes all at once.
+        """
+        size = group if self.name == "numpy" else max(len(seeds), 1)
+        groups = [seeds[i : i + size] for i in range(0, len(seeds), size)]
+        return self.run_groups(work, groups, on_progress=on_progress)
 
     def run_groups(
         self,
         work: Callable[[Sequence[S], Callable[[int], None]], T],
         groups: Sequence[Sequence[S]],
         *,
+        halve: Halve[S] = halves,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[T]:
         """Run `work(group, tick)` for every group of replicas, results in order.
 
         Replicas never interact, so the split changes no number. On the CPU groups run on `workers`
         threads, each with a single-threaded BLAS, which also makes the bits independent of the
-        number of cores; on a GPU they run one after another. `work` calls `tick(n)` as it gets on;
-        that call raises `Cancelled` when the run is being stopped.
+        number of cores; on a GPU they run one after another, and one that does not fit into memory
+        in halves, so that there may be more results than groups. `work` calls `tick(n)` as it gets
+        on; that call raises `Cancelled` when the run is being stopped.
         """
         stop = threading.Event()
 
@@ -123,7 +135,7 @@ class Backend:
                 on_progress(n)
 
         if self.name != "numpy":
-            return [work(group, tick) for group in groups]
+            return self._one_by_one(work, groups, tick, halve)
         with (
             threadpool_limits(limits=1, user_api="blas"),
             ThreadPoolExecutor(self.workers) as pool,
@@ -139,6 +151,20 @@ class Backend:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
             return [f.result() for f in futures]
+
+    def _one_by_one(
+        self,
+        work: Callable[[Sequence[S], Callable[[int], None]], T],
+        groups: Sequence[Sequence[S]],
+        tick: Callable[[int], None],
+        halve: Halve[S],
+    ) -> list[T]:
+        device = device_of(self.xp)
+        if device is None:
+            return [work(group, tick) for group in groups]
+        return [
+            result for group in groups for result in run_or_halve(work, group, tick, halve, device)
+        ]
 
 
 def resolve(name: str = "auto", *, slot: int = 0) -> Backend:

@@ -1,5 +1,6 @@
 """A CUDA device through CuPy. Imports no CuPy itself: it is handed the module."""
 
+import gc
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,8 @@ _OPTIONS = ("--std=c++17",)
 _FREE_SHARED = 48 * 1024
 """Bytes of shared memory that a block may have without asking."""
 _NULL = np.uintp(0)
+_NO_MEMORY = 2
+"""cudaErrorMemoryAllocation."""
 
 
 class CupyDevice:
@@ -62,6 +65,20 @@ class CupyDevice:
             self._blas = Blas(self._cupy)
         stream = self._cupy.cuda.get_current_stream().ptr
         self._blas.multiply(a, b, out, transpose_a, transpose_b, alpha, beta, stream)
+
+    def free_bytes(self) -> int:
+        free: int = self._cupy.cuda.runtime.memGetInfo()[0]
+        return free + int(self._cupy.get_default_memory_pool().free_bytes())
+
+    def free_cached(self) -> None:
+        gc.collect()  # arrays in a cycle with the frames of an error
+        self._cupy.get_default_memory_pool().free_all_blocks()
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        cuda = self._cupy.cuda
+        if isinstance(error, cuda.memory.OutOfMemoryError):
+            return True
+        return isinstance(error, cuda.runtime.CUDARuntimeError) and error.status == _NO_MEMORY
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """As the protocol says. What `work` allocates stays alive with what is returned.

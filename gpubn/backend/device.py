@@ -63,6 +63,15 @@ class Device(Protocol):
     ) -> None:
         """out = alpha op(a) op(b) + beta out, for (R, ., .); a or b of one replica is shared."""
 
+    def free_bytes(self) -> int:
+        """Memory that can be had, blocks that are kept for reuse included."""
+
+    def free_cached(self) -> None:
+        """Give back what is kept for reuse."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an error says that there was not enough memory."""
+
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record the launches of `work` without running them; return what replays them."""
 

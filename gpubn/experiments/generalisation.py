@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from gpubn.experiments.measures import Evenly
-from gpubn.experiments.training import Network
-from gpubn.records import Observation, per_seed
+from gpubn.experiments.network import Network, Row
+from gpubn.records import per_seed
 from gpubn.schema import OptimConfig
 from gpubn.train import evaluate
 
@@ -32,7 +32,7 @@ class Generalisation(Evenly):
     def at(self, config: OptimConfig) -> Collection[int]:
         return {config.steps * i * i // self.times**2 for i in range(self.times + 1)}
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         data, losses = network.data, []
         for part, x, y in (
             ("train", data.x_train[:EVALUATED], data.y_train[:EVALUATED]),

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from gpubn.backend import Array
 from gpubn.errors import ConfigError
-from gpubn.experiments.training import Network, Probe, training_experiment
+from gpubn.experiments.network import Network, Probe, Row
+from gpubn.experiments.training import training_experiment
 from gpubn.kernels import softmax_cross_entropy
 from gpubn.layers import BatchNorm, Layer
 from gpubn.probes import rms
-from gpubn.records import Observation
 from gpubn.schema import Config, OptimConfig
 
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
@@ -61,7 +61,7 @@ class InferenceModes(Probe):
                 *(before + a * (now - before) for before, now in zip(old, new, strict=True))
             )
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         whole, population = _of_training_set(network)
         first = self._moving[MOMENTA[0]]
         xp = network.backend.xp
@@ -80,7 +80,7 @@ class InferenceModes(Probe):
 
     def _evaluate(
         self, network: Network, kind: str, statistics: Statistics | int, step: int
-    ) -> Iterator[Observation]:
+    ) -> Iterator[Row]:
         data = network.data
         x, labels = data.x_test[:EVALUATED], data.y_test[:EVALUATED]
         for layer in network.model.layers:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubn import probes
 from gpubn.backend import Array
-from gpubn.experiments.training import Network, Probe
+from gpubn.experiments.network import Network, Probe, Row
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.layers import Activation, Affine, Gradients, Layer
 from gpubn.records import Observation
@@ -63,7 +63,7 @@ def gradients(network: Network) -> list[Gradients]:
 class Saturation(Evenly):
     """Saturated and dead units of every hidden layer."""
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         name = network.config.model.activation
         for number, activation in _activations(network):
             for metric, measure in (
@@ -77,7 +77,7 @@ class Saturation(Evenly):
 class Percentiles(Evenly):
     """Percentiles 15, 50, 85 of the activations of every hidden layer."""
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         xp = network.backend.xp
         for number, activation in _activations(network):
             flat = activation.reshape(len(network.seeds), -1)
@@ -94,7 +94,7 @@ class UnitMeans(Probe):
     `pinned_share` is the share of units with a mean above `PINNED`, for every seed.
     """
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         for number, activation in _activations(network):
             unit_means = probes.unit_means(activation)
             pinned = probes.pinned_share(activation, PINNED)
@@ -118,7 +118,7 @@ class Ratios(Evenly):
         super().__init__(times)
         self._initial: list[Array] = []
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         if not self._initial:
             self._initial = [w.copy() for w in _weights(network)]
         rate = network.backend.asarray(_rates(network, step), network.config.dtype)
@@ -149,7 +149,7 @@ class Drift(Evenly):
         super().__init__(times)
         self._before: dict[tuple[str, int], tuple[Array, Array]] = {}
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         xp = network.backend.xp
         with np.errstate(all="ignore"):
             for place, number, values in _inputs(network):
@@ -171,7 +171,7 @@ class GradientShift(Evenly):
     batch (Santurkar et al. 2018, definition 2.1).
     """
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         layers = network.model.layers
         saved = [{name: p.copy() for name, p in layer.params.items()} for layer in layers]
         before, number = gradients(network), 0
@@ -209,7 +209,7 @@ class Densities(Probe):
     def at(self, config: OptimConfig) -> Collection[int]:
         return range(0, config.steps + 1, self.every)
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         (_, x, y) = next(part for part in trace(network) if isinstance(part[0], Activation))
         share = len(network.seeds) / network.config.seeds
         for place, values, reach in (("pre", x, self.reach), ("post", y, 1.0)):

@@ -6,16 +6,15 @@ from typing import Any
 from gpubn import probes
 from gpubn.backend import Array
 from gpubn.experiments.measures import Evenly, trace
-from gpubn.experiments.training import Network, Probe
+from gpubn.experiments.network import Network, Probe, Row
 from gpubn.layers import BatchNorm
-from gpubn.records import Observation
 from gpubn.schema import OptimConfig
 
 
 class NormParameters(Evenly):
     """gamma and beta of every batchnorm, and what leaves it: mean and spread of its units."""
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         normed = [part for part in trace(network) if isinstance(part[0], BatchNorm)]
         for number, (layer, _, y) in enumerate(normed, start=1):
             found = {
@@ -52,7 +51,7 @@ class ZeroVariance(Probe):
         self._first = xp.minimum(self._first, xp.where(share > 0, self._steps, xp.inf))
         self._steps += 1
 
-    def measure(self, network: Network, step: int) -> Iterator[Observation]:
+    def measure(self, network: Network, step: int) -> Iterator[Row]:
         for metric, values in (("share", self._share / self._steps), ("step", self._first)):
             yield from network.rows(f"zero_variance_{metric}", values, step=step)
 
@@ -60,8 +59,8 @@ class ZeroVariance(Probe):
 class NormInputVariance(Probe):
     """Variance at the input of every batchnorm, in inference mode over that in training mode."""
 
-    def measure(self, network: Network, step: int) -> Iterable[Observation]:
-        rows: list[Observation] = []
+    def measure(self, network: Network, step: int) -> Iterable[Row]:
+        rows: list[Row] = []
         modes = [
             [x for layer, x, _ in trace(network, training=mode) if isinstance(layer, BatchNorm)]
             for mode in (True, False)

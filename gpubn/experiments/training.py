@@ -4,8 +4,8 @@ An experiment is a list of probes. Every training records its losses, what becam
 final evaluation; a probe adds what it measures at the steps it names.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from gpubn import optim
-from gpubn.backend import Array, Backend
+from gpubn.backend import Backend
 from gpubn.data import Dataset, load
 from gpubn.experiments.base import Context, Experiment, Stacking
-from gpubn.model import MLP, build_mlp, part_of_cache
+from gpubn.experiments.network import Network, Probe, Row, fetch
+from gpubn.experiments.programs import Part, fill_programs, halve, replica_bytes
+from gpubn.model import build_mlp, part_of_cache
 from gpubn.records import Observation, per_seed
-from gpubn.schema import Config, OptimConfig
+from gpubn.schema import Config
 from gpubn.train import DeviceData, check_batch_fits, evaluate, to_device, train
 
 GROUP = 5
@@ -31,6 +33,8 @@ DIVERGED = 10.0
 EVALUATED = 2000
 """At most so many examples of each part are evaluated at the end, unless an experiment asks for
 more: in a short sweep evaluation would cost more than training."""
+
+Found = list[tuple[Part, list[Observation]]]
 
 FREE = (
     "init",
@@ -60,49 +64,6 @@ KEYS = (
     "first_seed",
     "every",
 )
-
-
-@dataclass(frozen=True)
-class Network:
-    """Replicas in training. What a probe sees are some or all seeds of one cell."""
-
-    config: Config
-    backend: Backend
-    dataset: Dataset
-    data: DeviceData
-    model: MLP
-    sgd: optim.SGD
-    seeds: Sequence[int]
-
-    def rows(
-        self, metric: str, values: Array, *, step: int, layer: int | None = None
-    ) -> list[Observation]:
-        """One row a replica from `values` (R,) on the device."""
-        return per_seed(self.seeds, metric, self.backend.to_host(values), step=step, layer=layer)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Seeds of one cell that stand side by side in a program."""
-
-    cell: int
-    config: Config
-    seeds: Sequence[int]
-
-
-class Probe:
-    """Measures a network at some steps. One instance lives through one training."""
-
-    def at(self, config: OptimConfig) -> Collection[int]:
-        """Numbers of finished updates at which to measure."""
-        return (0, config.steps)
-
-    def measure(self, network: Network, step: int) -> Iterable[Observation]:
-        """What stands in the table for this step."""
-        raise NotImplementedError
-
-    def observe(self, network: Network, caches: list[Any]) -> None:
-        """See the caches of every training step's forward pass."""
 
 
 def training_experiment(
@@ -147,35 +108,20 @@ def run(
     check_batch_fits(shared.optim.batch, dataset)
     data = to_device(dataset, backend, shared.dtype)
 
-    def work(parts: Sequence[Part], tick: Callable[[int], None]) -> list[list[Observation]]:
+    def work(parts: Sequence[Part], tick: Callable[[int], None]) -> Found:
         network = _build(parts, backend, dataset, data)
         networks = _of_parts(network, parts)
         during = _train(network, networks, probes, tick)
-        return [
-            a + b for a, b in zip(during, _final_rows(network, networks, evaluated), strict=True)
-        ]
+        final = _final_rows(network, networks, evaluated)
+        return [(part, [*a, *b]) for part, a, b in zip(parts, during, final, strict=True)]
 
-    programs = _programs(configs, backend, group)
+    bytes_each = replica_bytes(shared, dataset.features, dataset.classes)
+    programs = fill_programs(configs, backend, group, bytes_each)
     rows: list[list[Observation]] = [[] for _ in configs]
-    for parts, found in zip(
-        programs, backend.run_groups(work, programs, on_progress=context.tick), strict=True
-    ):
-        for part, of_part in zip(parts, found, strict=True):
+    for found in backend.run_groups(work, programs, halve=halve, on_progress=context.tick):
+        for part, of_part in found:
             rows[part.cell] += of_part
     return [_pool(of_cell) for of_cell in rows]
-
-
-def _programs(configs: Sequence[Config], backend: Backend, group: int) -> list[list[Part]]:
-    """Split each cell's seeds as if it ran alone, and fill programs with the parts."""
-    programs: list[list[Part]] = []
-    for cell, config in enumerate(configs):
-        seeds = range(config.first_seed, config.first_seed + config.seeds)
-        for part in backend.split(seeds, group):
-            room = group - sum(len(p.seeds) for p in programs[-1]) if programs else 0
-            if len(part) > room and (backend.name == "numpy" or not programs):
-                programs.append([])
-            programs[-1].append(Part(cell, config, part))
-    return programs
 
 
 def _build(parts: Sequence[Part], backend: Backend, dataset: Dataset, data: DeviceData) -> Network:
@@ -220,7 +166,7 @@ def _train(
     tick: Callable[[int], None],
 ) -> list[list[Observation]]:
     config, seeds = network.config, network.seeds
-    rows: list[list[Observation]] = [[] for _ in parts]
+    rows: list[list[Row]] = [[] for _ in parts]
     due = [
         (probe, frozenset(probe.at(config.optim)), view, of_part)
         for (_, view), of_part in zip(parts, rows, strict=True)
@@ -255,9 +201,10 @@ def _train(
         observe=observe if observers else None,
         tick=lambda n: tick(n * len(seeds)),
     )
-    for (replicas, view), of_part in zip(parts, rows, strict=True):
+    fetched = fetch(rows, network.backend)
+    for (replicas, view), of_part in zip(parts, fetched, strict=True):
         of_part += _loss_rows(view.seeds, losses[:, replicas], config.every)
-    return rows
+    return fetched
 
 
 def _loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Observation]:

@@ -11,7 +11,7 @@ from gpubn.data import Dataset
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, inference, training
 from gpubn.experiments.inference import InferenceModes
-from gpubn.experiments.training import Network
+from gpubn.experiments.network import Network, fetch
 from gpubn.layers import BatchNorm
 from gpubn.model import build_mlp
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
@@ -21,6 +21,11 @@ PLACEMENTS = ["before", "after"]
 NUMPY = resolve("numpy")
 SEEDS, BATCH, EPS, WIDTH, CLASSES = (3, 8), 6, 1e-2, 4, 3
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
+
+
+def measured(probe, network, step):
+    (rows,) = fetch([[*probe.measure(network, step)]], network.backend)
+    return rows
 
 
 def examples():
@@ -124,7 +129,7 @@ def test_every_kind_of_statistics(monkeypatch, placement, correction):
     network, probe = build(placement, norm={"correction": correction}), InferenceModes()
     batches = draw_batches(9)
     follow(network, probe, batches)
-    rows, expected = list(probe.measure(network, 9)), {}
+    rows, expected = measured(probe, network, 9), {}
     x, labels = DATA.x_test, DATA.y_test
     for r, seed in enumerate(SEEDS):
         net = Replica(network, r)
@@ -168,7 +173,7 @@ def test_the_batches_and_momenta_that_are_compared():
 def test_a_batch_of_one_leaves_beta_alone(placement):
     network, probe = build(placement), InferenceModes()
     follow(network, probe, draw_batches(1))
-    rows = list(probe.measure(network, 1))
+    rows = measured(probe, network, 1)
     for r, seed in enumerate(SEEDS):
         net = Replica(network, r)
         loss, accuracy = net.score(np.zeros((40, WIDTH)), DATA.y_test)
@@ -181,7 +186,7 @@ def test_a_batch_of_one_leaves_beta_alone(placement):
         norm.params["beta"][...] = 0
     network.model.layers[-1].params["weight"][...] = 0
     network.model.layers[-1].params["bias"][...] = 0
-    rows = list(probe.measure(network, 2))
+    rows = measured(probe, network, 2)
     assert list(values(rows, "test_loss:batch[1]", 2).values()) == pytest.approx([log(3)] * 2)
 
 
@@ -206,7 +211,7 @@ def test_momentum_1_follows_the_last_batch_alone():
     for part in (batches, batches[-1:]):
         probe = InferenceModes()
         follow(network, probe, part)
-        rows.append(list(probe.measure(network, 5)))
+        rows.append(measured(probe, network, 5))
     for metric in ("test_loss", "mean_error", "var_error"):
         one, other = (values(r, f"{metric}:moving[1]", 5) for r in rows)
         assert one == pytest.approx(other, rel=1e-12)

@@ -21,8 +21,8 @@ from gpubn.experiments.measures import (
     Saturation,
     UnitMeans,
 )
+from gpubn.experiments.network import Network, fetch
 from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
-from gpubn.experiments.training import Network
 from gpubn.layers import Activation, Affine, BatchNorm, Dropout
 from gpubn.model import build_mlp
 from gpubn.rng import generator
@@ -88,7 +88,8 @@ def build(placement="before", *, depth=2, activation="tanh", dataset=DATA, **opt
 def measured(probe, network, step=0):
     """{(metric, layer): {seed: value}} of one measurement."""
     found = {}
-    for row in probe.measure(network, step):
+    (rows,) = fetch([[*probe.measure(network, step)]], network.backend)
+    for row in rows:
         assert row.step == step
         by_seed = found.setdefault((row.metric, row.layer), {})
         assert row.seed not in by_seed

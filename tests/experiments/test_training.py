@@ -13,7 +13,8 @@ from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, training
 from gpubn.experiments.measures import Densities, Drift, Ratios, Saturation
-from gpubn.experiments.training import Probe, _loss_rows, _pool, training_experiment
+from gpubn.experiments.network import Probe
+from gpubn.experiments.training import _loss_rows, _pool, training_experiment
 from gpubn.layers import Activation, Affine, BatchNorm
 from gpubn.records import Observation
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
@@ -251,13 +252,14 @@ def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     config = make(optim={"schedule": schedule, "rate": 0.4, "min_rate": 0.1})
     used = []
 
-    class Spy(training.optim.SGD):
-        def update(self, model, gradients, step):
-            used.append(self.rates(step).tolist())
-            super().update(model, gradients, step)
+    descend = MLP.descend
+
+    def spy(self, dy, caches, rates):
+        used.append(rates.tolist())
+        descend(self, dy, caches, rates)
 
     right = run(config)
-    monkeypatch.setattr(training.optim, "SGD", Spy)
+    monkeypatch.setattr(MLP, "descend", spy)
     assert run(config) == right
     fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
     expected = fall if schedule == "linear" else [0.4] * 12

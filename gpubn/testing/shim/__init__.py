@@ -90,6 +90,10 @@ class ShimDevice:
         arch: the compute capability to pretend.
         shared_limit: bytes of shared memory of a block.
         order: see `ORDERS`.
+
+    Attributes:
+        memory: bytes that are said to be free; `MemoryError` says that there were not enough.
+        launched: the names of all kernels in the order in which they were asked for.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class ShimDevice:
         order: int = 0,
     ) -> None:
         self.xp, self.arch, self.shared_limit, self.order = xp, arch, shared_limit, order
+        self.memory = 1 << 40
         self._folder = folder
         self.launched: list[str] = []
         self._recording: list[Callable[[], None]] | None = None
@@ -147,6 +152,15 @@ class ShimDevice:
 
         self.launched.append("multiply")
         self._do(run)
+
+    def free_bytes(self) -> int:
+        return self.memory
+
+    def free_cached(self) -> None:
+        pass
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         recording = self._recording = []

@@ -1,0 +1,88 @@
+"""Networks in training as probes see them, and the rows that probes leave behind."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpubn import optim
+from gpubn.backend import Array, Backend
+from gpubn.data import Dataset
+from gpubn.model import MLP
+from gpubn.records import Observation, per_seed
+from gpubn.schema import Config, OptimConfig
+from gpubn.train import DeviceData
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """One row a seed whose values (R,) are still on the device."""
+
+    seeds: Sequence[int]
+    metric: str
+    values: Array
+    step: int
+    layer: int | None
+
+
+Row = Observation | OnDevice
+
+
+@dataclass(frozen=True)
+class Network:
+    """Replicas in training. What a probe sees are some or all seeds of one cell."""
+
+    config: Config
+    backend: Backend
+    dataset: Dataset
+    data: DeviceData
+    model: MLP
+    sgd: optim.SGD
+    seeds: Sequence[int]
+
+    def rows(self, metric: str, values: Array, *, step: int, layer: int | None = None) -> list[Row]:
+        """One row a replica from `values` (R,) on the device, which is not waited for."""
+        return [OnDevice(self.seeds, metric, values, step, layer)]
+
+
+class Probe:
+    """Measures a network at some steps. One instance lives through one training."""
+
+    def at(self, config: OptimConfig) -> Collection[int]:
+        """Numbers of finished updates at which to measure."""
+        return (0, config.steps)
+
+    def measure(self, network: Network, step: int) -> Iterable[Row]:
+        """What stands in the table for this step."""
+        raise NotImplementedError
+
+    def observe(self, network: Network, caches: list[Any]) -> None:
+        """See the caches of every training step's forward pass."""
+
+
+def fetch(rows: Sequence[Sequence[Row]], backend: Backend) -> list[list[Observation]]:
+    """All rows as observations, their values fetched in one block a dtype."""
+    waiting: dict[str, list[OnDevice]] = {}
+    for row in (row for part in rows for row in part):
+        if isinstance(row, OnDevice):
+            waiting.setdefault(str(row.values.dtype), []).append(row)
+    values: dict[int, Any] = {}
+    for of_dtype in waiting.values():
+        block = backend.to_host(backend.xp.concatenate([row.values for row in of_dtype]))
+        start = 0
+        for row in of_dtype:
+            values[id(row)] = block[start : start + len(row.values)]
+            start += len(row.values)
+    return [
+        [
+            observation
+            for row in part
+            for observation in (
+                [row]
+                if isinstance(row, Observation)
+                else per_seed(
+                    row.seeds, row.metric, values[id(row)], step=row.step, layer=row.layer
+                )
+            )
+        ]
+        for part in rows
+    ]
