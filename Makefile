@@ -30,7 +30,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-sweeps verify readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml $(LOCK)
 	  --config-settings editable_mode=compat -e .
 	@rm -f $(VENV)/.installed-* && touch $@
 
-extras: $(STAMP)  ## add the launchers joblib and submitit, and the trackers TensorBoard and MLflow
+extras: $(STAMP)  ## add the launchers joblib and submitit, the trackers TensorBoard and MLflow, and NVRTC
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/extras.txt
 
 figures: $(STAMP)  ## run what is missing, then write tables and figures (FIGURE=name for one)
@@ -84,6 +84,9 @@ bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/bench
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(RUN) scripts/bench.py $(ARGS)
 
+bench-gpu: $(STAMP)  ## time the GPU path beside PyTorch and JAX on one card, into results/benchmarks
+	@$(RUN) scripts/bench_gpu.py $(ARGS)
+
 bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the sizing page
 	@$(RUN) scripts/bench_sweeps.py $(ARGS)
 	@$(RUN) scripts/simulate.py
@@ -105,7 +108,7 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	done
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint $(LOCKS)/cpu.txt \
-	  --extra joblib --extra submitit --extra tensorboard --extra mlflow \
+	  --extra joblib --extra submitit --extra tensorboard --extra mlflow --extra nvrtc \
 	  --output-file $(LOCKS)/extras.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay

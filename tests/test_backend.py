@@ -173,7 +173,9 @@ def run_python(*args, **environment):
     )
 
 
-@pytest.mark.parametrize("module", ["gpubn", "gpubn.kernels", "gpubn.backend", "gpubn.testing"])
+@pytest.mark.parametrize(
+    "module", ["gpubn", "gpubn.kernels", "gpubn.backend", "gpubn.testing", "gpubn.interop"]
+)
 def test_import_stays_light(module):
     code = (
         "heavy = {'cupy', 'hydra', 'pandas', 'matplotlib', 'torch', 'scipy'}; "

@@ -1,7 +1,7 @@
 """Which array module an array belongs to, and arrays of other packages taken in and given back."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -48,7 +48,7 @@ def takes_foreign_arrays(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        first = next((a for a in (*args, *kwargs.values()) if _is_foreign(a)), None)
+        first = next(_foreign((*args, *kwargs.values())), None)
         if first is None:
             return function(*args, **kwargs)
         found: Any = function(
@@ -73,6 +73,15 @@ def _module_of(array: Array) -> ModuleType:
     )
 
 
+def _foreign(values: Iterable[Any]) -> Iterator[Any]:
+    """The arrays of other packages, those in tuples and lists included."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _foreign(value)
+        elif _is_foreign(value):
+            yield value
+
+
 def _is_foreign(value: Any) -> bool:
     if value is None or isinstance(value, np.ndarray | np.generic | int | float | str | tuple):
         return False
@@ -85,8 +94,12 @@ def _is_foreign(value: Any) -> bool:
 def _take_in(value: Any) -> Any:
     if hasattr(value, "_make"):  # a named tuple of arrays
         return value._make(map(_take_in, value))
+    if type(value) in (list, tuple):
+        return type(value)(map(_take_in, value))
     if not _is_foreign(value):
         return value
+    if getattr(value, "is_neg", bool)():  # a minus sign that PyTorch has put off and DLPack drops
+        value = value.resolve_neg()
     try:
         kind = int(value.__dlpack_device__()[0]) if hasattr(value, "__dlpack_device__") else 2
         if kind in _ON_HOST:

@@ -171,8 +171,13 @@ def _check_parameters(x: Array, **parameters: Array | None) -> None:
 def _check_running(running: RunningStatistics, x: Array) -> None:
     namespace(x, running.mean, running.spread)
     own = (*x.shape[:-2], x.shape[-1])
-    check_like("running.mean", running.mean, own, statistics_dtype(x))
-    check_like("running.spread", running.spread, own, statistics_dtype(x))
+    for name in ("mean", "spread"):
+        array = getattr(running, name)
+        check_like(f"running.{name}", array, own, statistics_dtype(x))
+        if not getattr(array.flags, "writeable", True):
+            raise ArgumentError(
+                f"running.{name} is read-only; expected an array that can be updated in place"
+            )
     momentum = running.momentum
     if is_array(momentum):
         namespace(x, momentum)

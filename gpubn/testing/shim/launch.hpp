@@ -3,6 +3,7 @@
 namespace shim {
 
 constexpr size_t STACK = 64 << 10, STRIP = 256;
+constexpr unsigned SIDE_BY_SIDE = 3;  // clusters that run at once where the order is random
 constexpr unsigned char UNWRITTEN = 0xff, GUARD = 0xab;
 
 using Call = void (*)(void**);
@@ -86,40 +87,61 @@ inline void start(Fiber& fiber) {
   setcontext(&there);
 }
 
-// Runs one cluster to its end; returns what went wrong, or an empty string.
-inline std::string run_cluster(const Launch& launch, unsigned first) {
+// The memory and the barriers of one cluster, and a check of what lies behind them.
+struct Running {
   Cluster cluster;
-  const unsigned count = launch.cluster * launch.threads;
-  cluster.grid.x = launch.grid;
-  cluster.blocks.resize(launch.cluster);
-  cluster.barrier.size = count;
+  std::vector<Warp> warps;
   std::vector<std::unique_ptr<unsigned char[]>> memory;
-  for (unsigned b = 0; b < launch.cluster; ++b) {
-    Block& block = cluster.blocks[b];
-    memory.emplace_back(new unsigned char[launch.shared + STRIP + 16]);
-    const auto address = reinterpret_cast<uintptr_t>(memory.back().get());
-    block.shared = memory.back().get() + (16 - address % 16) % 16;
-    std::memset(block.shared, UNWRITTEN, launch.shared);
-    std::memset(block.shared + launch.shared, GUARD, STRIP);
-    block.index.x = first + b;
-    block.barrier.size = launch.threads;
-    block.cluster = &cluster;
+
+  Running(const Launch& launch, unsigned first) {
+    const unsigned count = launch.cluster * launch.threads;
+    cluster.grid.x = launch.grid;
+    cluster.barrier.size = count;
+    cluster.blocks.resize(launch.cluster);
+    for (unsigned b = 0; b < launch.cluster; ++b) {
+      Block& block = cluster.blocks[b];
+      memory.emplace_back(new unsigned char[launch.shared + STRIP + 16]);
+      const auto address = reinterpret_cast<uintptr_t>(memory.back().get());
+      block.shared = memory.back().get() + (16 - address % 16) % 16;
+      std::memset(block.shared, UNWRITTEN, launch.shared);
+      std::memset(block.shared + launch.shared, GUARD, STRIP);
+      block.index.x = first + b;
+      block.barrier.size = launch.threads;
+      block.cluster = &cluster;
+    }
+    warps.resize(count / 32);
+    for (Warp& warp : warps) warp.barrier.size = 32;
   }
-  std::vector<Warp> warps(count / 32);
-  for (Warp& warp : warps) warp.barrier.size = 32;
+
+  bool intact(size_t shared) const {
+    for (const Block& block : cluster.blocks)
+      for (size_t i = 0; i < STRIP; ++i)
+        if (block.shared[shared + i] != GUARD) return false;
+    return true;
+  }
+};
+
+// Runs the clusters that start at block `first`, `number` of them side by side, to their end;
+// returns what went wrong, or an empty string.
+inline std::string run_clusters(const Launch& launch, unsigned first, unsigned number) {
+  const unsigned of_one = launch.cluster * launch.threads, count = number * of_one;
+  std::vector<std::unique_ptr<Running>> running;
+  for (unsigned c = 0; c < number; ++c)
+    running.emplace_back(new Running(launch, first + c * launch.cluster));
   pool.reserve(count);
   std::vector<Fiber>& fibers = pool.fibers;
   std::vector<unsigned> turn(count);
   for (unsigned i = 0; i < count; ++i) {
     Fiber& fiber = fibers[i];
+    Running& own = *running[i / of_one];
     fiber.thread.x = i % launch.threads;
-    fiber.block = &cluster.blocks[i / launch.threads];
-    fiber.warp = &warps[i / 32];
+    fiber.block = &own.cluster.blocks[i % of_one / launch.threads];
+    fiber.warp = &own.warps[i % of_one / 32];
     fiber.shuffles = 0;
     fiber.done = false;
+    fiber.copies.clear();
     turn[i] = launch.order == 1 ? count - 1 - i : i;
   }
-  copies.clear();
   current_call = launch.call;
   current_args = launch.args;
   uint64_t random = launch.order;
@@ -146,9 +168,8 @@ inline std::string run_cluster(const Launch& launch, unsigned first) {
       return "threads wait for each other for ever";
     }
   }
-  for (const Block& block : cluster.blocks)
-    for (size_t i = 0; i < STRIP; ++i)
-      if (block.shared[launch.shared + i] != GUARD) return "a write beyond shared memory";
+  for (const auto& cluster : running)
+    if (!cluster->intact(launch.shared)) return "a write beyond shared memory";
   return "";
 }
 
@@ -176,8 +197,10 @@ extern "C" int shim_launch(const char* name, unsigned grid, unsigned threads, un
   std::atomic<unsigned> next{0};
   std::atomic<bool> failed{false};
   auto work = [&] {
-    for (unsigned first; !failed && (first = next.fetch_add(cluster)) < grid;) {
-      const std::string wrong = shim::run_cluster(launch, first);
+    const unsigned number = order > 1 ? shim::SIDE_BY_SIDE : 1, step = number * cluster;
+    for (unsigned first; !failed && (first = next.fetch_add(step)) < grid;) {
+      const unsigned left = (grid - first) / cluster;
+      const std::string wrong = shim::run_clusters(launch, first, std::min(number, left));
       if (!wrong.empty() && !failed.exchange(true))
         std::snprintf(error, 256, "block %u: %s", first, wrong.c_str());
     }

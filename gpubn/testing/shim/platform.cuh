@@ -71,6 +71,12 @@ struct Warp {
   uint64_t slot[2][32];
 };
 
+struct Copy {
+  void* to;
+  const void* from;
+  int bytes;
+};
+
 struct Fiber {
   Index thread{};
   Block* block = nullptr;
@@ -79,6 +85,7 @@ struct Fiber {
   bool done = false, started = false;
   jmp_buf state;
   char* stack = nullptr;
+  std::vector<Copy> copies;
 };
 
 inline thread_local Fiber* me = nullptr;
@@ -147,29 +154,14 @@ T read_fresh(const T* p) {
 }
 
 // A copy arrives only when it is waited for: until then its place holds NaN.
-namespace shim {
-struct Copy {
-  void* to;
-  const void* from;
-  int bytes;
-};
-inline thread_local std::vector<std::vector<Copy>> copies;
-}  // namespace shim
-
 template <int Bytes>
 void copy_to_shared(void* shared, const void* global) {
-  const unsigned own = shim::me->thread.x + 1024 * (unsigned)(shim::me->block -
-                       shim::me->block->cluster->blocks.data());
-  if (shim::copies.size() <= own) shim::copies.resize(own + 1);
-  shim::copies[own].push_back({shared, global, Bytes});
+  shim::me->copies.push_back({shared, global, Bytes});
 }
 
 inline void wait_for_copies() {
-  const unsigned own = shim::me->thread.x + 1024 * (unsigned)(shim::me->block -
-                       shim::me->block->cluster->blocks.data());
-  if (shim::copies.size() <= own) return;
-  for (const shim::Copy& copy : shim::copies[own]) std::memcpy(copy.to, copy.from, copy.bytes);
-  shim::copies[own].clear();
+  for (const shim::Copy& copy : shim::me->copies) std::memcpy(copy.to, copy.from, copy.bytes);
+  shim::me->copies.clear();
 }
 
 struct f16 {
