@@ -76,9 +76,9 @@ def plan(
     two of them fit on a multiprocessor, the widest rows first; else what comes nearest. The tiled
     form is what remains.
     """
-    fitting = [p for p in _one_pass(backward, shape, dtype, pack, arch) if p.shared <= shared_limit]
+    fitting = [p for p in one_pass(backward, shape, dtype, pack, arch) if p.shared <= shared_limit]
     if not fitting:
-        return _tiled(backward, shape, dtype, pack)
+        return tiled(backward, shape, dtype, pack)
     relaxed = [p for p in fitting if 2 * p.shared <= shared_limit] or fitting
     for candidate in relaxed:
         if candidate.slabs * candidate.cluster >= FILL:
@@ -86,9 +86,16 @@ def plan(
     return max(relaxed, key=lambda p: p.slabs * p.cluster)
 
 
-def _one_pass(
-    backward: bool, shape: tuple[int, int, int], dtype: str, pack: int, arch: int
+def one_pass(
+    backward: bool,
+    shape: tuple[int, int, int],
+    dtype: str,
+    pack: int,
+    arch: int,
+    *,
+    least_rows: int = ROWS_EACH,
 ) -> Iterator[Plan]:
+    """The plans that read memory once, whether or not they fit, the best ones first."""
     replicas, n, d = shape
     itemsize, statistic = _sizes(dtype)
     arrays, sums = (2, 2) if backward else (1, 3)
@@ -96,9 +103,11 @@ def _one_pass(
         lanes = _lanes(width, d, pack, itemsize)
         stride = THREADS // lanes
         for cluster in (1, *(CLUSTERS if arch >= CLUSTER_ARCH else ())):
-            if cluster > 1 and n < cluster * ROWS_EACH:
+            if cluster > 1 and n < cluster * least_rows:
                 continue
             rows = -(-n // (cluster * stride)) * stride
+            if (cluster - 1) * rows >= n:  # a block would have no row
+                continue
             scratch = sums * (WARPS + 1) * lanes * pack * statistic
             shared = arrays * rows * lanes * pack * itemsize + scratch
             form = "slab" if cluster == 1 else "cluster"
@@ -106,7 +115,8 @@ def _one_pass(
             yield Plan(form, pack, lanes, rows, cluster, slabs, shared)
 
 
-def _tiled(backward: bool, shape: tuple[int, int, int], dtype: str, pack: int) -> Plan:
+def tiled(backward: bool, shape: tuple[int, int, int], dtype: str, pack: int) -> Plan:
+    """The plan for any number of rows."""
     replicas, n, d = shape
     itemsize, statistic = _sizes(dtype)
     lanes = _lanes(WIDTHS[0], d, pack, itemsize)

@@ -112,14 +112,20 @@ __device__ __forceinline__ void sum_over_rows(S (&value)[K][V], int lanes, S* sc
         for (int j = 0; j < V; ++j) own[k * V + j] = value[k][j];
     }
     cluster_sync();
+    Pack<S, V> total[K] = {};
+#pragma unroll
+    for (int rank = 0; rank < C; ++rank) {
+      const auto* there = reinterpret_cast<const Pack<S, V>*>(in_block(own, rank));
+#pragma unroll
+      for (int k = 0; k < K; ++k) {
+        const Pack<S, V> part = there[k];
+#pragma unroll
+        for (int j = 0; j < V; ++j) total[k].value[j] += part.value[j];
+      }
+    }
 #pragma unroll
     for (int k = 0; k < K; ++k)
 #pragma unroll
-      for (int j = 0; j < V; ++j) {
-        S total = S(0);
-#pragma unroll
-        for (int rank = 0; rank < C; ++rank) total += in_block(own, rank)[k * V + j];
-        value[k][j] = total;
-      }
+      for (int j = 0; j < V; ++j) value[k][j] = total[k].value[j];
   }
 }

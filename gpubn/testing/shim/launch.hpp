@@ -3,8 +3,18 @@
 namespace shim {
 
 constexpr size_t STACK = 64 << 10, STRIP = 256;
-constexpr unsigned SIDE_BY_SIDE = 3;  // clusters that run at once where the order is random
+constexpr unsigned SIDE_BY_SIDE = 5;  // clusters that run at once where the order is random
 constexpr unsigned char UNWRITTEN = 0xff, GUARD = 0xab;
+
+constexpr unsigned LATE = 128;  // rounds; between two barriers lie some 40 shuffles, one a round
+
+struct Random {
+  uint64_t state;
+  unsigned below(unsigned n) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((state >> 33) % n);
+  }
+};
 
 using Call = void (*)(void**);
 
@@ -144,18 +154,22 @@ inline std::string run_clusters(const Launch& launch, unsigned first, unsigned n
   }
   current_call = launch.call;
   current_args = launch.args;
-  uint64_t random = launch.order;
-  volatile unsigned alive = count;
+  Random random{(uint64_t)launch.order};
+  volatile unsigned alive = count, late = 0;  // for so many rounds one warp does not run
+  const Warp* volatile slow = nullptr;
   while (alive > 0) {
-    if (launch.order > 1)
-      for (unsigned i = count - 1; i > 0; --i) {
-        random = random * 6364136223846793005u + 1442695040888963407u;
-        std::swap(turn[i], turn[(random >> 33) % (i + 1)]);
+    if (launch.order > 1) {
+      for (unsigned i = count - 1; i > 0; --i) std::swap(turn[i], turn[random.below(i + 1)]);
+      if (late == 0) {
+        slow = fibers[random.below(count)].warp;
+        late = 1 + random.below(LATE);
       }
+      late = late - 1;
+    }
     moved = false;
     for (volatile unsigned i = 0; i < count; i = i + 1) {
       Fiber& fiber = fibers[turn[i]];
-      if (fiber.done) continue;
+      if (fiber.done || (late > 0 && fiber.warp == slow)) continue;
       me = &fiber;
       if (_setjmp(scheduler) == 0) {
         if (fiber.started) _longjmp(fiber.state, 1);
@@ -163,7 +177,9 @@ inline std::string run_clusters(const Launch& launch, unsigned first, unsigned n
       }
       if (me->done) alive = alive - 1;
     }
-    if (!moved && alive > 0) {
+    if (!moved && late > 0) {
+      late = 0;
+    } else if (!moved && alive > 0) {
       pool.release();  // some of its fibers are in the middle of a kernel
       return "threads wait for each other for ever";
     }

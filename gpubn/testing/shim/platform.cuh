@@ -3,8 +3,9 @@
 // A thread of CUDA is a fiber with a stack of its own; the fibers of a cluster take turns on one
 // thread of the system, each running until it has to wait. Clusters are dealt to several threads of
 // the system. Shared memory is filled with 0xff (NaN) before a block starts, and a strip behind it
-// is checked after. The order in which fibers take turns can be chosen, so that a barrier that is
-// missing shows in one order or another.
+// is checked after. The order in which fibers take turns can be chosen; a random one also runs some
+// clusters side by side and lets some warps fall behind. So a barrier that is missing shows in one
+// order or another.
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
