@@ -26,6 +26,7 @@ def render(text: str, results: Path) -> str:
         ("claims", _claims(results)),
         ("experiments", _experiments(results)),
         ("sweeps", _sweeps(results)),
+        ("gpu", _gpu(results)),
         ("benchmarks", _bench(results)),
     ):
         text = re.sub(
@@ -149,6 +150,17 @@ def _sweeps(results: Path) -> str:
         f"On {facts['device']}, launchers in turns, medians of {rows[0]['rounds']} rounds, each a "
         f"fresh process:\n\n{table(columns, shown)}"
     )
+
+
+def _gpu(results: Path) -> str:
+    """What the benchmark on a GPU decided, from its targets."""
+    path = results / "benchmarks" / "gpu_targets.csv"
+    if not path.exists():
+        return "The GPU path has not been timed yet.\n"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    shown = [(r["target"], r["needed"], r["measured"], r["met"]) for r in rows]
+    return table(("target", "needed", "measured", "met"), shown)
 
 
 def _bench(results: Path) -> str:

@@ -102,6 +102,12 @@ def shim_in_place(request, monkeypatch):
             monkeypatch.setattr(DeviceArray, "readable", True)  # as CuPy's are
 
 
+@pytest.fixture(name="use_shim")
+def use_shim_fixture():
+    """use_shim(monkeypatch, device): see there."""
+    return use_shim
+
+
 def use_shim(monkeypatch, device):
     """Let arrays of the stand-in run on this device."""
     device.xp.RawModule = None

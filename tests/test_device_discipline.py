@@ -8,6 +8,7 @@ import pytest
 from gpubn.backend import Backend, resolve
 from gpubn.experiments import Context, get
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.testing.shim import ShimDevice
 from gpubn.testing.standin import stand_in
 
 
@@ -130,3 +131,31 @@ def test_the_stand_in_refuses_the_host(device):
     ):
         with pytest.raises(TypeError):
             mix()
+
+
+ON_KERNELS = [
+    *("mnist_init none var", "mnist_init before var", "mnist_init after std"),
+    *("inference before last", "dropout after before_norm", "diagnostics before last"),
+    *("signal_propagation before corrected", "listing_backward before", "shared_scale after"),
+]
+
+
+@pytest.mark.parametrize("case", ON_KERNELS)
+def test_an_experiment_on_the_cuda_kernels(monkeypatch, shim_folder, use_shim, case):
+    """The same rows as NumPy's, within what another order of summation moves."""
+    config = CONFIGS[case]
+    run = get(config.name).run
+    on_host = run(config, Context(resolve("numpy")))
+    shim = ShimDevice(stand_in(), shim_folder)
+    use_shim(monkeypatch, shim)
+    on_shim = run(config, Context(Backend("cupy", shim.xp, "shim", 1)))
+    assert "batch_norm" in " ".join(shim.launched) or "none" in case
+    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
+    pairs = [*zip(sorted(on_shim, key=key), sorted(on_host, key=key), strict=True)]
+    assert [key(s) for s, _ in pairs] == [key(h) for _, h in pairs]
+    # Float32 over a few steps; float64 in the experiments that do not train.
+    rtol = 2e-4 if config.dtype == "float32" else 1e-9
+    differing = [
+        (s, h) for s, h in pairs if not np.isclose(s.value, h.value, rtol=rtol, atol=rtol / 10)
+    ]
+    assert differing == []

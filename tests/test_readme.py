@@ -33,11 +33,22 @@ def test_every_link_leads_to_a_file():
 
 
 def test_the_library_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    names: dict[str, object] = {}
-    exec(code, names)
+    names = run_example(0)
     assert names["dx"].shape == names["x"].shape
     assert abs(names["z"] - names["y"]).max() < 1e-6
+
+
+def test_the_example_for_pytorch_runs():
+    torch = pytest.importorskip("torch")
+    names = run_example(1)
+    assert type(names["y"]) is torch.Tensor
+    assert names["net"][1].weight.grad.shape == (128,)
+
+
+def run_example(number):
+    names: dict[str, object] = {}
+    exec(re.findall(r"```python\n(.*?)```", README, re.S)[number], names)
+    return names
 
 
 NEEDS = {

@@ -29,7 +29,6 @@ ACTIVATIONS = ["linear", "relu", "tanh", "sigmoid"]
 
 def forms(backward, shape, dtype, pack):
     """Every way to run a direction: all plans of the launcher, and tiled ones with small tasks."""
-    replicas, n, d = shape
     plans = [*cuda.one_pass(backward, shape, dtype, pack, 90, least_rows=1)]
     tiled = cuda.tiled(backward, shape, dtype, pack)
     stride = source.THREADS // tiled.lanes
@@ -45,7 +44,7 @@ def label(plan):
 
 def draw(rng, shape, stored):
     """x, gamma, beta, dy as float64 that `stored` holds exactly; one gamma and beta a replica."""
-    replicas, n, d = shape
+    replicas, _, d = shape
     wide = "float64" if stored == "float64" else "float32"
     x = (3 * rng.standard_normal(shape) + rng.standard_normal((replicas, 1, d))).astype(stored)
     dy = rng.standard_normal(shape).astype(stored)
