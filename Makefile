@@ -32,7 +32,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify parity readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -96,6 +96,9 @@ bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the 
 
 verify: $(STAMP)  ## run everything again and compare with the committed tables
 	@$(RUN) scripts/verify.py $(ARGS)
+
+parity: $(STAMP)  ## verify on a GPU, with a report of every metric in results/benchmarks/gpu_parity.csv
+	@$(RUN) scripts/verify.py --backend cupy --report results/benchmarks/gpu_parity.csv $(ARGS)
 
 readme: $(STAMP)  ## rewrite the generated parts of README.md from the results
 	@$(RUN) scripts/readme.py

@@ -8,12 +8,15 @@ import argparse
 import csv
 import logging
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from gpubn import backend, cli, experiments
+from gpubn.benchmarks import write_benchmark
 from gpubn.claims import decide_all
 from gpubn.compare import Comparison, compare
 from gpubn.errors import GpubnError
+from gpubn.files import git_revision
 from gpubn.pipeline import make_tables
 from gpubn.tables import read_table
 
@@ -33,6 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--backend", default="auto", help="auto, numpy or cupy")
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
+    parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
     options = parser.parse_args()
     where = backend.resolve(options.backend)
     rows: list[Comparison] = []
@@ -57,6 +61,10 @@ def main() -> None:
                     rounding=experiment.rounding,
                 )
         other = None if options.experiments else _other_verdicts(Path(scratch), options.results)
+    if options.report is not None and rows:
+        lines = [{**asdict(row), "within": int(row.within)} for row in rows]
+        facts = {"compared_with": str(options.results), "revision": git_revision()}
+        write_benchmark(options.report, lines, {**where.facts(), **facts})
     _report(rows, unmade, other)
 
 

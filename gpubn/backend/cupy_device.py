@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -93,7 +94,8 @@ class CupyDevice:
             try:
                 work()
             except BaseException:
-                stream.end_capture()
+                with suppress(self._cupy.cuda.runtime.CUDARuntimeError):  # the first error counts
+                    stream.end_capture()
                 raise
             graph = stream.end_capture()
 

@@ -1,5 +1,6 @@
 """`scripts/verify.py`: what was committed is reproduced, or named."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ def committed(tmp_path_factory):
     return results
 
 
-def verify(results: Path) -> subprocess.CompletedProcess[str]:
-    options = [part for o in TINY for part in ("--override", o)]
+def verify(results: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    options = [*more, *(part for o in TINY for part in ("--override", o))]
     options += ["--backend", "numpy", "--results", str(results)]
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / "verify.py", "signal_propagation", *options],
@@ -36,9 +37,15 @@ def verify(results: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_same_numbers_are_reproduced(committed):
-    done = verify(committed)
+def test_the_same_numbers_are_reproduced(committed, tmp_path):
+    report = tmp_path / "report.csv"
+    done = verify(committed, "--report", str(report))
     assert done.returncode == 0, done.stderr
+    head, *rows = report.read_text().splitlines()
+    assert head.startswith("table,metric,compared,worst,")
+    assert rows
+    assert all(row.startswith("signal_propagation") and row.endswith(",1") for row in rows)
+    assert json.loads(report.with_suffix(".json").read_text())["backend"] == "numpy"
     assert "weight_grad_var " in done.stdout
     assert "100.0%" in done.stdout
     assert "reproduced: " in done.stdout
