@@ -21,7 +21,7 @@ def make(request):
         terminal.write_line("WARNING: make is not installed; its targets ARE NOT TESTED", red=True)
         pytest.skip("make is not installed")
     # The suite may itself run under make, with a DATA or FIGURE of its own.
-    leaks = ("MAKE", "MFLAGS", "FIGURE", "RESULTS", "ARGS", "DATA", "GPU", "PYTHON")
+    leaks = ("MAKE", "MFLAGS", "FIGURE", "RESULTS", "ARGS", "DATA", "GPU", "PYTHON", "WORKERS")
     env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
 
     def run(*arguments):
@@ -51,7 +51,7 @@ def test_every_rule_is_phony_or_a_file():
         ("results", "scripts/build.py --tables-only --figure x --results y a=1"),
         ("redraw", "scripts/build.py --redraw --figure x --results y"),
         ("sweep", "scripts/run.py -m a=1"),
-        ("test", "-m pytest a=1"),
+        ("test", "-m pytest -n auto --dist loadfile a=1"),
     ],
 )
 def test_arguments_are_passed_on(make, target, expected):
