@@ -18,10 +18,10 @@ def affine(
     x: Array, weight: Array, bias: Array | None, device: Device
 ) -> tuple[Array, AffineCache]:
     """As the public function."""
-    x, weight = (source.contiguous(a, device) for a in (x, weight))
+    x = source.contiguous(x, device)
     shape = (*weight.shape[:-2], x.shape[-2], weight.shape[-1])
     y = device.xp.empty(shape, x.dtype)
-    device.multiply(_stacked(x), _stacked(weight), _stacked(y))
+    device.multiply(_stacked(x), _stacked(source.contiguous(weight, device)), _stacked(y))
     if bias is not None:
         _add_bias(_stacked(y), source.contiguous(bias, device), device)
     return y, AffineCache(x, weight)
@@ -59,7 +59,8 @@ def affine_descend(
 
 def _dx(dy: Array, cache: AffineCache, device: Device) -> Array:
     dx = device.xp.empty(cache.x.shape, dy.dtype)
-    device.multiply(_stacked(dy), _stacked(cache.weight), _stacked(dx), transpose_b=True)
+    weight = source.contiguous(cache.weight, device)
+    device.multiply(_stacked(dy), _stacked(weight), _stacked(dx), transpose_b=True)
     return dx
 
 

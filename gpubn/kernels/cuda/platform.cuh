@@ -65,8 +65,8 @@ __device__ __forceinline__ void wait_for_copies() {
 #define CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
 
 __device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 
 // Where `shared` lies in the block `rank` of this cluster.
