@@ -5,11 +5,11 @@
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
-#   WORKERS=2           processes that run tests at the same time; all cores by default (test)
+#   WORKERS=2           processes that run tests at the same time, one by default (test)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep), or options (test)
 
 PYTHON ?= python3
-WORKERS ?= auto
+WORKERS ?= 0
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCKS := scripts/lock
@@ -70,7 +70,7 @@ sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rat
 status: $(STAMP)  ## which cells of which sweep are done, running, failed or missing, and why
 	@$(RUN) scripts/status.py $(if $(RESULTS),--results $(RESULTS))
 
-test: $(STAMP)  ## the tests, on the CPU, without network or MNIST; WORKERS at a time
+test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-gpu: $(STAMP)  ## the parity tests on a GPU; fails where there is none

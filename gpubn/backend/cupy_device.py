@@ -17,7 +17,7 @@ _FREE_SHARED = 48 * 1024
 """Bytes of shared memory that a block may have without asking."""
 _NULL = np.uintp(0)
 _NO_MEMORY = 2
-"""cudaErrorMemoryAllocation."""
+"""cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY."""
 
 
 class CupyDevice:
@@ -79,7 +79,8 @@ class CupyDevice:
         cuda = self._cupy.cuda
         if isinstance(error, cuda.memory.OutOfMemoryError):
             return True
-        return isinstance(error, cuda.runtime.CUDARuntimeError) and error.status == _NO_MEMORY
+        by_number = (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError)
+        return isinstance(error, by_number) and getattr(error, "status", None) == _NO_MEMORY
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """As the protocol says. What `work` allocates stays alive with what is returned.

@@ -22,8 +22,8 @@ SHARE = 0.8
 def equal_chunk(replicas: int, bytes_each: int, free: int) -> int:
     """Replicas to run at once, so that the chunks are as few and as equal as fit into memory."""
     fit = max(1, int(SHARE * free) // max(bytes_each, 1))
-    chunks = -(-replicas // fit)
-    size = -(-replicas // chunks)
+    chunks = max(1, -(-replicas // fit))
+    size = max(1, -(-replicas // chunks))
     log.info(
         "%d replicas at some %.1f MB each, %.1f GB free: %d at once, in %d chunk%s",
         *(replicas, bytes_each / 1e6, free / 1e9, size, chunks, "" if chunks == 1 else "s"),

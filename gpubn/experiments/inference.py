@@ -145,4 +145,4 @@ def _probes(config: Config) -> tuple[Probe, ...]:
     return (InferenceModes(),)
 
 
-EXPERIMENT = training_experiment("inference", {"norm": "norm.name"}, probes=_probes)
+EXPERIMENT = training_experiment("inference", {"norm": "norm.name"}, probes=_probes, whole_set=True)

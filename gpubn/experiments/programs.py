@@ -67,7 +67,7 @@ def _count(parts: Sequence[Part]) -> int:
     return sum(len(part.seeds) for part in parts)
 
 
-def replica_bytes(config: Config, features: int, classes: int) -> int:
+def replica_bytes(config: Config, features: int, classes: int, looked_at: int = LOOKED_AT) -> int:
     """Device memory that one replica in training takes, an estimate from above.
 
     Its parameters, with a gradient and three copies that probes make; three times what a step
@@ -80,6 +80,7 @@ def replica_bytes(config: Config, features: int, classes: int) -> int:
     parameters = (features + 1) * width + (depth - 1) * (width + 1) * width
     parameters += (width + 1) * classes + 4 * hidden
     a_pass = features + 6 * hidden + 4 * classes
-    looks = LOOKED_AT * (features + 3 * hidden + classes)
+    outputs = 5 if model.dropout > 0 else 3  # of each layer, a mask among them
+    looks = looked_at * (features + outputs * hidden + 2 * width + classes)
     numbers = 5 * parameters + 3 * batch * a_pass + looks + 2 * steps
     return numbers * np.dtype(config.dtype).itemsize + 8 * batch * (steps + 1)

@@ -17,7 +17,7 @@ from gpubn.backend import Backend
 from gpubn.data import Dataset, load
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.network import Network, Probe, Row, fetch
-from gpubn.experiments.programs import Part, fill_programs, halve, replica_bytes
+from gpubn.experiments.programs import LOOKED_AT, Part, fill_programs, halve, replica_bytes
 from gpubn.model import build_mlp, part_of_cache
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
@@ -73,6 +73,7 @@ def training_experiment(
     probes: Callable[[Config], Sequence[Probe]] = lambda config: (),
     group: int = GROUP,
     evaluated: int = EVALUATED,
+    whole_set: bool = False,
 ) -> Experiment:
     """Return the experiment that trains every cell and measures with fresh `probes`.
 
@@ -80,8 +81,9 @@ def training_experiment(
         axes: beside the data, as in `Experiment`.
         group: replicas in one program on the CPU.
         evaluated: at most so many examples of each part count in the final evaluation.
+        whole_set: that its probes look at the whole training set at once.
     """
-    together = partial(run, probes=probes, group=group, evaluated=evaluated)
+    together = partial(run, probes=probes, group=group, evaluated=evaluated, whole_set=whole_set)
     return Experiment(
         name=name,
         datasets=("mnist", "digits"),
@@ -101,6 +103,7 @@ def run(
     probes: Callable[[Config], Sequence[Probe]],
     group: int,
     evaluated: int,
+    whole_set: bool = False,
 ) -> list[list[Observation]]:
     """Train every seed of cells that differ in `FREE` alone, and return the rows of each."""
     shared, backend = configs[0], context.backend
@@ -115,7 +118,8 @@ def run(
         final = _final_rows(network, networks, evaluated)
         return [(part, [*a, *b]) for part, a, b in zip(parts, during, final, strict=True)]
 
-    bytes_each = replica_bytes(shared, dataset.features, dataset.classes)
+    looked_at = len(dataset.x_train) if whole_set else LOOKED_AT
+    bytes_each = replica_bytes(shared, dataset.features, dataset.classes, looked_at)
     programs = fill_programs(configs, backend, group, bytes_each)
     rows: list[list[Observation]] = [[] for _ in configs]
     for found in backend.run_groups(work, programs, halve=halve, on_progress=context.tick):

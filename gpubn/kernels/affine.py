@@ -97,7 +97,13 @@ def affine_descend(
     xp = namespace(dy, *cache, bias, rates, scratch)
     _check_backward(dy, cache)
     check_like("bias", bias, (*cache.weight.shape[:-2], dy.shape[-1]), dy.dtype)
+    if cache.weight.ndim != 3:
+        raise ArgumentError(
+            f"weight has shape {tuple(cache.weight.shape)}; expected (R, D, H), one a replica"
+        )
     check_rates(rates, cache.weight)
+    if scratch is not None:
+        check_like("scratch", scratch, cache.weight.shape, cache.weight.dtype)
     device = device_of(xp)
     if device is not None and cache.weight.flags.c_contiguous and bias.flags.c_contiguous:
         return cuda.affine_descend(dy, cache, bias, rates, need_dx, device)

@@ -18,6 +18,10 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rates: Arra
         gradients: of the same shapes and dtype.
         rates: (R,), or (1,) for all replicas, of the same dtype.
     """
+    if len(parameters) != len(gradients):
+        raise ArgumentError(
+            f"gradients has {len(gradients)} arrays; expected {len(parameters)}, one a parameter"
+        )
     if not parameters:
         return
     xp = namespace(*parameters, *gradients, rates)

@@ -22,7 +22,10 @@ def begin_step(feed: Feed, batch: Batch) -> None:
     check_like("batch.x", batch.x, (replicas, n, feed.data.shape[1]), feed.data.dtype)
     check_like("batch.labels", batch.labels, (replicas, n), feed.labels.dtype)
     check_like("batch.rates", batch.rates, feed.rates.shape[1:], feed.rates.dtype)
-    if (device := device_of(xp)) is not None:
+    for name in ("labels", "order", "cursor"):
+        check_like(f"feed.{name}", getattr(feed, name), getattr(feed, name).shape, "int64")
+    device = device_of(xp)
+    if device is not None and all(a.flags.c_contiguous for a in (*feed, *batch)):
         cuda.begin_step(feed, batch, device)
     else:
         agnostic.begin_step(feed, batch, xp)
@@ -39,7 +42,9 @@ def end_step(losses: Array, loss: Array, cursor: Array) -> None:
     """
     xp = namespace(losses, loss, cursor)
     check_like("loss", loss, losses.shape[1:], losses.dtype)
-    if (device := device_of(xp)) is not None:
+    check_like("cursor", cursor, (1,), "int64")
+    device = device_of(xp)
+    if device is not None and all(a.flags.c_contiguous for a in (losses, loss, cursor)):
         cuda.end_step(losses, loss, cursor, device)
     else:
         agnostic.end_step(losses, loss, cursor, xp)

@@ -248,7 +248,7 @@ def test_the_catalog_names_every_kernel_of_every_source_once():
 def test_the_sources_are_installed_with_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = settings["package-data"]["gpubn.kernels.cuda"]
-    sources = [p.name for p in FOLDER.iterdir() if p.is_file() and p.suffix != ".py"]
+    sources = [p.name for p in FOLDER.iterdir() if p.is_file() and p.suffix not in (".py", ".md")]
     assert {Path(name).suffix for name in sources} == {".cu", ".cuh"}
     left = [s for s in sources if not any(fnmatch.fnmatch(s, pattern) for pattern in patterns)]
     assert left == []

@@ -151,6 +151,32 @@ def test_any_memory_layout_of_the_feed_gives_the_same_batch(backend, rng, name):
     assert_is_batch_of(backend, batch, host, 2)
 
 
+@pytest.mark.parametrize("name", ["x", "labels", "rates"])
+def test_a_batch_of_any_memory_layout_is_filled(backend, rng, name):
+    host = draw(rng, (3, 4, 8), "float32")
+    feed = place(backend, host)
+    batch = buffers(backend, feed)
+    view = getattr(batch, name).repeat(2, axis=-1)[..., ::2]
+    assert not view.flags.c_contiguous
+    batch = batch._replace(**{name: view})
+    begin_step(feed, batch)
+    assert_is_batch_of(backend, batch, host, 0)
+
+
+@pytest.mark.parametrize("name", ["losses", "loss"])
+def test_losses_of_any_memory_layout_are_kept(backend, name):
+    losses = backend.asarray(np.zeros((STEPS, 6)))
+    loss = backend.asarray(np.array([1.5, -1, 2.5, -1, 3.5, -1]))
+    losses = losses[:, ::2] if name == "losses" else losses[:, :3].copy()
+    loss = loss[::2] if name == "loss" else loss[::2].copy()
+    cursor = backend.asarray(np.array([2]))
+    end_step(losses, loss, cursor)
+    expected = np.zeros((STEPS, 3))
+    expected[2] = 1.5, 2.5, 3.5
+    np.testing.assert_array_equal(backend.to_host(losses), expected)
+    assert backend.to_host(cursor).tolist() == [3]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -190,6 +216,13 @@ def test_whole_numbers_of_another_size_are_refused(backend, rng, name):
         batch = batch._replace(labels=narrow(batch.labels))
     with pytest.raises(ArgumentError, match=f"{name} has dtype int32; expected int64"):
         begin_step(feed._replace(**{name: narrow(getattr(feed, name))}), batch)
+
+
+def test_a_counter_of_another_size_is_refused(backend):
+    losses, loss = (backend.asarray(np.zeros(shape, "float32")) for shape in ((STEPS, 3), 3))
+    narrow = backend.asarray(np.zeros(2, np.int32))[:1]
+    with pytest.raises(ArgumentError, match="cursor has dtype int32; expected int64"):
+        end_step(losses, loss, narrow)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_every_rule_is_phony_or_a_file():
         ("results", "scripts/build.py --tables-only --figure x --results y a=1"),
         ("redraw", "scripts/build.py --redraw --figure x --results y"),
         ("sweep", "scripts/run.py -m a=1"),
-        ("test", "-m pytest -n auto --dist loadfile a=1"),
+        ("test", "-m pytest -n 0 --dist loadfile a=1"),
     ],
 )
 def test_arguments_are_passed_on(make, target, expected):

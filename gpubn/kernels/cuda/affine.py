@@ -50,8 +50,9 @@ def affine_descend(
     dy = source.contiguous(dy, device)
     dx = _dx(dy, cache, device) if need_dx else None  # from the weights before the step
     scaled = device.xp.empty(dy.shape, dy.dtype)
+    own_rates = source.contiguous(rates, device)
     stride = np.int32(rates.size > 1)
-    _over_rows("affine_descend_bias", dy, [dy, scaled, bias, rates, stride], device)
+    _over_rows("affine_descend_bias", dy, [dy, scaled, bias, own_rates, stride], device)
     x, weight = map(_stacked, cache)
     device.multiply(x, _stacked(scaled), weight, transpose_a=True, alpha=-1.0, beta=1.0)
     return dx

@@ -16,6 +16,7 @@ def descend(
     parameters: Sequence[Array], gradients: Sequence[Array], rates: Array, device: Device
 ) -> None:
     """As the public function."""
+    rates = source.contiguous(rates, device)
     pairs = [*zip(parameters, gradients, strict=True)]
     while pairs:
         parameter, gradient = pairs.pop(0)
