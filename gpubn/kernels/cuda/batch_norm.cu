@@ -7,7 +7,7 @@
 //
 // Versions, and what each one bought. None has been timed: no device was at hand; the figures are
 // bytes counted, an element, forward + backward.
-//   1. Array expressions (the oracle): every expression a pass, some 56 + 52 bytes, 14 + 8 launches.
+//   1. Array expressions (the oracle): every expression a pass, 60 + 48 bytes.
 //   2. Three kernels a direction, statistics, finish, apply: 12 + 20 bytes, as the peers do it.
 //   3. Slab: a block keeps its columns in shared memory: 8 + 12 bytes, one launch each; rows are
 //      limited by shared memory. The pass over x_hat comes free, so the variance is computed from
