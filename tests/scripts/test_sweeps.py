@@ -23,9 +23,9 @@ from gpubn.backend import resolve
 from gpubn.compose import expand
 from gpubn.files import sha256
 from gpubn.runner import run_cells
+from gpubn.store import CellStore
 
 ROOT = Path(__file__).resolve().parents[2]
-from gpubn.store import CellStore
 
 CELL = [
     *("experiment=mnist_init", "data=digits", "backend=numpy", "results=out", "norm=before"),
