@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpubn.backend import Array, Backend
+from gpubn.errors import ArgumentError
 from gpubn.kernels import (
     RunningStatistics,
     activation,
@@ -197,6 +198,55 @@ class BatchNorm(StepByGradients):
     def running_var(self) -> Array:
         """The variance that inference uses, (R, D)."""
         return self.running_spread**2 if self._average == "std" else self.running_spread
+
+
+class GhostBatchNorm(BatchNorm):
+    """Batch norm of groups of `ghost` examples, each by its own statistics (Hoffer et al. 2017).
+
+    In training the batch has to be a multiple of `ghost`. Inference uses running statistics, whose
+    new values are the means over the groups.
+    """
+
+    def __init__(self, *arguments: Any, ghost: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ghost = ghost
+
+    def forward(
+        self, x: Array, *, training: bool, track: bool, activation: str = "linear"
+    ) -> tuple[Array, Any]:
+        if not training:
+            return super().forward(x, training=False, track=False, activation=activation)
+        replicas, examples, units = x.shape
+        groups, rest = divmod(examples, self._ghost)
+        if rest:
+            raise ArgumentError(
+                f"x has a batch of {examples}; expected a multiple of {self._ghost}, the ghost batch"
+            )
+        y, cache = batch_norm(
+            x.reshape(replicas * groups, self._ghost, units),
+            *(p.repeat(groups, axis=0) for p in self.params.values()),
+            eps=self._eps if isinstance(self._eps, float) else self._eps.repeat(groups),
+            correction=self._correction,
+            activation=activation,
+        )
+        if track:
+            spread = cache.var * (cache.dof / (self._ghost - 1))
+            if self._average == "std":
+                spread = cache.var**0.5
+            momentum = self._momentum
+            if not isinstance(momentum, float):
+                momentum = momentum[:, None]
+            for average, new in ((self.running_mean, cache.mean), (self.running_spread, spread)):
+                new = new.reshape(replicas, groups, units).mean(axis=1)
+                average += momentum * (new - average)
+        return y.reshape(x.shape), cache
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        replicas, _, units = dy.shape
+        dx, dgamma, dbeta = batch_norm_backward(dy.reshape(-1, self._ghost, units), cache)
+        per_unit = {"gamma": dgamma, "beta": dbeta} if self.params else {}
+        summed = {k: g.reshape(replicas, -1, units).sum(axis=1) for k, g in per_unit.items()}
+        return dx.reshape(dy.shape), summed
 
 
 class Dropout(StepByGradients):

@@ -1,6 +1,8 @@
 """The replica-batched multilayer perceptron: R independent networks in one set of arrays."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -8,7 +10,15 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.init import initial_weight
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout, Gradients, Layer
+from gpubn.layers import (
+    Activation,
+    Affine,
+    BatchNorm,
+    Dropout,
+    GhostBatchNorm,
+    Gradients,
+    Layer,
+)
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 
 L = TypeVar("L")
@@ -113,12 +123,15 @@ def build_mlp(
             of batchnorm; the first one says the rest.
     """
     models = [model] if isinstance(model, ModelConfig) else model
+    inits = [init] * len(seeds) if isinstance(init, InitConfig) else init
     norms = [norm] if isinstance(norm, NormConfig) else norm
     first = models[0]
     sizes = [features, *[first.width] * first.depth, classes]
     layers: list[Layer] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        weight = initial_weight(init, fan_in, fan_out, seeds, i)
+        if i == first.depth:
+            inits = [replace(one, scale=1.0) if one.scaled == "hidden" else one for one in inits]
+        weight = initial_weight(inits, fan_in, fan_out, seeds, i)
         bias = np.zeros((len(seeds), fan_out))
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == first.depth:
@@ -141,9 +154,10 @@ def _hidden_layer(
     place = len(layers)
     if norm.placement != "none":
         place = 0 if norm.placement == "before" else 1
+        kind = partial(GhostBatchNorm, ghost=norm.ghost) if norm.ghost else BatchNorm
         layers.insert(
             place,
-            BatchNorm(
+            kind(
                 len(seeds),
                 model.width,
                 backend,

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gpubn import words
 from gpubn.errors import StoreError
 from gpubn.stats import Interval, mean_interval
 
@@ -65,17 +66,20 @@ Style = tuple[str, str, Any, str]
 """Label, colour, line style, marker."""
 
 INITS: dict[str, Style] = {
-    "small": ("N(0, 0.01²)", BLUE, "-", "o"),
-    "glorot": ("Glorot normal", RED, "-", "s"),
-    "glorot_small": ("Glorot normal × 0.01", PINK, "--", "^"),
-    "scaled_normal": ("N(0, 0.0577²)", GREEN, "-.", "D"),
-    "narrow_uniform": ("U(±√6/200)", ORANGE, ":", "v"),
-    "rand_fan_in": ("U[0,1) / √fan_in", ORANGE, "-", "v"),
-    "rand": ("U[0,1)", BLACK, "-", "X"),
-    "randn_fan_in": ("N(0,1) / √fan_in", SKY, "--", "P"),
-    "randn": ("N(0,1)", PINK, "-", "^"),
-    "rand_small": ("U[0,1) × 0.01", GREEN, "-.", "D"),
-    "he": ("He normal", BLUE, "--", "D"),
+    name: (words.INITS[name], *style)
+    for name, style in {
+        "small": (BLUE, "-", "o"),
+        "glorot": (RED, "-", "s"),
+        "glorot_small": (PINK, "--", "^"),
+        "scaled_normal": (GREEN, "-.", "D"),
+        "narrow_uniform": (ORANGE, ":", "v"),
+        "rand_fan_in": (ORANGE, "-", "v"),
+        "rand": (BLACK, "-", "X"),
+        "randn_fan_in": (SKY, "--", "P"),
+        "randn": (PINK, "-", "^"),
+        "rand_small": (GREEN, "-.", "D"),
+        "he": (BLUE, "--", "D"),
+    }.items()
 }
 MNIST_INITS = ("rand", "rand_fan_in", "randn", "randn_fan_in", "rand_small", "glorot")
 """Document D's initialisations; the first four are the readings of its first one."""
@@ -86,10 +90,6 @@ NORMS: dict[str, Style] = {
     "before": ("before tanh", BLUE, "-", "s"),
     "after_naive": ("after tanh, no γ β", ORANGE, "--", "^"),
     "after": ("after tanh", RED, "-", "D"),
-}
-DATASETS = {
-    "mnist": "MNIST",
-    "digits": "scikit-learn's 8 × 8 digits, NOT MNIST",
 }
 
 
@@ -204,7 +204,7 @@ def config_of(frame: pd.DataFrame) -> dict[str, Any]:
 
 def dataset_label(frame: pd.DataFrame) -> str:
     """The dataset of a table, in words."""
-    return " and ".join(DATASETS[name] for name in sorted(frame["data"].unique()))
+    return " and ".join(words.DATASETS[name] for name in sorted(frame["data"].unique()))
 
 
 def is_published_data(frame: pd.DataFrame) -> bool:

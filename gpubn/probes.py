@@ -5,6 +5,9 @@ from gpubn.backend import Array, namespace
 SATURATED = 0.99
 """|tanh| above this is saturated: its slope is below 2% of the steepest. Sigmoid alike."""
 
+SMALL = 0.01
+"""What looks like zero beside an input with standard deviation 1."""
+
 
 def unit_means(activation: Array) -> Array:
     """Mean activation of each unit over the examples, (..., D)."""
@@ -43,6 +46,11 @@ def zero_share(activation: Array) -> Array:
     return _or_nan((activation == 0).mean(axis=(-2, -1)), activation)
 
 
+def small_share(activation: Array) -> Array:
+    """Share of values below `SMALL` in size, (...,); NaN after divergence."""
+    return _or_nan((abs(activation) < SMALL).mean(axis=(-2, -1)), activation)
+
+
 def variance(values: Array) -> Array:
     """Variance over examples and units together, (...,), as a document's histogram states it."""
     return values.var(axis=(-2, -1))
@@ -66,6 +74,28 @@ def cosine(a: Array, b: Array) -> Array:
 def unit_variance(activation: Array) -> Array:
     """Mean over units of their variance over the examples, (...,): 1 after batch norm."""
     return activation.var(axis=-2).mean(axis=-1)
+
+
+def offset(values: Array, axis: int) -> Array:
+    """Means along one of the last two axes, their root mean square over the spread of all, (...,).
+
+    Along axis -2 0 after batch norm, along axis -1 after a normalisation of each example.
+    """
+    means = values.mean(axis=axis)
+    return rms(means, axes=1) / variance(values) ** 0.5
+
+
+def off_diagonal_share(weight: Array) -> Array:
+    """Share of the squares of a weight (..., D, D) that lie off its diagonal, (...,).
+
+    Where a product W @ h is read with examples as rows, the share that comes from other examples;
+    NaN where the weight is not square.
+    """
+    xp = namespace(weight)
+    if weight.shape[-2] != weight.shape[-1]:
+        return xp.full(weight.shape[:-2], xp.nan)
+    own = xp.einsum("...ii,...ii->...", weight, weight)
+    return 1 - own / (weight * weight).sum(axis=(-2, -1))
 
 
 def histogram(values: Array, bins: int, reach: float) -> Array:

@@ -4,6 +4,7 @@ A draw depends on its key alone: not on the backend, on other replicas, or on wh
 """
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,3 +33,14 @@ def batch_order(seed: int, examples: int, batch: int, steps: int) -> np.ndarray:
     for epoch in range(epochs):
         order[epoch] = generator(seed, "order", epoch).permutation(examples)[: per_epoch * batch]
     return order.reshape(-1, batch)[:steps]
+
+
+@lru_cache(maxsize=128)
+def example_order(seed: int, part: str, examples: int) -> np.ndarray:
+    """Return the numbers 0 ... examples - 1 of one part of a dataset in an order of the seed's own.
+
+    Its first n are that seed's random sample of n. `part` is train or test. Read-only.
+    """
+    order = generator(seed, "examples", part).permutation(examples)
+    order.setflags(write=False)
+    return order

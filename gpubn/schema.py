@@ -10,7 +10,7 @@ from typing import Any
 from gpubn.errors import ConfigError
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
-ARITHMETICS = ("corrected", "published", "early", "sign", "mean", "no_eps")
+ARITHMETICS = ("corrected", "published", "early", "sign", "mean")
 
 
 def _require(ok: bool, key: str, value: Any, allowed: str) -> None:
@@ -26,7 +26,7 @@ def _one_of(key: str, value: str, names: tuple[str, ...]) -> None:
 class DataConfig:
     """Where examples come from. `examples` and `features` size the Gaussian input only.
 
-    `train_examples` keeps the first training images, at most so many; 0 keeps all.
+    `train_examples` draws so many training images at random for each seed; 0 takes all.
     """
 
     name: str = "mnist"
@@ -43,7 +43,7 @@ class DataConfig:
             self.train_examples >= 0,
             "data.train_examples",
             self.train_examples,
-            "at least 0 (0 keeps all)",
+            "at least 0 (0 takes all)",
         )
 
 
@@ -78,6 +78,8 @@ class NormConfig:
     `momentum` is the weight of the new value; `correction` is 0 for the biased and 1 for the
     unbiased variance; `average` says which statistic the moving average follows, and
     `initial_spread` what it starts from; `initial_beta` is what beta starts from (gamma: 1).
+    `ghost` normalises groups of so many examples of a batch, each by its own statistics; 0 the
+    whole batch.
     """
 
     name: str = "none"
@@ -89,6 +91,7 @@ class NormConfig:
     average: str = "var"
     initial_spread: float = 1.0
     initial_beta: float = 0.0
+    ghost: int = 0
 
     def __post_init__(self) -> None:
         _one_of("norm.placement", self.placement, ("none", "before", "after"))
@@ -105,11 +108,20 @@ class NormConfig:
         _require(
             abs(self.initial_beta) < float("inf"), "norm.initial_beta", self.initial_beta, "finite"
         )
+        _require(
+            self.ghost == 0 or self.ghost >= 2,
+            "norm.ghost",
+            self.ghost,
+            "0 (the whole batch), or at least 2",
+        )
 
 
 @dataclass
 class InitConfig:
-    """How weights are drawn; biases start at 0. See `gpubn.init.draw_weight`."""
+    """How weights are drawn; biases start at 0. See `gpubn.init.draw_weight`.
+
+    `scaled` says which layers `scale` is a factor on: all, or the hidden ones alone.
+    """
 
     name: str = "glorot"
     kind: str = "glorot_normal"
@@ -117,6 +129,7 @@ class InitConfig:
     low: float = 0.0
     high: float = 1.0
     scale: float = 1.0
+    scaled: str = "all"
     per_sqrt_fan_in: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +143,7 @@ class InitConfig:
             f"less than init.high ({self.high}), both finite",
         )
         _require(0 < self.scale < float("inf"), "init.scale", self.scale, "more than 0, and finite")
+        _one_of("init.scaled", self.scaled, ("all", "hidden"))
 
 
 @dataclass
@@ -218,6 +232,12 @@ class Config:
             "optim.batch",
             self.optim.batch,
             f"at least 2, which norm={self.norm.name} needs in training",
+        )
+        _require(
+            self.norm.ghost == 0 or self.optim.batch % self.norm.ghost == 0,
+            "norm.ghost",
+            self.norm.ghost,
+            f"a divisor of optim.batch ({self.optim.batch})",
         )
 
 

@@ -1,10 +1,9 @@
-"""Statistics over seeds."""
+"""Statistics over seeds: t-intervals of a mean, what a single run may give, and the t-test."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 1999
 CONFIDENCE = 0.95
 
 
@@ -17,32 +16,65 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """Mean and 95% percentile-bootstrap interval over the last axis (seeds).
+    """Mean and 95% t-interval over the last axis (seeds).
 
     Fewer than two seeds, or any NaN or infinity, give a NaN interval: no interval is claimed.
+    Values that all agree have no spread, and the interval no width.
     """
     values = np.asarray(values, dtype=np.float64)
-    flat = values.reshape(-1, values.shape[-1])
+    seeds = values.shape[-1]
     with np.errstate(all="ignore"):
-        mean = flat.sum(axis=-1) / flat.shape[-1] if flat.shape[-1] else np.full(len(flat), np.nan)
-    low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    sound = np.isfinite(flat).all(axis=-1)
-    if flat.shape[-1] > 1 and sound.any():
-        from scipy.stats import bootstrap  # slow to import
+        mean = values.sum(axis=-1) / seeds if seeds else np.full(values.shape[:-1], np.nan)
+        half = _quantile(seeds) * _spread(values) / np.sqrt(max(seeds, 1))
+        alike = _alike(values)
+        mean = np.where(alike, values[..., 0] if seeds else np.nan, mean)
+        return Interval(mean, mean - half, mean + half)
 
-        interval = bootstrap(
-            (flat[sound],),
-            np.mean,
-            axis=-1,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=100,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        # Equal values: the mean of a resample may round to the other side of the mean.
-        low[sound] = np.minimum(interval.low, mean[sound])
-        high[sound] = np.maximum(interval.high, mean[sound])
-    shape = values.shape[:-1]
-    return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape))
+
+def predictive_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95% interval of one more value, over the last axis (seeds): mean -+ t s sqrt(1 + 1/n)."""
+    mean, low, _ = mean_interval(values)
+    half = (mean - low) * np.sqrt(np.asarray(values).shape[-1] + 1)
+    return mean - half, mean + half
+
+
+def t_test(values: np.ndarray, bound: float, *, of_single: bool = False) -> float:
+    """Two-sided p that the mean of `values` (n,) is `bound`, or that one more value is.
+
+    Values that all agree give 1 where they are the bound and else 0; NaN where one is not finite.
+    """
+    from scipy.stats import t as student_t  # slow to import
+
+    values = np.asarray(values, dtype=np.float64)
+    n = values.size
+    mean = float(mean_interval(values).mean)
+    if n < 2 or not np.isfinite(values).all():
+        return float("nan")
+    if bool(_alike(values)):
+        return float(mean == bound)
+    error = float(_spread(values)) * np.sqrt(1 + 1 / n if of_single else 1 / n)
+    return float(2 * student_t.sf(abs(mean - bound) / error, n - 1))
+
+
+def _quantile(seeds: int) -> float:
+    if seeds < 2:
+        return float("nan")
+    from scipy.stats import t as student_t  # slow to import
+
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, seeds - 1))
+
+
+def _alike(values: np.ndarray) -> np.ndarray:
+    """Whether all seeds agree: rounding would give them a tiny spread."""
+    if values.shape[-1] < 2:
+        return np.zeros(values.shape[:-1], bool)
+    return (values == values[..., :1]).all(axis=-1)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation over the last axis; NaN where a value is not finite."""
+    if values.shape[-1] < 2:
+        return np.full(values.shape[:-1], np.nan)
+    sound = np.isfinite(values).all(axis=-1)
+    spread = np.where(_alike(values), 0.0, values.std(axis=-1, ddof=1))
+    return np.where(sound, spread, np.nan)

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from gpubn.plotting import FAINT, INK, NORMS, Style, geometric, keys
 from gpubn.published import ideal_first_loss
 from gpubn.stats import Interval, mean_interval
+from gpubn.words import ACTIVATIONS
 
 TOP = 10.0
 """Nats: where a loss axis ends. A training that ends above has diverged, as the tables count it."""
@@ -28,7 +29,6 @@ PLACEMENTS: dict[str, Style] = {
         ("after", "batchnorm after activation"),
     )
 }
-ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "logistic"}
 
 MARKS = f"""
     Filled marks: geometric mean over seeds, in inference mode; bars: its 95% bootstrap interval,

@@ -25,7 +25,7 @@ from matplotlib.ticker import (
 
 from gpubn.plotting import Style, by_seed, geometric, number
 from gpubn.stats import Interval, mean_interval
-from gpubn.sweep_plots import ACTIVATIONS
+from gpubn.words import ACTIVATIONS
 
 _LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKERS = "osD^vP"

@@ -23,7 +23,7 @@ from gpubn.kernels import (
 )
 from gpubn.model import MLP
 from gpubn.optim import SGD
-from gpubn.rng import batch_order
+from gpubn.rng import batch_order, example_order
 
 Tick = Callable[[int], None]
 Probe = Callable[[int], None]
@@ -51,9 +51,9 @@ def to_device(dataset: Dataset, backend: Backend, dtype: str) -> DeviceData:
     )
 
 
-def check_batch_fits(batch: int, dataset: Dataset) -> None:
-    """Refuse a batch that is larger than the training set."""
-    examples = len(dataset.x_train)
+def check_batch_fits(batch: int, dataset: Dataset, sample: int = 0) -> None:
+    """Refuse a batch that is larger than the training set, or a seed's sample of it."""
+    examples = min(sample or len(dataset.x_train), len(dataset.x_train))
     if batch > examples:
         raise ConfigError(
             f"optim.batch is {batch}; expected at most {examples}, the number of training "
@@ -70,6 +70,7 @@ def train(
     seeds: Sequence[int],
     batch: int,
     steps: int,
+    sample: int = 0,
     probe_at: Collection[int] = (),
     probe: Probe | None = None,
     observe: Observer | None = None,
@@ -78,6 +79,7 @@ def train(
     """Train one replica a seed, each on its own shuffled order of the data.
 
     Args:
+        sample: training examples that are drawn for each seed; 0 takes all.
         probe_at: numbers of finished updates at which `probe(step)` is called.
         observe: called with the caches of every step's forward pass.
         tick: called with the number of steps that were finished since.
@@ -85,7 +87,7 @@ def train(
     Returns:
         The loss of every mini-batch before its update, (steps, R), on the host.
     """
-    step = _Step(model, sgd, data, backend, seeds, batch, steps, observe)
+    step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
     program = backend.program(step, replayable=observe is None and not model.draws_on_host)
     stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
     done = 0
@@ -111,10 +113,12 @@ class _Step:
         seeds: Sequence[int],
         batch: int,
         steps: int,
+        sample: int,
         observe: Observer | None,
     ) -> None:
         xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
-        orders = {seed: batch_order(seed, len(data.x_train), batch, steps) for seed in {*seeds}}
+        examples = len(data.x_train)
+        orders = {seed: _order(seed, examples, sample, batch, steps) for seed in {*seeds}}
         order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
@@ -138,16 +142,29 @@ class _Step:
         end_step(self.losses, loss, self._feed.cursor)
 
 
+def _order(seed: int, examples: int, sample: int, batch: int, steps: int) -> np.ndarray:
+    """The examples of every batch of a seed, (steps, batch)."""
+    if not 0 < sample < examples:
+        return batch_order(seed, examples, batch, steps)
+    return example_order(seed, "train", examples)[batch_order(seed, sample, batch, steps)]
+
+
 def evaluate(
-    model: MLP, x: Array, labels: Array, backend: Backend, *, chunk: int = 500
+    model: MLP, x: Array, labels: Array, chosen: np.ndarray, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each."""
+    """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each.
+
+    Args:
+        chosen: the examples (R, n) out of x (N, D) that each replica is evaluated on.
+    """
+    total = chosen.shape[1]
     loss = correct = backend.xp.zeros((), np.float64)
     with np.errstate(all="ignore"):
-        for start in range(0, len(x), chunk):
-            part, own = x[start : start + chunk], labels[start : start + chunk]
-            logits, _ = model.forward(part, training=False)
+        for start in range(0, total, chunk):
+            rows = backend.asarray(chosen[:, start : start + chunk])
+            logits, _ = model.forward(x[rows], training=False)
+            own = labels[rows]
             part_loss, _ = softmax_cross_entropy(logits, own, check_labels=False)
-            loss = loss + part_loss * (len(part) / len(x))
+            loss = loss + part_loss * (rows.shape[1] / total)
             correct = correct + (logits.argmax(axis=-1) == own).sum(axis=-1)
-    return backend.to_host(loss), backend.to_host(correct) / len(x)
+    return backend.to_host(loss), backend.to_host(correct) / total

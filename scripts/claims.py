@@ -1,7 +1,7 @@
 """Decide the claims of the four documents from the tables that are there; run nothing.
 
-Writes claims.csv, claims_evidence.csv, theory.csv and claims.md into the results folder. Exits 1
-where a claim has no verdict.
+Writes claims.csv, claims_evidence.csv, claims_history.csv, theory.csv, claims.md and statistics.md
+into the results folder. Exits 1 where a claim has no verdict.
 """
 
 import argparse
@@ -12,7 +12,8 @@ from pathlib import Path
 from gpubn import cli
 from gpubn.claims import decide_all
 from gpubn.claims.decide import Decision
-from gpubn.claims.ledger import FOLDER, VERDICTS
+from gpubn.claims.ledger import FOLDER
+from gpubn.claims.rules import VERDICTS
 from gpubn.errors import LedgerError
 
 
@@ -27,7 +28,7 @@ def main() -> None:
         default=[],
         help="a further results folder, for tables that --results lacks",
     )
-    parser.add_argument("--ledger", type=Path, default=FOLDER, help="the folder with the rules")
+    parser.add_argument("--ledger", type=Path, default=FOLDER, help="the folder with the claims")
     options = parser.parse_args()
     decisions = decide_all(options.results, options.also, rules=options.ledger)
     for line in summary(decisions):

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpubn import cli, experiments, figures
-from gpubn.claims.ledger import CONDITIONAL, CONTRADICTED, NOT_REPRODUCED, OTHER_VALUE, VERDICTS
 from gpubn.claims.markdown import table
+from gpubn.claims.rules import (
+    CONDITIONAL,
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    OTHER_VALUE,
+    VERDICTS,
+)
 from gpubn.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent

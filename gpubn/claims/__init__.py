@@ -1,4 +1,4 @@
-"""Claims: what the documents say, decided from the tables by rules that are data."""
+"""Claims: what the documents say, decided from the tables; each is an entry of the ledger."""
 
 import os
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from gpubn.claims.decide import Decision, decide
 from gpubn.claims.markdown import Links
 from gpubn.claims.measure import Tables
 from gpubn.claims.report import write
+from gpubn.claims.scope import scope
 from gpubn.errors import StoreError
 
 
@@ -27,12 +28,13 @@ def decide_all(
     reports go to `out`, by default `results`.
 
     Raises:
-        LedgerError: a rule is malformed.
+        LedgerError: a file of the ledger is malformed.
         StoreError: `out` cannot be written.
     """
     book = ledger.load(rules)
     folders = [folder / kind for folder in (results, *also) for kind in ("tables", "benchmarks")]
-    decisions = decide(book, Tables(lambda stem: _find(stem, folders)), expected)
+    tables = Tables(lambda stem: _find(stem, folders))
+    decisions = decide(book, tables, expected)
     target = out or results
     stems = {stem for claim in book.claims.values() for stem in claim.tables}
     scripts = figures.find()
@@ -43,7 +45,8 @@ def decide_all(
             for id_ in expected
         },
     )
-    write(target, book.titles, decisions, links)
+    scopes = {id_: scope(claim, tables) for id_, claim in book.claims.items()}
+    write(target, book.titles, decisions, scopes, links)
     return decisions
 
 

@@ -1,11 +1,10 @@
-"""Verdicts: estimates with intervals, tests, and the first condition of a rule that holds.
+"""Verdicts: estimates with intervals, one family of tests, the state of every case.
 
-A test passes when the whole 95% interval lies on its side of the bound and p, adjusted, is below
-0.05. For a mean the interval is a percentile bootstrap over seeds and p comes from a one-sided
-t-test (of the logarithms on a log scale), for `within` from two of them, the larger p (TOST); for a
-share of seeds they are Wilson's interval and the exact binomial test; a single deterministic value
-is compared as it is. All tests in all rules of the ledger, each once, whether or not a verdict came
-to them, are one family: their p are adjusted together after Benjamini and Hochberg.
+Each case of a claim is one quantity, one value a seed. It is held against two bounds, the smallest
+effect that matters and its opposite (or that far on either side of a printed value), by a two-sided
+t-test each. All these tests of the ledger are one family, adjusted together after Holm: the chance
+that any case of any claim is put on a wrong side is at most 5%. Other quantities are shown with
+their interval and not tested. Exact claims have tolerances, and no p.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +15,9 @@ import numpy as np
 from gpubn.claims import expression, infer, rules
 from gpubn.claims.fields import at
 from gpubn.claims.infer import Estimate
-from gpubn.claims.ledger import Claim, Ledger, Verdict
+from gpubn.claims.ledger import Case, Claim, Ledger
 from gpubn.claims.measure import PerSeed, Tables, measure
-from gpubn.claims.rules import Test
+from gpubn.claims.rules import Verdict
 from gpubn.errors import LedgerError, StoreError
 
 SIGNIFICANT = 0.05
@@ -26,13 +25,23 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a test came to; p and adjusted are None where a single value is compared."""
+    """What one case came to.
 
-    test: Test
-    p: float | None
-    adjusted: float | None
-    effect: float
-    holds: bool
+    Attributes:
+        bounds: the two that its quantity is held against.
+        p, adjusted: of the test against the bound that decides, the nearer one where none does;
+            None for an exact claim.
+        draw: the 95% interval of a single run, where the document prints a value.
+        p_draw: that the printed values are ordinary draws, all of the case together.
+    """
+
+    case: Case
+    state: str
+    bounds: tuple[float, float]
+    p: float | None = None
+    adjusted: float | None = None
+    draw: tuple[float, float] | None = None
+    p_draw: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,7 @@ class Evidence:
         values: quantity -> its values (n,).
         estimates: quantity -> its estimate, where all its values are finite.
         predictions: quantity -> what its source predicts.
-        problems: quantity that no rule needs -> why it has no estimate.
-        p: test -> p-value, not adjusted; single values have none.
+        problems: quantity that no case needs -> why it has no estimate.
         reason: why the claim cannot be decided.
     """
 
@@ -52,7 +60,6 @@ class Evidence:
     estimates: dict[str, Estimate] = field(default_factory=dict)
     predictions: dict[str, float] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    p: dict[Test, float] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -68,22 +75,32 @@ class Decision:
 
     @property
     def headline(self) -> Estimate | None:
-        """The estimate that stands for the claim."""
-        return self.evidence.estimates.get(self.claim.headline) if self.claim else None
+        """The estimate that stands for the claim: that of its first case."""
+        return self.evidence.estimates.get(self.claim.cases[0].quantity) if self.claim else None
+
+
+_Test = tuple[str, str, float]
+"""Claim, quantity, bound."""
 
 
 def decide(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Decision]:
     """Decide every claim of `expected`, in that order; what cannot be decided says why."""
     evidence = {id_: _gather(claim, tables) for id_, claim in ledger.claims.items()}
-    adjusted = infer.adjust({(i, test): p for i, e in evidence.items() for test, p in e.p.items()})
+    p: dict[_Test, float] = {}
+    for id_, claim in ledger.claims.items():
+        if claim.kind != rules.EXACT and not evidence[id_].reason:
+            for case in claim.cases:
+                x = evidence[id_].values[case.quantity]
+                for bound in _bounds(claim, case):
+                    p[id_, case.quantity, bound] = infer.p_of_bound(x, bound)
+    adjusted = infer.holm(p)
     decisions = []
     for id_ in expected:
         if id_ not in ledger.claims:
-            missing = Evidence(reason=f"{id_} does not stand in the ledger")
-            decisions.append(Decision(id_, None, missing))
-            continue
-        mine = {test: p for (i, test), p in adjusted.items() if i == id_}
-        decisions.append(_decide(ledger.claims[id_], evidence[id_], mine))
+            reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
+            decisions.append(Decision(id_, None, Evidence(reason=reason)))
+        else:
+            decisions.append(_decide(ledger.claims[id_], evidence[id_], p, adjusted))
     return decisions
 
 
@@ -95,10 +112,6 @@ def _gather(claim: Claim, tables: Tables) -> Evidence:
             for name in claim.quantities:
                 with at(f"quantity {name}"):
                     _add_quantity(claim, name, names, found)
-            for test in claim.tests():
-                quantity = claim.quantities[test.quantity]
-                if quantity.kind != "single":
-                    found.p[test] = infer.p_value(quantity, found.values[test.quantity], test)
     except (LedgerError, StoreError) as error:
         return Evidence(reason=str(error))
     return found
@@ -123,7 +136,7 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], found: Evi
     """Evaluate a quantity of `names`, add it to them and to what was found.
 
     Raises:
-        LedgerError: it cannot be estimated, and a rule or the headline needs it.
+        LedgerError: it cannot be estimated, and a case needs it.
     """
     quantity = claim.quantities[name]
     seeds = _common_seeds(expression.names_in(quantity.value), names)
@@ -138,7 +151,7 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], found: Evi
     evaluated = expression.evaluate(quantity.value, arrays)
     names[name] = PerSeed(seeds, evaluated.values)
     if problem := evaluated.problem():
-        if name == claim.headline or any(test.quantity == name for test in claim.tests()):
+        if any(name == case.quantity or name in case.beside for case in claim.cases):
             raise LedgerError(problem)
         found.problems[name] = problem
         return
@@ -167,28 +180,56 @@ def _span(seeds: Sequence[int | None]) -> str:
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)} of them)"
 
 
-def _decide(claim: Claim, evidence: Evidence, adjusted: Mapping[Test, float]) -> Decision:
+def _bounds(claim: Claim, case: Case) -> tuple[float, float]:
+    low, high = (0.0, 0.0)
+    if claim.kind == rules.PUBLISHED and case.published is not None:
+        low, high = case.published
+    return low - claim.matters.value, high + claim.matters.value
+
+
+def _decide(
+    claim: Claim, evidence: Evidence, p: Mapping[_Test, float], adjusted: Mapping[_Test, float]
+) -> Decision:
     if evidence.reason:
         return Decision(claim.id, claim, evidence)
-    outcomes = {}
-    for test in claim.tests():
-        quantity, values = claim.quantities[test.quantity], evidence.values[test.quantity]
-        p = adjusted.get(test)
-        outcomes[test] = Outcome(
-            test,
-            evidence.p.get(test),
-            p,
-            infer.effect_size(quantity, values, test),
-            _beyond(evidence.estimates[test.quantity], test) and (p is None or p < SIGNIFICANT),
-        )
-    holds = {test: outcome.holds for test, outcome in outcomes.items()}
-    verdict = next(
-        v for v in claim.verdicts if v.condition is None or rules.holds(v.condition, holds)
+    outcomes = [_outcome(claim, case, evidence, p, adjusted) for case in claim.cases]
+    states, when = [o.state for o in outcomes], [case.when for case in claim.cases]
+    return Decision(claim.id, claim, evidence, outcomes, rules.decide(claim.kind, states, when))
+
+
+def _outcome(
+    claim: Claim,
+    case: Case,
+    evidence: Evidence,
+    p: Mapping[_Test, float],
+    adjusted: Mapping[_Test, float],
+) -> Outcome:
+    x = evidence.values[case.quantity]
+    bounds = _bounds(claim, case)
+    if claim.kind == rules.EXACT:
+        state = rules.SHOWN if x.max() <= claim.matters.value else rules.FAILS
+        return Outcome(case, state, bounds)
+    mean = evidence.estimates[case.quantity].mean
+    keys = [(claim.id, case.quantity, bound) for bound in bounds]
+    sides = [int(np.sign(mean - key[2])) * (adjusted[key] < SIGNIFICANT) for key in keys]
+    p_draw = None
+    printed = {case.quantity: case.published, **case.beside}
+    if case.published is not None:
+        each = [
+            infer.p_of_draw(evidence.values[name], *values)
+            for name, values in printed.items()
+            if values is not None
+        ]
+        p_draw = min(1.0, len(each) * min(each))
+    fits = None if p_draw is None else p_draw >= SIGNIFICANT
+    # One bound tells most: the upper one of an effect that is not opposite, else the nearer one.
+    nearest = min(keys, key=lambda key: abs(mean - key[2]))
+    return Outcome(
+        case,
+        rules.state_of(claim.kind, *sides, fits),
+        bounds,
+        p[nearest],
+        adjusted[nearest],
+        infer.draws(x) if case.published is not None else None,
+        p_draw,
     )
-    return Decision(claim.id, claim, evidence, tuple(outcomes.values()), verdict)
-
-
-def _beyond(found: Estimate, test: Test) -> bool:
-    """Whether the whole interval lies on the side of the test."""
-    low, high = test.bounds[0], test.bounds[-1]
-    return (test.side == "below" or found.low > low) and (test.side == "above" or found.high < high)

@@ -1,13 +1,14 @@
-"""The ledger: what each document claims, and the rules that decide it, as data.
+"""The ledger: what each document claims and what decides it, as data.
 
 One YAML file a document in `gpubn/claims/ledger/`. Every key is checked when the file is read: a
-misspelt one is an error, never a rule that silently does not apply.
+misspelt one is an error, never a rule that silently does not apply. A malformed entry keeps its
+claim from a verdict, and no other.
 """
 
 import ast
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,20 @@ DOCUMENTS = {"A": 12, "B": 15, "C": 5, "D": 14}
 """Document -> number of claims."""
 EXPECTED = tuple(f"{d}{n}" for d, count in DOCUMENTS.items() for n in range(1, count + 1))
 
-REPRODUCED = "reproduced"
-OTHER_VALUE = "reproduced, other value"
-CONDITIONAL = "holds only when"
-NOT_REPRODUCED = "not reproduced"
-CONTRADICTED = "contradicted"
-VERDICTS = (REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED)
 BASES = ("words", "theory", "margin")
 KINDS = ("mean", "proportion", "single")
 
-_CLAIM = ("id", "claim", "contradicted_by", "measures", "quantities", "headline", "verdicts")
+_CLAIM = (
+    *("id", "claim", "kind", "matters", "prediction", "artefact"),
+    *("measures", "quantities", "cases"),
+)
+_CLAIM_OPTIONAL = ("published", "thresholds", "note")
 _QUANTITY_OPTIONAL = ("label", "kind", "scale", "predicted", "source")
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound that rules use, and where it comes from."""
+    """A number that decides, and where it comes from."""
 
     value: float
     basis: str
@@ -47,7 +46,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a rule tests: one value a seed, from measures."""
+    """One value a seed, from measures."""
 
     value: ast.expr
     unit: str
@@ -59,61 +58,98 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A verdict, and the condition under which it is given; None holds always."""
+class Case:
+    """The primary quantity where one condition is met.
 
-    condition: rules.Condition | None
-    rule: str
-    text: str
-    word: str
+    Attributes:
+        quantity: its name.
+        when: the condition, as it stands in the verdict; None where there is one case alone.
+        published: what the document prints for the quantity, as the range that rounds to it.
+        beside: other quantities -> what the document prints for them in the same run.
+    """
+
+    quantity: str
+    when: str | None
+    published: tuple[float, float] | None
+    beside: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The verdict that the literature leads one to expect, written before the numbers were seen."""
+
+    verdict: str
+    why: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What would make the verdict an artefact, and how that was excluded."""
+
+    threat: str
+    excluded: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of one document, and the rule that decides it."""
+    """One claim of one document, and what decides it.
+
+    Attributes:
+        kind: which of the rules in `gpubn.claims.rules` decides it.
+        matters: the smallest effect that matters; of an `exact` claim the tolerance.
+    """
 
     id: str
     text: str
     published: str | None
-    contradicted_by: str
+    kind: str
+    matters: Threshold
+    prediction: Prediction
+    artefact: Artefact
+    note: str | None
     thresholds: dict[str, Threshold]
     measures: dict[str, measure.Measure]
     quantities: dict[str, Quantity]
-    headline: str
-    verdicts: tuple[Verdict, ...]
+    cases: tuple[Case, ...]
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The stems of the tables that decide it."""
+        """The stems of the tables that it reads."""
         return tuple(dict.fromkeys(m.table for m in self.measures.values()))
 
     @property
-    def rule(self) -> str:
-        """The whole rule on one line."""
-        return "; ".join(verdict.rule for verdict in self.verdicts)
-
-    def tests(self) -> list[rules.Test]:
-        """Every test in its rule, each once."""
-        conditions = [v.condition for v in self.verdicts if v.condition is not None]
-        return list(dict.fromkeys(t for c in conditions for t in rules.tests_in(c)))
+    def decisive(self) -> dict[str, measure.Measure]:
+        """The measures that its cases rest on, by name."""
+        waiting = [c.quantity for c in self.cases] + [q for c in self.cases for q in c.beside]
+        names: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name not in names:
+                names.add(name)
+                if name in self.quantities:
+                    waiting += expression.names_in(self.quantities[name].value)
+        return {name: m for name, m in self.measures.items() if name in names}
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The titles of the documents and all claims, by id."""
+    """The titles of the documents, all sound claims by id, and what is wrong with the others."""
 
     titles: dict[str, str]
     claims: dict[str, Claim]
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 def load(folder: Path = FOLDER) -> Ledger:
     """Read every YAML file of a folder.
 
     Raises:
-        LedgerError: an entry is malformed, or an id stands there twice or is none.
+        LedgerError: a file is malformed, or an id stands there twice or is none.
     """
     titles: dict[str, str] = {}
     claims: dict[str, Claim] = {}
+    faults: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
         with at(f"{path.name}:"):
             raw = fields.record(_read(path), ("document", "title", "claims"))
@@ -122,11 +158,15 @@ def load(folder: Path = FOLDER) -> Ledger:
             if not isinstance(raw["claims"], list):
                 raise LedgerError(f"claims is {raw['claims']!r}; expected a list")
         for entry in raw["claims"]:
-            claim = _claim(entry, path.name, document)
-            if claim.id in claims:
-                raise LedgerError(f"{claim.id}: stands in the ledger twice; expected one entry")
-            claims[claim.id] = claim
-    return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims})
+            id_ = _id(entry, path.name, document)
+            if id_ in claims or id_ in faults:
+                raise LedgerError(f"{id_}: stands in the ledger twice; expected one entry")
+            try:
+                with at(f"{id_}:"):
+                    claims[id_] = _claim(id_, entry)
+            except LedgerError as error:
+                faults[id_] = str(error)
+    return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims}, faults)
 
 
 class _Loader(yaml.SafeLoader):
@@ -146,42 +186,66 @@ def _read(path: Path) -> object:
         raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error
 
 
-def _claim(raw: object, file: str, document: str) -> Claim:
+def _id(raw: object, file: str, document: str) -> str:
     with at(f"{file}: a claim"):
         given = fields.mapping(raw)
-        id_ = fields.text(given, "id") if "id" in given else ""
-    with at(f"{id_ or file}:"):
-        given = fields.record(raw, _CLAIM, ("published", "thresholds"))
-        if not re.fullmatch(f"{document}[0-9]+", id_) or id_ not in EXPECTED:
-            last = f"{document}{DOCUMENTS[document]}"
-            raise LedgerError(f"id is {id_!r}; expected {document}1 to {last}")
-        names = _Names()
-        thresholds = {
-            name: _threshold(name, raw, names)
-            for name, raw in fields.mapping(given.get("thresholds") or {}).items()
-        }
-        limits = {name: threshold.value for name, threshold in thresholds.items()}
-        measures = {}
-        for name, value in fields.mapping(given["measures"]).items():
-            with at(f"measure {name}"):
-                names.add(name)
-                measures[name] = measure.parse(value, limits)
-        quantities: dict[str, Quantity] = {}
-        for name, value in fields.mapping(given["quantities"]).items():
-            with at(f"quantity {name}"):
-                quantities[name] = _quantity(name, value, (*limits, *measures, *quantities))
-                names.add(name)
-        return Claim(
-            id_,
-            fields.text(given, "claim"),
-            fields.optional_text(given, "published"),
-            fields.text(given, "contradicted_by"),
-            thresholds,
-            measures,
-            quantities,
-            fields.choice(given, "headline", quantities),
-            tuple(_verdicts(given["verdicts"], quantities, limits)),
+        if "id" not in given:
+            raise LedgerError("has no id; expected one")
+        id_ = fields.text(given, "id")
+    if not re.fullmatch(f"{document}[0-9]+", id_) or id_ not in EXPECTED:
+        last = f"{document}{DOCUMENTS[document]}"
+        raise LedgerError(f"{file}: id is {id_!r}; expected {document}1 to {last}")
+    return id_
+
+
+def _claim(id_: str, raw: object) -> Claim:
+    given = fields.record(raw, _CLAIM, _CLAIM_OPTIONAL)
+    names = _Names()
+    thresholds = {}
+    for name, value in fields.mapping(given.get("thresholds") or {}).items():
+        with at(f"threshold {name}"):
+            names.add(name)
+            thresholds[name] = _threshold(value)
+    limits = {name: threshold.value for name, threshold in thresholds.items()}
+    measures = {}
+    for name, value in fields.mapping(given["measures"]).items():
+        with at(f"measure {name}"):
+            names.add(name)
+            measures[name] = measure.parse(value, limits)
+    quantities: dict[str, Quantity] = {}
+    for name, value in fields.mapping(given["quantities"]).items():
+        with at(f"quantity {name}"):
+            quantities[name] = _quantity(name, value, (*limits, *measures, *quantities))
+            names.add(name)
+    kind = fields.choice(given, "kind", rules.KINDS)
+    with at("matters"):
+        matters = _threshold(given["matters"])
+        if matters.value <= 0:
+            raise LedgerError(f"has value {matters.value:g}; expected more than 0")
+    with at("prediction"):
+        said = fields.record(given["prediction"], ("verdict", "why", "source"))
+        prediction = Prediction(
+            fields.choice(said, "verdict", rules.VERDICTS),
+            fields.text(said, "why"),
+            fields.text(said, "source"),
         )
+    with at("artefact"):
+        said = fields.record(given["artefact"], ("threat", "excluded"))
+        artefact = Artefact(fields.text(said, "threat"), fields.text(said, "excluded"))
+    return Claim(
+        id_,
+        fields.text(given, "claim"),
+        fields.optional_text(given, "published"),
+        kind,
+        matters,
+        prediction,
+        artefact,
+        fields.optional_text(given, "note"),
+        thresholds,
+        measures,
+        quantities,
+        tuple(_cases(given["cases"], kind, quantities, limits)),
+    )
 
 
 class _Names:
@@ -199,12 +263,10 @@ class _Names:
         self._taken.add(name)
 
 
-def _threshold(name: str, raw: object, names: _Names) -> Threshold:
-    with at(f"threshold {name}"):
-        names.add(name)
-        given = fields.record(raw, ("value", "basis", "why"))
-        value = expression.constant(expression.parse(given["value"], ()), {})
-        return Threshold(value, fields.choice(given, "basis", BASES), fields.text(given, "why"))
+def _threshold(raw: object) -> Threshold:
+    given = fields.record(raw, ("value", "basis", "why"))
+    value = expression.constant(expression.parse(given["value"], ()), {})
+    return Threshold(value, fields.choice(given, "basis", BASES), fields.text(given, "why"))
 
 
 def _quantity(name: str, raw: object, known: Iterable[str]) -> Quantity:
@@ -231,30 +293,52 @@ def _quantity(name: str, raw: object, known: Iterable[str]) -> Quantity:
     )
 
 
-def _verdicts(
-    raw: object, quantities: dict[str, Quantity], limits: dict[str, float]
-) -> Iterable[Verdict]:
+def _cases(
+    raw: object, kind: str, quantities: Mapping[str, Quantity], limits: Mapping[str, float]
+) -> Iterable[Case]:
     if not isinstance(raw, list) or not raw:
-        raise LedgerError(f"verdicts is {raw!r}; expected a list that ends in else")
+        raise LedgerError(f"cases is {raw!r}; expected a list with the primary quantity")
+    seen: set[str] = set()
     for number, entry in enumerate(raw, 1):
-        with at(f"verdict {number}"):
-            last = number == len(raw)
-            given = fields.record(entry, ("else",) if last else ("if", "verdict"), ("when",))
-            word = fields.choice(given, "else" if last else "verdict", VERDICTS)
-            if (word == CONDITIONAL) != ("when" in given):
-                raise LedgerError(f"is {word!r}; expected a when for {CONDITIONAL!r} alone")
-            text = f"{word} {fields.text(given, 'when')}" if "when" in given else word
-            if last:
-                yield Verdict(None, f"else {text}", text, word)
-                continue
-            condition, rule = rules.parse(given["if"], quantities, limits)
-            for test in rules.tests_in(condition):
-                _check_bounds(test, quantities[test.quantity])
-            yield Verdict(condition, f"{text} if {rule}", text, word)
+        with at(f"case {number}"):
+            given = fields.record(entry, ("quantity",), ("when", "published", "beside"))
+            name = fields.choice(given, "quantity", quantities)
+            if name in seen:
+                raise LedgerError(f"has quantity {name!r}, as another case; expected its own")
+            seen.add(name)
+            quantity = quantities[name]
+            allowed = ("mean", "single") if kind == rules.EXACT else ("mean",)
+            if quantity.log or quantity.kind not in allowed:
+                raise LedgerError(
+                    f"has quantity {name!r} of kind {quantity.kind}, scale "
+                    f"{'log' if quantity.log else 'linear'}; expected a mean on a linear scale"
+                )
+            if "when" in given and len(raw) == 1:
+                raise LedgerError(
+                    f"has the condition {given['when']!r} and no counter-test; expected another "
+                    "case in which it is not met"
+                )
+            if "when" not in given and len(raw) > 1:
+                raise LedgerError("has no when; expected what tells it from the other cases")
+            if ("published" in given) < (kind == rules.PUBLISHED):
+                raise LedgerError("has nothing published; expected what the document prints")
+            if ("published" in given or "beside" in given) and kind in (rules.EQUAL, rules.EXACT):
+                raise LedgerError(f"has published values; expected none of a claim of kind {kind}")
+            beside = {}
+            for other, value in fields.mapping(given.get("beside", {})).items():
+                if other not in quantities or other == name:
+                    raise LedgerError(f"has {other!r} beside it; expected another quantity")
+                beside[other] = _range(value, limits)
+            published = _range(given["published"], limits) if "published" in given else None
+            when = fields.text(given, "when") if "when" in given else None
+            yield Case(name, when, published, beside)
 
 
-def _check_bounds(test: rules.Test, quantity: Quantity) -> None:
-    if quantity.log and min(test.bounds) <= 0:
-        raise LedgerError(f"tests {test.quantity} {test}; expected bounds above 0 on a log scale")
-    if quantity.kind == "proportion" and not all(0 <= b <= 1 for b in test.bounds):
-        raise LedgerError(f"tests {test.quantity} {test}; expected bounds in [0, 1] of a share")
+def _range(raw: object, limits: Mapping[str, float]) -> tuple[float, float]:
+    """What a printed number stands for: two bounds, each a number or an expression."""
+    if not isinstance(raw, list) or len(raw) != 2:
+        raise LedgerError(f"has the printed value {raw!r}; expected [lowest, highest]")
+    low, high = (expression.constant(expression.parse(v, limits), limits) for v in raw)
+    if not low < high:
+        raise LedgerError(f"has the printed value {raw!r}; expected the lowest first")
+    return low, high

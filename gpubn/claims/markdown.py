@@ -4,30 +4,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gpubn.claims.decide import SIGNIFICANT, Decision
+from gpubn.claims import history, rules
+from gpubn.claims.decide import Decision, Outcome
 from gpubn.claims.infer import Estimate
-from gpubn.claims.ledger import VERDICTS, Claim
+from gpubn.claims.ledger import Claim
+from gpubn.claims.rules import VERDICTS
 
 INTRO = """# Verdicts
 
-Each claim is decided by a rule that stands in `gpubn/claims/ledger/`, from the result tables alone:
-the first condition that holds gives the verdict.
+Each claim has one primary quantity and one smallest effect that matters. The quantity is measured
+in every case that the claim may turn on, and each case is shown, fails, or stays open; the cases
+make the verdict. [statistics.md](statistics.md) explains this in a page; the ledger itself is
+`gpubn/claims/ledger/`. Predictions and artefact notes were written before the numbers they speak of
+were seen; [the history](#history) lists which rules were changed after results had been seen.
 
-A rule tests quantities. A test passes when the whole 95% interval of the quantity lies on its side
-of the bound and the p-value, adjusted, is below {significant}. The interval of a mean is a
-percentile bootstrap over seeds (of the logarithms on a log scale, where the mean is geometric), p
-comes from a one-sided t-test, for `within` from two of them, the larger p (TOST), so that equality
-needs evidence as much as a difference does. For a share of seeds they are Wilson's interval and the
-exact binomial test; a single deterministic value is compared as it is. All tests that stand in any
-rule, {family} here, are one family and adjusted together after Benjamini and Hochberg. Quantities
-that combine several measurements pair them by seed. The effect size is the distance from the
-(nearer) bound in standard deviations over seeds. A threshold stands on the document's own *words*,
-on *theory*, or is a *margin* that we chose and give a reason for.
-
-*Reproduced*: what is claimed holds. *Reproduced, other value*: its direction holds, its number does
-not. *Holds only when*: a condition decides it. *Not reproduced*: we do not see it. *Contradicted*:
-we see the opposite.
+*Reproduced*: shown, in every case. *Reproduced, other value*: so is its direction, but the printed
+number is none that our single runs give. *Holds only when*: shown where a condition is met, and
+shown to fail where it is not. *Not reproduced*: shown to be smaller than what matters.
+*Contradicted*: the opposite is shown. *Undecided*: the data cannot tell.
 """
+
+_RULES = {
+    rules.EFFECT: "shown above {m}, fails below {m}, opposite below -{m}",
+    rules.EQUAL: "shown between -{m} and {m}, fails beyond",
+    rules.EXACT: "at most {m} for every seed",
+    rules.PUBLISHED: "the printed values are ordinary draws of our single runs; fails where our "
+    "mean is more than {m} away",
+}
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,29 @@ class Links:
 def document(
     titles: Mapping[str, str],
     decisions: Sequence[Decision],
+    scopes: Mapping[str, str],
     links: Links,
     theory: tuple[Sequence[str], Sequence[Sequence[str]]],
+    changes: Sequence[Sequence[str]],
 ) -> str:
-    """The whole file; `theory` holds the columns and the rows of its last table."""
-    family = sum(outcome.p is not None for d in decisions for outcome in d.outcomes)
-    parts = [INTRO.format(significant=SIGNIFICANT, family=family), _counts(decisions)]
+    """The whole file; `theory` holds the columns and the rows of its table."""
+    parts = [INTRO, _counts(decisions), _predicted(decisions)]
     documents = dict.fromkeys(decision.id[0] for decision in decisions)
     mine = {letter: [d for d in decisions if d.id[0] == letter] for letter in documents}
     for letter, some in mine.items():
         title = f"{letter}. {titles[letter]}" if letter in titles else letter
         parts += [f"## {title}\n", _summary(some)]
     for letter, some in mine.items():
-        if stated := [_claim(d, links) for d in some if d.claim]:
+        if stated := [_claim(d, scopes.get(d.id, ""), links) for d in some if d.claim]:
             parts += [f"## Evidence for {letter}\n", *stated]
     parts += ["## Theory against measurement\n", table(*theory)]
+    parts += ["## History\n", _HISTORY, table(history.COLUMNS, changes)]
     return "\n".join(parts)
+
+
+_HISTORY = """Rules, designs and texts that were changed after results had been seen. What stands
+was not frozen before the numbers were seen, and has not been confirmed on new seeds.
+"""
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -81,6 +91,12 @@ def _counts(decisions: Sequence[Decision]) -> str:
     return table(("verdict", "claims"), rows)
 
 
+def _predicted(decisions: Sequence[Decision]) -> str:
+    decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
+    right = sum(claim.prediction.verdict == verdict.word for claim, verdict in decided)
+    return f"The literature led us to expect {right} of these {len(decided)} verdicts.\n"
+
+
 def _summary(decisions: Sequence[Decision]) -> str:
     rows = []
     for d in decisions:
@@ -97,7 +113,7 @@ def _verdict(decision: Decision) -> str:
 def _measured(decision: Decision) -> str:
     if decision.claim is None or decision.headline is None:
         return ""
-    quantity = decision.claim.quantities[decision.claim.headline]
+    quantity = decision.claim.quantities[decision.claim.cases[0].quantity]
     return f"{quantity.label}: {_estimate(decision.headline)} {quantity.unit}"
 
 
@@ -107,27 +123,33 @@ def _estimate(found: Estimate) -> str:
     return f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
 
-def _claim(decision: Decision, links: Links) -> str:
+def _claim(decision: Decision, scope: str, links: Links) -> str:
     claim = decision.claim
     assert claim is not None
     reason = f" ({decision.evidence.reason})" if decision.evidence.reason else ""
+    m, said, artefact = claim.matters, claim.prediction, claim.artefact
     lines = [
         f"### {decision.id}\n",
         f"{claim.text}\n",
         f"* Verdict: {_verdict(decision)}{reason}",
+        *([f"* About: {scope}"] if scope else []),
         f"* Published: {claim.published or 'no value'}",
-        f"* Would contradict it: {claim.contradicted_by}",
-        f"* Rule: `{claim.rule}`",
+        f"* Predicted: {said.verdict}; {said.why} ({said.source})",
+        f"* Would be an artefact: {artefact.threat}. Excluded: {artefact.excluded}.",
+        f"* Rule ({claim.kind}): {_RULES[claim.kind].format(m=f'{m.value:.4g}')}; "
+        f"{m.value:.4g} ({m.basis}) is {m.why}",
         *(
             f"* Threshold `{name}` = {threshold.value:.4g} ({threshold.basis}): {threshold.why}"
             for name, threshold in claim.thresholds.items()
         ),
+        *([f"* Note: {claim.note}"] if claim.note else []),
         f"* Tables: {_links({stem: links.tables[stem] for stem in claim.tables})}",
     ]
     if figures := links.figures.get(decision.id):
         lines.append(f"* Figures: {_links(figures)}")
-    if quantities := _quantities(claim, decision):
-        lines.append("\n" + quantities)
+    for part in (_cases(claim, decision), _others(claim, decision)):
+        if part:
+            lines.append("\n" + part)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -135,20 +157,51 @@ def _links(paths: Mapping[str, str]) -> str:
     return ", ".join(f"[{name}]({path})" for name, path in paths.items())
 
 
-def _quantities(claim: Claim, decision: Decision) -> str:
+def _cases(claim: Claim, decision: Decision) -> str:
+    rows = [
+        (
+            o.case.when or "always",
+            claim.quantities[o.case.quantity].label,
+            f"{_estimate(decision.evidence.estimates[o.case.quantity])} "
+            f"{claim.quantities[o.case.quantity].unit}",
+            str(decision.evidence.estimates[o.case.quantity].n),
+            _printed(o, decision),
+            "" if o.adjusted is None else f"{o.adjusted:.2g}",
+            f"**{o.state}**",
+        )
+        for o in decision.outcomes
+    ]
+    columns = ("case", "primary quantity", "mean [95% interval]", "n", "single run and printed")
+    return table((*columns, "p (Holm)", "state"), rows) if rows else ""
+
+
+def _printed(outcome: Outcome, decision: Decision) -> str:
+    """What single runs give of all that is printed for a case."""
+    case = outcome.case
+    if outcome.draw is None or case.published is None or decision.claim is None:
+        return ""
+    parts = [_run(outcome.draw, case.published)]
+    for name, values in case.beside.items():
+        parts.append(f"{decision.claim.quantities[name].label}: printed {_range(values)}")
+    return f"{'; '.join(parts)}; p {outcome.p_draw:.2g}"
+
+
+def _run(draw: tuple[float, float], printed: tuple[float, float]) -> str:
+    return f"runs {_range(draw)}, printed {_range(printed)}"
+
+
+def _range(values: tuple[float, float]) -> str:
+    return f"{values[0]:.4g} to {values[1]:.4g}"
+
+
+def _others(claim: Claim, decision: Decision) -> str:
+    decisive = {case.quantity for case in claim.cases}
     rows = []
     for name, quantity in claim.quantities.items():
         found = decision.evidence.estimates.get(name)
-        if found is None and name not in decision.evidence.problems:
+        if name in decisive or (found is None and name not in decision.evidence.problems):
             continue
         shown = _estimate(found) if found else f"no value: it {decision.evidence.problems[name]}"
-        tests = [
-            f"{'' if o.holds else 'not '}{o.test}"
-            + ("" if o.adjusted is None else f" (p {o.adjusted:.2g}, effect {o.effect:.3g})")
-            for o in decision.outcomes
-            if o.test.quantity == name
-        ]
-        n = str(found.n) if found else ""
-        rows.append((f"`{name}`", quantity.label, shown, quantity.unit, n, "; ".join(tests)))
-    columns = ("quantity", "meaning", "mean [95% interval]", "unit", "n", "tests (p adjusted)")
+        rows.append((quantity.label, shown, quantity.unit, str(found.n) if found else ""))
+    columns = ("shown, not tested", "mean [95% interval]", "unit", "n")
     return table(columns, rows) if rows else ""

@@ -60,6 +60,26 @@ class Tables:
     def __init__(self, find: Callable[[str], Path]) -> None:
         self._find = find
         self._by_metric: dict[str, dict[str, pd.DataFrame]] = {}
+        self._config: dict[str, dict[str, Any]] = {}
+        self._levels: dict[str, dict[str, list[str]]] = {}
+
+    def config(self, stem: str) -> dict[str, Any]:
+        """The configuration that the cells of a table have in common; empty where none is known.
+
+        Raises:
+            StoreError: there is no such table.
+        """
+        self._read(stem)
+        return self._config[stem]
+
+    def levels(self, stem: str) -> dict[str, list[str]]:
+        """The values of each axis of a table.
+
+        Raises:
+            StoreError: there is no such table.
+        """
+        self._read(stem)
+        return self._levels[stem]
 
     def rows(self, stem: str, metric: str) -> "pd.DataFrame":
         """The rows of one metric of a table.
@@ -68,15 +88,22 @@ class Tables:
             StoreError: there is no such table.
             LedgerError: the table has no such metric.
         """
-        if stem not in self._by_metric:
-            frame = read_table(self._find(stem))
-            frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-            groups = frame.groupby("metric", sort=False)
-            self._by_metric[stem] = {str(name): rows for name, rows in groups}
+        self._read(stem)
         by_metric = self._by_metric[stem]
         if metric not in by_metric:
             raise LedgerError(f"metric is {metric!r}; {stem} has {_listed(by_metric)}")
         return by_metric[metric]
+
+    def _read(self, stem: str) -> None:
+        if stem in self._by_metric:
+            return
+        frame = read_table(self._find(stem))
+        axes = [column for column in frame.columns if column not in COLUMNS]
+        self._levels[stem] = {axis: sorted(map(str, frame[axis].unique())) for axis in axes}
+        self._config[stem] = frame.attrs["config"]
+        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+        groups = frame.groupby("metric", sort=False)
+        self._by_metric[stem] = {str(name): rows for name, rows in groups}
 
 
 def parse(raw: object, thresholds: Mapping[str, float]) -> Measure:

@@ -7,6 +7,11 @@ import numpy as np
 
 from gpubn.errors import LedgerError
 
+CEILING = 10.0
+"""What a value counts as at most, over the threshold, where an end is looked for between keys."""
+STRETCH = 4
+"""Keys over which a value has to stand still to count as a plateau."""
+
 _Reduce = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
 
 
@@ -72,14 +77,58 @@ def _count(qualify: np.ufunc) -> _Kind:
     )
 
 
-def _span_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
-    """Decades between the smallest and the largest key whose value is below the threshold."""
-    decades = _positive_keys(keys, "span_below")[:, None]
+def _ends_below(
+    keys: np.ndarray, values: np.ndarray, threshold: float, kind: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where, in decades, the keys with a value below the threshold begin and end, and if any do.
+
+    Between two keys the value is taken to be linear in the logarithm of the key, so that the ends
+    do not jump from key to key; what is NaN, or above `CEILING` times the threshold, counts as
+    that. The first and the last key end what they belong to.
+    """
+    decades = _positive_keys(keys, kind)
+    values = np.fmin(np.where(np.isnan(values), np.inf, values), CEILING * threshold)
     below = values < threshold
-    span = np.where(below, decades, -np.inf).max(axis=0) - np.where(below, decades, np.inf).min(
-        axis=0
-    )
-    return np.where(below.sum(axis=0) > 1, span, 0.0)
+    first, last = below.argmax(axis=0), len(keys) - 1 - below[::-1].argmax(axis=0)
+    ends = []
+    for inner, outward in ((first, -1), (last, 1)):
+        outer = np.clip(inner + outward, 0, len(keys) - 1)
+        a, b = (np.take_along_axis(values, i[None], axis=0)[0] for i in (inner, outer))
+        with np.errstate(all="ignore"):
+            share = np.where(outer == inner, 0.0, (threshold - a) / (b - a))
+        ends.append(decades[inner] + share * (decades[outer] - decades[inner]))
+    return ends[0], ends[1], below.any(axis=0)
+
+
+def _span_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+    """Decades between the ends of the keys whose value is below the threshold."""
+    start, end, found = _ends_below(keys, values, threshold, "span_below")
+    return np.where(found, end - start, 0.0)
+
+
+def _end_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+    """The logarithm (base 10) of the largest key whose value is below the threshold."""
+    _, end, found = _ends_below(keys, values, threshold, "end_below")
+    return np.where(found, end, none)
+
+
+def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+    """How often a value stands still for `STRETCH` keys and falls on later.
+
+    Still: it changes by less than the threshold, relatively; on: below its level there by more than
+    twice that.
+    """
+    if len(keys) <= STRETCH:
+        raise LedgerError(f"has reduce plateaus along {len(keys)} keys; expected over {STRETCH}")
+    logs = np.log(values)
+    still = np.abs(logs[STRETCH:] - logs[:-STRETCH]) < threshold
+    counts = np.zeros(values.shape[1])
+    for seed in range(values.shape[1]):
+        edges = np.diff(np.concatenate(([0], still[:, seed].astype(int), [0])))
+        for end in np.flatnonzero(edges < 0):  # the first key that is not still any more
+            after = logs[min(end + STRETCH, len(logs) - 1) :, seed].min()
+            counts[seed] += after < logs[end - 1, seed] - 2 * threshold
+    return counts
 
 
 REDUCERS: dict[str, _Kind] = {
@@ -105,4 +154,6 @@ REDUCERS: dict[str, _Kind] = {
     "largest_above": _key(np.greater, np.max, -np.inf),
     "smallest_above": _key(np.greater, np.min, np.inf),
     "span_below": _Kind(("threshold",), _span_below),
+    "end_below": _Kind(("threshold", "none"), _end_below),
+    "plateaus": _Kind(("threshold",), _plateaus),
 }

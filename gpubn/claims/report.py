@@ -1,40 +1,53 @@
-"""The verdicts as files: claims.csv, claims_evidence.csv, theory.csv, and claims.md to read."""
+"""The verdicts as files: claims.csv, claims_evidence.csv, theory.csv, and the pages to read."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from gpubn.claims.decide import Decision
+from gpubn.claims import history
+from gpubn.claims.decide import Decision, Outcome
 from gpubn.claims.infer import Estimate
 from gpubn.claims.markdown import Links, document
+from gpubn.claims.statistics_page import page
 from gpubn.files import write_atomic
 
 CLAIMS = (
-    *("id", "document", "claim", "published", "measured", "low", "high", "unit"),
-    *("rule", "verdict", "tables", "figures"),
+    *("id", "document", "claim", "published", "measured", "low", "high", "unit", "matters"),
+    *("verdict", "scope", "predicted", "tables", "figures"),
 )
 EVIDENCE = (
-    *("id", "quantity", "label", "n", "mean", "low", "high", "unit"),
-    *("test", "p", "p_adjusted", "effect_size", "holds"),
+    *("id", "quantity", "role", "case", "label", "n", "mean", "low", "high", "unit"),
+    *("published", "run_low", "run_high", "matters", "p", "p_holm", "decision"),
 )
 THEORY = ("id", "quantity", "label", "predicted", "measured", "low", "high", "ratio", "source")
 
 
 def write(
-    folder: Path, titles: Mapping[str, str], decisions: Sequence[Decision], links: Links
+    folder: Path,
+    titles: Mapping[str, str],
+    decisions: Sequence[Decision],
+    scopes: Mapping[str, str],
+    links: Links,
 ) -> list[Path]:
-    """Write the four files into `folder` and return their paths; those that stand stay untouched.
+    """Write the files into `folder` and return their paths; those that stand stay untouched.
+
+    Args:
+        scopes: id of a claim -> which network it is about.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     theory = list(_theory(decisions))
+    verdicts = {d.id: d.verdict.text for d in decisions if d.verdict}
+    changes = history.rows(history.load(), verdicts)
     texts = {
-        "claims.csv": _csv(CLAIMS, (_claim(d, links) for d in decisions)),
+        "claims.csv": _csv(CLAIMS, (_claim(d, scopes, links) for d in decisions)),
         "claims_evidence.csv": _csv(EVIDENCE, _evidence(decisions)),
+        "claims_history.csv": _csv(history.COLUMNS, changes),
         "theory.csv": _csv(THEORY, theory),
-        "claims.md": document(titles, decisions, links, (THEORY, theory)),
+        "claims.md": document(titles, decisions, scopes, links, (THEORY, theory), changes),
+        "statistics.md": page(decisions),
     }
     for name, text in texts.items():
         path, data = folder / name, text.encode()
@@ -51,7 +64,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return out.getvalue()
 
 
-def _claim(decision: Decision, links: Links) -> tuple[str, ...]:
+def _claim(decision: Decision, scopes: Mapping[str, str], links: Links) -> tuple[str, ...]:
     claim, headline = decision.claim, decision.headline
     if claim is None:
         return (decision.id, decision.id[0], *[""] * (len(CLAIMS) - 2))
@@ -61,29 +74,44 @@ def _claim(decision: Decision, links: Links) -> tuple[str, ...]:
         claim.text,
         claim.published or "",
         *(_interval(headline) if headline else ("", "", "")),
-        claim.quantities[claim.headline].unit,
-        claim.rule,
+        claim.quantities[claim.cases[0].quantity].unit,
+        f"{claim.matters.value:.4g}",
         decision.verdict.text if decision.verdict else "",
+        scopes.get(decision.id, ""),
+        claim.prediction.verdict,
         ";".join(claim.tables),
         ";".join(links.figures.get(decision.id, {})),
     )
 
 
 def _evidence(decisions: Iterable[Decision]) -> Iterable[tuple[str, ...]]:
-    """One row a test, and one for every quantity that is not tested."""
+    """One row a quantity: those of the cases, which decide, and the others, which do not."""
     for decision in decisions:
-        for name, quantity in decision.claim.quantities.items() if decision.claim else ():
+        if decision.claim is None:
+            continue
+        outcomes = {o.case.quantity: o for o in decision.outcomes}
+        names = [*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)]
+        for name in names:
             if name not in decision.evidence.estimates:
                 continue
-            found = decision.evidence.estimates[name]
-            start = (decision.id, name, quantity.label, str(found.n), *_interval(found))
-            mine = [o for o in decision.outcomes if o.test.quantity == name]
-            for o in mine:
-                p = tuple("" if v is None else f"{v:.4g}" for v in (o.p, o.adjusted))
-                holds = "true" if o.holds else "false"
-                yield (*start, quantity.unit, str(o.test), *p, f"{o.effect:.4g}", holds)
-            if not mine:
-                yield (*start, quantity.unit, "", "", "", "", "")
+            quantity, found = decision.claim.quantities[name], decision.evidence.estimates[name]
+            outcome = outcomes.get(name)
+            role, case = ("primary", outcome.case.when or "") if outcome else ("secondary", "")
+            start = (decision.id, name, role, case, quantity.label, str(found.n))
+            decided = _decided(outcome, decision.claim.matters.value) if outcome else [""] * 7
+            yield (*start, *_interval(found), quantity.unit, *decided)
+
+
+def _decided(outcome: Outcome, matters: float) -> list[str]:
+    printed = outcome.case.published
+    return [
+        "" if printed is None else f"{printed[0]:.4g} to {printed[1]:.4g}",
+        *(("", "") if outcome.draw is None else (f"{bound:.4g}" for bound in outcome.draw)),
+        f"{matters:.4g}",
+        "" if outcome.p is None else f"{outcome.p:.3g}",
+        "" if outcome.adjusted is None else f"{outcome.adjusted:.3g}",
+        outcome.state,
+    ]
 
 
 def _theory(decisions: Iterable[Decision]) -> Iterable[tuple[str, ...]]:

@@ -1,120 +1,97 @@
-"""Rules: when a verdict holds. Tests of quantities, joined by `and`, `or` and `not`."""
+"""Rules: from where a quantity lies to the state of a case, and from the cases to a verdict.
 
-import ast
-from collections.abc import Iterator, Mapping
+There is one rule for each kind of claim, and none of a claim's own. With m the smallest effect that
+matters and q the primary quantity of a case:
+
+    effect     shown: q > m; fails: q < m; opposite: q < -m
+    equal      shown: -m < q < m; fails: q > m or q < -m
+    exact      shown: q at most m for every seed, which is a tolerance; fails: not so
+    published  shown: the printed values are ordinary draws of our single runs; other value: they
+               are not, but our mean is within m of the printed one; fails: it is further away
+
+What is not shown to be so is open. An effect may have printed values, too: where it is shown and
+they are no ordinary draws its state is `other value`.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpubn.claims import expression
-from gpubn.errors import LedgerError
+SHOWN, OTHER, FAILS, OPPOSITE, OPEN = "shown", "other value", "fails", "opposite", "open"
+STATES = (SHOWN, OTHER, FAILS, OPPOSITE, OPEN)
 
-CALLS = {"above": 1, "below": 1, "within": 2, "outside": 2}
-"""Call -> number of bounds."""
+REPRODUCED = "reproduced"
+OTHER_VALUE = "reproduced, other value"
+CONDITIONAL = "holds only when"
+NOT_REPRODUCED = "not reproduced"
+CONTRADICTED = "contradicted"
+UNDECIDED = "undecided"
+VERDICTS = (REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED)
 
+EFFECT, EQUAL, EXACT, PUBLISHED = "effect", "equal", "exact", "published"
+KINDS = (EFFECT, EQUAL, EXACT, PUBLISHED)
 
-@dataclass(frozen=True)
-class Test:
-    """That a quantity is `above` a bound, `below` a bound, or `within` two."""
-
-    __test__ = False  # for pytest, which collects classes of this name
-
-    quantity: str
-    side: str
-    bounds: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return f"{self.side} {' to '.join(f'{b:.4g}' for b in self.bounds)}"
+ABOVE, BELOW, UNKNOWN = 1, -1, 0
+"""Where a quantity is shown to lie, as seen from a bound."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Conditions joined by `and` or `or`, or one under `not`."""
+class Verdict:
+    """A verdict: its word, and the words with the conditions behind it."""
 
-    joined_by: str
-    parts: tuple["Rule | Test", ...]
-
-
-Condition = Rule | Test
+    word: str
+    text: str
 
 
-def parse(
-    source: str, quantities: Mapping[str, object], thresholds: Mapping[str, float]
-) -> tuple[Condition, str]:
-    """Return a condition, and its text with the thresholds' values in the place of their names.
+def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
+    """The state of a case of a claim that is no `exact` one.
 
-    Raises:
-        LedgerError: something but tests and `and`, `or`, `not` stands in it, or a name is unknown.
+    Args:
+        of_low, of_high: where the quantity is shown to lie as seen from the lower bound (-m, or m
+            below the printed value) and from the upper one.
+        fits: whether the printed values are ordinary draws; None where none is printed.
     """
-    return _parse(expression.syntax(source), quantities, thresholds)
+    within = of_low == ABOVE and of_high == BELOW
+    beyond = of_high == ABOVE or of_low == BELOW
+    if kind == EFFECT:
+        if of_high == ABOVE:
+            return OTHER if fits is False else SHOWN
+        if of_low == BELOW:
+            return OPPOSITE
+        return FAILS if of_high == BELOW else OPEN
+    if kind == EQUAL:
+        return SHOWN if within else FAILS if beyond else OPEN
+    if fits:
+        return SHOWN
+    return OTHER if within else FAILS if beyond else OPEN
 
 
-def tests_in(condition: Condition) -> Iterator[Test]:
-    """Every test of a condition, whether or not the others leave it open."""
-    if isinstance(condition, Test):
-        yield condition
+def decide(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verdict:
+    """The verdict on a claim from the states of its cases, and the conditions that tell them apart.
+
+    A condition is given only where it is shown on both sides: the claim holds where it is met, and
+    fails where it is not.
+    """
+    held = [w for s, w in zip(states, when, strict=True) if s in (SHOWN, OTHER)]
+    failed = [w for s, w in zip(states, when, strict=True) if s in (FAILS, OPPOSITE)]
+    still_open = [w for s, w in zip(states, when, strict=True) if s == OPEN]
+    if held and failed:
+        text = f"{CONDITIONAL} {_joined(held)}; not when {_joined(failed)}"
+        if still_open:
+            text += f"; open when {_joined(still_open)}"
+        return Verdict(CONDITIONAL, text)
+    if still_open:
+        parts = [f"shown when {_joined(held)}"] * bool(held)
+        parts += [f"fails when {_joined(failed)}"] * bool(failed)
+        parts += [f"open when {_joined(still_open)}"] * any(still_open)
+        return Verdict(UNDECIDED, f"{UNDECIDED}: {'; '.join(parts)}" if any(parts) else UNDECIDED)
+    if held:
+        word = OTHER_VALUE if OTHER in states else REPRODUCED
+    elif kind == EFFECT and set(states) != {OPPOSITE}:
+        word = NOT_REPRODUCED
     else:
-        for part in condition.parts:
-            yield from tests_in(part)
+        word = CONTRADICTED
+    return Verdict(word, word)
 
 
-def holds(condition: Condition, outcome: Mapping[Test, bool]) -> bool:
-    """Whether a condition holds, given what each of its tests came to."""
-    if isinstance(condition, Test):
-        return outcome[condition]
-    parts = [holds(part, outcome) for part in condition.parts]
-    if condition.joined_by == "not":
-        return not parts[0]
-    return all(parts) if condition.joined_by == "and" else any(parts)
-
-
-def _parse(
-    node: ast.expr, quantities: Mapping[str, object], thresholds: Mapping[str, float]
-) -> tuple[Condition, str]:
-    match node:
-        case ast.BoolOp(op=op, values=values):
-            joined_by = "and" if isinstance(op, ast.And) else "or"
-            found = [_parse(value, quantities, thresholds) for value in values]
-            texts = [
-                f"({text})" if isinstance(value, ast.BoolOp) else text
-                for value, (_, text) in zip(values, found, strict=True)
-            ]
-            conditions = tuple(condition for condition, _ in found)
-            return Rule(joined_by, conditions), f" {joined_by} ".join(texts)
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            condition, text = _parse(operand, quantities, thresholds)
-            inner = f"({text})" if isinstance(operand, ast.BoolOp) else text
-            return Rule("not", (condition,)), f"not {inner}"
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in CALLS:
-            return _parse_test(name, args, quantities, thresholds)
-    raise LedgerError(
-        f"uses {ast.unparse(node)!r}; expected {', '.join(CALLS)} of a quantity, joined by and, "
-        "or, not"
-    )
-
-
-def _parse_test(
-    name: str,
-    args: list[ast.expr],
-    quantities: Mapping[str, object],
-    thresholds: Mapping[str, float],
-) -> tuple[Condition, str]:
-    if len(args) != 1 + CALLS[name]:
-        expected = "a quantity and " + ("one bound" if CALLS[name] == 1 else "two bounds")
-        raise LedgerError(f"calls {name} with {len(args)} arguments; expected {expected}")
-    quantity, *rest = args
-    if not isinstance(quantity, ast.Name) or quantity.id not in quantities:
-        raise LedgerError(
-            f"tests {ast.unparse(quantity)!r}, which is no quantity; "
-            f"expected one of {', '.join(quantities)}"
-        )
-    bounds = []
-    for bound in rest:
-        tree = expression.parse(ast.unparse(bound), thresholds)
-        bounds.append(expression.constant(tree, thresholds))
-    text = f"{name}({', '.join([quantity.id, *(f'{b:.4g}' for b in bounds)])})"
-    if len(bounds) == 2 and not bounds[0] < bounds[1]:
-        raise LedgerError(f"has {text}; expected the lower bound first")
-    if name == "outside":
-        low, high = bounds
-        either = (Test(quantity.id, "above", (high,)), Test(quantity.id, "below", (low,)))
-        return Rule("or", either), text
-    return Test(quantity.id, name, tuple(bounds)), text
+def _joined(phrases: Sequence[str | None]) -> str:
+    return ", or ".join(phrase or "" for phrase in phrases)

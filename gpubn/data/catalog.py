@@ -1,6 +1,5 @@
 """Datasets by name, each read once per process."""
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,24 +11,15 @@ from gpubn.errors import DataError
 NAMES = ("mnist", "digits")
 
 
-def load(name: str, root: Path | str | None = None, train_examples: int = 0) -> Dataset:
+def load(name: str, root: Path | str | None = None) -> Dataset:
     """Return the dataset `name`; `root` is the folder of MNIST and means nothing to digits.
 
-    `train_examples` keeps the first training examples, at most so many; 0 keeps all. The same
-    object comes back every time, so its arrays are read-only.
+    The same object comes back every time, so its arrays are read-only.
     """
     if name not in NAMES:
         raise DataError(f"the dataset is {name!r}, but must be one of {', '.join(NAMES)}")
     # The folder is resolved first, so that a changed GPUBN_DATA is another key of the cache.
-    dataset = _load(name, locate(root) if name == "mnist" else None)
-    return _shortened(dataset, train_examples) if train_examples else dataset
-
-
-@lru_cache(maxsize=4)
-def _shortened(dataset: Dataset, train_examples: int) -> Dataset:
-    return replace(
-        dataset, x_train=dataset.x_train[:train_examples], y_train=dataset.y_train[:train_examples]
-    )
+    return _load(name, locate(root) if name == "mnist" else None)
 
 
 @lru_cache(maxsize=4)

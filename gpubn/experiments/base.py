@@ -12,7 +12,9 @@ from gpubn.schema import Config
 _NAMES = (
     "depth_grid",
     "mnist_init",
+    "gamma_beta",
     "diagnostics",
+    "diagnostics_deep",
     "inference",
     "rate_sweep",
     "scale_sweep",

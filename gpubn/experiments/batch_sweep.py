@@ -1,10 +1,10 @@
-"""Batch sizes on a small training set: the gap between training and test."""
+"""Batches and ghost batches on a small training set: what the noise of the statistics does."""
 
 from gpubn.experiments.generalisation import Generalisation
 from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(
     "batch_sweep",
-    {"norm": "norm.name", "batch": "optim.batch"},
+    {"norm": "norm.name", "batch": "optim.batch", "rate": "optim.rate"},
     probes=lambda config: (Generalisation(16),),
 )

@@ -9,6 +9,7 @@ EXPERIMENT = training_experiment(
         "norm": "norm.name",
         "activation": "model.activation",
         "depth": "model.depth",
+        "rate": "optim.rate",
     },
     group=10,
 )

@@ -4,9 +4,16 @@ from gpubn.experiments.measures import Drift, GradientShift, Percentiles, Ratios
 from gpubn.experiments.norm_measures import NormParameters
 from gpubn.experiments.training import training_experiment
 
+AXES = {
+    "init": "init.name",
+    "norm": "norm.name",
+    "activation": "model.activation",
+    "depth": "model.depth",
+}
+
 EXPERIMENT = training_experiment(
     "diagnostics",
-    {"norm": "norm.name", "activation": "model.activation"},
+    AXES,
     probes=lambda config: (
         Saturation(8),
         Percentiles(8),

@@ -6,7 +6,12 @@ from gpubn.experiments.training import training_experiment
 
 EXPERIMENT = training_experiment(
     "dropout",
-    {"norm": "norm.name", "dropout": "model.dropout", "dropout_at": "model.dropout_at"},
+    {
+        "norm": "norm.name",
+        "dropout": "model.dropout",
+        "dropout_at": "model.dropout_at",
+        "rate": "optim.rate",
+    },
     probes=lambda config: (Generalisation(10), NormInputVariance()),
     group=10,
 )

@@ -8,7 +8,6 @@ from gpubn.experiments.measures import Evenly
 from gpubn.experiments.network import Network, Row
 from gpubn.records import per_seed
 from gpubn.schema import OptimConfig
-from gpubn.train import evaluate
 
 EVALUATED = 2000
 """Examples of each part whose loss is followed through training."""
@@ -22,7 +21,8 @@ class Generalisation(Evenly):
     Measured more densely early on, where the losses fall fast.
 
     At the end also `test_loss_at[t]`: the test loss when the training loss first fell to t nats,
-    interpolated on its logarithm; inf where it did not.
+    interpolated on its logarithm; inf where it did not. And `best_test_loss`, the lowest test loss
+    along the way: where one would have stopped, NaN where one was.
     """
 
     def __init__(self, times: int) -> None:
@@ -33,12 +33,9 @@ class Generalisation(Evenly):
         return {config.steps * i * i // self.times**2 for i in range(self.times + 1)}
 
     def measure(self, network: Network, step: int) -> Iterator[Row]:
-        data, losses = network.data, []
-        for part, x, y in (
-            ("train", data.x_train[:EVALUATED], data.y_train[:EVALUATED]),
-            ("test", data.x_test[:EVALUATED], data.y_test[:EVALUATED]),
-        ):
-            loss, _ = evaluate(network.model, x, y, network.backend)
+        losses = []
+        for part in ("train", "test"):
+            loss, _ = network.evaluate(part, EVALUATED)
             losses.append(loss)
             yield from per_seed(network.seeds, f"{part}_loss_path", loss, step=step)
         self._path.append((losses[0], losses[1]))
@@ -47,6 +44,7 @@ class Generalisation(Evenly):
             for target in TRAIN_LOSSES:
                 found = np.array([loss_at(a, b, target) for a, b in zip(train.T, test.T)])  # noqa: B905
                 yield from per_seed(network.seeds, f"test_loss_at[{target:g}]", found, step=step)
+            yield from per_seed(network.seeds, "best_test_loss", test.min(axis=0), step=step)
 
 
 def loss_at(train: np.ndarray, test: np.ndarray, target: float) -> float:

@@ -5,11 +5,15 @@ side; at steps spread over decades the network is evaluated with every kind of s
 
     batch[n]    those of the n test examples that are evaluated together
     moving[a]   moving averages with weight a on the new value, from mean 0 and variance 1
+    biased[a]   the same, where the variance is not corrected, as document B writes it
     population  means of the batches' means and unbiased variances, over one pass after training
     never       mean 0 and variance 1: the update was forgotten
 
-`mean_error` and `var_error` hold each against the whole training set: the root mean square over
-units of the difference in means over the standard deviation, and of the ratio of variances less 1.
+The pass over the training set is in the seed's own random order: MNIST's file order is not random,
+and batches of neighbours in it vary too little. `mean_error` and `var_error` hold each kind against
+the whole training set: the root mean square over units of the difference in means over the standard
+deviation, and of the ratio of variances less 1; `statistics_error` is the root of the sum of their
+squares.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,6 +29,8 @@ from gpubn.probes import rms
 from gpubn.schema import Config, OptimConfig
 
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
+BIASED = 0.01
+"""The weight whose moving averages are kept of the biased variance as well."""
 BATCHES = (1, 2, 8, 32, 128, 512, 2048)
 EVALUATED = 2048
 """Test examples, at most."""
@@ -43,7 +49,7 @@ class InferenceModes(Probe):
     """Loss and accuracy on the test set by kind of statistics, and how far off these are."""
 
     def __init__(self) -> None:
-        self._moving: dict[float, Statistics] = {}
+        self._moving: dict[str, Statistics] = {}
 
     def at(self, config: OptimConfig) -> Collection[int]:
         return {step for step in STEPS if step < config.steps} | {config.steps}
@@ -51,44 +57,53 @@ class InferenceModes(Probe):
     def observe(self, network: Network, caches: list[Any]) -> None:
         (cache,) = network.model.caches_of(BatchNorm, caches)
         batch = network.config.optim.batch
-        new = Statistics(cache.mean, cache.var * (cache.dof / (batch - 1)))
+        unbiased = Statistics(cache.mean, cache.var * (cache.dof / (batch - 1)))
+        biased = Statistics(cache.mean, cache.var * (cache.dof / batch))
         if not self._moving:
             xp = network.backend.xp
-            start = Statistics(xp.zeros_like(new.mean), xp.ones_like(new.var))
-            self._moving = dict.fromkeys(MOMENTA, start)
-        for a, old in self._moving.items():
-            self._moving[a] = Statistics(
-                *(before + a * (now - before) for before, now in zip(old, new, strict=True))
-            )
+            start = Statistics(xp.zeros_like(cache.mean), xp.ones_like(cache.var))
+            self._moving = dict.fromkeys([*_MOVING, *_MOVING_BIASED], start)
+        for kinds, new in ((_MOVING, unbiased), (_MOVING_BIASED, biased)):
+            for kind, a in kinds.items():
+                old = self._moving[kind]
+                self._moving[kind] = Statistics(
+                    *(before + a * (now - before) for before, now in zip(old, new, strict=True))
+                )
 
     def measure(self, network: Network, step: int) -> Iterator[Row]:
         whole, population = _of_training_set(network)
-        first = self._moving[MOMENTA[0]]
         xp = network.backend.xp
-        kinds = {f"moving[{a:g}]": s for a, s in self._moving.items()}
+        kinds = dict(self._moving)
         kinds["population"] = population
-        kinds["never"] = Statistics(xp.zeros_like(first.mean), xp.ones_like(first.var))
+        kinds["never"] = Statistics(xp.zeros_like(whole.mean), xp.ones_like(whole.var))
+        test = network.examples("test", EVALUATED)
         for kind, found in kinds.items():
             mean_error = rms((found.mean - whole.mean) / whole.var**0.5, axes=1)
             var_error = rms(found.var / whole.var - 1, axes=1)
             yield from network.rows(f"mean_error:{kind}", mean_error, step=step)
             yield from network.rows(f"var_error:{kind}", var_error, step=step)
-            yield from self._evaluate(network, kind, found, step)
+            error = (mean_error**2 + var_error**2) ** 0.5
+            yield from network.rows(f"statistics_error:{kind}", error, step=step)
+            yield from self._evaluate(network, test, kind, found, step)
         for n in BATCHES:
             if n <= len(network.data.x_test):
-                yield from self._evaluate(network, f"batch[{n}]", n, step)
+                yield from self._evaluate(network, test, f"batch[{n}]", n, step)
 
     def _evaluate(
-        self, network: Network, kind: str, statistics: Statistics | int, step: int
+        self,
+        network: Network,
+        test: tuple[Array, Array],
+        kind: str,
+        statistics: Statistics | int,
+        step: int,
     ) -> Iterator[Row]:
-        data = network.data
-        x, labels = data.x_test[:EVALUATED], data.y_test[:EVALUATED]
+        x, labels = test
         for layer in network.model.layers:
             if isinstance(layer, BatchNorm):
                 x = _normalise(layer, x, statistics, network.config.norm.eps)
             else:
                 x, _ = layer.forward(x, training=False, track=False)
-        labels = labels[: x.shape[-2]]
+        labels = labels[:, : x.shape[-2]]
         loss, _ = softmax_cross_entropy(x, labels, check_labels=False)
         correct = (x.argmax(axis=-1) == labels).mean(axis=-1)
         yield from network.rows(f"test_loss:{kind}", loss, step=step)
@@ -113,12 +128,13 @@ def _normalise(layer: BatchNorm, x: Array, statistics: Statistics | int, eps: fl
 
 
 def _of_training_set(network: Network) -> tuple[Statistics, Statistics]:
-    """The statistics of the whole training set, and those pooled from its batches."""
-    x, m = network.data.x_train, network.config.optim.batch
+    """The statistics of each seed's whole training set, and those pooled from its batches."""
+    m = network.config.optim.batch
+    chosen = network.chosen("train", len(network.data.x_train))
     pre = network.model.layers[: _place(network.model.layers)]
     parts = []
-    for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK]
+    for start in range(0, chosen.shape[1], CHUNK):
+        part, _ = network.look_up("train", chosen[:, start : start + CHUNK])
         for layer in pre:
             part, _ = layer.forward(part, training=False, track=False)
         parts.append(part)
@@ -130,6 +146,10 @@ def _of_training_set(network: Network) -> tuple[Statistics, Statistics]:
         batches.mean(axis=2).mean(axis=1), batches.var(axis=2).mean(axis=1) * (m / (m - 1))
     )
     return whole, population
+
+
+_MOVING = {f"moving[{a:g}]": a for a in MOMENTA}
+_MOVING_BIASED = {f"biased[{BIASED:g}]": BIASED}
 
 
 def _place(layers: list[Layer]) -> int:

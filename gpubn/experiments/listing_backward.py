@@ -1,19 +1,17 @@
-"""Document A's backward pass held against the true gradient, its faults one at a time.
+"""Document A's backward pass held against the gradient of its own forward pass, fault by fault.
 
-The forward pass is the same for all: batchnorm per unit over the examples with eps inside the root.
-So what differs is the backward pass alone, not the listing's statistics per example. `arithmetic`
-names the fault:
+The forward pass is the listing's: after ReLU, each example is normalised over its units, without
+eps (`published_norm`), so that what differs is the backward pass alone. `arithmetic` names the
+fault:
 
     early       the upstream gradient enters one layer early, so the last layer gets no gradient
     sign        the variance term of dx is subtracted
-    mean        the variance's part of the mean term is not summed over the examples, where it is 0
-    no_eps      the backward pass leaves out eps
-    published   all four
+    mean        the variance's part of the mean term is not summed over the units, where it is 0
+    published   all three
     corrected   none: the check that the errors are 0
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -27,12 +25,11 @@ from gpubn.experiments.deep_network import (
     hidden_layer,
     sum_of_products,
 )
-from gpubn.kernels import batch_norm
-from gpubn.kernels.agnostic.batch_norm import BatchNormCache
+from gpubn.experiments.signal_propagation import published_norm
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
 
-FAULTS = ("early", "sign", "mean", "no_eps")
+FAULTS = ("early", "sign", "mean")
 GROUP = 1
 """Replicas in one program: one fills the cache already."""
 
@@ -54,13 +51,12 @@ def _run_group(
 ) -> list[Observation]:
     depth, faults = config.model.depth, faults_of(config.arithmetic)
     x, weights, upstream = draw(config, backend, seeds)
-    norm = partial(batch_norm, eps=config.norm.eps)
-    hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
+    hidden = hidden_layer(config.norm.placement, config.model.activation, published_norm)
     layers = list(forward(x, weights, hidden))
     last = depth - ("early" in faults)
     rows: list[Observation] = []
-    true_gradients = backward(upstream, layers)
-    faulty_gradients = backward(upstream, layers[:last], faulty_norm_backward(faults))
+    true_gradients = backward(upstream, layers, norm_backward(()))
+    faulty_gradients = backward(upstream, layers[:last], norm_backward(faults))
     for number in range(depth, 0, -1):
         true = next(true_gradients).weight
         faulty = next(faulty_gradients).weight if number <= last else 0 * true
@@ -87,22 +83,21 @@ def compare(found: Array, true: Array) -> dict[str, Array]:
     }
 
 
-def faulty_norm_backward(faults: Sequence[str]) -> NormBackward:
-    """Return the gradient of batchnorm without gamma and beta, with these faults in it.
+def norm_backward(faults: Sequence[str]) -> NormBackward:
+    """Return the gradient of `published_norm` with these faults in it.
 
     Summed up, node by node, from Ioffe and Szegedy 2015, section 3, with one factor f:
-    dx = inv_std (dy - mean(dy) - f x_hat mean(dy x_hat)). Right is f = 1; `sign` makes it -1, and
-    `mean` takes 1/N away, as the unsummed term is the variance term once more, divided by N.
+    dx = (dy - mean(dy) - f x_hat mean(dy x_hat)) / std, means over the units. Right is f = 1;
+    `sign` makes it -1, and `mean` takes 1/units away, as the unsummed term is the variance term
+    once more, divided by the number of units.
     """
 
-    def gradient(dy: Array, cache: BatchNormCache) -> Array:
-        x_hat, inv_std = cache.x_hat, cache.inv_std
-        if "no_eps" in faults:
-            inv_std = cache.var[..., None, :] ** -0.5
-            x_hat = x_hat * (inv_std / cache.inv_std)
-        factor = (-1 if "sign" in faults else 1) - ("mean" in faults) / dy.shape[-2]
-        of_var = x_hat * (dy * x_hat).mean(axis=-2, keepdims=True)
-        return inv_std * (dy - dy.mean(axis=-2, keepdims=True) - factor * of_var)
+    def gradient(dy: Array, cache: tuple[Array, Array]) -> Array:
+        centred, std = cache
+        x_hat = centred / std
+        factor = (-1 if "sign" in faults else 1) - ("mean" in faults) / dy.shape[-1]
+        of_var = x_hat * (dy * x_hat).mean(axis=-1, keepdims=True)
+        return (dy - dy.mean(axis=-1, keepdims=True) - factor * of_var) / std
 
     return gradient
 
@@ -118,7 +113,6 @@ EXPERIMENT = Experiment(
         "model",
         "norm.name",
         "norm.placement",
-        "norm.eps",
         "init",
         "arithmetic",
         "dtype",

@@ -38,8 +38,8 @@ class Evenly(Probe):
 def trace(
     network: Network, *, training: bool = True, examples: int = EXAMPLES
 ) -> list[tuple[Layer, Array, Array]]:
-    """Every layer with its input and its output for the first training examples."""
-    x, steps = network.data.x_train[:examples], []
+    """Every layer with its input and its output for each seed's own training examples."""
+    (x, _), steps = network.examples("train", examples), []
     with np.errstate(all="ignore"):
         for layer in network.model.layers:
             y, _ = layer.forward(x, training=training, track=False)
@@ -49,11 +49,9 @@ def trace(
 
 
 def gradients(network: Network) -> list[Gradients]:
-    """The gradients of the first training examples; a fresh copy."""
-    model, data, replicas = network.model, network.data, len(network.seeds)
-    rows = data.x_train[:GRADIENT_BATCH]
-    x = network.backend.xp.repeat(rows[None], replicas, axis=0)
-    y = network.backend.xp.repeat(data.y_train[None, : len(rows)], replicas, axis=0)
+    """The gradients of each seed's own training examples; a fresh copy."""
+    model = network.model
+    x, y = network.examples("train", GRADIENT_BATCH)
     logits, caches = model.forward(x, training=True, track=False)
     _, cache = softmax_cross_entropy(logits, y, check_labels=False)
     found = model.backward(softmax_cross_entropy_backward(cache), caches)

@@ -4,13 +4,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpubn import optim
 from gpubn.backend import Array, Backend
 from gpubn.data import Dataset
 from gpubn.model import MLP
 from gpubn.records import Observation, per_seed
+from gpubn.rng import example_order
 from gpubn.schema import Config, OptimConfig
-from gpubn.train import DeviceData
+from gpubn.train import DeviceData, evaluate
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,32 @@ class Network:
     model: MLP
     sgd: optim.SGD
     seeds: Sequence[int]
+
+    def chosen(self, part: str, count: int) -> np.ndarray:
+        """Each seed's own examples of one part, train or test, at most `count`, (R, n).
+
+        They are drawn at random for each seed, those of training among the ones it trains on:
+        what is told of the seeds then is told of the data as well.
+        """
+        total = len(self.data.x_train if part == "train" else self.data.x_test)
+        pool = min(self.config.data.train_examples or total, total) if part == "train" else total
+        return np.stack([example_order(s, part, total)[: min(count, pool)] for s in self.seeds])
+
+    def examples(self, part: str, count: int) -> tuple[Array, Array]:
+        """What `chosen` stands for, on the device: x (R, n, D) and labels (R, n)."""
+        return self.look_up(part, self.chosen(part, count))
+
+    def look_up(self, part: str, chosen: np.ndarray) -> tuple[Array, Array]:
+        """Examples by their numbers (R, n), on the device: x (R, n, D) and labels (R, n)."""
+        rows, data = self.backend.asarray(chosen), self.data
+        x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+        return x[rows], y[rows]
+
+    def evaluate(self, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and accuracy in inference mode, (R,) each, on what `chosen` stands for."""
+        data = self.data
+        x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+        return evaluate(self.model, x, y, self.chosen(part, count), self.backend)
 
     def rows(self, metric: str, values: Array, *, step: int, layer: int | None = None) -> list[Row]:
         """One row a replica from `values` (R,) on the device, which is not waited for."""

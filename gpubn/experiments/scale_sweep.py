@@ -1,4 +1,4 @@
-"""Scale of the initial weights over six decades, with and without batchnorm."""
+"""Scale of the hidden layers' initial weights over six decades, with and without batchnorm."""
 
 from gpubn.experiments.training import training_experiment
 

@@ -21,7 +21,7 @@ from gpubn.experiments.programs import LOOKED_AT, Part, fill_programs, halve, re
 from gpubn.model import build_mlp, part_of_cache
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
-from gpubn.train import DeviceData, check_batch_fits, evaluate, to_device, train
+from gpubn.train import DeviceData, check_batch_fits, to_device, train
 
 GROUP = 5
 """Replicas of 128 units in one program: enough to hide the interpreter, few enough for the cache.
@@ -107,8 +107,8 @@ def run(
 ) -> list[list[Observation]]:
     """Train every seed of cells that differ in `FREE` alone, and return the rows of each."""
     shared, backend = configs[0], context.backend
-    dataset = load(shared.data.name, shared.data.root, shared.data.train_examples)
-    check_batch_fits(shared.optim.batch, dataset)
+    dataset = load(shared.data.name, shared.data.root)
+    check_batch_fits(shared.optim.batch, dataset, shared.data.train_examples)
     data = to_device(dataset, backend, shared.dtype)
 
     def work(parts: Sequence[Part], tick: Callable[[int], None]) -> Found:
@@ -118,7 +118,8 @@ def run(
         final = _final_rows(network, networks, evaluated)
         return [(part, [*a, *b]) for part, a, b in zip(parts, during, final, strict=True)]
 
-    looked_at = len(dataset.x_train) if whole_set else LOOKED_AT
+    whole = min(shared.data.train_examples or len(dataset.x_train), len(dataset.x_train))
+    looked_at = whole if whole_set else LOOKED_AT
     bytes_each = replica_bytes(shared, dataset.features, dataset.classes, looked_at)
     programs = fill_programs(configs, backend, group, bytes_each)
     rows: list[list[Observation]] = [[] for _ in configs]
@@ -200,6 +201,7 @@ def _train(
         seeds=seeds,
         batch=config.optim.batch,
         steps=config.optim.steps,
+        sample=config.data.train_examples,
         probe_at=frozenset().union(*(steps for _, steps, _, _ in due)),
         probe=measure,
         observe=observe if observers else None,
@@ -232,15 +234,11 @@ def _loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Obs
 def _final_rows(
     network: Network, parts: Sequence[tuple[slice, Network]], evaluated: int
 ) -> list[list[Observation]]:
-    """Loss and accuracy in inference mode, on the first examples of either part of the data."""
-    data, step = network.data, network.config.optim.steps
+    """Loss and accuracy in inference mode, on each seed's examples of either part of the data."""
+    step = network.config.optim.steps
     rows: list[list[Observation]] = [[] for _ in parts]
-    for half, x, y in (
-        ("train", data.x_train, data.y_train),
-        ("test", data.x_test, data.y_test),
-    ):
-        x, y = x[:evaluated], y[:evaluated]
-        loss, accuracy = evaluate(network.model, x, y, network.backend)
+    for half in ("train", "test"):
+        loss, accuracy = network.evaluate(half, evaluated)
         for (replicas, view), of_part in zip(parts, rows, strict=True):
             of_part += per_seed(view.seeds, f"{half}_loss", loss[replicas], step=step)
             of_part += per_seed(view.seeds, f"{half}_accuracy", accuracy[replicas], step=step)

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gpubn.cells import Cell
-from gpubn.plotting import BLACK, BLUE, DATASETS, RED, band, new_figure, number, style
+from gpubn.plotting import BLACK, BLUE, RED, band, new_figure, number, style
 from gpubn.stats import Interval
 from gpubn.tracking.curves import Facts, Point
+from gpubn.words import DATASETS
 
 _LOSSES = {
     "batch_loss": ("mini-batches", BLACK, "-"),

@@ -19,7 +19,6 @@ from gpubn.plotting import (
 )
 from gpubn.stats import mean_interval
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     PLACEMENTS,
     by_level,
     category_axis,
@@ -29,6 +28,7 @@ from gpubn.sweep_plots import (
     offsets,
     outcomes,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("batch_sweep",)
 CLAIMS = ("B12",)

@@ -13,7 +13,6 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     MARKS,
     PLACEMENTS,
     by_level,
@@ -25,6 +24,7 @@ from gpubn.sweep_plots import (
     offsets,
     stand_shares,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("A7", "B7", "B11", "D12", "D14")

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from gpubn.plotting import INITS, config_of, dataset_label, new_figure, seed_count, titled
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     MARKS,
     PLACEMENTS,
     by_level,
@@ -18,6 +17,7 @@ from gpubn.sweep_plots import (
     offsets,
     stand_shares,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("D14",)

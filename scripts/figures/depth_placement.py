@@ -14,7 +14,6 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     DIFFERENCES,
     by_level,
     category_axis,
@@ -24,6 +23,7 @@ from gpubn.sweep_plots import (
     offsets,
     paired_differences,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("B7",)

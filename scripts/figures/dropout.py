@@ -19,7 +19,6 @@ from gpubn.plotting import (
 )
 from gpubn.stats import mean_interval
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     PLACEMENTS,
     by_level,
     category_axis,
@@ -31,6 +30,7 @@ from gpubn.sweep_plots import (
     outcomes,
     weights,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("dropout",)
 CLAIMS = ("B13",)

@@ -22,7 +22,6 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     DIFFERENCES,
     GUESS,
     by_level,
@@ -32,6 +31,7 @@ from gpubn.sweep_plots import (
     finite_range,
     paired_differences,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("initial_beta",)
 CLAIMS = ("B6",)

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from gpubn.plotting import FAINT, config_of, dataset_label, keys, new_figure, seed_count, titled
 from gpubn.stats import mean_interval
 from gpubn.sweep_plots import (
-    ACTIVATIONS,
     PLACEMENTS,
     SWEPT,
     by_level,
@@ -18,6 +17,7 @@ from gpubn.sweep_plots import (
     outcomes,
     weights,
 )
+from gpubn.words import ACTIVATIONS
 
 TABLES = ("rate_sweep",)
 CLAIMS = ("B8",)

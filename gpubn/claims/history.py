@@ -1,0 +1,60 @@
+"""History: which rules were changed after results had been seen, when, and what became of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from gpubn.claims import fields
+from gpubn.claims.fields import at
+from gpubn.errors import LedgerError
+
+FILE = Path(__file__).parent / "history.yaml"
+COLUMNS = ("claim", "date", "what changed", "verdict before", "verdict after")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of one claim's rule, design or text.
+
+    Attributes:
+        before: the verdict before it.
+        after: the verdict after it; None where it is the one that stands.
+    """
+
+    id: str
+    date: str
+    what: str
+    before: str
+    after: str | None
+
+
+def load(path: Path = FILE) -> list[Change]:
+    """Read the changes, in the order of the file.
+
+    Raises:
+        LedgerError: the file is malformed.
+    """
+    with at(f"{path.name}:"):
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(raw, list):
+            raise LedgerError(f"is {raw!r}; expected a list of changes")
+        changes = []
+        for number, entry in enumerate(raw, 1):
+            with at(f"change {number}"):
+                given = fields.record(entry, ("id", "date", "change", "before"), ("after",))
+                texts = [fields.text(given, key) for key in ("id", "date", "change", "before")]
+                changes.append(Change(*texts, fields.optional_text(given, "after")))
+        return changes
+
+
+def rows(changes: Sequence[Change], verdicts: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The table: `verdicts` are those that stand, by id."""
+    return [
+        (c.id, c.date, c.what, c.before, c.after or verdicts.get(c.id, "no verdict"))
+        for c in changes
+    ]

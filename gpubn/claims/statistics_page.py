@@ -1,0 +1,54 @@
+"""statistics.md: how a verdict comes about, in a page for a student."""
+
+from collections.abc import Sequence
+
+from gpubn.claims import rules
+from gpubn.claims.decide import SIGNIFICANT, Decision
+
+PAGE = """# How a verdict comes about
+
+**One number, one yardstick.** Every claim has one primary quantity, say the logarithm of the loss
+without batchnorm over that with it, and one smallest effect that matters, say a tenth. Both were
+chosen for the claim; everything else in its table is shown and not tested. A difference that is
+real and too small to matter counts as a failure, not as a success.
+
+**Cases.** A claim may hold for ReLU and fail for tanh. So the quantity is measured in each such
+case: {cases} cases for {claims} claims. A case is *shown* where the quantity lies beyond what
+matters, *fails* where it is shown to lie short of it, and is *open* otherwise. "No significant
+difference" never makes a failure. A condition is stated only with a case on either side of it.
+
+**Seeds.** A case has {n} values, one a seed: own weights, own order of the data and, where the
+claim is about generalisation, own images. The arms of a comparison share the seed, so that
+differences are paired. The interval is the 95% t-interval of their mean.
+
+**Many tests.** Each case is held against two bounds by a t-test, {tests} tests in all. If each were
+allowed to err once in twenty, several verdicts would be wrong by chance. Holm's method asks more of
+the smallest p-values first: the chance that *any* of the tests errs stays at {percent:g}%.
+{exact} claims are identities: they have a tolerance that rounding explains, and no p-value.
+
+**Printed numbers.** A document's number comes from one run of its author. It is held against the
+spread of single runs of ours (the predictive interval, mean ± t s √(1 + 1/n)), not against the
+much narrower interval of our mean: would a run like this be an ordinary one among ours?
+
+**What this cannot do.** Seeds tell of chance, not of choice: another width, dataset or budget may
+give another verdict. So each names the network it is about. {undecided} claims are *undecided*.
+"""
+
+
+def page(decisions: Sequence[Decision]) -> str:
+    """The page, with the numbers of these decisions."""
+    decided = [d for d in decisions if d.claim and d.verdict]
+    exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
+    tested = [d for d in decided if d not in exact]
+    seeds = sorted(
+        {d.evidence.estimates[o.case.quantity].n for d in tested for o in d.outcomes} or {0}
+    )
+    return PAGE.format(
+        cases=sum(len(d.outcomes) for d in decided),
+        claims=len(decided),
+        n=f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0],
+        tests=2 * sum(len(d.outcomes) for d in tested),
+        percent=100 * SIGNIFICANT,
+        exact=len(exact),
+        undecided=sum(d.verdict is not None and d.verdict.word == rules.UNDECIDED for d in decided),
+    )
