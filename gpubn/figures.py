@@ -93,8 +93,15 @@ def verdicts(script: FigureScript, results: Path) -> str:
             decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
     except (FileNotFoundError, KeyError):
         return ""
-    said = "; ".join(f"{id_} {decided[id_]}" for id_ in script.claims if id_ in decided)
+    said = "; ".join(f"{id_} {_shortened(decided[id_])}" for id_ in script.claims if id_ in decided)
     return f"Verdicts: {said}." if said else ""
+
+
+def _shortened(verdict: str) -> str:
+    """A verdict without its conditions, which stand on the page of the claims."""
+    if verdict.startswith("holds only when"):
+        return "holds under a condition"
+    return verdict.split(":")[0]
 
 
 def _tables(script: FigureScript, results: Path) -> dict[str, Path]:

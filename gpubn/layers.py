@@ -194,6 +194,11 @@ class BatchNorm(StepByGradients):
         )
         return part
 
+    def set_statistics(self, mean: Array, var: Array) -> None:
+        """Let inference use these, (R, D) each, in the place of the running statistics."""
+        self.running_mean = mean
+        self.running_spread = var**0.5 if self._average == "std" else var
+
     @property
     def running_var(self) -> Array:
         """The variance that inference uses, (R, D)."""
@@ -220,7 +225,7 @@ class GhostBatchNorm(BatchNorm):
         groups, rest = divmod(examples, self._ghost)
         if rest:
             raise ArgumentError(
-                f"x has a batch of {examples}; expected a multiple of {self._ghost}, the ghost batch"
+                f"x has a batch of {examples}; expected a multiple of norm.ghost ({self._ghost})"
             )
         y, cache = batch_norm(
             x.reshape(replicas * groups, self._ghost, units),
@@ -230,9 +235,8 @@ class GhostBatchNorm(BatchNorm):
             activation=activation,
         )
         if track:
-            spread = cache.var * (cache.dof / (self._ghost - 1))
-            if self._average == "std":
-                spread = cache.var**0.5
+            unbiased = cache.dof / (self._ghost - 1)
+            spread = cache.var**0.5 if self._average == "std" else cache.var * unbiased
             momentum = self._momentum
             if not isinstance(momentum, float):
                 momentum = momentum[:, None]

@@ -31,7 +31,7 @@ PLACEMENTS: dict[str, Style] = {
 }
 
 MARKS = f"""
-    Filled marks: geometric mean over seeds, in inference mode; bars: its 95% bootstrap interval,
+    Filled marks: geometric mean over seeds, in inference mode; bars: its 95% t-interval,
     often within the mark. Hollow marks: mean of the seeds with a finite loss, where not all have
     one. Triangles at the top: the mean is above {TOP:g} nats, or no seed's loss is finite; × then
     is, of the seeds whose training did not diverge, the mini-batch loss (batch statistics) at its
@@ -40,7 +40,7 @@ MARKS = f"""
 """How to read what `draw_final_loss` draws, for a caption."""
 
 DIFFERENCES = """
-    Marks: mean difference over seeds; bars: its 95% bootstrap interval; dots: seeds. Differences
+    Marks: mean difference over seeds; bars: its 95% t-interval; dots: seeds. Differences
     beyond the grey lines stand on them as triangles, with the number of seeds; a loss that is not
     finite counts as infinite. Hollow marks: mean of the finite differences, where not all are;
     crosses at 0: neither loss is finite.

@@ -211,7 +211,7 @@ def _outcome(
         return Outcome(case, state, bounds)
     mean = evidence.estimates[case.quantity].mean
     keys = [(claim.id, case.quantity, bound) for bound in bounds]
-    sides = [int(np.sign(mean - key[2])) * (adjusted[key] < SIGNIFICANT) for key in keys]
+    of_low, of_high = (int(np.sign(mean - key[2])) * (adjusted[key] < SIGNIFICANT) for key in keys)
     p_draw = None
     printed = {case.quantity: case.published, **case.beside}
     if case.published is not None:
@@ -226,7 +226,7 @@ def _outcome(
     nearest = min(keys, key=lambda key: abs(mean - key[2]))
     return Outcome(
         case,
-        rules.state_of(claim.kind, *sides, fits),
+        rules.state_of(claim.kind, of_low, of_high, fits),
         bounds,
         p[nearest],
         adjusted[nearest],

@@ -47,8 +47,11 @@ def load(path: Path = FILE) -> list[Change]:
         for number, entry in enumerate(raw, 1):
             with at(f"change {number}"):
                 given = fields.record(entry, ("id", "date", "change", "before"), ("after",))
-                texts = [fields.text(given, key) for key in ("id", "date", "change", "before")]
-                changes.append(Change(*texts, fields.optional_text(given, "after")))
+                id_, date, what, before = (
+                    fields.text(given, key) for key in ("id", "date", "change", "before")
+                )
+                after = fields.optional_text(given, "after")
+                changes.append(Change(id_, date, what, before, after))
         return changes
 
 

@@ -97,7 +97,7 @@ def _ends_below(
         with np.errstate(all="ignore"):
             share = np.where(outer == inner, 0.0, (threshold - a) / (b - a))
         ends.append(decades[inner] + share * (decades[outer] - decades[inner]))
-    return ends[0], ends[1], below.any(axis=0)
+    return ends[0], ends[1], np.asarray(below.any(axis=0))
 
 
 def _span_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:

@@ -6,5 +6,5 @@ from gpubn.experiments.training import training_experiment
 EXPERIMENT = training_experiment(
     "batch_sweep",
     {"norm": "norm.name", "batch": "optim.batch", "rate": "optim.rate"},
-    probes=lambda config: (Generalisation(16),),
+    probes=lambda config: (Generalisation(16, population=True),),
 )

@@ -1,4 +1,4 @@
-"""What happens inside a network as deep as document A's while it trains: covariate shift by layer."""
+"""Covariate shift by layer, in a network as deep as document A's while it trains."""
 
 from gpubn.experiments.diagnostics import AXES
 from gpubn.experiments.measures import Drift, GradientShift

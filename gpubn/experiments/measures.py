@@ -21,8 +21,8 @@ EXAMPLES = 1000
 GRADIENT_BATCH = 256
 """Training examples whose gradient is looked at."""
 PERCENTILES = (15, 50, 85)
-PINNED = 0.99
-"""A unit with a mean activation above this stands at 1 in a bar chart."""
+PINNED = (0.9, 0.99)
+"""A unit with a mean activation above these stands at 1: by the eye on a bar chart, and strictly."""
 
 
 @dataclass
@@ -89,14 +89,16 @@ class Percentiles(Evenly):
 class UnitMeans(Probe):
     """Each unit's mean activation, for the cell's first seed: one network's bar chart.
 
-    `pinned_share` is the share of units with a mean above `PINNED`, for every seed.
+    `pinned_share[v]` is the share of units with a mean above v, for every seed.
     """
 
     def measure(self, network: Network, step: int) -> Iterator[Row]:
         for number, activation in _activations(network):
             unit_means = probes.unit_means(activation)
-            pinned = probes.pinned_share(activation, PINNED)
-            yield from network.rows("pinned_share", pinned, step=step, layer=number)
+            for value in PINNED:
+                pinned = probes.pinned_share(activation, value)
+                metric = f"pinned_share[{value:g}]"
+                yield from network.rows(metric, pinned, step=step, layer=number)
             means = network.backend.to_host(unit_means)
             for seed, of_seed in zip(network.seeds, means, strict=True):
                 if seed == network.config.first_seed:

@@ -107,7 +107,6 @@ def _name(row: Observation) -> str:
 
 
 def _points(values: Values) -> dict[str, list[Point]]:
-    # All points with as many seeds at once: one bootstrap costs as much as hundreds together.
     by_count = defaultdict(list)
     for name, steps in values.items():
         for step, of_seeds in steps.items():

@@ -79,7 +79,7 @@ def _title(cell: Cell, seeds: int) -> str:
 
 
 def _caption(cell: Cell, drawn: dict[str, list[Point]], seeds: int) -> str:
-    several = "Mean over seeds; band: 95% percentile-bootstrap interval."
+    several = "Mean over seeds; band: 95% t interval."
     said = [several if seeds > 1 else "One seed: no interval."]
     if "batch_loss" in drawn:
         said.append(

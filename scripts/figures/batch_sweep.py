@@ -54,8 +54,8 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["optim.steps"]} steps, rate {c["optim.rate"]}, constant; losses in inference mode.
             Above: test loss where the training loss first falls to the value in the title,
             interpolated between measurements {_gap(table)} steps apart, across the batch size;
-            marks: mean of n = {seed_count(table)} seeds; bars: its 95% bootstrap
-            interval; hollow marks: mean of the seeds that come there, where not all do; triangles
+            marks: mean of n = {seed_count(table)} seeds; bars: its 95%
+            t-interval; hollow marks: mean of the seeds that come there, where not all do; triangles
             at the top: none does. Below, for three of the batch sizes: test loss against training
             loss through training, which runs to the right; thin lines: seeds; thick: their
             geometric mean at equal steps; dotted: the training losses compared above; dashed: equal

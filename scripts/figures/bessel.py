@@ -51,7 +51,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             The variance that normalises in training divides by N or by N-1; the moving average
             that inference uses follows the unbiased one in either case. Top: final loss in
             inference mode, dots: n = {seed_count(table)} seeds, marks and bars: their mean and
-            its 95% bootstrap interval. Bottom: loss with the unbiased variance less that with the
+            its 95% t-interval. Bottom: loss with the unbiased variance less that with the
             biased one of the same seed, so below 0 the unbiased one is better;
             numbers: mean and interval.
             {edge_note(shown)} {verdicts}

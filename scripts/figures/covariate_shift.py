@@ -47,7 +47,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             gradient of a layer's weights over 256 training images, g' the same once all layers
             below have taken this step; |g' - g| / |g|, and the cosine between the two. Lines:
             mean (logarithmic axes: geometric) of n = {seed_count(table)} seeds; bands: 95%
-            bootstrap interval; numbers above: the same mean of the seeds'
+            t-interval; numbers above: the same mean of the seeds'
             medians over layers and steps. y axes are shared by each row.
             {edge_note(shown, (DRIFT, SHIFT))} {verdicts}
         """,

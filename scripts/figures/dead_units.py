@@ -61,7 +61,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             gradient: Frobenius norm over 256 training images; change: Frobenius norm of the first
             layer's weights less the initial ones, over that of the initial ones. Marks: mean
             (logarithmic axes: geometric) of n = {seed_count(table)} seeds, hollow before and
-            filled after training; bars: 95% bootstrap interval. The variants
+            filled after training; bars: 95% t-interval. The variants
             without gamma and beta are in the table.
             {edge_note(shown, LOGS, ("right", "left"))} {verdicts}
         """,

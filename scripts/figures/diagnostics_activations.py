@@ -52,8 +52,8 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Upper rows: percentiles of what leaves the activation, over images and units. Lower
             rows, one line a layer: share of (image, unit) pairs without a slope, which is |tanh| >
             0.99, logistic within 0.005 of 0 or 1, ReLU exactly 0; share of units that have no slope
-            on any image. Lines: mean of n = {seed_count(table)} seeds; bands: 95% bootstrap
-            interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
+            on any image. Lines: mean of n = {seed_count(table)} seeds; bands: 95%
+            t-interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
             {verdicts}
         """,
     )

@@ -50,7 +50,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Frobenius norms of each layer's weight matrix; gradients over 256 training images; the
             update is the gradient times the learning rate of the step, which falls linearly from
             {c["optim.rate"]:g} to {c["optim.min_rate"]:g}. Lines: geometric mean of n =
-            {seed_count(table)} seeds; bands: 95% bootstrap interval; numbers above: the same mean
+            {seed_count(table)} seeds; bands: 95% t-interval; numbers above: the same mean
             of the seeds' medians over layers and steps. y axes are logarithmic and shared by
             each row. {edge_note(shown, list(METRICS))} {verdicts}
         """,

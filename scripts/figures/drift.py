@@ -41,7 +41,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             tanh has passed a batchnorm before tanh; what goes into the next layer has passed one
             after tanh as well. Directly behind a batchnorm mean and spread are its beta and gamma
             by construction, and without these nothing but rounding drifts. Lines:
-            geometric mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval. y axes
+            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval. y axes
             are logarithmic and shared by each row; lines may overlap.
             {edge_note(shown, list(METRICS))} {verdicts}
         """,

@@ -52,7 +52,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             before; absolute change of the logarithm of that root mean variance. The output of a
             layer is the input of the next one. Directly behind a batchnorm (output, after; into
             the activation, before) mean and spread are its beta and gamma by construction. Lines:
-            geometric mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval; numbers
+            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval; numbers
             above: the same mean of the seeds' medians over layers and steps. y axes are logarithmic
             and shared by each row.
             {edge_note(shown, list(METRICS))} {verdicts}

@@ -64,7 +64,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["optim.rate"]}, constant. Across: share of units dropped. Top: test loss after
             training. Below: variance of what goes into the first and the last batchnorm, at
             inference over in training, after training; 1 (grey) is no shift. Marks: mean of n =
-            {seed_count(table)} seeds; bars: 95% bootstrap interval; hollow: of the seeds with a
+            {seed_count(table)} seeds; bars: 95% t-interval; hollow: of the seeds with a
             finite value, where not all have one; triangles: beyond the axis. Without batchnorm
             'right before batchnorm' is the end of the layer. Dashes, where dropout comes right
             before batchnorm: of the ReLU of a centred normal, as Li et al. 2019 have it (after

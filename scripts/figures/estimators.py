@@ -47,7 +47,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         caption=f"""
             Batches of B standard normal examples, or the ReLU of these. Points: mean over batches
             and n = {seed_count(table)} seeds of the estimate, divided by the true value; bars: 95%
-            bootstrap interval, mostly smaller than the point; the two distributions stand side by
+            t-interval, mostly smaller than the point; the two distributions stand side by
             side. Dashes: theory, (B - 1)/B and 1 for
             the variance of any distribution; for the standard deviation that of a normal, as no
             divisor removes the bias of the root. {verdicts}

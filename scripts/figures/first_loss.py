@@ -54,7 +54,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
             {c["model.activation"]} units, biases 0, first batch of {c["optim.batch"]} images,
             before any update. Marks: mean of n = {seed_count(table)} seeds, dots: seeds, bars and
-            brackets: 95% bootstrap interval of the mean, at the right as numbers in nats. Dashed:
+            brackets: 95% t-interval of the mean, at the right as numbers in nats. Dashed:
             the loss of a guess that favours no class. {_band(published)} Without gamma
             and beta, which start at 1 and {c["norm.initial_beta"]:g}, the first loss is the
             same. Logarithmic axis. {edge_note(losses, ("batch_loss",), ("right", "left"))}

@@ -67,7 +67,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             these against the whole training set, root mean square over units of the difference of
             the means over the standard deviation, and of the ratio of the variances less 1. Bottom:
             after the last step, by n; horizontal: the other kinds. Lines: mean (logarithmic axes:
-            geometric) of n = {seed_count(table)} seeds; bands: 95% bootstrap interval. Each pair
+            geometric) of n = {seed_count(table)} seeds; bands: 95% t-interval. Each pair
             shares its y axis. {edge_note(shown, logs)} {verdicts}
         """,
     )

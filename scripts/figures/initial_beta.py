@@ -62,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["optim.batch"]}, rate {c["optim.rate"]} falling linearly to {c["optim.min_rate"]}.
             First three columns: mini-batch training loss, the mean of {c["every"]} steps (step 0:
             the first batch); lines: geometric mean of n = {seed_count(table)} seeds; bands: 95%
-            bootstrap interval; dotted: -log(1/10), the loss of a guess. Last column: final training
+            t-interval; dotted: -log(1/10), the loss of a guess. Last column: final training
             loss in inference mode with beta from 1 less that from 0, the same seed; below 0,
             starting at 1 has the lower loss. {DIFFERENCES}
             {diverged_note(table)} {verdicts}

@@ -65,7 +65,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             float64. The forward pass is the same for all: batchnorm per unit over the examples,
             eps = {c["norm.eps"]:g}. Each fault of document A's listing stands alone, then all four
             together. Lines: mean of n = {seed_count(table)} seeds, geometric for error and size;
-            bands: its 95% bootstrap interval, mostly narrower than the line. Where the upstream
+            bands: its 95% t-interval, mostly narrower than the line. Where the upstream
             gradient enters a layer early the last layer has no gradient: error 1, cosine 0, no
             size. Without a fault the error is at most {number(_largest_rounding(table), 1)}.
             {verdicts}

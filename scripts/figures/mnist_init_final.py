@@ -57,7 +57,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         caption=f"""
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
             {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}.
-            Marks: mean of n = {seed_count(table)} seeds; bars: 95% bootstrap interval. Final
+            Marks: mean of n = {seed_count(table)} seeds; bars: 95% t-interval. Final
             values in inference mode (moving averages, momentum {c["norm.momentum"]}), on as many
             training images as there are test images. Grey dashed: -log(1/10). Grey dotted: the
             values that document D states for Glorot with batchnorm. Arrows: beyond the axis,

@@ -60,7 +60,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             falling linearly to {c["optim.min_rate"]}, batchnorm as in document D's listing
             (unbiased standard deviation, no eps). Mini-batch training loss, the mean of
             {c["every"]} steps (step 0: the first batch): geometric mean of n =
-            {seed_count(table)} seeds with its 95% bootstrap interval. Dashed: -log(1/10), the
+            {seed_count(table)} seeds with its 95% t-interval. Dashed: -log(1/10), the
             loss of a guess without preference. Crosses (MNIST alone): what document D states;
             first four panels: for its 'first initialisation', of which listing and text allow
             these four readings; Glorot: with batchnorm. Curves without γ β often lie under those

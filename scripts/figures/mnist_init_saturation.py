@@ -46,7 +46,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Dataset: {dataset_label(table)}. Hidden layer of {c["model.width"]}
             {c["model.activation"]} units, measured on 1,000 training images during
             {c["optim.steps"]:,} steps. Points: mean of n = {seed_count(table)} seeds; bars: 95%
-            bootstrap interval. A unit is dead when it is saturated on all 1,000 images: its
+            t-interval. A unit is dead when it is saturated on all 1,000 images: its
             weights get almost no gradient. Lines at zero overlap. The variants without gamma and
             beta are in the table. {verdicts}
         """,

@@ -39,7 +39,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["model.activation"]} units over 1,000 training images, no batchnorm: one network
             (seed {int(units["seed"].min())}), before training and after {last:,} steps. Above
             each chart: share of units with a mean above 0.99, its mean over n =
-            {seed_count(plain)} seeds and its 95% bootstrap interval. Document D shows such a
+            {seed_count(plain)} seeds and its 95% t-interval. Document D shows such a
             chart for its first initialisation, most bars at 1, and one for the scaled weights.
             {verdicts}
         """,

@@ -57,7 +57,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Batches of {c["data.examples"]} examples, uniform with mean {TRUE_MEAN:g} and variance
             {TRUE_VAR:g}; the moving mean starts from 0 and the moving variance from
             {c["norm.initial_spread"]:g}. Points: mean of n = {seed_count(table)} seeds; bars: 95%
-            bootstrap interval, mostly smaller than the point. Bias: moving minus true, over the
+            t-interval, mostly smaller than the point. Bias: moving minus true, over the
             true value; at k = 0 no update has been made. Dashes: what is left of the start is
             (1 - a)^k after k updates, and the variance of the mean settles at var/B a/(2 - a).
             {verdicts}

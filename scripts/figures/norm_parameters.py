@@ -50,8 +50,8 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["norm.initial_beta"]:g}. Output of the batchnorm on 1,000 training images with their
             statistics: root mean square over units of their mean, and mean over units of their
             standard deviation; 0 and 1 directly after normalising, a unit that never varies
-            counts as 0. Lines: mean of n = {seed_count(table)} seeds; bands: 95% bootstrap
-            interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
+            counts as 0. Lines: mean of n = {seed_count(table)} seeds; bands: 95%
+            t-interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
             {verdicts}
         """,
     )

@@ -42,7 +42,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             steps until the mean of the last {c["every"]} mini-batch losses is at most {TARGET:g}
             nats, of {steps} steps of batch {c["optim.batch"]}; {hidden_layers(c)}
             units, {weights(c)} weights, n = {seed_count(table)} seeds. Dots:
-            seeds; marks: their mean; bars: its 95% bootstrap interval. Hollow marks: mean of the
+            seeds; marks: their mean; bars: its 95% t-interval. Hollow marks: mean of the
             seeds that come to it, where not all do; dots and triangles at the top: never within
             {steps} steps, or diverged before. {verdicts}
         """,

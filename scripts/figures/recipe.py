@@ -69,7 +69,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             steps and units of a training, and above it in how many trainings, of all {len(recipes)}
             recipes, some unit did not vary in a batch; without eps that is a division by 0, for
             which this code gives 0. Middle: in inference mode, geometric mean of n =
-            {seed_count(table)} seeds. Right: the same seed's losses. Bars: 95% bootstrap interval.
+            {seed_count(table)} seeds. Right: the same seed's losses. Bars: 95% t-interval.
             {edge_note(shown, ("test_loss",), SIDES)} {verdicts}
         """,
     )

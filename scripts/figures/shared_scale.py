@@ -50,7 +50,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             over the examples of a random unit vector times the output; the gradient of a shared
             parameter is the sum over its units. Differences are relative, Euclidean lengths over
             the whole batch. Lines: geometric mean of n = {seed_count(table)} seeds; bands: its 95%
-            bootstrap interval. Before the step the largest difference of the outputs is
+            t-interval. Before the step the largest difference of the outputs is
             {number(_largest(table, "forward_difference"))} and of a weight gradient
             {number(_largest(table, "weight_grad_difference"))}. {verdicts}
         """,

@@ -70,7 +70,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         caption=f"""
             {net.depth} ReLU layers of {net.width} units at initialisation, {net.batch:,} standard
             normal examples, unit upstream gradient entering at the top, float64. Lines: geometric
-            mean of n = {seed_count(table)} seeds; bands: 95% bootstrap interval of it, mostly
+            mean of n = {seed_count(table)} seeds; bands: 95% t-interval of it, mostly
             narrower than the line. Black dashes: theory (with batchnorm for N(0, 0.01²) alone;
             none for the published arithmetic). Without batchnorm activations and signal scale by
             {net.width} var(W)/2 a layer, so their product, the weight gradient, is the same in

@@ -33,7 +33,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["data.examples"]:,} standard normal examples, float64. Histograms pool n =
             {seed_count(table)} seeds, each in units of its own standard deviation σ; the share is
             per bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
-            mean over seeds with its 95% bootstrap interval, beside the value that document A
+            mean over seeds with its 95% t-interval, beside the value that document A
             prints for one seed. {verdicts}
         """,
     )

@@ -36,7 +36,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             scale (100 without, 0.01 with batchnorm, after ReLU), float64. Histograms pool n =
             {seed_count(table)} seeds, each in units of its own standard deviation σ, share per
             bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
-            mean over seeds with its 95% bootstrap interval. The listing collects gradients from
+            mean over seeds with its 95% t-interval. The listing collects gradients from
             the last layer backwards and feeds the upstream gradient to layer 19, so layer 20 has
             none. With batchnorm the values published for layers 1 and 2 are nearest to what its
             arithmetic gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.

@@ -54,7 +54,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Backend {c["backend"]}, {c["dtype"]}, {c["threads"]} threads with a single-threaded
             BLAS each. Dots: n = {seed_count(table)} rounds, each the median of repeats in which
             everything that is compared took turns; marks and bars: mean (of ratios: geometric) and
-            its 95% bootstrap interval over rounds. Left: networks
+            its 95% t-interval over rounds. Left: networks
             {c["features"]}-{c["model.width"]}-...-{c["classes"]}, {c["model.activation"]}, batch
             {c["optim.batch"]}, random images, {c["networks"]} networks at once in groups of
             {c["group"]}; time of one network; percent: beyond the same network without batchnorm.
