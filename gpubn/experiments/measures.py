@@ -22,7 +22,7 @@ GRADIENT_BATCH = 256
 """Training examples whose gradient is looked at."""
 PERCENTILES = (15, 50, 85)
 PINNED = (0.9, 0.99)
-"""A unit with a mean activation above these stands at 1: by the eye on a bar chart, and strictly."""
+"""A unit with a mean above these stands at 1 in a bar chart: by the eye, and strictly."""
 
 
 @dataclass

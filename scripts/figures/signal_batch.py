@@ -64,8 +64,8 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {depth} layers of {width} units at initialisation ({c["init.kind"].replace("_", " ")}),
             standard normal input, white upstream gradient, float64. Left and right: factor a layer,
             from a line through log(mean square gradient) against layer, without the first and last
-            five layers; points: mean of n = {seed_count(table)} seeds; bars: 95%
-            t-interval, mostly smaller than the point. Dashes: theory for infinitely wide layers, with
+            five layers; points: mean of n = {seed_count(table)} seeds; bars: 95% t-interval, mostly
+            smaller than the point. Dashes: theory for infinitely wide layers, with
             batchnorm Yang et al. 2019, without it n var(W)/2 for ReLU and n var(W) for linear
             layers, and 1 for weight gradients. Middle: ReLU with batchnorm, geometric mean and its
             interval; theory fixes the slope alone and is pinned at layer {depth // 2}. {verdicts}
