@@ -32,7 +32,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify parity readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -99,6 +99,10 @@ verify: $(STAMP)  ## run everything again and compare with the committed tables
 
 parity: $(STAMP)  ## verify on a GPU, with a report of every metric in results/benchmarks/gpu_parity.csv
 	@$(RUN) scripts/verify.py --backend cupy --report results/benchmarks/gpu_parity.csv $(ARGS)
+
+replicate: $(STAMP)  ## ten claims once more by an independent PyTorch program (10 minutes)
+	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(RUN) tests/replication/replicate.py $(ARGS)
 
 readme: $(STAMP)  ## rewrite the generated parts of README.md from the results
 	@$(RUN) scripts/readme.py

@@ -112,7 +112,7 @@ def _compare_metric(
 
 
 def _is_error(metric: str) -> bool:
-    return metric.endswith(("_error", "_difference", "_shifted", "_radial", "mean_path"))
+    return metric.endswith(("_error", "_difference", "_shifted", "_radial", "_offset", "mean_path"))
 
 
 def _of_means(rows: pd.DataFrame) -> np.ndarray:

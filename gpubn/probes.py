@@ -94,8 +94,8 @@ def off_diagonal_share(weight: Array) -> Array:
     xp = namespace(weight)
     if weight.shape[-2] != weight.shape[-1]:
         return xp.full(weight.shape[:-2], xp.nan)
-    own = xp.einsum("...ii,...ii->...", weight, weight)
-    return 1 - own / (weight * weight).sum(axis=(-2, -1))
+    squares = weight * weight
+    return 1 - xp.diagonal(squares, axis1=-2, axis2=-1).sum(axis=-1) / squares.sum(axis=(-2, -1))
 
 
 def histogram(values: Array, bins: int, reach: float) -> Array:

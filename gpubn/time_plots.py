@@ -23,8 +23,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from gpubn.plotting import Style, by_seed, geometric, number
-from gpubn.stats import Interval, mean_interval
+from gpubn.plotting import FAINT, INK, Style, by_seed, geometric, number
+from gpubn.stats import Interval, mean_interval, predictive_interval
 from gpubn.words import ACTIVATIONS
 
 _LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -177,12 +177,108 @@ def place(
     return x, mean, low, high
 
 
+@dataclass(frozen=True)
+class Line:
+    """One line of a `draw_lines`: a value a seed, and the range of a printed value if there is one.
+
+    A line without seeds is a heading, or a gap.
+    """
+
+    label: str
+    seeds: np.ndarray | None = None
+    style: Style = ("", INK, "-", "o")
+    published: tuple[float, float] | None = None
+    filled: bool = True
+
+
+def draw_lines(
+    ax: Axes, lines: Sequence[Line], *, log: bool = False, marks: Sequence[float] = ()
+) -> None:
+    """Lines of seeds from top to bottom, labelled at the left; `marks` are bounds across all.
+
+    A dot is a seed; mark and bar are the mean and its 95% interval; where a value is printed the
+    thin bar is the 95% interval of a single run, and the cross the printed value. The axis holds
+    every dot, cross and bound, and of intervals that reach further no more than half as much again.
+    """
+    if log:
+        ax.set_xscale("log")
+    for bound in marks:
+        ax.axvline(bound, color=INK, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+    for y, line in enumerate(lines):
+        if line.seeds is not None:
+            draw_mark(ax, y, line.seeds, line.style, log=log, filled=line.filled, dots=True)
+        if line.seeds is not None and line.published is not None:
+            _draw_single_run(ax, y, line.seeds, line.published, log)
+    ax.set_yticks(range(len(lines)), [line.label for line in lines])
+    ax.set_ylim(len(lines) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(*reach(lines, log=log, marks=marks))
+
+
+def _draw_single_run(
+    ax: Axes, y: float, seeds: np.ndarray, published: tuple[float, float], log: bool
+) -> None:
+    low, high = single_run(seeds, log)
+    if np.isfinite([low, high]).all():
+        at = [y - 0.26] * 2
+        ax.plot([low, high], at, "-|", color=FAINT, linewidth=0.9, markersize=4, zorder=2)
+    middle = np.sqrt(published[0] * published[1]) if log else sum(published) / 2
+    ax.plot(
+        [middle], [y - 0.26], "x", color=INK, markersize=4.5, markeredgewidth=1.3, zorder=7,
+        clip_on=False,
+    )  # fmt: skip
+
+
+def single_run(seeds: np.ndarray, log: bool = False) -> tuple[float, float]:
+    """The 95% interval of one more run; on a logarithmic axis that of its logarithm."""
+    seeds = np.asarray(seeds, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        low, high = predictive_interval(np.log10(seeds) if log else seeds)
+        return (float(10**low), float(10**high)) if log else (float(low), float(high))
+
+
+def reach(
+    lines: Sequence[Line], *, log: bool = False, marks: Sequence[float] = ()
+) -> tuple[float, float]:
+    """The ends of an axis for lines, as `draw_lines` says."""
+    given = [np.asarray(line.seeds, dtype=np.float64) for line in lines if line.seeds is not None]
+    inside = [*given, np.array(marks)]
+    inside += [np.array(line.published) for line in lines if line.published is not None]
+    outside = [np.array([*_interval(part, log)[1:]], dtype=np.float64) for part in given]
+    shown, wide = (
+        _on_axis(np.concatenate(parts or [np.zeros(0)]), log) for parts in (inside, outside)
+    )
+    if not len(shown):
+        shown = np.zeros(1)
+    low, high = shown.min(), shown.max()
+    span = (high - low) or 0.1 * abs(low) or 1.0
+    far = np.clip(wide, low - span / 2, high + span / 2)
+    ends = np.array([min([low, *far]) - 0.06 * span, max([high, *far]) + 0.06 * span])
+    found = 10**ends if log else ends
+    return float(found[0]), float(found[1])
+
+
+def _on_axis(values: np.ndarray, log: bool) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        values = np.log10(values) if log else values
+    return values[np.isfinite(values)]
+
+
 def draw_mark(
-    ax: Axes, y: float, seeds: np.ndarray, style: Style, *, log: bool = False, filled: bool = True
+    ax: Axes,
+    y: float,
+    seeds: np.ndarray,
+    style: Style,
+    *,
+    log: bool = False,
+    filled: bool = True,
+    dots: bool = False,
 ) -> None:
     """Mean (geometric on a logarithmic axis) over seeds with its 95% interval, along x.
 
-    What has no place on the axis stands on the edge, as in `place`: right a cross, left a triangle.
+    `dots` adds a dot a seed. What has no place on the axis stands on the edge, as in `place`: right
+    a cross, left a triangle.
     """
     _, color, _, marker = style
     seeds = np.asarray(seeds, dtype=np.float64)
@@ -191,6 +287,8 @@ def draw_mark(
         "markersize": 4,
         "markerfacecolor": color if filled else "white",
     }
+    if dots:
+        ax.plot(seeds, np.full(len(seeds), y + 0.27), ".", color=color, markersize=2.2, alpha=0.6)
     for there, mark, at in (
         (not np.isfinite(seeds).all(), "x", _HIGH),
         (log and (seeds == 0).any(), "<", _LOW),

@@ -70,7 +70,7 @@ Place = tuple[str, str, str]
 Race = Mapping[Place, Callable[[], object]]
 
 
-def write_step_cost(folder: Path, *, rounds: int = 9, sizes: Sizes | None = None) -> Path:
+def write_step_cost(folder: Path, *, rounds: int = 15, sizes: Sizes | None = None) -> Path:
     """Time everything for so many rounds and write `step_cost.csv` and its provenance."""
     sizes, backend = sizes or Sizes(), resolve("numpy")
     found: dict[Place, list[float]] = {}

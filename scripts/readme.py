@@ -13,6 +13,7 @@ from gpubn.claims.rules import (
     CONTRADICTED,
     NOT_REPRODUCED,
     OTHER_VALUE,
+    UNDECIDED,
     VERDICTS,
 )
 from gpubn.files import write_atomic
@@ -55,10 +56,10 @@ def _claims(results: Path) -> str:
     for letter in dict.fromkeys(row["document"] for row in rows):
         mine = [row for row in rows if row["document"] == letter]
         shown = [
-            (r["id"], r["claim"], r["verdict"] or "no verdict", _measured(r), r["published"])
+            (r["id"], r["verdict"] or "no verdict", _measured(r), r["published"], r["scope"])
             for r in mine
         ]
-        columns = ("id", "claim", "verdict", "measured", "published")
+        columns = ("id", "verdict", "measured (first case)", "published", "about")
         parts += [
             f"**Document {letter}**\n",
             "\n".join(_listed(mine)) + "\n",
@@ -72,11 +73,18 @@ def _claims(results: Path) -> str:
 def _count(rows: Sequence[dict[str, str]]) -> str:
     words = [w for w in VERDICTS if any(_word(row) == w for row in rows)]
     counts = "; ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
-    return f"Of {len(rows)} claims: {counts}.\n"
+    right = sum(_word(row) == row["predicted"] for row in rows)
+    return (
+        f"Of {len(rows)} claims: {counts}. The literature had led us to expect {right} of these "
+        "verdicts.\n"
+    )
 
 
 def _word(row: dict[str, str]) -> str:
-    return CONDITIONAL if row["verdict"].startswith(CONDITIONAL) else row["verdict"]
+    """The verdict without its conditions."""
+    if row["verdict"].startswith(CONDITIONAL):
+        return CONDITIONAL
+    return row["verdict"].split(":")[0]
 
 
 def _measured(row: dict[str, str]) -> str:
@@ -88,8 +96,9 @@ def _measured(row: dict[str, str]) -> str:
 
 
 def _listed(rows: Sequence[dict[str, str]]) -> list[str]:
-    """Three lists of claims by what became of them, and a fourth of those that are open."""
-    lists: dict[str, list[str]] = {name: [] for name in ("Held", "Held only when", "Did not hold")}
+    """Lists of claims by what became of them, and one of those without a verdict."""
+    names = ("Held", "Held only when", "Did not hold", "Undecided")
+    lists: dict[str, list[str]] = {name: [] for name in names}
     for row in rows:
         line = f"{row['id']}: {row['claim']}"
         verdict, word = row["verdict"], _word(row)
@@ -97,6 +106,9 @@ def _listed(rows: Sequence[dict[str, str]]) -> list[str]:
             lists["Held only when"].append(f"{line} *Only when {verdict[len(word) :].strip()}.*")
         elif word in (NOT_REPRODUCED, CONTRADICTED):
             lists["Did not hold"].append(f"{line} *{verdict.capitalize()}.*")
+        elif word == UNDECIDED:
+            rest = verdict[len(word) :].lstrip(": ")
+            lists["Undecided"].append(f"{line} *{rest[:1].upper()}{rest[1:]}.*" if rest else line)
         elif word == OTHER_VALUE:
             lists["Held"].append(f"{line} *With another value.*")
         else:
@@ -104,6 +116,7 @@ def _listed(rows: Sequence[dict[str, str]]) -> list[str]:
     return [
         text
         for name, lines in lists.items()
+        if lines or name != "Undecided"
         for text in (f"* {name}:" if lines else f"* {name}: none.", *(f"  * {x}" for x in lines))
     ]
 

@@ -29,8 +29,8 @@ class Outcome:
 
     Attributes:
         bounds: the two that its quantity is held against.
-        p, adjusted: of the test against the bound that decides, the nearer one where none does;
-            None for an exact claim.
+        p, adjusted: of the test against the bound that decides: of an effect the upper one, unless
+            it is opposite, else the nearer one; None for an exact claim.
         draw: the 95% interval of a single run, where the document prints a value.
         p_draw: that the printed values are ordinary draws, all of the case together.
     """
@@ -222,14 +222,16 @@ def _outcome(
         ]
         p_draw = min(1.0, len(each) * min(each))
     fits = None if p_draw is None else p_draw >= SIGNIFICANT
-    # One bound tells most: the upper one of an effect that is not opposite, else the nearer one.
-    nearest = min(keys, key=lambda key: abs(mean - key[2]))
+    state = rules.state_of(claim.kind, of_low, of_high, fits)
+    deciding = min(keys, key=lambda key: abs(mean - key[2]))
+    if claim.kind == rules.EFFECT:
+        deciding = keys[0] if state == rules.OPPOSITE else keys[1]
     return Outcome(
         case,
-        rules.state_of(claim.kind, of_low, of_high, fits),
+        state,
         bounds,
-        p[nearest],
-        adjusted[nearest],
+        p[deciding],
+        adjusted[deciding],
         infer.draws(x) if case.published is not None else None,
         p_draw,
     )

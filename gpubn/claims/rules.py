@@ -71,7 +71,11 @@ def decide(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verd
     A condition is given only where it is shown on both sides: the claim holds where it is met, and
     fails where it is not.
     """
-    held = [w for s, w in zip(states, when, strict=True) if s in (SHOWN, OTHER)]
+    held = [
+        f"{w} (with another value)" if s == OTHER else w
+        for s, w in zip(states, when, strict=True)
+        if s in (SHOWN, OTHER)
+    ]
     failed = [w for s, w in zip(states, when, strict=True) if s in (FAILS, OPPOSITE)]
     still_open = [w for s, w in zip(states, when, strict=True) if s == OPEN]
     if held and failed:

@@ -17,7 +17,7 @@ from gpubn.rng import generator
 from gpubn.schema import Config
 from gpubn.theory import BATCHNORM_RELU_VAR
 
-BATCHES = 2000
+BATCHES = 8000
 GROUP = 1
 """Replicas in one program: one fills the cache already."""
 

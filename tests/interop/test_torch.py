@@ -663,3 +663,10 @@ def test_memory_is_not_given_away_while_it_is_used(cuda):
 def test_tensors_on_two_devices_are_refused(cuda):
     with pytest.raises(ArgumentError, match="weight lies on cpu; expected cuda"):
         BatchNorm1d(C)(torch.ones(4, C, device=cuda))
+
+
+def test_beta_starts_at_0_in_torch():
+    """What claim B6 calls customary."""
+    layer = torch.nn.BatchNorm1d(C)
+    assert (layer.weight == 1).all()
+    assert (layer.bias == 0).all()
