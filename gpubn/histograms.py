@@ -102,6 +102,6 @@ def _described(variances: np.ndarray, published: str | None) -> list[str]:
         below = int((variances < least).sum())
         as_many = int((variances <= most).sum()) - below
         said.append(f"published {published}:")
-        where = f"above {below}" if as_many < len(variances) else f"as {as_many}"
+        where = f"above {below}" if as_many < len(variances) else f"as in {as_many}"
         said.append(f"{where} of {len(variances)} seeds")
     return said

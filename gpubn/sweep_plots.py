@@ -30,14 +30,16 @@ PLACEMENTS: dict[str, Style] = {
 }
 
 MARKS = """
-    Dots: seeds; marks and bars: mean and 95% t-interval, cut where the axis ends; triangles:
-    beyond it; hollow marks: of the finite seeds alone.
+    Dots: seeds; marks and bars: mean and 95% t-interval; triangles: beyond the axis; hollow: of the
+    finite seeds alone.
 """
 """How to read what `draw_seeds` draws, for a caption."""
 
 _FURTHEST = 4.0
 """Log ratio, some 50 times, at which an axis of differences ends at the latest."""
 _MATTERS = "#EBDFB8"
+SHADE = "#EFEFEF"
+"""Behind what decides a claim."""
 _LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 Ends = tuple[float, float]
@@ -47,7 +49,7 @@ Ends = tuple[float, float]
 class Outcomes(NamedTuple):
     """Over the seeds with a finite value: mean and 95% interval; and whether that is all seeds.
 
-    Where no seed has one the mean is inf, or -inf where most are that.
+    Where no seed has one the mean is that of the seed in the middle: inf, -inf, or NaN.
     """
 
     mean: np.ndarray
@@ -67,26 +69,30 @@ def by_level(frame: pd.DataFrame, axis: str, metric: str) -> tuple[np.ndarray, n
 
 
 def at_best_rate(frame: pd.DataFrame, axis: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """As `by_level`, the least over the learning rates for each seed; NaN where one is NaN."""
+    """As `by_level`, the least over the learning rates for each seed; inf where one is NaN."""
     found = [by_level(part, axis, metric) for _, part in frame.groupby("rate")]
-    return found[0][0], np.min([values for _, values in found], axis=0)
+    least = np.min([values for _, values in found], axis=0)
+    return found[0][0], np.where(np.isnan(least), np.inf, least)
 
 
 def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The logarithm of `first` over `second`, NaN counting as inf; NaN where both are that."""
-    first, second = (np.where(np.isnan(part), np.inf, part) for part in (first, second))
+    """The logarithm of `first` over `second`; NaN where one is NaN, or neither finite."""
     with np.errstate(all="ignore"):
         return np.log(first) - np.log(second)
+
+
+def capped(values: np.ndarray, most: float = 10 * USABLE) -> np.ndarray:
+    """The values, at most `most`, which NaN counts as."""
+    return np.fmin(np.where(np.isnan(values), np.inf, values), most)
 
 
 def usable(levels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decades where the levels at which values (levels, seeds) are below `USABLE` begin and end.
 
-    Linear in the logarithm of the level between two; a value counts as ten times `USABLE` at most.
-    Both ends are the first level where none is below.
+    `capped` values are linear in the logarithm of the level between two. Both ends are the first
+    level where none is below.
     """
-    decades = np.log10(levels)
-    values = np.fmin(np.where(np.isnan(values), np.inf, values), 10 * USABLE)
+    decades, values = np.log10(levels), capped(values)
     ends = np.full((2, values.shape[1]), decades[0])
     for seed, of_seed in enumerate(values.T):
         below = np.flatnonzero(of_seed < USABLE)
@@ -100,9 +106,8 @@ def usable(levels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def outcomes(values: np.ndarray, *, log: bool = False) -> Outcomes:
-    """Summarise (levels, seeds), geometrically if `log`; NaN counts as inf."""
+    """Summarise (levels, seeds), geometrically if `log`."""
     average = geometric if log else mean_interval
-    values = np.where(np.isnan(values), np.inf, values)
     finite = np.isfinite(values)
     whole = finite.all(axis=1)
     found = np.full((3, len(values)), np.nan)
@@ -124,7 +129,7 @@ def draw_seeds(
     aside: float = 0.0,
     alpha: float = 1.0,
 ) -> None:
-    """Draw (levels, seeds) at the places `at` as `MARKS` says, along y, or x if `flip`.
+    """Draw (levels, seeds) at the places `at` as `MARKS` says, along y, or x if `flip`; no NaN.
 
     The dots stand `aside` of the marks, around the place; `log` makes the means geometric.
     """
@@ -136,7 +141,6 @@ def draw_seeds(
         if np.size(x):  # an empty line that is not clipped confuses the layout
             ax.plot(*((y, x) if flip else (x, y)), marker=marker, linestyle=line, **more)
 
-    values = np.where(np.isnan(values), np.inf, values)
     places = np.broadcast_to((at + aside / 2)[:, None], values.shape)
     at = at - aside / 2
     up, down = (">", "<") if flip else ("^", "v")
@@ -252,7 +256,8 @@ def draw_losses(
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Fill a row of axes, one an activation: mini-batch loss at the end by decades of `axis`.
 
-    Return levels and losses (levels, seeds) by activation and place of batchnorm.
+    Losses above `TOP`, or not finite, count as `TOP`. Return levels and losses (levels, seeds) by
+    activation and place of batchnorm.
     """
     found = {
         str(activation): {
@@ -264,7 +269,7 @@ def draw_losses(
     for ax, lines in zip(axes, found.values(), strict=True):
         for shift, (norm, (levels, losses)) in zip(offsets(3, 0.1), lines.items(), strict=True):
             at = np.log10(levels) + shift
-            draw_seeds(ax, at, losses, PLACEMENTS[norm], ends=ends, log=True)
+            draw_seeds(ax, at, capped(losses, TOP), PLACEMENTS[norm], ends=ends, log=True)
         loss_axis(ax, ends, limit=True)
         decade_axis(ax, levels)
         if ax is not axes[0]:

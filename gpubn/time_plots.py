@@ -31,6 +31,7 @@ _LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKERS = "osD^vP"
 _DARK, _LIGHT = 0.0, 0.86
 _LOW, _HIGH = 0.045, 0.955
+_FAR = np.array([-0.5, 0.5])
 
 PLACEMENTS = {"none": "no batchnorm", "before": "before", "after": "after"}
 """Batchnorm before or after the activation, short enough for a narrow panel."""
@@ -93,6 +94,8 @@ def draw_grid(
                 ax.set_xlabel("step")
             else:
                 ax.tick_params(labelbottom=False)
+        values = pd.concat([select(table, curve.where) for curve in row.curves])["value"]
+        axes[r, 0].set_ylim(*ends(values.to_numpy(dtype=np.float64), log=row.log))
         if row.lowest is not None:
             axes[r, 0].set_ylim(bottom=row.lowest)
 
@@ -192,16 +195,25 @@ class Line:
 
 
 def draw_lines(
-    ax: Axes, lines: Sequence[Line], *, log: bool = False, marks: Sequence[float] = ()
+    ax: Axes,
+    lines: Sequence[Line],
+    *,
+    log: bool = False,
+    marks: Sequence[float] = (),
+    origin: float | None = None,
 ) -> None:
-    """Lines of seeds from top to bottom, labelled at the left; `marks` are bounds across all.
+    """Lines of seeds from top to bottom, labelled at the left.
+
+    `marks` are bounds, dashed across all; `origin` is where there is no difference.
 
     A dot is a seed; mark and bar are the mean and its 95% interval; where a value is printed the
-    thin bar is the 95% interval of a single run, and the cross the printed value. The axis holds
-    every dot, cross and bound, and of intervals that reach further no more than half as much again.
+    thin bar is the 95% interval of a single run, and the star the printed value. The axis holds
+    every dot, star and bound, and of intervals that reach further no more than half as much again.
     """
     if log:
         ax.set_xscale("log")
+    if origin is not None:
+        ax.axvline(origin, color=FAINT, linewidth=0.8, zorder=1)
     for bound in marks:
         ax.axvline(bound, color=INK, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
     for y, line in enumerate(lines):
@@ -213,7 +225,7 @@ def draw_lines(
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.set_xlim(*reach(lines, log=log, marks=marks))
+    ax.set_xlim(*_reach(lines, log, [*marks, *([] if origin is None else [origin])]))
 
 
 def _draw_single_run(
@@ -225,7 +237,7 @@ def _draw_single_run(
         ax.plot([low, high], at, "-|", color=FAINT, linewidth=0.9, markersize=4, zorder=2)
     middle = np.sqrt(published[0] * published[1]) if log else sum(published) / 2
     ax.plot(
-        [middle], [y - 0.26], "x", color=INK, markersize=4.5, markeredgewidth=1.3, zorder=7,
+        [middle], [y - 0.26], "*", color=INK, markersize=6, markeredgewidth=0.3, zorder=7,
         clip_on=False,
     )  # fmt: skip
 
@@ -238,30 +250,36 @@ def single_run(seeds: np.ndarray, log: bool = False) -> tuple[float, float]:
         return (float(10**low), float(10**high)) if log else (float(low), float(high))
 
 
-def reach(
-    lines: Sequence[Line], *, log: bool = False, marks: Sequence[float] = ()
-) -> tuple[float, float]:
+def _reach(lines: Sequence[Line], log: bool, marks: Sequence[float]) -> tuple[float, float]:
     """The ends of an axis for lines, as `draw_lines` says."""
     given = [np.asarray(line.seeds, dtype=np.float64) for line in lines if line.seeds is not None]
     inside = [*given, np.array(marks)]
     inside += [np.array(line.published) for line in lines if line.published is not None]
-    outside = [np.array([*_interval(part, log)[1:]], dtype=np.float64) for part in given]
-    shown, wide = (
-        _on_axis(np.concatenate(parts or [np.zeros(0)]), log) for parts in (inside, outside)
-    )
+    wide = [np.array([*_interval(part, log)[1:]], dtype=np.float64) for part in given]
+    return ends(np.concatenate(inside), np.concatenate(wide or [np.zeros(0)]), log=log)
+
+
+def ends(
+    values: np.ndarray, wide: np.ndarray | None = None, *, log: bool = False
+) -> tuple[float, float]:
+    """The ends of an axis that holds all `values`, and of `wide` no more than half as much again.
+
+    NaN and infinity, and what a logarithmic axis cannot show, have no place there.
+    """
+    shown = _on_axis(values, log)
     if not len(shown):
         shown = np.zeros(1)
     low, high = shown.min(), shown.max()
     span = (high - low) or 0.1 * abs(low) or 1.0
-    far = np.clip(wide, low - span / 2, high + span / 2)
-    ends = np.array([min([low, *far]) - 0.06 * span, max([high, *far]) + 0.06 * span])
-    found = 10**ends if log else ends
+    far = np.clip(_on_axis(np.zeros(0) if wide is None else wide, log), *(low, high) + span * _FAR)
+    found = np.array([min([low, *far]) - 0.06 * span, max([high, *far]) + 0.06 * span])
+    found = 10**found if log else found
     return float(found[0]), float(found[1])
 
 
 def _on_axis(values: np.ndarray, log: bool) -> np.ndarray:
     with np.errstate(all="ignore"):
-        values = np.log10(values) if log else values
+        values = np.log10(values) if log else np.asarray(values, dtype=np.float64)
     return values[np.isfinite(values)]
 
 

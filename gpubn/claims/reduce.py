@@ -77,39 +77,43 @@ def _count(qualify: np.ufunc) -> _Kind:
     )
 
 
-def _ends_below(
+def _below(
     keys: np.ndarray, values: np.ndarray, threshold: float, kind: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where, in decades, the keys with a value below the threshold begin and end, and if any do.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pair of neighbouring keys (K - 1, R): the decades between them on which the value is
+    below the threshold, and the logarithm of the key where the last of these ends (-inf: none).
 
-    Between two keys the value is taken to be linear in the logarithm of the key, so that the ends
-    do not jump from key to key; what is NaN, or above `CEILING` times the threshold, counts as
-    that. The first and the last key end what they belong to.
+    Between two keys the value is taken to be linear in the logarithm of the key, so that nothing
+    jumps from key to key; what is NaN, or above `CEILING` times the threshold, counts as that.
     """
-    decades = _positive_keys(keys, kind)
+    decades = _positive_keys(keys, kind)[:, None]
     values = np.fmin(np.where(np.isnan(values), np.inf, values), CEILING * threshold)
-    below = values < threshold
-    first, last = below.argmax(axis=0), len(keys) - 1 - below[::-1].argmax(axis=0)
-    ends = []
-    for inner, outward in ((first, -1), (last, 1)):
-        outer = np.clip(inner + outward, 0, len(keys) - 1)
-        a, b = (np.take_along_axis(values, i[None], axis=0)[0] for i in (inner, outer))
-        with np.errstate(all="ignore"):
-            share = np.where(outer == inner, 0.0, (threshold - a) / (b - a))
-        ends.append(decades[inner] + share * (decades[outer] - decades[inner]))
-    return ends[0], ends[1], np.asarray(below.any(axis=0))
+    a, b, width = values[:-1], values[1:], np.diff(decades, axis=0)
+    with np.errstate(all="ignore"):
+        share = np.clip((threshold - a) / (b - a), 0, 1)  # where it crosses, if it does
+    falls, rises = (a >= threshold) & (b < threshold), (a < threshold) & (b >= threshold)
+    both = (a < threshold) & (b < threshold)
+    length = width * np.select([both, rises, falls], [1.0, share, 1 - share], 0.0)
+    end = np.select([both | falls, rises], [decades[1:], decades[:-1] + share * width], -np.inf)
+    return length, end
 
 
-def _span_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
-    """Decades between the ends of the keys whose value is below the threshold."""
-    start, end, found = _ends_below(keys, values, threshold, "span_below")
-    return np.where(found, end - start, 0.0)
+def _decades_below(
+    keys: np.ndarray, values: np.ndarray, threshold: float, none: float
+) -> np.ndarray:
+    """Decades of the keys on which the value is below the threshold, gaps left out."""
+    return np.asarray(_below(keys, values, threshold, "decades_below")[0].sum(axis=0))
 
 
 def _end_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
     """The logarithm (base 10) of the largest key whose value is below the threshold."""
-    _, end, found = _ends_below(keys, values, threshold, "end_below")
-    return np.where(found, end, none)
+    end = _below(keys, values, threshold, "end_below")[1].max(axis=0)
+    return np.where(np.isfinite(end), end, none)
+
+
+def _best(values: np.ndarray) -> np.ndarray:
+    """The smallest value; what is NaN has diverged, and counts as infinite."""
+    return np.asarray(np.where(np.isnan(values), np.inf, values).min(axis=0))
 
 
 def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
@@ -134,6 +138,7 @@ def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: floa
 REDUCERS: dict[str, _Kind] = {
     "mean": _plain(lambda values: values.mean(axis=0)),
     "median": _plain(lambda values: np.median(values, axis=0)),
+    "best": _plain(_best),
     "min": _plain(lambda values: values.min(axis=0)),
     "max": _plain(lambda values: values.max(axis=0)),
     "sum": _plain(lambda values: values.sum(axis=0)),
@@ -153,7 +158,7 @@ REDUCERS: dict[str, _Kind] = {
     "smallest_below": _key(np.less, np.min, np.inf),
     "largest_above": _key(np.greater, np.max, -np.inf),
     "smallest_above": _key(np.greater, np.min, np.inf),
-    "span_below": _Kind(("threshold",), _span_below),
+    "decades_below": _Kind(("threshold",), _decades_below),
     "end_below": _Kind(("threshold", "none"), _end_below),
     "plateaus": _Kind(("threshold",), _plateaus),
 }

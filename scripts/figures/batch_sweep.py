@@ -1,129 +1,97 @@
-"""Does batchnorm regularise? Test loss at equal training loss, by batch size."""
+"""Does the noise of the batch's statistics regularise? Best test loss by size of ghost batch."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from gpubn.plotting import (
-    FAINT,
-    by_seed,
-    config_of,
-    dataset_label,
-    geometric,
-    keys,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.stats import mean_interval
+from gpubn.plotting import config_of, dataset_label, new_figure, seed_count, titled
 from gpubn.sweep_plots import (
+    MARKS,
     PLACEMENTS,
-    by_level,
-    category_axis,
-    draw_outcomes,
+    SHADE,
+    at_best_rate,
+    diverged_note,
+    draw_seeds,
     finite_range,
     hidden_layers,
-    offsets,
-    outcomes,
+    legend,
+    log_ratio,
+    ratio_axis,
+    ratio_ends,
+    weights,
 )
 from gpubn.words import ACTIVATIONS
 
 TABLES = ("batch_sweep",)
 CLAIMS = ("B12",)
 
-TARGETS = (0.5, 0.2, 0.1)
-NORMS = ("none", "before")
+# The claims' ledger decides these: what matters, and which arms are compared, by size of batch.
+MATTERS = 0.02
+DECIDING = {512: ("ghost_16",), 128: ("ghost_16", "none")}
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Above: test loss where the training loss falls to a target. Below: the way there."""
+    """One column a size of batch; best test loss above, below it the paired log ratios."""
     table = tables["batch_sweep"]
     c = config_of(table)
+    rates = ", ".join(sorted(table["rate"].unique(), key=float))
+    batches = sorted({int(batch) for batch in table["batch"]}, reverse=True)
+    sizes = sorted(int(norm[6:]) for norm in table["norm"].unique() if norm.startswith("ghost_"))
+    arms = [*(f"ghost_{size}" for size in sizes), "before", "none"]
     figure, axes = new_figure(
         2,
-        len(TARGETS),
+        len(batches),
         width=7.2,
-        height=5.6,
-        title=titled(table, "Test loss at equal training loss, by batch size"),
-        legend=keys(PLACEMENTS, NORMS, markers=True),
+        height=5.4,
+        title=titled(table, "Best test loss by how many examples are normalised together"),
+        legend=legend(PLACEMENTS, ["before", "none"], matters=f"±{MATTERS:g}"),
         caption=f"""
-            Dataset: {dataset_label(table)}, the first {c["data.train_examples"]:,} training images.
-            {hidden_layers(c)} {ACTIVATIONS[c["model.activation"]]} units,
-            {c["optim.steps"]} steps, rate {c["optim.rate"]}, constant; losses in inference mode.
-            Above: test loss where the training loss first falls to the value in the title,
-            interpolated between measurements {_gap(table)} steps apart, across the batch size;
-            marks: mean of n = {seed_count(table)} seeds; bars: its 95%
-            t-interval; hollow marks: mean of the seeds that come there, where not all do; triangles
-            at the top: none does. Below, for three of the batch sizes: test loss against training
-            loss through training, which runs to the right; thin lines: seeds; thick: their
-            geometric mean at equal steps; dotted: the training losses compared above; dashed: equal
-            losses. These axes end just above the largest first loss: seeds beyond are cut off.
-            {verdicts}
+            Dataset: {dataset_label(table)}; {c["data.train_examples"]:,} training images drawn for
+            each of n = {seed_count(table)} seeds, {hidden_layers(c)}
+            {ACTIVATIONS[c["model.activation"]]} units, {weights(c)} weights. Top: lowest test loss
+            within {c["optim.steps"]} steps at the best of the constant rates {rates}; batchnorm
+            uses the statistics of the training images. Bottom: logarithm of the ratio of two such
+            losses of the same seed; above 0 noise, or batchnorm as a whole, regularises. Shaded:
+            what decides. {MARKS} {diverged_note(table)} {verdicts}
         """,
     )
-    low, top = finite_range(table.loc[table["metric"].str.startswith("test_loss_at"), "value"])
-    ticks = [
-        t
-        for t in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, top)
-        if low <= t < 0.95 * top
-    ]
-    for ax, target in zip(axes[0], TARGETS, strict=True):
-        for shift, norm in zip(offsets(len(NORMS), 0.2), NORMS, strict=True):
-            part = table[table["norm"] == norm]
-            sizes, found = by_level(part, "batch", f"test_loss_at[{target:g}]")
-            x = np.arange(len(sizes)) + shift
-            summary = outcomes(found, mean_interval)
-            draw_outcomes(ax, x, summary, PLACEMENTS[norm], ends=(low, top))
-        ax.set_ylim(low, top)
-        ax.set_yticks([*ticks, top], [*(f"{tick:g}" for tick in ticks), "not\nreached"])
-        category_axis(ax, sizes)
-        ax.set_title(f"at a training loss of {target:g}")
-        ax.set_xlabel("batch size (images)")
-    for ax, size in zip(axes[1], sizes[[0, len(sizes) // 2, -1]], strict=True):
-        for norm in NORMS:
-            rows = table[(table["norm"] == norm) & (table["batch"].astype(float) == size)]
-            _draw_path(ax, rows, norm)
-        for target in TARGETS:
-            ax.axvline(target, color=FAINT, linestyle=":", linewidth=0.9, zorder=1)
-        _set_path_axes(ax, table)
-        ax.set_title(f"batch size {size:g}")
-        ax.set_xlabel("training loss (nats)")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("test loss (nats)")
-    for ax in axes[:, 1:].flat:
-        ax.set_yticklabels([])
+    best = {
+        norm: dict(zip(*at_best_rate(rows, "batch", "best_test_loss"), strict=True))
+        for norm, rows in table.groupby("norm")
+    }
+    ratios = {
+        (norm, batch): log_ratio(best["none"][batch], best["before"][batch])
+        if norm == "none"
+        else log_ratio(best["before"][batch], best[norm][batch])
+        for norm in arms
+        if norm != "before"
+        for batch in batches
+    }
+    ends = finite_range(np.concatenate([loss for of in best.values() for loss in of.values()]))
+    spread = ratio_ends([*ratios.values()], MATTERS)
+    for column, batch in enumerate(batches):
+        upper, lower = axes[:, column]
+        for i, norm in enumerate(arms):
+            style, at = PLACEMENTS["none" if norm == "none" else "before"], np.array([float(i)])
+            draw_seeds(upper, at, best[norm][batch][None], style, ends=ends, aside=0.16)
+            if norm != "before":
+                draw_seeds(lower, at, ratios[norm, batch][None], style, ends=spread, aside=0.16)
+            if norm in DECIDING.get(batch, ()):
+                lower.axvspan(i - 0.4, i + 0.4, color=SHADE, linewidth=0, zorder=0)
+        upper.set_ylim(*ends)
+        ratio_axis(lower, spread, MATTERS)
+        places = [i for i, norm in enumerate(arms) if norm != "before"]
+        labels = [*(f"whole\nover {size}" for size in sizes), "none over\nwhole"]
+        upper.set_xticks(range(len(arms)), [*map(str, sizes), "whole\nbatch", "none"])
+        lower.set_xticks(places, labels)
+        for ax in (upper, lower):
+            ax.set_xlim(-0.5, len(arms) - 0.5)
+            ax.grid(axis="x", visible=False)
+            if column:
+                ax.set_yticklabels([])
+        everything = ", all training images" * (batch == c["data.train_examples"])
+        upper.set_title(f"batches of {batch}{everything}")
+        upper.set_xlabel("examples normalised together")
+    axes[0, 0].set_ylabel("best test loss (nats)")
+    axes[1, 0].set_ylabel("log ratio of losses")
     return figure
-
-
-def _gap(table: pd.DataFrame) -> int:
-    """Steps from one measurement to the next."""
-    steps = table.loc[table["metric"] == "test_loss_path", "step"].unique()
-    return int(np.diff(np.sort(steps.astype(int))).max())
-
-
-def _draw_path(ax: Axes, rows: pd.DataFrame, norm: str) -> None:
-    _, color, line, _ = PLACEMENTS[norm]
-    train, test = (
-        by_seed(rows[rows["metric"] == f"{part}_loss_path"], "step")[1]
-        for part in ("train", "test")
-    )
-    ax.plot(train, test, color=color, linewidth=0.4, alpha=0.35)
-    ax.plot(geometric(train).mean, geometric(test).mean, color=color, linestyle=line, linewidth=1.6)
-
-
-def _set_path_axes(ax: Axes, table: pd.DataFrame) -> None:
-    """Logarithmic axes, the same in every panel, with the training loss falling to the right."""
-    train, test = (table[table["metric"] == f"{part}_loss_path"] for part in ("train", "test"))
-    paths = pd.concat([train, test])
-    top = finite_range(paths.loc[paths["step"] == 0, "value"])[1]
-    x, y = finite_range(train["value"])[0], finite_range(test["value"])[0]
-    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
-    for scale, set_ticks in ((ax.set_xscale, ax.set_xticks), (ax.set_yscale, ax.set_yticks)):
-        scale("log")
-        set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
-    ax.set_xlim(top, x)
-    ax.set_ylim(y, top)
-    ax.plot([y, top], [y, top], color=FAINT, linestyle="--", linewidth=0.8, zorder=1)

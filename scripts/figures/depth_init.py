@@ -8,68 +8,74 @@ from gpubn.plotting import INITS, config_of, dataset_label, new_figure, seed_cou
 from gpubn.sweep_plots import (
     MARKS,
     PLACEMENTS,
-    by_level,
-    category_axis,
+    SHADE,
+    at_best_rate,
     diverged_note,
-    draw_final_loss,
+    draw_seeds,
     legend,
-    loss_axis,
+    log_ratio,
     offsets,
-    stand_shares,
+    ratio_axis,
+    ratio_ends,
 )
 from gpubn.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("D14",)
 
-CHOSEN = ("glorot", "he")
-ROWS = ("relu", "tanh")
+# The claims' ledger decides these: the claimed initialisation and the other one; what matters; and
+# the depths whose mean decides, without batchnorm.
+CLAIMED = {"relu": ("he", "glorot"), "tanh": ("glorot", "he")}
+MATTERS = 0.05
+DECIDING = (5, 10, 20)
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One row an activation, one column a place of batchnorm, one line an initialisation."""
+    """One panel an activation, one line a place of batchnorm, one dot a seed."""
     table = tables["depth_grid"]
     c = config_of(table)
-    part = table[table["init"].isin(CHOSEN) & table["activation"].isin(ROWS)]
+    rates = " and ".join(sorted(table["rate"].unique(), key=float))
+    deciding = ", ".join(map(str, DECIDING))
     figure, axes = new_figure(
-        len(ROWS),
-        len(PLACEMENTS),
+        1,
+        len(CLAIMED),
         width=7.2,
-        height=5.3,
-        title=titled(table, "Final training loss under Glorot's and He's initialisation"),
-        legend=legend(INITS, CHOSEN, shares=True),
+        height=4.0,
+        title=titled(table, "Training loss under the other initialisation over the claimed one"),
+        legend=legend(PLACEMENTS, list(PLACEMENTS), matters=f"±{MATTERS:g}"),
+        legend_columns=4,
         caption=f"""
-            Dataset: {dataset_label(table)}. Across: number of hidden layers of
-            {c["model.width"]} units (not to scale). Up: training loss after {c["optim.steps"]}
-            steps of batch {c["optim.batch"]}, rate {c["optim.rate"]} falling linearly to
-            {c["optim.min_rate"]}, n = {seed_count(table)} seeds. Weights normal, of variance
-            2/(fan_in + fan_out) (Glorot) or 2/fan_in (He): between layers of equal width He's is
-            twice Glorot's. Dotted: -log(1/10), the loss of a guess. {MARKS} Bars in the grey
-            band: share of seeds that diverged, from none to all. {diverged_note(part)}
-            {verdicts}
+            Dataset: {dataset_label(table)}; hidden layers of {c["model.width"]} units, n =
+            {seed_count(table)} seeds. Up: logarithm of the ratio of two losses of the same seed,
+            each the mean of the last {c["every"]} of {c["optim.steps"]} mini-batches of
+            {c["optim.batch"]}, at the better of the constant rates {rates}; above 0 the claimed
+            initialisation is better. Shaded: mean over {deciding} layers, which decides where there
+            is no batchnorm. {MARKS} {diverged_note(table)} {verdicts}
         """,
     )
-    for row, activation in enumerate(ROWS):
-        for column, (norm, (label, *_)) in enumerate(PLACEMENTS.items()):
-            ax = axes[row, column]
-            for shift, init in zip(offsets(len(CHOSEN), 0.2), CHOSEN, strict=True):
-                cells = part[
-                    (part["activation"] == activation)
-                    & (part["norm"] == norm)
-                    & (part["init"] == init)
-                ]
-                depths, _ = by_level(cells, "depth", "diverged")
-                x = np.arange(len(depths)) + shift
-                draw_final_loss(ax, x, cells, "depth", INITS[init])
-                stand_shares(ax, x, cells, "depth", INITS[init])
-            loss_axis(ax, table, band="diverged")
-            category_axis(ax, depths)
-            if row == 0:
-                ax.set_title(label)
-            else:
-                ax.set_xlabel("hidden layers")
-            if column:
-                ax.set_yticklabels([])
-            else:
-                ax.set_ylabel(f"{ACTIVATIONS[activation]}\n\ntraining loss (nats)")
+    found = {}
+    for activation, (claimed, other) in CLAIMED.items():
+        for norm in PLACEMENTS:
+            rows = table[(table["activation"] == activation) & (table["norm"] == norm)]
+            depths, right = at_best_rate(rows[rows["init"] == claimed], "depth", "batch_loss")
+            wrong = at_best_rate(rows[rows["init"] == other], "depth", "batch_loss")[1]
+            found[activation, norm] = log_ratio(wrong, right)
+    ends = ratio_ends([*found.values()], MATTERS)
+    at = np.arange(len(depths))
+    for ax, (activation, (claimed, other)) in zip(axes[0], CLAIMED.items(), strict=True):
+        ax.axvspan(len(at) - 0.5, len(at) + 0.5, color=SHADE, linewidth=0, zorder=0)
+        for shift, (norm, style) in zip(offsets(3, 0.4), PLACEMENTS.items(), strict=True):
+            ratio = found[activation, norm]
+            mean = ratio[np.isin(depths, DECIDING)].mean(axis=0, keepdims=True)
+            draw_seeds(ax, at + shift, ratio, style, ends=ends, aside=0.09)
+            draw_seeds(ax, at[-1:] + 1 + shift, mean, style, ends=ends, aside=0.09)
+        ratio_axis(ax, ends, MATTERS)
+        ax.set_xticks(range(len(at) + 1), [*(f"{depth:g}" for depth in depths), "mean"])
+        ax.set_xlim(-0.5, len(at) + 0.5)
+        ax.grid(axis="x", visible=False)
+        ax.set_title(f"{ACTIVATIONS[activation]}: {INITS[other][0]} over {INITS[claimed][0]}")
+        ax.set_xlabel("hidden layers (not to scale)")
+        if ax is not axes[0, 0]:
+            ax.set_yticklabels([])
+    axes[0, 0].set_ylabel("log ratio of losses")
     return figure

@@ -1,78 +1,100 @@
-"""Where to put batchnorm: loss before less loss after the activation, paired, by depth."""
+"""Where to put batchnorm: loss at the other place over that at the claimed one, by depth."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from gpubn.plotting import (
+    BLACK,
     INITS,
+    ORANGE,
+    Style,
     config_of,
     dataset_label,
-    keys,
     new_figure,
     seed_count,
     titled,
 )
 from gpubn.sweep_plots import (
-    DIFFERENCES,
-    by_level,
+    MARKS,
+    SHADE,
+    at_best_rate,
     category_axis,
-    difference_axis,
     diverged_note,
-    draw_differences,
+    draw_seeds,
+    legend,
+    log_ratio,
     offsets,
-    paired_differences,
+    ratio_axis,
+    ratio_ends,
 )
 from gpubn.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("B7",)
 
-CHOSEN = ("glorot", "he")
-EDGE = 0.9
-"""Nats: where the axis of differences ends."""
+# The claims' ledger decides these: initialisation, claimed place, the other one; what matters; and
+# the depths whose ratio decides.
+CLAIMED = {
+    "relu": ("he", "before", "after"),
+    "tanh": ("glorot", "after", "before"),
+    "sigmoid": ("glorot", "after", "before"),
+}
+MATTERS = 0.05
+DECIDING = (5, 20)
+
+METRICS: dict[str, Style] = {
+    "batch_loss": ("mini-batch loss, training mode (decides)", BLACK, "-", "o"),
+    "train_loss": ("training loss, inference mode", ORANGE, "--", "D"),
+}
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One panel an activation, one line an initialisation, one dot a seed."""
+    """One panel an activation, one line a mode, one dot a seed."""
     table = tables["depth_grid"]
     c = config_of(table)
-    part = table[table["init"].isin(CHOSEN) & (table["norm"] != "none")]
+    rates = " and ".join(sorted(table["rate"].unique(), key=float))
     figure, axes = new_figure(
         1,
-        len(ACTIVATIONS),
+        len(CLAIMED),
         width=7.2,
         height=3.9,
-        title=titled(table, "Training loss with batchnorm before, less that after the activation"),
-        legend=keys(INITS, CHOSEN, markers=True),
+        title=titled(table, "Loss with batchnorm at the other place over that at the claimed one"),
+        legend=legend(METRICS, list(METRICS), matters=f"±{MATTERS:g}"),
         caption=f"""
-            Dataset: {dataset_label(table)}. Across: number of hidden layers of
-            {c["model.width"]} units (not to scale). Up: training loss with batchnorm before the
-            activation less that with it after, the same seed, after {c["optim.steps"]} steps of
-            batch {c["optim.batch"]}, in inference mode, n = {seed_count(table)} seeds; above 0 the
-            place after has the lower loss. {DIFFERENCES}
-            {diverged_note(part)} {verdicts}
+            Dataset: {dataset_label(table)}; hidden layers of {c["model.width"]} units,
+            {c["optim.steps"]} steps of batch {c["optim.batch"]}, n = {seed_count(table)} seeds.
+            Up: logarithm of the ratio of two losses of the same seed, each at the better of the
+            constant rates {rates}; above 0 the claimed place is better. Mini-batch: mean of the
+            last {c["every"]}. Shaded columns: the depths that decide. {MARKS}
+            {diverged_note(table)} {verdicts}
         """,
     )
-    for column, (activation, name) in enumerate(ACTIVATIONS.items()):
-        ax = axes[0, column]
-        for i, (shift, init) in enumerate(zip(offsets(2, 0.34), CHOSEN, strict=True)):
-            cells = part[(part["activation"] == activation) & (part["init"] == init)]
-            (depths, before), (_, after) = (
-                by_level(cells[cells["norm"] == norm], "depth", "train_loss")
-                for norm in ("before", "after")
-            )
-            x = np.arange(len(depths)) + shift
-            differences = paired_differences(before, after)
-            draw_differences(ax, x, differences, INITS[init], edge=EDGE, row=i)
-        difference_axis(ax, EDGE)
-        ticks = (-0.8, -0.4, 0, 0.4, 0.8)
-        ax.set_yticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+    ratios = {key: _ratios(table, *key) for key in ((a, m) for a in CLAIMED for m in METRICS)}
+    ends = ratio_ends(
+        [r for (_, metric), (_, r) in ratios.items() if metric == "batch_loss"], MATTERS
+    )
+    for ax, (activation, (init, claimed, other)) in zip(axes[0], CLAIMED.items(), strict=True):
+        for shift, (metric, style) in zip(offsets(2, 0.3), METRICS.items(), strict=True):
+            depths, ratio = ratios[activation, metric]
+            alpha = 1.0 if metric == "batch_loss" else 0.6
+            at = np.arange(len(depths)) + shift
+            draw_seeds(ax, at, ratio, style, ends=ends, aside=0.1, alpha=alpha)
+        for place in np.flatnonzero(np.isin(depths, DECIDING)):
+            ax.axvspan(place - 0.4, place + 0.4, color=SHADE, linewidth=0, zorder=0)
+        ratio_axis(ax, ends, MATTERS)
         category_axis(ax, depths)
-        ax.set_title(name)
-        ax.set_xlabel("hidden layers")
-        if column:
+        ax.set_title(f"{ACTIVATIONS[activation]}, {INITS[init][0]}:\n{other} over {claimed}")
+        ax.set_xlabel("hidden layers (not to scale)")
+        if ax is not axes[0, 0]:
             ax.set_yticklabels([])
-        else:
-            ax.set_ylabel("loss before - loss after (nats)")
+    axes[0, 0].set_ylabel("log ratio of losses")
     return figure
+
+
+def _ratios(table: pd.DataFrame, activation: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Depths, and the log ratio of the other place to the claimed one: (depths, seeds)."""
+    init, claimed, other = CLAIMED[activation]
+    rows = table[(table["activation"] == activation) & (table["init"] == init)]
+    depths, best = at_best_rate(rows[rows["norm"] == claimed], "depth", metric)
+    return depths, log_ratio(at_best_rate(rows[rows["norm"] == other], "depth", metric)[1], best)

@@ -1,4 +1,4 @@
-"""Dropout with batchnorm: test loss, and the shift of variance between training and inference."""
+"""Dropout with batchnorm: best test loss, harm beyond that without, and the shift of variance."""
 
 import numpy as np
 import pandas as pd
@@ -7,27 +7,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import (
-    FAINT,
-    INK,
-    config_of,
-    dataset_label,
-    keys,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.stats import mean_interval
+from gpubn.plotting import FAINT, INK, config_of, dataset_label, new_figure, seed_count, titled
 from gpubn.sweep_plots import (
+    MARKS,
     PLACEMENTS,
+    SHADE,
+    at_best_rate,
     by_level,
     category_axis,
     diverged_note,
-    draw_outcomes,
+    draw_seeds,
     finite_range,
     hidden_layers,
+    legend,
+    log_ratio,
     offsets,
-    outcomes,
+    ratio_axis,
+    ratio_ends,
     weights,
 )
 from gpubn.words import ACTIVATIONS
@@ -40,71 +36,87 @@ ORDERS = {
     "end": "at the end of each layer",
     "last": "at the end of the last layer alone",
 }
+# The claims' ledger decides these: what matters, and at which share of units dropped.
+MATTERS, DECIDING = 0.05, 0.5
 HIGHEST = 1.2
 """Where the axis of the ratio of variances ends."""
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One column an order; test loss above, below it the variance at each end's batchnorm."""
+    """One column an order; loss, harm, and the variance into the first and last batchnorm."""
     table = tables["dropout"]
     c = config_of(table)
-    depth = c["model.depth"]
+    rates = sorted(table["rate"].unique(), key=float)
     dashes = Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label="theory")
     figure, axes = new_figure(
-        3,
+        4,
         len(ORDERS),
         width=7.2,
-        height=7.2,
-        title=titled(table, "Test loss and shift of variance, by dropout rate and order"),
-        legend=[*keys(PLACEMENTS, list(PLACEMENTS), markers=True), dashes],
+        height=8.0,
+        title=titled(table, "Test loss, harm and shift of variance, by dropout rate and order"),
+        legend=[*legend(PLACEMENTS, list(PLACEMENTS), matters=f"±{MATTERS:g}"), dashes],
+        legend_columns=3,
         caption=f"""
-            Dataset: {dataset_label(table)}, the first {c["data.train_examples"]:,} training images.
-            {hidden_layers(c)} {ACTIVATIONS[c["model.activation"]]} units,
-            {weights(c)} weights, {c["optim.steps"]} steps of batch {c["optim.batch"]}, rate
-            {c["optim.rate"]}, constant. Across: share of units dropped. Top: test loss after
-            training. Below: variance of what goes into the first and the last batchnorm, at
-            inference over in training, after training; 1 (grey) is no shift. Marks: mean of n =
-            {seed_count(table)} seeds; bars: 95% t-interval; hollow: of the seeds with a
-            finite value, where not all have one; triangles: beyond the axis. Without batchnorm
-            'right before batchnorm' is the end of the layer. Dashes, where dropout comes right
-            before batchnorm: of the ReLU of a centred normal, as Li et al. 2019 have it (after
-            activation), and of the centred normal itself, the share kept (before activation);
-            the larger a unit's mean against its spread, the more dropout shifts its variance.
-            {diverged_note(table)} {verdicts}
+            Dataset: {dataset_label(table)}; {c["data.train_examples"]:,} training images drawn for
+            each of n = {seed_count(table)} seeds, {hidden_layers(c)}
+            {ACTIVATIONS[c["model.activation"]]} units, {weights(c)} weights. Top: lowest test loss
+            within {c["optim.steps"]} steps of batch {c["optim.batch"]} at the better of the
+            constant rates {" and ".join(rates)}. Second: log ratio of that with dropout to that
+            without, less the same without batchnorm, seed by seed; above 0 batchnorm makes dropout
+            worse; shaded: what decides (before the activation alone in the second and third
+            column). Below: variance at inference over that in training, after training at rate
+            {rates[0]}; faint: before it; theory: Li et al. 2019.
+            {MARKS} {diverged_note(table)} {verdicts}
         """,
     )
-    low, high = finite_range(table.loc[table["metric"] == "test_loss", "value"])
+    best = {
+        (order, norm): at_best_rate(rows, "dropout", "best_test_loss")
+        for (order, norm), rows in table.groupby(["dropout_at", "norm"])
+    }
+    added = {key: log_ratio(loss[1:], loss[0]) for key, (_, loss) in best.items()}
+    harm = {
+        (order, norm): of_norm - added[order, "none"]
+        for (order, norm), of_norm in added.items()
+        if norm != "none"
+    }
+    low, high = finite_range(np.concatenate([loss for _, loss in best.values()]))
+    ends = ratio_ends([*harm.values()], MATTERS)
+    ratio = table[(table["metric"] == "norm_input_variance_ratio") & (table["rate"] == rates[0])]
     for column, (order, title) in enumerate(ORDERS.items()):
-        part = table[table["dropout_at"] == order]
-        axes[0, column].set_title(title)
-        rates = _draw_lines(axes[0, column], part, "test_loss", (low, high))
-        for ax, layer in zip(axes[1:, column], (1, depth), strict=True):
+        losses, harms, first, last = axes[:, column]
+        losses.set_title(title)
+        for i, (norm, style) in enumerate(PLACEMENTS.items()):
+            levels, loss = best[order, norm]
+            at = np.arange(len(levels)) + offsets(3, 0.45)[i]
+            draw_seeds(losses, at, loss, style, ends=(low, high), aside=0.1)
+            if norm == "none":
+                continue
+            draw_seeds(harms, at[1:], harm[order, norm], style, ends=ends, aside=0.1)
+            rows = ratio[(ratio["dropout_at"] == order) & (ratio["norm"] == norm)]
+            of_first, of_last = (rows[rows["layer"] == n] for n in (1, c["model.depth"]))
+            before = of_first[of_first["step"] == 0]
+            for ax, part, alpha in ((first, before, 0.4), (first, of_first, 1), (last, of_last, 1)):
+                found = by_level(part, "dropout", "norm_input_variance_ratio")[1]
+                draw_seeds(ax, at, found, style, ends=(0, HIGHEST), aside=0.1, alpha=alpha)
+        losses.set_ylim(low, high)
+        for place in np.flatnonzero(levels == DECIDING):
+            harms.axvspan(place - 0.35, place + 0.4, color=SHADE, linewidth=0, zorder=0)
+        ratio_axis(harms, ends, MATTERS)
+        for ax in (first, last):
             ax.axhline(1, color=FAINT, linewidth=0.8, zorder=1)
-            _draw_lines(
-                ax, part[part["layer"] == layer], "norm_input_variance_ratio", (0.0, HIGHEST)
-            )
+            ax.set_ylim(0, HIGHEST)
             if order == "before_norm":
-                _draw_theory(ax, rates)
-        axes[-1, column].set_xlabel("share of units dropped")
-    for ax in axes[:, 1:].flat:
-        ax.set_yticklabels([])
-    axes[0, 0].set_ylabel("test loss (nats)")
-    for ax, which in zip(axes[1:, 0], ("first", "last"), strict=True):
-        ax.set_ylabel(f"variance into {which} batchnorm,\ninference / training")
+                _draw_theory(ax, levels)
+        for ax in axes[:, column]:
+            category_axis(ax, levels)
+            if column:
+                ax.set_yticklabels([])
+        last.set_xlabel("share of units dropped")
+    labels = ["best test loss\n(nats)", "harm beyond none's\n(log ratio)"]
+    labels += [f"variance into {which}\nbatchnorm (ratio)" for which in ("first", "last")]
+    for ax, label in zip(axes[:, 0], labels, strict=True):
+        ax.set_ylabel(label)
     return figure
-
-
-def _draw_lines(ax: Axes, part: pd.DataFrame, metric: str, ends: tuple[float, float]) -> np.ndarray:
-    """Draw one line a place of batchnorm that has the metric, and return the rates."""
-    for shift, (norm, style) in zip(offsets(3, 0.2), PLACEMENTS.items(), strict=True):
-        rows = part[part["norm"] == norm]
-        if (rows["metric"] == metric).any():
-            rates, found = by_level(rows, "dropout", metric)
-            x = np.arange(len(rates)) + shift
-            draw_outcomes(ax, x, outcomes(found, mean_interval), style, ends=ends)
-    ax.set_ylim(*ends)
-    category_axis(ax, rates)
-    return rates
 
 
 def _draw_theory(ax: Axes, rates: np.ndarray) -> None:

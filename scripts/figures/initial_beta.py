@@ -1,4 +1,4 @@
-"""Training with beta starting at 0 or at 1: loss curves, and the paired difference at the end."""
+"""Training with beta starting at 0 or at 1: loss curves, and the paired log ratio at the end."""
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,15 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.sweep_plots import (
-    DIFFERENCES,
     GUESS,
+    MARKS,
     by_level,
-    difference_axis,
     diverged_note,
-    draw_differences,
+    draw_seeds,
     finite_range,
-    paired_differences,
+    log_ratio,
+    ratio_axis,
+    ratio_ends,
 )
 from gpubn.words import ACTIVATIONS
 
@@ -40,37 +41,36 @@ BETAS: dict[str, Style] = {
     "0.0": ("beta starts at 0", BLUE, "-", "o"),
     "1.0": ("beta starts at 1", ORANGE, "--", "s"),
 }
-DIFFERENCE: Style = ("beta from 1 less from 0", BLACK, "", "D")
 TICKS = (0.2, 0.5, 1, 2, 5)
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One row a depth, one column an activation; the last column holds the differences."""
+    """One row a depth, one column an activation; the last column holds the log ratios."""
     table = tables["initial_beta"]
     c = config_of(table)
+    table = table[table["norm"] == "before"]
     depths = sorted(table["depth"].unique(), key=int)
     figure, axes = new_figure(
         len(depths),
         len(ACTIVATIONS) + 1,
         width=7.4,
-        height=4.9,
+        height=4.8,
         title=titled(table, "Training with beta starting at 0 and at 1"),
         legend=keys(BETAS, list(BETAS)),
         caption=f"""
-            Dataset: {dataset_label(table)}. Batchnorm before the activation, gamma starting at 1,
+            Dataset: {dataset_label(table)}; batchnorm before the activation, gamma starting at 1,
             hidden layers of {c["model.width"]} units, {c["optim.steps"]} steps of batch
-            {c["optim.batch"]}, rate {c["optim.rate"]} falling linearly to {c["optim.min_rate"]}.
-            First three columns: mini-batch training loss, the mean of {c["every"]} steps (step 0:
-            the first batch); lines: geometric mean of n = {seed_count(table)} seeds; bands: 95%
-            t-interval; dotted: -log(1/10), the loss of a guess. Last column: final training
-            loss in inference mode with beta from 1 less that from 0, the same seed; below 0,
-            starting at 1 has the lower loss. {DIFFERENCES}
-            {diverged_note(table)} {verdicts}
+            {c["optim.batch"]}, rate {c["optim.rate"]} falling linearly to {c["optim.min_rate"]},
+            n = {seed_count(table)} seeds. Curves: mini-batch loss, mean of {c["every"]} steps (step
+            0: the first batch); geometric mean and its 95% t-interval; dotted: loss of a guess.
+            Last column: logarithm of the last such loss with beta from 1 over that with beta from
+            0, the same seed; above 0, starting at 1 costs. {MARKS} {diverged_note(table)}
+            {verdicts}
         """,
     )
     low, high = finite_range(table.loc[table["metric"] == "batch_loss", "value"])
-    differences = {depth: _differences(table[table["depth"] == depth]) for depth in depths}
-    edge = finite_range(pd.Series(np.abs([*differences.values()]).ravel()))[1] or 1.0
+    ratios = {depth: _ratios(table[table["depth"] == depth]) for depth in depths}
+    ends = ratio_ends([*ratios.values()])
     for row, depth in enumerate(depths):
         of_depth = table[table["depth"] == depth]
         for column, (activation, name) in enumerate(ACTIVATIONS.items()):
@@ -83,26 +83,25 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
                 ax.set_yticklabels([])
             else:
                 layers = "hidden layer" if depth == "1" else "hidden layers"
-                ax.set_ylabel(f"{depth} {layers}\n\ntraining loss (nats)")
+                ax.set_ylabel(f"{depth} {layers}\n\nmini-batch loss (nats)")
         ax, x = axes[row, -1], np.arange(len(ACTIVATIONS))
-        draw_differences(ax, x, differences[depth], DIFFERENCE, edge=edge)
-        difference_axis(ax, edge)
+        draw_seeds(ax, x, ratios[depth], ("", BLACK, "", "D"), ends=ends, aside=0.2)
+        ratio_axis(ax, ends)
         ax.set_xticks(x, list(ACTIVATIONS.values()))
         ax.set_xlim(-0.5, len(x) - 0.5)
-        ax.set_ylabel("difference (nats)")
-    axes[0, -1].set_title(DIFFERENCE[0])
+        ax.set_ylabel("log ratio of losses")
+    axes[0, -1].set_title("beta 1 over beta 0")
     for ax in axes[-1, :-1]:
         ax.set_xlabel("step")
     return figure
 
 
-def _differences(part: pd.DataFrame) -> np.ndarray:
-    """Final training loss with beta from 1 less from 0, (activations, seeds)."""
+def _ratios(part: pd.DataFrame) -> np.ndarray:
+    """Log ratio of the last losses with beta from 1 to those from 0, (activations, seeds)."""
     found = []
     for activation in ACTIVATIONS:
-        rows = part[part["activation"] == activation]
-        _, losses = by_level(rows, "beta", "train_loss")
-        found.append(paired_differences(losses[1], losses[0]))
+        losses = by_level(part[part["activation"] == activation], "beta", "batch_loss")[1]
+        found.append(log_ratio(losses[1], losses[0]))
     return np.stack(found)
 
 

@@ -1,20 +1,24 @@
-"""Steps to a fixed training loss against the learning rate, by activation and batchnorm."""
+"""Steps to a fixed training loss by learning rate, and how many times fewer at the best rate."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import FAINT, config_of, dataset_label, keys, new_figure, seed_count, titled
-from gpubn.stats import mean_interval
+from gpubn.plotting import FAINT, config_of, dataset_label, new_figure, seed_count, titled
 from gpubn.sweep_plots import (
+    MARKS,
     PLACEMENTS,
-    SWEPT,
+    USABLE,
     by_level,
     decade_axis,
-    draw_outcomes,
+    draw_seeds,
     hidden_layers,
+    legend,
+    log_ratio,
     offsets,
-    outcomes,
+    ratio_axis,
+    ratio_ends,
+    strip_axis,
     weights,
 )
 from gpubn.words import ACTIVATIONS
@@ -22,51 +26,66 @@ from gpubn.words import ACTIVATIONS
 TABLES = ("rate_sweep",)
 CLAIMS = ("B8",)
 
-TARGET = 0.5
+MATTERS = 1.1
+"""Times: the smallest gain in steps that matters; the claims' ledger decides."""
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One panel an activation, one line a place of batchnorm, one dot a seed."""
+    """One column an activation: steps by rate, below the paired log ratio at the best rate."""
     table = tables["rate_sweep"]
     c = config_of(table)
-    steps = c["optim.steps"]
+    steps, band = c["optim.steps"], float(np.log(MATTERS))
+    activations = list(map(str, table["activation"].unique()))
     figure, axes = new_figure(
-        1,
-        len(SWEPT),
+        2,
+        len(activations),
         width=7.2,
-        height=3.9,
-        title=titled(table, f"Steps to a training loss of {TARGET:g}, by learning rate"),
-        legend=keys(PLACEMENTS, list(PLACEMENTS), markers=True),
+        height=4.9,
+        title=titled(table, f"Steps to a mini-batch loss of {USABLE:g} nats, by learning rate"),
+        legend=legend(PLACEMENTS, list(PLACEMENTS), matters=f"within {MATTERS:g} times"),
+        legend_columns=4,
         caption=f"""
-            Dataset: {dataset_label(table)}. Across: learning rate of SGD, constant, per step. Up:
-            steps until the mean of the last {c["every"]} mini-batch losses is at most {TARGET:g}
-            nats, of {steps} steps of batch {c["optim.batch"]}; {hidden_layers(c)}
-            units, {weights(c)} weights, n = {seed_count(table)} seeds. Dots:
-            seeds; marks: their mean; bars: its 95% t-interval. Hollow marks: mean of the
-            seeds that come to it, where not all do; dots and triangles at the top: never within
-            {steps} steps, or diverged before. {verdicts}
+            Dataset: {dataset_label(table)}; {hidden_layers(c)} units, {weights(c)} weights, batches
+            of {c["optim.batch"]}, constant rate, n = {seed_count(table)} seeds. Top: steps until
+            the mean loss of the last {c["every"]} mini-batches is at most {USABLE:g} nats; never:
+            not within {steps} steps. Bottom: logarithm of the steps without batchnorm over those
+            with it, the same seed, each at its own best rate, never counting as {steps}. {MARKS}
+            {verdicts}
         """,
     )
+    axes[0, 0].get_gridspec().set_height_ratios([3, 1])
     never = 1.12 * steps
-    for column, activation in enumerate(SWEPT):
-        ax = axes[0, column]
-        for shift, (norm, style) in zip(offsets(3, 0.2), PLACEMENTS.items(), strict=True):
-            part = table[(table["activation"] == activation) & (table["norm"] == norm)]
-            rates, found = by_level(part, "rate", f"steps_to_loss[{TARGET:g}]")
-            x = np.log10(rates) + shift
-            spread = x[:, None] + offsets(found.shape[1], 0.05)
-            dots = np.minimum(found, never)
-            ax.plot(spread.ravel(), dots.ravel(), ".", color=style[1], markersize=2.2, alpha=0.5)
-            draw_outcomes(ax, x, outcomes(found, mean_interval), style, ends=(0.0, never))
-        ax.axhline(steps, color=FAINT, linewidth=0.4)
-        decade_axis(ax, rates)
-        ax.set_ylim(0, 1.2 * steps)
+    found = {
+        (activation, norm): by_level(rows, "rate", f"steps_to_loss[{USABLE:g}]")
+        for (activation, norm), rows in table.groupby(["activation", "norm"])
+    }
+    fewest = {key: np.fmin(values.min(axis=0), steps) for key, (_, values) in found.items()}
+    gains = {
+        (activation, norm): log_ratio(fewest[activation, "none"], fewest[activation, norm])
+        for activation, norm in found
+        if norm != "none"
+    }
+    ends = ratio_ends([*gains.values()], band)
+    for column, activation in enumerate(activations):
+        upper, lower = axes[:, column]
+        for i, (norm, style) in enumerate(PLACEMENTS.items()):
+            rates, values = found[activation, norm]
+            at = np.log10(rates) + offsets(3, 0.12)[i]
+            draw_seeds(upper, at, values, style, ends=(0, never))
+            if norm != "none":
+                seeds, at = gains[activation, norm][None], np.array([i - 1.0])
+                draw_seeds(lower, at, seeds, style, ends=ends, flip=True, aside=0.3)
+        upper.axhline(steps, color=FAINT, linewidth=0.4)
+        decade_axis(upper, rates)
         ticks = np.linspace(0, steps, 4)
-        ax.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
-        ax.set_title(ACTIVATIONS[activation])
-        ax.set_xlabel("learning rate (per step)")
-        if column:
-            ax.set_yticklabels([])
-        else:
-            ax.set_ylabel(f"steps to {TARGET:g} nats")
+        labels = [*(f"{tick:.3g}" for tick in ticks), "never"]
+        upper.set_yticks([*ticks, never], labels if not column else [""] * len(labels))
+        upper.set_ylim(0, 1.2 * steps)
+        upper.set_title(ACTIVATIONS[activation])
+        upper.set_xlabel("learning rate (per step)")
+        strip_axis(lower, ["before", "after"], labels=not column)
+        ratio_axis(lower, ends, band, flip=True)
+        lower.set_xlabel("gain at the best rate (log ratio of steps)")
+    axes[0, 0].set_ylabel(f"steps to {USABLE:g} nats")
+    axes[1, 0].set_ylabel("gain")
     return figure
