@@ -1,10 +1,12 @@
-"""Statistics over seeds: t-intervals of a mean, what a single run may give, and the t-test."""
+"""Statistics over seeds: t-intervals, what a single run may give, the t-test, and crossings."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 CONFIDENCE = 0.95
+CEILING = 10.0
+"""What a value counts as at most, over the threshold, where a crossing is looked for."""
 
 
 class Interval(NamedTuple):
@@ -54,6 +56,28 @@ def t_test(values: np.ndarray, bound: float, *, of_single: bool = False) -> floa
         return float(mean == bound)
     error = float(_spread(values)) * np.sqrt(1 + 1 / n if of_single else 1 / n)
     return float(2 * student_t.sf(abs(mean - bound) / error, n - 1))
+
+
+def parts_below(
+    levels: np.ndarray, values: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where values (K, R) are below a threshold, between each pair of the levels (K,), (K - 1, R).
+
+    Return the decades on which they are, and the logarithm of the level where these end (-inf:
+    none). Between two levels a value is taken to be linear in the logarithm of the level, so that
+    nothing jumps from level to level; what is NaN, or above `CEILING` times the threshold, counts
+    as that.
+    """
+    decades = np.log10(levels)[:, None]
+    values = np.fmin(np.where(np.isnan(values), np.inf, values), CEILING * threshold)
+    a, b, width = values[:-1], values[1:], np.diff(decades, axis=0)
+    with np.errstate(all="ignore"):
+        share = np.clip((threshold - a) / (b - a), 0, 1)  # where it crosses, if it does
+    falls, rises = (a >= threshold) & (b < threshold), (a < threshold) & (b >= threshold)
+    both = (a < threshold) & (b < threshold)
+    length = width * np.select([both, rises, falls], [1.0, share, 1 - share], 0.0)
+    end = np.select([both | falls, rises], [decades[1:], decades[:-1] + share * width], -np.inf)
+    return length, end
 
 
 def _quantile(seeds: int) -> float:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from gpubn.plotting import FAINT, INK, NORMS, Style, geometric, keys
 from gpubn.published import ideal_first_loss
-from gpubn.stats import mean_interval
+from gpubn.stats import CEILING, mean_interval, parts_below
 
 TOP = 10.0
 """Nats: where a loss axis ends. A training that ends above has diverged, as the tables count it."""
@@ -69,10 +69,10 @@ def by_level(frame: pd.DataFrame, axis: str, metric: str) -> tuple[np.ndarray, n
 
 
 def at_best_rate(frame: pd.DataFrame, axis: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """As `by_level`, the least over the learning rates for each seed; inf where one is NaN."""
+    """As `by_level`, the least over the learning rates for each seed; NaN counts as infinite."""
     found = [by_level(part, axis, metric) for _, part in frame.groupby("rate")]
-    least = np.min([values for _, values in found], axis=0)
-    return found[0][0], np.where(np.isnan(least), np.inf, least)
+    values = np.array([values for _, values in found])
+    return found[0][0], np.where(np.isnan(values), np.inf, values).min(axis=0)
 
 
 def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -81,28 +81,21 @@ def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.log(first) - np.log(second)
 
 
-def capped(values: np.ndarray, most: float = 10 * USABLE) -> np.ndarray:
+def capped(values: np.ndarray, most: float = CEILING * USABLE) -> np.ndarray:
     """The values, at most `most`, which NaN counts as."""
     return np.fmin(np.where(np.isnan(values), np.inf, values), most)
 
 
-def usable(levels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decades where the levels at which values (levels, seeds) are below `USABLE` begin and end.
+def usable_decades(levels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Decades of the levels on which values (levels, seeds) are below `USABLE`, gaps left out."""
+    return np.asarray(parts_below(levels, values, USABLE)[0].sum(axis=0))
 
-    `capped` values are linear in the logarithm of the level between two. Both ends are the first
-    level where none is below.
-    """
-    decades, values = np.log10(levels), capped(values)
-    ends = np.full((2, values.shape[1]), decades[0])
-    for seed, of_seed in enumerate(values.T):
-        below = np.flatnonzero(of_seed < USABLE)
-        for end, inner, step in ((0, below[:1], -1), (1, below[-1:], 1)):
-            for i in inner:
-                outer = min(max(i + step, 0), len(levels) - 1)
-                rise = of_seed[outer] - of_seed[i]
-                share = (USABLE - of_seed[i]) / rise if rise else 0.0
-                ends[end, seed] = decades[i] + share * (decades[outer] - decades[i])
-    return ends[0], ends[1]
+
+def largest_usable(levels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The logarithm of the largest level at which values (levels, seeds) are below `USABLE`; of the
+    first level where none is."""
+    end = parts_below(levels, values, USABLE)[1].max(axis=0)
+    return np.where(np.isfinite(end), end, np.log10(levels[0]))
 
 
 def outcomes(values: np.ndarray, *, log: bool = False) -> Outcomes:

@@ -15,11 +15,11 @@ from gpubn.sweep_plots import (
     draw_losses,
     draw_seeds,
     hidden_layers,
+    largest_usable,
     legend,
     ratio_axis,
     ratio_ends,
     strip_axis,
-    usable,
     weights,
 )
 from gpubn.words import ACTIVATIONS
@@ -59,7 +59,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     )
     axes[0, 0].get_gridspec().set_height_ratios([3, 0.8, 0.8, 0.8])
     found = draw_losses(axes[0], table, "rate")
-    largest = {a: {n: usable(*swept)[1] for n, swept in of.items()} for a, of in found.items()}
+    largest = {a: {n: largest_usable(*swept) for n, swept in of.items()} for a, of in found.items()}
     gains = {
         a: [of[norm] - of["none"] for norm in ("before", "after")] for a, of in largest.items()
     }

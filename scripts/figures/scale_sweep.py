@@ -22,7 +22,7 @@ from gpubn.sweep_plots import (
     ratio_axis,
     ratio_ends,
     strip_axis,
-    usable,
+    usable_decades,
     weights,
 )
 from gpubn.words import ACTIVATIONS
@@ -31,7 +31,7 @@ TABLES = ("scale_sweep",)
 CLAIMS = ("B10",)
 
 MATTERS = 1.0
-"""Decades: the smallest gain in width that matters; the claims' ledger decides."""
+"""Decades: the smallest gain that matters; the claims' ledger decides."""
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
@@ -55,15 +55,14 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["every"]} of {c["optim.steps"]} mini-batches of {c["optim.batch"]}, rate
             {c["optim.rate"]} falling linearly to {c["optim.min_rate"]}, geometric mean, above
             {TOP:g} nats counting as {TOP:g}. Second: one line a seed, the scales at which its
-            loss, interpolated, is below {USABLE:g} nats. Below: decades from the smallest to the
-            largest of them, gaps included, and what batchnorm adds. {MARKS}
+            loss, interpolated, is below {USABLE:g} nats. Below: decades of them, gaps
+            left out, and what batchnorm adds. {MARKS}
             {diverged_note(table)} {verdicts}
         """,
     )
     axes[0, 0].get_gridspec().set_height_ratios([3, 1.1, 0.8, 0.8])
     found = draw_losses(axes[0], table, "scale")
-    spans = {a: {n: usable(*swept) for n, swept in of.items()} for a, of in found.items()}
-    widths = {a: {n: high - low for n, (low, high) in of.items()} for a, of in spans.items()}
+    widths = {a: {n: usable_decades(*swept) for n, swept in of.items()} for a, of in found.items()}
     gains = {a: [of[norm] - of["none"] for norm in ("before", "after")] for a, of in widths.items()}
     ends = ratio_ends([gain for of in gains.values() for gain in of], MATTERS)
     for column, activation in enumerate(map(str, activations)):
@@ -85,9 +84,9 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         ratio_axis(gain, ends, MATTERS, flip=True)
         axes[0, column].set_title(ACTIVATIONS[activation])
         ranges.set_xlabel("scale of the hidden layers' initial weights")
-        width.set_xlabel("width of the usable scales (decades)")
-        gain.set_xlabel("gain in width (decades)")
-    for ax, label in zip(axes[1:, 0], ("usable", "width", "gain"), strict=True):
+        width.set_xlabel("usable scales (decades)")
+        gain.set_xlabel("gain (decades)")
+    for ax, label in zip(axes[1:, 0], ("usable", "decades", "gain"), strict=True):
         ax.set_ylabel(label)
     return figure
 
