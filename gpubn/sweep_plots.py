@@ -86,9 +86,13 @@ def capped(values: np.ndarray, most: float = CEILING * USABLE) -> np.ndarray:
     return np.fmin(np.where(np.isnan(values), np.inf, values), most)
 
 
-def usable_decades(levels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Decades of the levels on which values (levels, seeds) are below `USABLE`, gaps left out."""
-    return np.asarray(parts_below(levels, values, USABLE)[0].sum(axis=0))
+def usable_decades(
+    levels: np.ndarray, values: np.ndarray, limits: Sequence[float] = (USABLE,)
+) -> np.ndarray:
+    """Decades of the levels on which values (levels, seeds) are below a limit, gaps left out; the
+    mean over the limits."""
+    found = [parts_below(levels, values, limit)[0].sum(axis=0) for limit in limits]
+    return np.asarray(np.mean(found, axis=0))
 
 
 def largest_usable(levels: np.ndarray, values: np.ndarray) -> np.ndarray:

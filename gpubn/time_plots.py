@@ -218,7 +218,7 @@ def draw_lines(
         ax.axvline(bound, color=INK, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
     for y, line in enumerate(lines):
         if line.seeds is not None:
-            draw_mark(ax, y, line.seeds, line.style, log=log, filled=line.filled, dots=True)
+            _draw_mark(ax, y, line.seeds, line.style, log=log, filled=line.filled)
         if line.seeds is not None and line.published is not None:
             _draw_single_run(ax, y, line.seeds, line.published, log)
     ax.set_yticks(range(len(lines)), [line.label for line in lines])
@@ -252,11 +252,15 @@ def single_run(seeds: np.ndarray, log: bool = False) -> tuple[float, float]:
 
 def _reach(lines: Sequence[Line], log: bool, marks: Sequence[float]) -> tuple[float, float]:
     """The ends of an axis for lines, as `draw_lines` says."""
-    given = [np.asarray(line.seeds, dtype=np.float64) for line in lines if line.seeds is not None]
-    inside = [*given, np.array(marks)]
-    inside += [np.array(line.published) for line in lines if line.published is not None]
-    wide = [np.array([*_interval(part, log)[1:]], dtype=np.float64) for part in given]
-    return ends(np.concatenate(inside), np.concatenate(wide or [np.zeros(0)]), log=log)
+    inside, wide = [np.array(marks)], [np.zeros(0)]
+    for line in lines:
+        if line.seeds is not None:
+            inside.append(line.seeds)
+            wide.append(np.array([float(end) for end in _interval(line.seeds, log)[1:]]))
+            if line.published is not None:
+                inside.append(np.array(line.published))
+                wide.append(np.array(single_run(line.seeds, log)))
+    return ends(np.concatenate(inside), np.concatenate(wide), log=log)
 
 
 def ends(
@@ -283,30 +287,20 @@ def _on_axis(values: np.ndarray, log: bool) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def draw_mark(
-    ax: Axes,
-    y: float,
-    seeds: np.ndarray,
-    style: Style,
-    *,
-    log: bool = False,
-    filled: bool = True,
-    dots: bool = False,
+def _draw_mark(
+    ax: Axes, y: float, seeds: np.ndarray, style: Style, *, log: bool, filled: bool
 ) -> None:
-    """Mean (geometric on a logarithmic axis) over seeds with its 95% interval, along x.
+    """Mean (geometric on a logarithmic axis) with its 95% interval along x, and a dot a seed.
 
-    `dots` adds a dot a seed. What has no place on the axis stands on the edge, as in `place`: right
-    a cross, left a triangle.
+    What has no place on the axis stands on the edge, as in `place`: right a cross, left a triangle.
     """
     _, color, _, marker = style
-    seeds = np.asarray(seeds, dtype=np.float64)
     look: dict[str, Any] = {
         "color": color,
         "markersize": 4,
         "markerfacecolor": color if filled else "white",
     }
-    if dots:
-        ax.plot(seeds, np.full(len(seeds), y + 0.27), ".", color=color, markersize=2.2, alpha=0.6)
+    ax.plot(seeds, np.full(len(seeds), y + 0.27), ".", color=color, markersize=2.2, alpha=0.6)
     for there, mark, at in (
         (not np.isfinite(seeds).all(), "x", _HIGH),
         (log and (seeds == 0).any(), "<", _LOW),
@@ -364,11 +358,9 @@ def layer_styles(table: pd.DataFrame, metric: str) -> dict[int, Style]:
     }
 
 
-def layer_curves(styles: Mapping[int, Style], metric: str, shift: int = 0) -> list[Curve]:
-    """One curve a layer; `shift` is the layer of the style less that of the table."""
-    return [
-        Curve({"metric": metric, "layer": layer - shift}, style) for layer, style in styles.items()
-    ]
+def layer_curves(styles: Mapping[int, Style], metric: str) -> list[Curve]:
+    """One curve a layer."""
+    return [Curve({"metric": metric, "layer": layer}, style) for layer, style in styles.items()]
 
 
 def activation_columns(table: pd.DataFrame, norms: Sequence[str]) -> dict[str, Where]:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from gpubn.errors import LedgerError
 from gpubn.stats import parts_below
 
-STRETCH = 4
-"""Keys over which a value has to stand still to count as a plateau."""
+STRETCH = 5
+"""Keys in a row over which a value has to stand still to count as a plateau."""
 
 _Reduce = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
 
@@ -78,21 +79,21 @@ def _best(values: np.ndarray) -> np.ndarray:
 
 
 def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
-    """How often a value stands still for `STRETCH` keys and falls on later.
+    """How often a value stands still for `STRETCH` keys in a row and falls on later.
 
-    Still: it changes by less than the threshold, relatively; on: below its level there by more than
-    twice that.
+    Still: the largest of them is above the smallest by less than the threshold, relatively, so that
+    a noisy slope is none; on: below its level there by more than twice that.
     """
-    if len(keys) <= STRETCH:
-        raise LedgerError(f"has reduce plateaus along {len(keys)} keys; expected over {STRETCH}")
+    if len(keys) < STRETCH:
+        raise LedgerError(f"has reduce plateaus along {len(keys)} keys; expected {STRETCH} or more")
     logs = np.log(values)
-    still = np.abs(logs[STRETCH:] - logs[:-STRETCH]) < threshold
+    still = np.ptp(sliding_window_view(logs, STRETCH, axis=0), axis=-1) < threshold
     counts = np.zeros(values.shape[1])
     for seed in range(values.shape[1]):
         edges = np.diff(np.concatenate(([0], still[:, seed].astype(int), [0])))
-        for end in np.flatnonzero(edges < 0):  # the first key that is not still any more
-            after = logs[min(end + STRETCH, len(logs) - 1) :, seed].min()
-            counts[seed] += after < logs[end - 1, seed] - 2 * threshold
+        for start, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+            level = logs[start : end + STRETCH - 1, seed].min()
+            counts[seed] += logs[start:, seed].min() < level - 2 * threshold
     return counts
 
 

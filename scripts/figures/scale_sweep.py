@@ -32,6 +32,8 @@ CLAIMS = ("B10",)
 
 MATTERS = 1.0
 """Decades: the smallest gain that matters; the claims' ledger decides."""
+LIMITS = (0.4, 0.5, 0.7, 1.0)
+"""Nats below which a scale is usable; the decades of each count a part; the ledger decides."""
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
@@ -56,13 +58,16 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             {c["optim.rate"]} falling linearly to {c["optim.min_rate"]}, geometric mean, above
             {TOP:g} nats counting as {TOP:g}. Second: one line a seed, the scales at which its
             loss, interpolated, is below {USABLE:g} nats. Below: decades of them, gaps
-            left out, and what batchnorm adds. {MARKS}
+            left out, mean over the limits {", ".join(f"{limit:g}" for limit in LIMITS)} nats, and
+            what batchnorm adds. {MARKS}
             {diverged_note(table)} {verdicts}
         """,
     )
     axes[0, 0].get_gridspec().set_height_ratios([3, 1.1, 0.8, 0.8])
     found = draw_losses(axes[0], table, "scale")
-    widths = {a: {n: usable_decades(*swept) for n, swept in of.items()} for a, of in found.items()}
+    widths = {
+        a: {n: usable_decades(*swept, LIMITS) for n, swept in of.items()} for a, of in found.items()
+    }
     gains = {a: [of[norm] - of["none"] for norm in ("before", "after")] for a, of in widths.items()}
     ends = ratio_ends([gain for of in gains.values() for gain in of], MATTERS)
     for column, activation in enumerate(map(str, activations)):

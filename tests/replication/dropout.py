@@ -5,8 +5,8 @@ import math
 from mnist import batches, stream, subset, to_float
 from nets import Net, best_test_loss, copies, he
 
-RATES = (0.05, 0.2)
-STEPS = 250
+RATES = (0.1, 0.3)
+STEPS = 500
 
 AFTER, BEFORE, PLAIN = ("relu", "norm"), ("norm", "relu"), ("relu",)
 END = ("relu", "drop")

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 from mnist import batches, stream, subset, to_float
-from nets import EPS, BatchNorm, Net, best_test_loss, copies, decaying, descend, glorot, train
+from nets import EPS, BatchNorm, Net, best_test_loss, copies, decaying, glorot, train
 
 BATCH = 32
 
@@ -78,50 +78,34 @@ RATES = (0.1, 0.3, 1.0)
 
 def b12(seed: int, data) -> dict[str, float]:
     """Return log ratios of best test losses: whole batch over groups of 16, and none over it."""
-    train_set = subset(data["train_x"], data["train_y"], 512, stream(seed, "b12", "train"))
+    images, labels = subset(data["train_x"], data["train_y"], 512, stream(seed, "b12", "train"))
     test = subset(data["test_x"], data["test_y"], 2000, stream(seed, "b12", "test"))
     test = to_float(test[0]), test[1]
+    everything = to_float(images)
     weights = copies(glorot([784, 64, 10], stream(seed, "b12", "init")), len(RATES))
 
     def best(order, batch: int, group=None) -> float:
         net = Net(weights, [order], partial(BatchNorm, group=group))
-        feed = batches(*train_set, batch, stream(seed, "b12", "order", batch))
-        return math.log(best_test_loss(net, feed, RATES, 200, test))
+
+        @torch.no_grad()
+        def population() -> None:
+            z, norm = net.affine(0, everything), net.norms[0]
+            norm.mean = z.mean(1, keepdim=True)
+            norm.var = z.var(1, correction=0, keepdim=True)
+
+        feed = batches(images, labels, batch, stream(seed, "b12", "order", batch))
+        prepare = population if "norm" in order else None
+        return math.log(best_test_loss(net, feed, RATES, 200, test, prepare))
 
     before = ("norm", "relu")
-    full, grouped = best(before, 512), best(before, 512, 16)
+    full, full_grouped = best(before, 512), best(before, 512, 16)
     batch, batch_grouped = best(before, 128), best(before, 128, 16)
     none = best(("relu",), 128)
     return {
-        "noise": full - grouped,
+        "noise": full - full_grouped,
         "noise_batch": batch - batch_grouped,
         "whole": none - batch,
         "whole_grouped": none - batch_grouped,
         "loss_none": math.exp(none),
         "loss_batch": math.exp(batch),
     }
-
-
-def exact_noise(seed: int, data) -> dict[str, float]:
-    """Return `noise` again with inference statistics taken afresh over the training set."""
-    images, labels = subset(data["train_x"], data["train_y"], 512, stream(seed, "b12", "train"))
-    test = subset(data["test_x"], data["test_y"], 2000, stream(seed, "b12", "test"))
-    test = to_float(test[0]), test[1]
-    weights = copies(glorot([784, 64, 10], stream(seed, "b12", "init")), len(RATES))
-    rates = torch.tensor(RATES).view(-1, 1, 1)
-
-    def best(group) -> float:
-        net = Net(weights, [("norm", "relu")], partial(BatchNorm, group=group))
-        feed = batches(images, labels, 512, stream(seed, "b12", "order", 512))
-        lowest = torch.full((len(RATES),), math.inf)
-        for step in range(1, 201):
-            descend(net, *next(feed), rates)
-            if step % 10 == 0:
-                with torch.no_grad():
-                    z = net.affine(0, to_float(images))
-                    net.norms[0].mean = z.mean(1, keepdim=True)
-                    net.norms[0].var = z.var(1, keepdim=True, correction=0)
-                lowest = torch.minimum(lowest, net.test_loss(*test))
-        return math.log(lowest.min().item())
-
-    return {"noise_exact": best(None) - best(16)}

@@ -197,12 +197,17 @@ def spread(steps: int, count: int = 18) -> set[int]:
     return {max(1, round(steps * (k / count) ** 2)) for k in range(1, count + 1)}
 
 
-def best_test_loss(net, data, rates, steps: int, test) -> float:
-    """Return the lowest test loss along training over the rates, one replica a rate."""
+def best_test_loss(net, data, rates, steps: int, test, prepare=None) -> float:
+    """Return the lowest test loss along training over the rates, one replica a rate.
+
+    prepare() is called before each test.
+    """
     when, seen = spread(steps), []
 
     def look(step: int) -> None:
         if step in when:
+            if prepare:
+                prepare()
             seen.append(net.test_loss(*test))
 
     train(net, data, constant(rates), steps, after=look)

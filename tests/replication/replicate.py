@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import depth
@@ -24,64 +25,59 @@ import moments
 import speed
 import torch
 import verdict
-from verdict import Rule
+from verdict import Finding, Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 1000
-LOG_RATIO = "log ratio"
+
+
+def effect(matters: float, *names: str) -> dict[str, Rule]:
+    """Return the rule that the quantities are above matters."""
+    return dict.fromkeys(names, Rule("effect", matters))
+
+
+def first_reading(name: str) -> Rule:
+    """Return the rule that one run under a reading could print D1's values."""
+    printed = {f"end_{name}": (2.25, 2.35), f"log_first_{name}": (math.log(3.6), math.log(3.8)),
+               f"plateaus_{name}": (0.5, 60.0)}  # fmt: skip
+    return Rule("published", 0.1, printed)
+
+
+def last_losses(place: str) -> Rule:
+    """Return the rule that one run with batch normalization there could print D11's values."""
+    printed = {f"{place}_batch": (0.205, 0.215), f"{place}_test": (0.175, 0.185)}
+    return Rule("published", 0.07, printed)
+
 
 MEASURES = {
-    "B2": [moments.b2],
-    "B8": [speed.b8],
-    "B10": [speed.b10],
-    "B12": [moments.b12, moments.exact_noise],
-    "B13": [dropout.b13],
-    "D1": [document.d1],
-    "D11": [document.d11],
-    "D4": [document.d4],
-    "A6": [depth.a6],
-    "A10": [depth.a10],
+    "B2": moments.b2,
+    "B8": speed.b8,
+    "B10": speed.b10,
+    "B12": moments.b12,
+    "B13": dropout.b13,
+    "D1": document.d1,
+    "D11": document.d11,
+    "D4": document.d4,
+    "A6": depth.a6,
+    "A10": depth.a10,
 }
 WITHOUT_DATA = {"A6", "A10"}
-
-RULES: dict[tuple[str, str], Rule] = {
-    ("A6", "ratio"): Rule("ratio", "decades", 1.0),
-    ("A10", "by_shapes"): Rule("by_shapes", "standard deviations", 0.05),
-    ("A10", "by_names"): Rule("by_names", "standard deviations", 0.05),
-    ("B2", "moving"): Rule("moving", LOG_RATIO, math.log(2)),
-    ("B2", "settled"): Rule("settled", LOG_RATIO, math.log(2)),
-    ("B8", "same_rate"): Rule("same_rate", LOG_RATIO, math.log(1.1)),
-    ("B8", "same_rate_after"): Rule("same_rate_after", LOG_RATIO, math.log(1.1)),
-    ("B8", "best_relu"): Rule("best_relu", LOG_RATIO, math.log(1.1)),
-    ("B8", "best_tanh"): Rule("best_tanh", LOG_RATIO, math.log(1.1)),
-    ("B10", "tanh"): Rule("tanh", "decades", 1.0),
-    ("B10", "relu"): Rule("relu", "decades", 1.0),
-    ("B12", "noise"): Rule("noise", LOG_RATIO, 0.02),
-    ("B12", "noise_batch"): Rule("noise_batch", LOG_RATIO, 0.02),
-    ("B12", "whole"): Rule("whole", LOG_RATIO, 0.02),
-    ("B13", "direct_after"): Rule("direct_after", LOG_RATIO, 0.05),
-    ("B13", "direct_before"): Rule("direct_before", LOG_RATIO, 0.05),
-    ("B13", "end_before"): Rule("end_before", LOG_RATIO, 0.05),
-    ("B13", "last_before"): Rule("last_before", LOG_RATIO, 0.05),
-    ("D1", "first_rand"): Rule("first_rand", "nats", published=(3.6, 3.8)),
-    ("D1", "end_rand"): Rule("end_rand", "nats", published=(2.25, 2.35)),
-    ("D1", "first_listing"): Rule("first_listing", "nats", published=(3.6, 3.8)),
-    ("D1", "end_listing"): Rule("end_listing", "nats", published=(2.25, 2.35)),
-    ("D1", "first_randn"): Rule("first_randn", "nats", published=(3.6, 3.8)),
-    ("D1", "end_randn"): Rule("end_randn", "nats", published=(2.25, 2.35)),
-    ("D1", "first_randn_f"): Rule("first_randn_f", "nats", published=(3.6, 3.8)),
-    ("D1", "end_randn_f"): Rule("end_randn_f", "nats", published=(2.25, 2.35)),
-    ("D4", "listing"): Rule("listing", "share", 0.5),
-    ("D4", "rand"): Rule("rand", "share", 0.5),
-    ("D11", "after_batch"): Rule("after_batch", "nats", published=(0.205, 0.215)),
-    ("D11", "after_test"): Rule("after_test", "nats", published=(0.175, 0.185)),
-    ("D11", "before_batch"): Rule("before_batch", "nats", published=(0.205, 0.215)),
-    ("D11", "before_test"): Rule("before_test", "nats", published=(0.175, 0.185)),
+RULES = {
+    "A6": effect(1.0, "ratio"),
+    "A10": dict.fromkeys(("by_shapes", "by_names"), Rule("equal", 0.05)),
+    "B2": effect(math.log(2), "moving", "settled"),
+    "B8": effect(math.log(1.1), "same_rate", "same_rate_after", "best_tanh", "best_relu"),
+    "B10": effect(1.0, "tanh", "tanh_behind", "relu", "relu_behind"),
+    "B12": effect(0.02, "noise", "noise_batch", "whole"),
+    "B13": effect(0.05, *dropout.CASES),
+    "D1": {f"end_{name}": first_reading(name) for name in document.READINGS},
+    "D4": effect(0.5, "listing_eye", "listing", "rand", "randn"),
+    "D11": {f"{place}_batch": last_losses(place) for place in ("after", "before")},
 }
 
 COLUMNS = (
-    "id", "quantity", "role", "unit", "n", "mean", "low", "high", "interval", "decision",
-    "ours_mean", "ours_low", "ours_high", "ours_decision", "agrees", "means_overlap",
+    "id", "quantity", "role", "n", "mean", "low", "high", "decision",
+    "ours_n", "ours_mean", "ours_low", "ours_high", "ours_decision", "agrees",
 )  # fmt: skip
 
 _data: dict[str, torch.Tensor] = {}
@@ -97,10 +93,7 @@ def start_worker(with_data: bool) -> None:
 
 def measure(claim: str, seed: int) -> dict[str, float]:
     """Return every measurement of one claim at one seed."""
-    values: dict[str, float] = {}
-    for function in MEASURES[claim]:
-        values |= function(seed, _data)
-    return values
+    return MEASURES[claim](seed, _data)
 
 
 def measure_all(claims: list[str], seeds: int, workers: int) -> dict[str, dict[str, list[float]]]:
@@ -124,38 +117,24 @@ def measure_all(claims: list[str], seeds: int, workers: int) -> dict[str, dict[s
     return values
 
 
-def compared(claim: str, name: str, finding: verdict.Finding, theirs) -> dict[str, object]:
-    """Return the row of a quantity that decides, with what the evidence file says of it."""
-    row = row_of(claim, name, "primary", RULES[claim, name].unit, finding)
-    if theirs is None:
-        return row | {"agrees": "missing"}
-    return row | {
-        "ours_mean": theirs.mean,
-        "ours_low": theirs.low,
-        "ours_high": theirs.high,
-        "ours_decision": theirs.decision,
-        "agrees": "yes" if verdict.agree(finding, theirs) else "no",
-        "means_overlap": "yes" if verdict.overlap(finding, theirs) else "no",
-    }
-
-
-def row_of(claim, name, role, unit, finding) -> dict[str, object]:
-    """Return the row of a quantity by itself."""
-    return {"id": claim, "quantity": name, "role": role, "unit": unit} | vars(finding)
-
-
 def table_rows(values, evidence) -> list[dict[str, object]]:
-    """Return the rows of all quantities: those that decide, then those only reported."""
-    rows, used = [], set()
-    for (claim, name), rule in RULES.items():
-        if claim in values:
-            finding = verdict.judge(values[claim][rule.key], rule)
-            rows.append(compared(claim, name, finding, evidence.get((claim, name))))
-            used.add((claim, rule.key))
+    """Return a row for each quantity: first those that decide, then those only reported."""
+    rows = []
     for claim, measured in values.items():
-        for key, numbers in measured.items():
-            if (claim, key) not in used:
-                rows.append(row_of(claim, key, "report", "", verdict.describe(numbers)))
+        for name, rule in RULES[claim].items():
+            decision = verdict.decide(name, measured, rule)
+            mine = replace(verdict.describe(measured[name]), decision=decision)
+            row = {"id": claim, "quantity": name, "role": "primary"} | vars(mine)
+            theirs: Finding | None = evidence.get((claim, name))
+            if theirs:
+                row |= {f"ours_{key}": value for key, value in vars(theirs).items()}
+                row["agrees"] = "yes" if verdict.agree(mine, theirs) else "no"
+            rows.append(row | {"agrees": row.get("agrees", "missing")})
+    for claim, measured in values.items():
+        for name, numbers in measured.items():
+            if name not in RULES[claim]:
+                row = {"id": claim, "quantity": name, "role": "report"}
+                rows.append(row | vars(verdict.describe(numbers)))
     return rows
 
 
@@ -215,20 +194,17 @@ def main(argv: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
     values = measure_all(options.claims, options.seeds, options.workers)
-    evidence, problems = verdict.read_evidence(options.evidence)
+    evidence, problem = verdict.read_evidence(options.evidence)
+    if problem:
+        print(f"Nothing to compare with: {problem}.", file=sys.stderr)
     rows = table_rows(values, evidence)
     show(rows)
     write(rows, options.out)
-    absent = [f"{r['id']} {r['quantity']}" for r in rows if r.get("agrees") == "missing"]
-    if absent:
-        problems.append(f"no primary row to compare with for {', '.join(absent)}")
-    for problem in problems:
-        print(f"Problem: {problem}.", file=sys.stderr)
-    apart = [f"{r['id']} {r['quantity']}" for r in rows if r.get("agrees") == "no"]
-    if apart:
-        print(f"Disagree: {', '.join(apart)}.")
-        return 1
-    return 2 if absent else 0
+    named = {word: [f"{r['id']} {r['quantity']}" for r in rows if r.get("agrees") == word]
+             for word in ("no", "missing")}  # fmt: skip
+    print(f"Disagree: {', '.join(named['no']) or 'none'}.")
+    print(f"Not in the file: {', '.join(named['missing']) or 'none'}.")
+    return 1 if named["no"] else 2 if named["missing"] else 0
 
 
 if __name__ == "__main__":

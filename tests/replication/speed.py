@@ -4,9 +4,9 @@ import math
 
 import torch
 from mnist import batches, stream
-from nets import Net, constant, copies, decaying, glorot, train
+from nets import ListedNorm, Net, constant, copies, decaying, glorot, train
 
-WINDOW, LEVEL, USABLE = 25, 0.5, 1.15
+WINDOW, LEVEL = 25, 0.5
 RATES = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 5.6, 10.0)
 LOG_FACTORS = torch.linspace(-3, 3, 13)
 
@@ -32,8 +32,8 @@ def b8(seed: int, data) -> dict[str, float]:
         return len(losses) >= WINDOW and torch.stack(losses[-WINDOW:]).mean() <= LEVEL
 
     def steps(order) -> float:
-        losses = train(Net(weights, [order]), feed(seed, data, "b8"), decaying(1500), 1500,
-                       stop=there)  # fmt: skip
+        net = Net(weights, [order], ListedNorm)
+        losses = train(net, feed(seed, data, "b8"), decaying(1500), 1500, stop=there)
         return steps_to_level(losses, 1500).item()
 
     none = steps(("tanh",))
@@ -64,35 +64,37 @@ def best_steps(seed: int, data, activation: str) -> dict[str, float]:
     return {f"best_{activation}": math.log(ratio), **found}
 
 
-def usable_width(log_factors: torch.Tensor, losses: torch.Tensor) -> float:
-    """Return the length of the range below 1.15, the loss being linear between the factors."""
-    finite = losses.nan_to_num(nan=math.inf).tolist()
-    width = 0.0
-    for k in range(len(finite) - 1):
-        low, high = sorted(finite[k : k + 2])
-        gap = (log_factors[k + 1] - log_factors[k]).item()
-        if high < USABLE:
-            width += gap
-        elif low < USABLE:
-            width += gap * (USABLE - low) / (high - low)
-    return width
+def usable_width(log_factors: torch.Tensor, losses: torch.Tensor) -> tuple[float, float]:
+    """Return the decades of losses below 0.5, and those of holes between such stretches.
+
+    The loss is linear between the factors; one above ten times 0.5 counts as that.
+    """
+    capped = losses.nan_to_num(nan=math.inf).clamp(max=10 * LEVEL)
+    low, high = torch.minimum(capped[:-1], capped[1:]), torch.maximum(capped[:-1], capped[1:])
+    share = ((LEVEL - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+    usable = (capped < LEVEL).nonzero().flatten().tolist() or [0]
+    inside = slice(usable[0], usable[-1])
+    gaps = log_factors.diff()
+    return (gaps * share).sum().item(), (gaps * (1 - share))[inside].sum().item()
 
 
 def b10(seed: int, data) -> dict[str, float]:
-    """Return how many decades wider the usable range is with batch normalization."""
+    """Return how many decades wider the usable range is with batch normalization.
+
+    "_outer" counts from the first to the last usable factor, holes included.
+    """
     factors = (10.0**LOG_FACTORS).view(-1, 1, 1)
     first, second, last = copies(glorot([784, 64, 64, 10], stream(seed, "b10")), len(factors))
     weights = [first * factors, second * factors, last]
     found = {}
-    for activation in ("tanh", "relu"):
-        width = {}
-        for name, order in (("none", (activation,)), ("before", ("norm", activation))):
+    for act in ("tanh", "relu"):
+        width, hole = {}, {}
+        for name, order in (("none", (act,)), ("before", ("norm", act)), ("after", (act, "norm"))):
             net = Net(weights, [order, order])
             losses = train(net, feed(seed, data, "b10"), decaying(400), 400)
-            ends = losses[-WINDOW:].mean(0)
-            width[name] = usable_width(LOG_FACTORS, ends)
-            found[f"{activation}_width_{name}"] = width[name]
-            found[f"{activation}_low_end_usable_{name}"] = float(ends[0] < USABLE)
-            found[f"{activation}_high_end_usable_{name}"] = float(ends[-1] < USABLE)
-        found[activation] = width["before"] - width["none"]
+            width[name], hole[name] = usable_width(LOG_FACTORS, losses[-WINDOW:].mean(0))
+            found |= {f"{act}_width_{name}": width[name], f"{act}_hole_{name}": hole[name]}
+        for name, key in (("before", act), ("after", f"{act}_behind")):
+            found[key] = width[name] - width["none"]
+            found[f"{key}_outer"] = found[key] + hole[name] - hole["none"]
     return found

@@ -2,126 +2,118 @@
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scipy.stats import t as student
 
-NEEDED = ("id", "quantity", "mean", "low", "high", "decision")
+COLUMNS = ("id", "quantity", "role", "mean", "low", "high", "decision")
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How the values of one quantity become a decision.
+    """How values become a decision; matters is the smallest difference that counts.
 
-    matters is the smallest difference that counts; published, where given, is the range of values
-    that round to the published one, and decides instead. key is the name of the measurement.
+    kind: "effect" (above matters), "equal" (within it of 0) or "published" (one run of someone's
+    printed the values, here the range that rounds to each, the quantity's own first).
     """
 
-    key: str
-    unit: str
-    matters: float = 0.0
-    published: tuple[float, float] | None = None
+    kind: str
+    matters: float
+    printed: dict[str, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Mean, interval and decision of one quantity over n seeds."""
+    """Mean of one quantity over n seeds, its 95% interval and the decision."""
 
     n: int
     mean: float
     low: float
     high: float
-    decision: str
-    interval: str
-
-
-def t_interval(values: list[float], single: bool = False) -> tuple[float, float, float]:
-    """Return the mean and the 95% limits of the mean, or of a single further run."""
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n < 2:
-        return mean, -math.inf, math.inf
-    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = student.ppf(0.975, n - 1) * std * math.sqrt(1 / n + (1 if single else 0))
-    return mean, mean - half, mean + half
-
-
-def decide(low: float, high: float, matters: float) -> str:
-    """Return shown, fails, opposite or open."""
-    if low > matters:
-        return "shown"
-    if high < -matters:
-        return "opposite"
-    return "fails" if high < matters else "open"
-
-
-def judge(values: list[float], rule: Rule) -> Finding:
-    """Return the finding of one quantity; published losses are judged on a log scale."""
-    if rule.published is None:
-        mean, low, high = t_interval(values)
-        return Finding(len(values), mean, low, high, decide(low, high, rule.matters), "mean")
-    mean, low, high = map(math.exp, t_interval([math.log(v) for v in values], single=True))
-    inside = low <= rule.published[1] and high >= rule.published[0]
-    decision = "fits" if inside else "other value"
-    return Finding(len(values), mean, low, high, decision, "single run")
+    decision: str = ""
 
 
 def describe(values: list[float]) -> Finding:
-    """Return mean and interval of a quantity that decides nothing."""
-    return Finding(len(values), *t_interval(values), "", "mean")
+    """Return the mean and its interval, with no decision."""
+    mean, std = moments(values)
+    half = student.ppf(0.975, len(values) - 1) * std / math.sqrt(len(values))
+    return Finding(len(values), mean, mean - half, mean + half)
 
 
-@dataclass(frozen=True)
-class Theirs:
-    """One primary row of the evidence file."""
-
-    mean: float
-    low: float
-    high: float
-    decision: str
-    case: str
+def moments(values: list[float]) -> tuple[float, float]:
+    """Return mean and sample standard deviation."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def number(text: str | None) -> float:
+def p_single(values: list[float], printed: Range) -> float:
+    """Return the p-value of a further run in the printed range coming from the values' normal."""
+    mean, std = moments(values)
+    away = max(printed[0] - mean, mean - printed[1], 0.0)
+    if away == 0:
+        return 1.0
+    if std == 0:
+        return 0.0
+    return 2 * student.sf(away / (std * math.sqrt(1 + 1 / len(values))), len(values) - 1)
+
+
+def place(finding: Finding, inner: Range) -> str:
+    """Return where the interval lies: within, below or above the inner range, or across an end."""
+    if finding.high < inner[0]:
+        return "below"
+    if finding.low > inner[1]:
+        return "above"
+    return "within" if inner[0] < finding.low and finding.high < inner[1] else "across"
+
+
+def decide(name: str, values: dict[str, list[float]], rule: Rule) -> str:
+    """Return shown, other value, fails, opposite or open for a quantity, at 5%."""
+    finding = describe(values[name])
+    if rule.kind == "published":
+        p = min(p_single(values[key], printed) for key, printed in rule.printed.items())
+        if p * len(rule.printed) >= 0.05:
+            return "shown"
+        low, high = rule.printed[name]
+        where = place(finding, (low - rule.matters, high + rule.matters))
+        return {"within": "other value", "across": "open"}.get(where, "fails")
+    where = place(finding, (-rule.matters, rule.matters))
+    if rule.kind == "equal":
+        return {"within": "shown", "across": "open"}.get(where, "fails")
+    if where == "across":
+        return "fails" if finding.high < rule.matters else "open"
+    return {"above": "shown", "within": "fails", "below": "opposite"}[where]
+
+
+def number(text: str) -> float:
     """Return the number in a cell, or nan."""
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan
+    return float(text) if text.strip() else math.nan
 
 
-def read_evidence(path: Path) -> tuple[dict[tuple[str, str], Theirs], list[str]]:
+def read_evidence(path: Path) -> tuple[dict[tuple[str, str], Finding], str]:
     """Return the primary rows by id and quantity, and what is wrong with the file."""
     if not path.is_file():
-        return {}, [f"{path} does not exist"]
+        return {}, f"{path} does not exist"
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        absent = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if absent:
-            return {}, [f"{path} lacks the columns {', '.join(absent)}"]
-        rows = [row for row in reader if (row.get("role") or "primary").strip() == "primary"]
-    found: dict[tuple[str, str], Theirs] = {}
-    problems = []
-    for row in rows:
-        key = row["id"].strip(), row["quantity"].strip()
-        if key in found:
-            problems.append(f"{key[0]} {key[1]} has several primary rows; the first is used")
-            continue
-        cells = [number(row[name]) for name in ("mean", "low", "high")]
-        found[key] = Theirs(*cells, row["decision"].strip(), (row.get("case") or "").strip())
-    return found, problems
+            return {}, f"{path} lacks the columns {', '.join(absent)}"
+        return {
+            (row["id"], row["quantity"]): Finding(
+                int(number(row.get("n") or "0")),
+                *(number(row[name]) for name in ("mean", "low", "high")),
+                row["decision"],
+            )
+            for row in reader
+            if row["role"] == "primary"
+        }, ""
 
 
-def overlap(mine: Finding, theirs: Theirs) -> bool:
-    """Return whether the means differ by no more than the half-widths combined."""
-    mine_half, their_half = (mine.high - mine.low) / 2, (theirs.high - theirs.low) / 2
-    slack = 1e-9 * max(1.0, abs(mine.mean))
-    return abs(mine.mean - theirs.mean) <= math.hypot(mine_half, their_half) + slack
-
-
-def agree(mine: Finding, theirs: Theirs) -> bool:
+def agree(mine: Finding, theirs: Finding) -> bool:
     """Return whether the decisions agree, or one is open and the means may be the same."""
-    if mine.decision == theirs.decision:
+    both = {mine.decision, theirs.decision}
+    if len(both) == 1 or both == {"fails", "opposite"}:
         return True
-    return "open" in (mine.decision, theirs.decision) and overlap(mine, theirs)
+    return "open" in both and mine.low <= theirs.high and theirs.low <= mine.high
