@@ -6,7 +6,7 @@ from mnist import batches, stream, subset, to_float
 from nets import Net, best_test_loss, copies, he
 
 RATES = (0.1, 0.3)
-STEPS = 500
+STEPS = 1000
 
 AFTER, BEFORE, PLAIN = ("relu", "norm"), ("norm", "relu"), ("relu",)
 END = ("relu", "drop")

@@ -73,7 +73,7 @@ def one_pass(z: torch.Tensor, generator) -> tuple[torch.Tensor, torch.Tensor]:
     return groups.mean(1).mean(0), groups.var(1, correction=0).mean(0) * BATCH / (BATCH - 1)
 
 
-RATES = (0.1, 0.3, 1.0)
+RATES = (0.1, 0.3, 1.0, 3.0)
 
 
 def b12(seed: int, data) -> dict[str, float]:
@@ -95,7 +95,7 @@ def b12(seed: int, data) -> dict[str, float]:
 
         feed = batches(images, labels, batch, stream(seed, "b12", "order", batch))
         prepare = population if "norm" in order else None
-        return math.log(best_test_loss(net, feed, RATES, 200, test, prepare))
+        return math.log(best_test_loss(net, feed, RATES, 150, test, prepare))
 
     before = ("norm", "relu")
     full, full_grouped = best(before, 512), best(before, 512, 16)

@@ -9,6 +9,7 @@ from nets import ListedNorm, Net, constant, copies, decaying, glorot, train
 WINDOW, LEVEL = 25, 0.5
 RATES = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 5.6, 10.0)
 LOG_FACTORS = torch.linspace(-3, 3, 13)
+LIMITS = (0.4, 0.5, 0.7, 1.0)
 
 
 def feed(seed: int, data, name: str):
@@ -64,37 +65,33 @@ def best_steps(seed: int, data, activation: str) -> dict[str, float]:
     return {f"best_{activation}": math.log(ratio), **found}
 
 
-def usable_width(log_factors: torch.Tensor, losses: torch.Tensor) -> tuple[float, float]:
-    """Return the decades of losses below 0.5, and those of holes between such stretches.
+def usable_width(log_factors: torch.Tensor, losses: torch.Tensor) -> float:
+    """Return the decades of losses below a limit, holes left out, the mean over `LIMITS`.
 
-    The loss is linear between the factors; one above ten times 0.5 counts as that.
+    The loss is linear between the factors; one above ten times the limit counts as that.
     """
-    capped = losses.nan_to_num(nan=math.inf).clamp(max=10 * LEVEL)
-    low, high = torch.minimum(capped[:-1], capped[1:]), torch.maximum(capped[:-1], capped[1:])
-    share = ((LEVEL - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
-    usable = (capped < LEVEL).nonzero().flatten().tolist() or [0]
-    inside = slice(usable[0], usable[-1])
-    gaps = log_factors.diff()
-    return (gaps * share).sum().item(), (gaps * (1 - share))[inside].sum().item()
+    widths = []
+    for limit in LIMITS:
+        capped = losses.nan_to_num(nan=math.inf).clamp(max=10 * limit)
+        low, high = torch.minimum(capped[:-1], capped[1:]), torch.maximum(capped[:-1], capped[1:])
+        share = ((limit - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+        widths.append((log_factors.diff() * share).sum().item())
+    return sum(widths) / len(widths)
 
 
 def b10(seed: int, data) -> dict[str, float]:
-    """Return how many decades wider the usable range is with batch normalization.
-
-    "_outer" counts from the first to the last usable factor, holes included.
-    """
+    """Return how many decades more are usable with batch normalization."""
     factors = (10.0**LOG_FACTORS).view(-1, 1, 1)
     first, second, last = copies(glorot([784, 64, 64, 10], stream(seed, "b10")), len(factors))
     weights = [first * factors, second * factors, last]
     found = {}
     for act in ("tanh", "relu"):
-        width, hole = {}, {}
+        width = {}
         for name, order in (("none", (act,)), ("before", ("norm", act)), ("after", (act, "norm"))):
             net = Net(weights, [order, order])
             losses = train(net, feed(seed, data, "b10"), decaying(400), 400)
-            width[name], hole[name] = usable_width(LOG_FACTORS, losses[-WINDOW:].mean(0))
-            found |= {f"{act}_width_{name}": width[name], f"{act}_hole_{name}": hole[name]}
+            width[name] = usable_width(LOG_FACTORS, losses[-WINDOW:].mean(0))
+            found[f"{act}_width_{name}"] = width[name]
         for name, key in (("before", act), ("after", f"{act}_behind")):
             found[key] = width[name] - width["none"]
-            found[f"{key}_outer"] = found[key] + hole[name] - hole["none"]
     return found
