@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpubn.backend import Array, Backend
+from gpubn.backend import Array, Backend, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels import (
     RunningStatistics,
@@ -229,7 +229,7 @@ class GhostBatchNorm(BatchNorm):
             )
         y, cache = batch_norm(
             x.reshape(replicas * groups, self._ghost, units),
-            *(p.repeat(groups, axis=0) for p in self.params.values()),
+            *(_for_each_group(p, groups) for p in self.params.values()),
             eps=self._eps if isinstance(self._eps, float) else self._eps.repeat(groups),
             correction=self._correction,
             activation=activation,
@@ -289,6 +289,13 @@ class Dropout(StepByGradients):
         part = copy.copy(self)
         part._rates, part._seeds = self._rates[replicas], self._seeds[replicas]
         return part
+
+
+def _for_each_group(parameter: Array, groups: int) -> Array:
+    """(R, D) -> (R * groups, D)."""
+    replicas, units = parameter.shape
+    repeated = namespace(parameter).broadcast_to(parameter[:, None], (replicas, groups, units))
+    return repeated.reshape(-1, units)
 
 
 def _numbers(value: Numbers, replicas: int, backend: Backend, dtype: str) -> Any:

@@ -40,9 +40,10 @@ class MLP:
         }
 
     @property
-    def draws_on_host(self) -> bool:
-        """Whether a training pass asks the host for random numbers."""
-        return any(isinstance(layer, Dropout) for layer in self.layers)
+    def replayable(self) -> bool:
+        """Whether a device can record a training pass: dropout draws on the host, and ghost batches
+        are computed by array expressions."""
+        return not any(isinstance(layer, Dropout | GhostBatchNorm) for layer in self.layers)
 
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
         """Return the logits (R, N, C) and one cache a layer.

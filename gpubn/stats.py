@@ -55,21 +55,23 @@ def t_test(values: np.ndarray, bound: float, *, of_single: bool = False) -> floa
     if bool(_alike(values)):
         return float(mean == bound)
     error = float(_spread(values)) * np.sqrt(1 + 1 / n if of_single else 1 / n)
-    return float(2 * student_t.sf(abs(mean - bound) / error, n - 1))
+    with np.errstate(all="ignore"):
+        return float(2 * student_t.sf(np.abs(np.float64(mean) - bound) / error, n - 1))
 
 
 def parts_below(
     levels: np.ndarray, values: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where values (K, R) are below a threshold, between each pair of the levels (K,), (K - 1, R).
+    """Where values (K, R) are below a threshold above 0, between neighbours of the levels (K,).
 
     Return the decades on which they are, and the logarithm of the level where these end (-inf:
-    none). Between two levels a value is taken to be linear in the logarithm of the level, so that
-    nothing jumps from level to level; what is NaN, or above `CEILING` times the threshold, counts
-    as that.
+    none), (K - 1, R) each. Between two levels a value is taken to be linear in the logarithm of the
+    level, so that nothing jumps from level to level; it counts as `CEILING` times the threshold at
+    most, as NaN does, and as minus that at least.
     """
     decades = np.log10(levels)[:, None]
-    values = np.fmin(np.where(np.isnan(values), np.inf, values), CEILING * threshold)
+    most = CEILING * threshold
+    values = np.clip(np.where(np.isnan(values), np.inf, values), -most, most)
     a, b, width = values[:-1], values[1:], np.diff(decades, axis=0)
     with np.errstate(all="ignore"):
         share = np.clip((threshold - a) / (b - a), 0, 1)  # where it crosses, if it does
@@ -100,5 +102,7 @@ def _spread(values: np.ndarray) -> np.ndarray:
     if values.shape[-1] < 2:
         return np.full(values.shape[:-1], np.nan)
     sound = np.isfinite(values).all(axis=-1)
-    spread = np.where(_alike(values), 0.0, values.std(axis=-1, ddof=1))
-    return np.where(sound, spread, np.nan)
+    with np.errstate(all="ignore"):
+        size = np.abs(values).max(axis=-1, keepdims=True)  # squares of 1e-200 would underflow
+        spread = (values / size).std(axis=-1, ddof=1) * size[..., 0]
+    return np.where(sound, np.where(_alike(values), 0.0, spread), np.nan)

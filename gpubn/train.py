@@ -88,7 +88,7 @@ def train(
         The loss of every mini-batch before its update, (steps, R), on the host.
     """
     step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
-    program = backend.program(step, replayable=observe is None and not model.draws_on_host)
+    program = backend.program(step, replayable=observe is None and model.replayable)
     stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
     done = 0
     with np.errstate(all="ignore"):

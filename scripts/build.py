@@ -64,7 +64,7 @@ def main() -> None:
 
 def _experiments(scripts: Sequence[FigureScript] | None) -> list[str]:
     """The experiments behind these figures, or all where there is no choice of figures."""
-    wanted = None if scripts is None else {script.experiment for script in scripts}
+    wanted = None if scripts is None else {stem for script in scripts for stem in script.tables}
     return [name for name in experiments.names() if wanted is None or name in wanted]
 
 

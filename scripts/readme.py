@@ -59,7 +59,7 @@ def _claims(results: Path) -> str:
             (r["id"], r["verdict"] or "no verdict", _measured(r), r["published"], r["scope"])
             for r in mine
         ]
-        columns = ("id", "verdict", "measured (first case)", "published", "about")
+        columns = ("id", "verdict", "measured (first case shown)", "published", "about")
         parts += [
             f"**Document {letter}**\n",
             "\n".join(_listed(mine)) + "\n",
@@ -73,11 +73,8 @@ def _claims(results: Path) -> str:
 def _count(rows: Sequence[dict[str, str]]) -> str:
     words = [w for w in VERDICTS if any(_word(row) == w for row in rows)]
     counts = "; ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
-    right = sum(_word(row) == row["predicted"] for row in rows)
-    return (
-        f"Of {len(rows)} claims: {counts}. The literature had led us to expect {right} of these "
-        "verdicts.\n"
-    )
+    right = sum(bool(row["verdict"]) and _word(row) == row["predicted"] for row in rows)
+    return f"Of {len(rows)} claims: {counts}. We had expected {right} of these verdicts.\n"
 
 
 def _word(row: dict[str, str]) -> str:

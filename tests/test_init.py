@@ -132,7 +132,7 @@ def test_an_unknown_kind_is_refused():
 
 CONFIGS = [
     InitConfig(kind="normal", std=0.3),
-    InitConfig(kind="normal", std=2.0, scale=0.1),
+    InitConfig(kind="normal", std=2.0, scale=0.1, scaled="hidden"),  # which layers: the network
     InitConfig(kind="uniform", low=-1.0, high=0.5),
     InitConfig(kind="glorot_uniform", scale=3.0),
     InitConfig(kind="he_normal", per_sqrt_fan_in=True),
@@ -142,7 +142,7 @@ CONFIGS = [
 
 
 def drawn(init, fan_in, fan_out, seed, layer):
-    options = {k: v for k, v in vars(init).items() if k not in ("name", "kind")}
+    options = {k: v for k, v in vars(init).items() if k not in ("name", "kind", "scaled")}
     return draw_weight(init.kind, fan_in, fan_out, [seed], layer, **options)[0]
 
 

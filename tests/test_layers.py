@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from gpubn.errors import ArgumentError
 from gpubn.kernels import affine_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout
+from gpubn.layers import Activation, Affine, BatchNorm, Dropout, GhostBatchNorm
 from gpubn.rng import generator
 from gpubn.testing import check_gradient
 
@@ -140,6 +141,22 @@ def test_inference_uses_the_running_statistics(backend, rng, learnable, average)
     one = backend.asarray(x[:, :1])  # a batch of one is no trouble here
     alone, _ = layer.forward(one, training=False, track=False)
     np.testing.assert_allclose(backend.to_host(alone), expected[:, :1], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("average", ["var", "std"])
+def test_other_statistics_may_stand_in(backend, rng, average):
+    layer = BatchNorm(R, D, backend, "float64", eps=0.01, average=average)
+    mean, var = rng.standard_normal((R, D)), rng.uniform(0.5, 2, (R, D))
+    own = layer.running_mean, layer.running_spread
+    before = [backend.to_host(array).copy() for array in own]
+    layer.set_statistics(backend.asarray(mean), backend.asarray(var))
+    np.testing.assert_allclose(backend.to_host(layer.running_var), var, rtol=1e-14)
+    x = rng.standard_normal((R, N, D))
+    y, _ = layer.forward(backend.asarray(x), training=False, track=False)
+    expected = (x - mean[:, None]) / np.sqrt(var[:, None] + 0.01)
+    np.testing.assert_allclose(backend.to_host(y), expected, rtol=1e-12, atol=1e-13)
+    for array, was in zip(own, before, strict=True):  # what they replace is left as it was
+        assert backend.to_host(array).tobytes() == was.tobytes()
 
 
 def test_learnable_or_not(backend, rng):
@@ -342,6 +359,210 @@ def test_gradient_of_dropout(backend, rng):
     )
 
 
+# Ghost batches ------------------------------------------------------------------------------------
+
+GHOST, GROUPS = 4, 3
+
+
+def ghost_input(rng, n=GHOST * GROUPS, replicas=R):
+    """Of groups that differ in mean and spread, so that it matters by which one normalises."""
+    group = np.arange(n)[:, None] // GHOST
+    return rng.standard_normal((replicas, n, D)) * (group + 1) + 3 * group
+
+
+def shaken(layer, backend, rng):
+    """gamma and beta off 1 and 0."""
+    for array in layer.params.values():
+        array += backend.asarray(rng.uniform(-0.5, 0.5, array.shape).astype(str(array.dtype)))
+    return layer
+
+
+def by_groups(x):
+    """Host array (R, N, D) -> (R, groups, ghost, D)."""
+    return x.reshape(len(x), -1, GHOST, x.shape[2])
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("learnable", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_ghost_batch_has_its_own_statistics(
+    backend, rng, oracle, dtype, learnable, correction
+):
+    options = {"eps": 0.01, "correction": correction, "learnable": learnable, "ghost": GHOST}
+    layer = shaken(GhostBatchNorm(R, D, backend, dtype, **options), backend, rng)
+    x, dy = (a.astype(dtype) for a in (ghost_input(rng), rng.standard_normal((R, 12, D))))
+    y, cache = layer.forward(backend.asarray(x), training=True, track=False)
+    dx, gradients = layer.backward(backend.asarray(dy), cache, need_dx=True)
+    assert y.shape == dx.shape == x.shape
+    assert y.dtype == dx.dtype == dtype
+    assert sorted(gradients) == sorted(layer.params)
+    gamma, beta = (
+        backend.to_host(layer.params[name])[:, None] if learnable else None
+        for name in ("gamma", "beta")
+    )
+    right = oracle.batch_norm(
+        by_groups(x), gamma, beta, by_groups(dy), eps=0.01, correction=correction
+    )
+    near = oracle.tolerance(dtype, GHOST * GROUPS)
+    for name, found in (("y", y), ("dx", dx)):
+        expected, scale = getattr(right, name).reshape(x.shape), right.scale[name]
+        np.testing.assert_allclose(backend.to_host(found), expected, rtol=0, atol=near * scale)
+    for name, gradient in gradients.items():
+        assert gradient.dtype == dtype
+        scale = GROUPS * right.scale[f"d{name}"]
+        expected = getattr(right, f"d{name}").sum(axis=1)
+        np.testing.assert_allclose(backend.to_host(gradient), expected, rtol=0, atol=near * scale)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "sigmoid"])
+def test_ghost_batches_are_separate_batch_norms_whatever_activation_follows(
+    backend, same_bits, rng, activation
+):
+    layer = shaken(GhostBatchNorm(R, D, backend, "float64", ghost=GHOST), backend, rng)
+    x, dy = (backend.asarray(a) for a in (ghost_input(rng), rng.standard_normal((R, 12, D))))
+    y, cache = layer.forward(x, training=True, track=True, activation=activation)
+    dx, gradients = layer.backward(dy, cache, need_dx=True)
+    totals = {"gamma": 0, "beta": 0}
+    for group in range(GROUPS):
+        rows = slice(group * GHOST, (group + 1) * GHOST)
+        one = BatchNorm(R, D, backend, "float64")
+        one.params = layer.params
+        y_one, one_cache = one.forward(
+            x[:, rows].copy(), training=True, track=False, activation=activation
+        )
+        dx_one, of_one = one.backward(dy[:, rows].copy(), one_cache, need_dx=True)
+        same_bits(y_one, y[:, rows])
+        same_bits(dx_one, dx[:, rows])
+        totals = {name: totals[name] + of_one[name] for name in totals}
+    for name, total in totals.items():
+        np.testing.assert_allclose(
+            backend.to_host(gradients[name]), backend.to_host(total), rtol=1e-12, atol=1e-13
+        )
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh", "sigmoid", "relu"])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_gradient_of_ghost_batch_norm(backend, rng, correction, activation):
+    options = {"eps": 0.1, "correction": correction, "ghost": GHOST}
+    layer = shaken(GhostBatchNorm(R, D, backend, "float64", **options), backend, rng)
+    x = backend.asarray(rng.standard_normal((R, 12, D)))
+    gamma, beta = layer.params.values()
+
+    def forward(x, gamma, beta):
+        layer.params = {"gamma": gamma, "beta": beta}
+        return layer.forward(x, training=True, track=False, activation=activation)
+
+    def backward(dy):
+        dx, of_params = layer.backward(dy, forward(x, gamma, beta)[1], need_dx=True)
+        return [dx, of_params["gamma"], of_params["beta"]]
+
+    check_gradient(
+        lambda *inputs: forward(*inputs)[0], backward, (x, gamma, beta), rng=rng, eps=1e-5
+    )
+
+
+@pytest.mark.parametrize("momentum", [0.1, 1.0, (0.1, 0.75)], ids=str)
+@pytest.mark.parametrize("average", ["var", "std"])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_running_statistics_of_ghost_batches_follow_their_means(
+    backend, rng, correction, average, momentum
+):
+    options = {"average": average, "correction": correction, "initial_spread": 2.0}
+    layer = GhostBatchNorm(R, D, backend, "float64", ghost=GHOST, momentum=momentum, **options)
+    mean, spread = np.zeros((R, D)), np.full((R, D), 2.0)
+    a = np.broadcast_to(np.reshape(momentum, (-1, 1)), (R, 1))
+    for step in range(3):
+        x = ghost_input(rng) + step
+        layer.forward(backend.asarray(x), training=True, track=True)
+        groups = by_groups(x)
+        new = groups.var(axis=2, ddof=1)
+        if average == "std":
+            new = groups.std(axis=2, ddof=correction)  # of what normalises
+        mean += a * (groups.mean(axis=2).mean(axis=1) - mean)
+        spread += a * (new.mean(axis=1) - spread)
+    var = spread**2 if average == "std" else spread
+    np.testing.assert_allclose(backend.to_host(layer.running_mean), mean, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(backend.to_host(layer.running_var), var, rtol=1e-12)
+    # They are what inference uses, for whom any number of examples will do.
+    x = rng.standard_normal((R, 5, D))
+    y, cache = layer.forward(backend.asarray(x), training=False, track=True)
+    expected = (x - mean[:, None]) / np.sqrt(var[:, None] + 1e-5)
+    assert cache is None
+    np.testing.assert_allclose(backend.to_host(y), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(backend.to_host(layer.running_mean), mean, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("training", "track"), [(True, False), (False, True), (False, False)])
+def test_only_a_tracked_training_pass_changes_the_state_of_ghost_batch_norm(
+    backend, rng, training, track
+):
+    layer = GhostBatchNorm(R, D, backend, "float32", ghost=GHOST)
+    first, second = (backend.asarray(ghost_input(rng), "float32") for _ in "12")
+    layer.forward(first, training=True, track=True)
+    assert layer.running_mean.dtype == layer.running_spread.dtype == np.float32
+    state = [backend.to_host(a).copy() for a in (layer.running_mean, layer.running_spread)]
+    assert state[0].any()
+    layer.forward(second, training=training, track=track)
+    for array, before in zip((layer.running_mean, layer.running_spread), state, strict=True):
+        assert backend.to_host(array).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("average", ["var", "std"])
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_ghost_batch_is_batch_norm(backend, same_bits, rng, dtype, correction, average):
+    options = {"correction": correction, "average": average, "initial_beta": 0.5}
+    ghost = GhostBatchNorm(R, D, backend, dtype, ghost=12, **options)
+    plain = BatchNorm(R, D, backend, dtype, **options)
+    near = 1e-5 if dtype == "float32" else 1e-13
+    for _ in range(3):
+        x, dy = (backend.asarray(a.astype(dtype)) for a in (ghost_input(rng), ghost_input(rng)))
+        (y, cache), (right, right_cache) = (
+            layer.forward(x, training=True, track=True, activation="tanh")
+            for layer in (ghost, plain)
+        )
+        same_bits(y, right)
+        found, expected = (
+            layer.backward(dy, of_layer, need_dx=True)
+            for layer, of_layer in ((ghost, cache), (plain, right_cache))
+        )
+        same_bits(found[0], expected[0])
+        for name in ("gamma", "beta"):
+            same_bits(found[1][name], expected[1][name])
+    for name in ("running_mean", "running_spread"):
+        one, other = (backend.to_host(getattr(layer, name)) for layer in (ghost, plain))
+        assert one.dtype == other.dtype == dtype
+        np.testing.assert_allclose(one, other, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("examples", [1, 3, 10, 13])
+def test_a_batch_that_ghost_batches_do_not_fill_is_refused(backend, examples):
+    layer = GhostBatchNorm(R, D, backend, "float64", ghost=GHOST)
+    x = backend.asarray(np.zeros((R, examples, D)))
+    text = rf"x has a batch of {examples}; expected a multiple of norm\.ghost \(4\)"
+    for track in (True, False):
+        with pytest.raises(ArgumentError, match=f"^{text}$"):
+            layer.forward(x, training=True, track=track)
+    layer.forward(x, training=False, track=False)
+
+
+@pytest.mark.parametrize("learnable", [True, False])
+def test_ghost_batches_and_replicas_do_not_mix(backend, rng, learnable):
+    layer = GhostBatchNorm(R, D, backend, "float64", ghost=GHOST, learnable=learnable)
+    x, dy = ghost_input(rng), rng.standard_normal((R, 12, D))
+
+    def pass_through(x):
+        y, cache = layer.forward(backend.asarray(x), training=True, track=False)
+        dx, _ = layer.backward(backend.asarray(dy), cache, need_dx=True)
+        return [backend.to_host(a) for a in (y, dx)]
+
+    moved = x.copy()
+    moved[1, GHOST : 2 * GHOST] *= rng.uniform(2, 3, (GHOST, D))  # the second group of the second
+    for before, after in zip(pass_through(x), pass_through(moved), strict=True):
+        changed = (by_groups(before) != by_groups(after)).any(axis=(2, 3))
+        assert changed.tolist() == [[False] * 3, [False, True, False]]
+
+
 # One number a replica -----------------------------------------------------------------------------
 
 NUMBERS = {
@@ -391,6 +612,36 @@ def test_numbers_of_batch_norm_may_differ_between_replicas(
             many.forward(x, training=False, track=False)[0][here],
             one.forward(x[here], training=False, track=False)[0],
         )
+
+
+@pytest.mark.parametrize("names", [*[[n] for n in NUMBERS], [*NUMBERS], []], ids=str)
+@pytest.mark.parametrize(("dtype", "average"), [("float32", "var"), ("float64", "std")])
+def test_numbers_of_ghost_batch_norm_may_differ_between_replicas(
+    backend, same_bits, rng, dtype, average, names
+):
+    options = {"average": average, "correction": 1, "ghost": GHOST}
+    picked = {name: NUMBERS[name] for name in names}
+    many = GhostBatchNorm(MANY, D, backend, dtype, **options, **picked)
+    alone = [
+        GhostBatchNorm(1, D, backend, dtype, **options, **{n: picked[n][r] for n in names})
+        for r in range(MANY)
+    ]
+    for _ in range(2):
+        x, dy = (ghost_input(rng, replicas=MANY).astype(dtype) for _ in "12")
+        x, dy = backend.asarray(x), backend.asarray(dy)
+        y, cache = many.forward(x, training=True, track=True, activation="tanh")
+        dx, gradients = many.backward(dy, cache, need_dx=True)
+        for r, one in enumerate(alone):
+            here = slice(r, r + 1)
+            of_one, one_cache = one.forward(x[here], training=True, track=True, activation="tanh")
+            same_bits(y[here], of_one)
+            dx_one, of_params = one.backward(dy[here], one_cache, need_dx=True)
+            same_bits(dx[here], dx_one)
+            for name in gradients:
+                same_bits(gradients[name][here], of_params[name])
+            for name in ("running_mean", "running_spread"):
+                assert getattr(many, name).dtype == dtype
+                same_bits(getattr(many, name)[here], getattr(one, name))
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -469,6 +720,29 @@ def chosen(some):
 
 def test_a_part_of_batch_norm_without_parameters(backend):
     assert BatchNorm(MANY, D, backend, "float64", learnable=False).part(slice(1, 2)).params == {}
+
+
+@pytest.mark.parametrize("some", SOME, ids=str)
+def test_a_part_of_ghost_batch_norm_is_a_view(backend, same_bits, rng, some):
+    whole = GhostBatchNorm(MANY, D, backend, "float64", ghost=2, **NUMBERS)
+    part = whole.part(some)
+    x = backend.asarray(rng.standard_normal((MANY, N, D)))
+    for training in (True, False):  # the first pass moves the state of the whole
+        y, cache = whole.forward(x, training=training, track=True)
+        y_part, part_cache = part.forward(x[some], training=training, track=False)
+        same_bits(y_part, y[some])
+        if training:
+            dx, gradients = whole.backward(x, cache, need_dx=True)
+            dx_part, of_part = part.backward(x[some], part_cache, need_dx=True)
+            same_bits(dx_part, dx[some])
+            for name in gradients:
+                same_bits(of_part[name], gradients[name][some])
+    whole.running_mean[...] = 5
+    part.params["gamma"][...] = 6
+    assert [row[0] == 6 for row in backend.to_host(whole.params["gamma"])] == chosen(some)
+    part.forward(x[some] + 9, training=True, track=True)
+    moved = [row[0] != 5 for row in backend.to_host(whole.running_mean)]
+    assert moved == chosen(some)
 
 
 @pytest.mark.parametrize("some", SOME, ids=str)

@@ -6,7 +6,7 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.init import draw_weight
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout
+from gpubn.layers import Activation, Affine, BatchNorm, Dropout, GhostBatchNorm
 from gpubn.model import build_mlp, part_of_cache
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.testing import check_gradient
@@ -64,6 +64,17 @@ def loss_and_gradients(model, x, labels, dloss=1.0, *, track=True):
 def test_the_order_of_the_layers(backend, placement, block, depth):
     model = build(backend, placement=placement, depth=depth)
     assert [type(layer) for layer in model.layers] == [*block * depth, Affine]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("ghost", [0, 2, N])
+def test_ghost_batches_stand_where_batch_norm_does(backend, placement, ghost):
+    kinds, plain = (
+        [type(la) for la in build(backend, placement=placement, **options).layers]
+        for options in ({"ghost": ghost}, {})
+    )
+    expected = GhostBatchNorm if ghost else BatchNorm
+    assert kinds == [expected if kind is BatchNorm else kind for kind in plain]
 
 
 BLOCKS = {
@@ -125,6 +136,37 @@ def test_the_layers_and_caches_of_a_kind(backend, rng):
         ]
         assert [id(c) for c in model.caches_of(kind, caches)] == [id(caches[i]) for i in places]
     assert [id(a) for a in model.activations(caches)] == [id(caches[i]) for i in (2, 5, 8)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_ghost_batches_by_hand(backend, rng, placement, activation):
+    """In training: every four examples by their own statistics, whatever runs as one."""
+    model = build(backend, placement=placement, activation=activation, ghost=4, eps=0.01)
+    shake(model, rng, backend)
+    x, _ = examples(rng, backend, 2)
+    h = backend.to_host(x)
+    function = {
+        "relu": lambda z: np.maximum(z, 0),
+        "tanh": np.tanh,
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+        "linear": lambda z: z,
+    }[activation]
+    for layer in model.layers:
+        p = {name: backend.to_host(value)[:, None] for name, value in layer.params.items()}
+        if isinstance(layer, Affine):
+            h = h @ p["weight"][:, 0] + p["bias"]
+        elif isinstance(layer, Activation):
+            h = function(h)
+        else:
+            halves = [h[:, :4], h[:, 4:]]
+            z = [
+                (a - a.mean(axis=1, keepdims=True)) / np.sqrt(a.var(axis=1, keepdims=True) + 0.01)
+                for a in halves
+            ]
+            h = np.concatenate(z, axis=1) * p["gamma"] + p["beta"]
+    logits, _ = model.forward(x, training=True)
+    np.testing.assert_allclose(backend.to_host(logits), h, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("dropout_at", DROPPED_AT)
@@ -196,6 +238,39 @@ def test_weights_come_from_the_initialiser_and_biases_are_0(backend):
         assert not backend.to_host(layer.params["bias"]).any()
 
 
+SCALED = (
+    InitConfig(kind="normal", scale=5.0, scaled="hidden"),
+    InitConfig(kind="normal", scale=5.0),
+    InitConfig(kind="glorot_normal", scale=0.1, scaled="hidden", per_sqrt_fan_in=True),
+    InitConfig(kind="he_normal", scaled="hidden"),
+)
+
+
+@pytest.mark.parametrize("chosen", [SCALED, *SCALED], ids=repr)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_only_the_weights_of_the_layers_that_are_named_are_scaled(backend, depth, chosen):
+    inits = [chosen] * 4 if isinstance(chosen, InitConfig) else chosen
+    model = build_mlp(
+        ModelConfig(depth=depth, width=WIDTH),
+        NormConfig(),
+        chosen,
+        features=FEATURES,
+        classes=CLASSES,
+        seeds=(0, 1, 0, 7),
+        backend=backend,
+        dtype="float64",
+    )
+    sizes = [FEATURES, *[WIDTH] * depth, CLASSES]
+    for i, layer in enumerate(model.layers_of(Affine)):
+        weight = backend.to_host(layer.params["weight"])
+        for found, init, seed in zip(weight, inits, (0, 1, 0, 7), strict=True):
+            factor = 1 if init.scaled == "hidden" and i == depth else init.scale
+            options = {"scale": factor, "per_sqrt_fan_in": init.per_sqrt_fan_in}
+            right = draw_weight(init.kind, sizes[i], sizes[i + 1], [seed], i, **options)
+            assert found.tobytes() == right.tobytes()
+    assert [init.scale for init in SCALED] == [5.0, 5.0, 0.1, 1.0]  # nobody wrote to them
+
+
 def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng):
     init = InitConfig(
         kind="uniform", low=-3.0, high=2.0, scale=0.5, per_sqrt_fan_in=True, name="any"
@@ -233,6 +308,26 @@ def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng)
     layer = model.layers[1]
     assert layer.params == {}
     spread = 0.5 * 3.0 + 0.5 * z.std(axis=1, ddof=1)
+    np.testing.assert_allclose(backend.to_host(layer.running_var), spread**2, rtol=1e-12)
+
+
+def test_every_option_of_ghost_batch_norm_arrives(backend, rng):
+    options = {"correction": 1, "average": "std", "initial_spread": 3.0, "learnable": False}
+    model = build(backend, placement="before", depth=1, ghost=4, eps=0.25, momentum=0.5, **options)
+    x, _ = examples(rng, backend, 2)
+    z = backend.to_host(x) @ backend.to_host(model.layers[0].params["weight"])
+    halves = z.reshape(2, 2, 4, WIDTH)
+    _, caches = model.forward(x, training=True)
+    expected = np.tanh(
+        (halves - halves.mean(axis=2, keepdims=True))
+        / np.sqrt(halves.var(axis=2, ddof=1, keepdims=True) + 0.25)
+    ).reshape(z.shape)
+    np.testing.assert_allclose(
+        backend.to_host(model.activations(caches)[0]), expected, rtol=1e-10, atol=1e-12
+    )
+    layer = model.layers[1]
+    assert layer.params == {}
+    spread = 0.5 * 3.0 + 0.5 * halves.std(axis=2, ddof=1).mean(axis=1)
     np.testing.assert_allclose(backend.to_host(layer.running_var), spread**2, rtol=1e-12)
 
 
@@ -278,6 +373,17 @@ def test_gradient_of_the_loss_with_dropout(backend, xp, rng, activation, placeme
     check_gradient_of_the_loss(model, backend, xp, rng, track=False)
 
 
+@pytest.mark.parametrize("learnable", [True, False])
+@pytest.mark.parametrize("placement", ["before", "after"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_of_the_loss_with_ghost_batches(
+    backend, xp, rng, activation, placement, learnable
+):
+    options = {"ghost": 4, "learnable": learnable, "eps": 1e-2}
+    model = build(backend, activation=activation, placement=placement, **options)
+    check_gradient_of_the_loss(model, backend, xp, rng)
+
+
 def check_gradient_of_the_loss(model, backend, xp, rng, **options):
     shake(model, rng, backend)
     x, labels = examples(rng, backend, 2)
@@ -312,11 +418,11 @@ def check_gradient_of_the_loss(model, backend, xp, rng, **options):
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("dropout", "ghost"), [(0.0, 0), (0.3, 0), (0.0, 4)])
 def test_a_replica_alone_gives_the_same_bits_as_stacked(
-    backend, same_bits, rng, dropout, placement, dtype
+    backend, same_bits, rng, dropout, ghost, placement, dtype
 ):
-    options = {"placement": placement, "dropout": dropout, "dtype": dtype}
+    options = {"placement": placement, "dropout": dropout, "dtype": dtype, "ghost": ghost}
     stack = build(backend, seeds=(3, 0, 8), **options)
     x, labels = examples(rng, backend, 3, dtype)
     loss, gradients = loss_and_gradients(stack, x, labels)
@@ -389,23 +495,56 @@ def test_activations_are_what_comes_out_of_the_activation(backend, rng, placemen
     np.testing.assert_allclose(backend.to_host(logits), h @ weights[-1], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("ghost", [0, 2, N])
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_a_step_goes_down_the_gradient(backend, rng, placement, ghost):
+    """Layer by layer, as training does, against all gradients first."""
+    one, other = (build(backend, placement=placement, ghost=ghost) for _ in "12")
+    x, labels = examples(rng, backend, 2)
+    rates = np.array([0.5, 0.25])
+    _, gradients = loss_and_gradients(one, x, labels)
+    logits, caches = other.forward(x, training=True)
+    _, cache = softmax_cross_entropy(logits, labels)
+    other.descend(softmax_cross_entropy_backward(cache), caches, backend.asarray(rates))
+    for before, of_layer, after in zip(one.layers, gradients, other.layers, strict=True):
+        assert sorted(of_layer) == sorted(after.params)
+        for name, gradient in of_layer.items():
+            start, g = backend.to_host(before.params[name]), backend.to_host(gradient)
+            expected = start - rates.reshape(-1, *[1] * (g.ndim - 1)) * g
+            np.testing.assert_allclose(
+                backend.to_host(after.params[name]), expected, rtol=1e-10, atol=1e-13
+            )
+
+
 # One configuration a replica ----------------------------------------------------------------------
 
 ARMS = (
     ({}, {}, {}),
     ({"dropout": 0.7}, {"eps": 0.0, "momentum": 1.0}, {"kind": "normal", "std": 0.4}),
-    ({"name": "mine"}, {"initial_beta": -1.0, "initial_spread": 3.0}, {"scale": 5.0}),
+    (
+        {"name": "mine"},
+        {"initial_beta": -1.0, "initial_spread": 3.0},
+        {"scale": 5.0, "scaled": "hidden"},
+    ),
 )
 
 
 def arms(
-    backend, chosen, *, seeds, placement="before", dropout_at="end", dtype="float64", drops=0.3
+    backend,
+    chosen,
+    *,
+    seeds,
+    placement="before",
+    dropout_at="end",
+    dtype="float64",
+    drops=0.3,
+    ghost=0,
 ):
     model = {"depth": 2, "width": WIDTH, "dropout": drops, "dropout_at": dropout_at}
     configs = [
         (
             ModelConfig(**model | {k: v for k, v in of_model.items() if drops or k != "dropout"}),
-            NormConfig(placement, placement, **norm),
+            NormConfig(placement, placement, ghost=ghost, **norm),
             InitConfig(**init),
         )
         for of_model, norm, init in chosen
@@ -420,13 +559,15 @@ def arms(
     )
 
 
-@pytest.mark.parametrize("dropout_at", DROPPED_AT)
+@pytest.mark.parametrize(
+    ("dropout_at", "ghost"), [*((at, 0) for at in DROPPED_AT), ("end", 2)], ids=str
+)
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_replicas_of_different_configurations_are_as_alone(
-    backend, same_bits, rng, dtype, placement, dropout_at
+    backend, same_bits, rng, dtype, placement, dropout_at, ghost
 ):
-    options = {"placement": placement, "dropout_at": dropout_at, "dtype": dtype}
+    options = {"placement": placement, "dropout_at": dropout_at, "dtype": dtype, "ghost": ghost}
     together = arms(backend, ARMS, seeds=[4, 0, 4], **options)
     singles = [
         arms(backend, [arm], seeds=[seed], **options)
@@ -452,11 +593,12 @@ SOME = [slice(0, 1), slice(1, 3), slice(0, 3)]
 
 @pytest.mark.parametrize("some", SOME, ids=str)
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("drops", [0.0, 0.3])
+@pytest.mark.parametrize(("drops", "ghost"), [(0.0, 0), (0.3, 0), (0.0, 2)])
 def test_a_part_of_a_network_computes_as_in_the_whole(
-    backend, same_bits, rng, placement, drops, some
+    backend, same_bits, rng, placement, drops, ghost, some
 ):
-    whole = arms(backend, ARMS, seeds=[4, 0, 4], placement=placement, drops=drops)
+    options = {"placement": placement, "drops": drops, "ghost": ghost}
+    whole = arms(backend, ARMS, seeds=[4, 0, 4], **options)
     part = whole.part(some)
     assert [type(layer) for layer in part.layers] == [type(layer) for layer in whole.layers]
     x, _ = examples(rng, backend, 3)
@@ -465,8 +607,11 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
         y, caches = whole.forward(x, training=training, track=False)
         same_bits(part.forward(x[some], training=training, track=False)[0], y[some])
     y, caches = whole.forward(x, training=True, track=False)
+    own = [part_of_cache(cache, some) for cache in caches]
+    if ghost and placement != "none":  # whose caches hold groups
+        own = part.forward(x[some], training=True, track=False)[1]
     gradients = whole.backward(y, caches)
-    of_part = part.backward(y[some], [part_of_cache(cache, some) for cache in caches])
+    of_part = part.backward(y[some], own)
     for one, other in zip(gradients, of_part, strict=True):
         assert sorted(one) == sorted(other)
         for name in one:

@@ -1,5 +1,7 @@
 """Measures of activations, by hand on small cases, and the histogram against NumPy's."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ X = np.array(
         (probes.saturated_share, [3 / 8, 1 / 8]),
         (probes.dead_share, [1 / 4, 0.0]),
         (probes.zero_share, [2 / 8, 4 / 8]),
+        (probes.small_share, [2 / 8, 4 / 8]),
     ],
 )
 def test_by_hand(backend, measure, expected):
@@ -29,6 +32,12 @@ def test_by_hand(backend, measure, expected):
     for r in range(2):  # without replicas
         alone = measure(backend.asarray(X[r]))
         np.testing.assert_allclose(float(alone.sum()), np.sum(expected[r]), rtol=1e-14)
+
+
+def test_small_is_below_a_hundredth_on_either_side(backend):
+    a = np.array([[0.0, -0.0, 0.0099, -0.0099], [0.01, -0.01, 1e-300, 5.0]])
+    assert float(probes.small_share(backend.asarray(a))) == 5 / 8
+    assert float(probes.zero_share(backend.asarray(a))) == 2 / 8
 
 
 def test_negative_saturation_counts_and_a_unit_must_be_saturated_everywhere(backend):
@@ -62,8 +71,10 @@ def test_where_an_activation_is_flat(backend, name):
 def test_a_nan_makes_the_shares_of_its_replica_nan(backend, name):
     values = np.full((3, 4, 5), 0.5)
     values[1, 2, 3] = np.nan
-    for measure in (probes.saturated_share, probes.dead_share):
-        found = backend.to_host(measure(backend.asarray(values), name))
+    shares = [probes.zero_share, probes.small_share, lambda a: probes.pinned_share(a, 0.9)]
+    shares += [partial(share, name=name) for share in (probes.saturated_share, probes.dead_share)]
+    for measure in shares:
+        found = backend.to_host(measure(backend.asarray(values)))
         assert np.isnan(found).tolist() == [False, True, False]
         assert found[0] == found[2] == 0
 
@@ -103,6 +114,61 @@ def test_variance_is_over_examples_and_units_together(backend):
     # Over the examples alone the first would be 0. By N, not N - 1.
     found = backend.to_host(probes.variance(backend.asarray(a)))
     np.testing.assert_allclose(found, [1.0, 6.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_offset_is_the_size_of_the_means_over_the_spread_of_all(backend, rng, axis):
+    a = rng.standard_normal((3, 6, 4)) + 2 * rng.standard_normal((3, 1, 4))
+    found = backend.to_host(probes.offset(backend.asarray(a), axis))
+    assert found.shape == (3,)
+    for replica, value in zip(a, found, strict=True):
+        lines = replica.T if axis == -2 else replica  # units, or examples
+        means = [sum(line) / len(line) for line in lines]
+        every = [v for line in lines for v in line]
+        centre = sum(every) / 24
+        spread = sum((v - centre) ** 2 for v in every) / 24
+        right = (sum(m * m for m in means) / len(means) / spread) ** 0.5
+        assert value == pytest.approx(right, rel=1e-12)
+
+
+def test_offset_by_hand(backend):
+    # Over the examples: means 1 and -1, every value of size 1. Over the units: means of 0.
+    a = backend.asarray(np.array([[1.0, -1.0], [1.0, -1.0]]))
+    assert float(probes.offset(a, axis=-2)) == 1
+    assert float(probes.offset(a, axis=-1)) == 0
+    moved = backend.asarray(np.array([[3.0, 1.0], [3.0, 1.0]]))  # the spread is about its mean
+    assert float(probes.offset(moved, axis=-1)) == 2
+    assert float(probes.offset(moved, axis=-2)) == pytest.approx(5**0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_what_is_normalised_along_an_axis_has_no_offset_along_it(backend, rng, axis):
+    a = 3 + rng.standard_normal((2, 6, 4))
+    a = backend.asarray((a - a.mean(axis=axis, keepdims=True)) / a.std(axis=axis, keepdims=True))
+    other = -3 - axis
+    np.testing.assert_allclose(backend.to_host(probes.offset(a, axis)), 0, atol=1e-14)
+    assert (backend.to_host(probes.offset(a, other)) > 0.1).all()
+
+
+def test_off_diagonal_share(backend, rng):
+    w = rng.standard_normal((3, 5, 5))
+    found = backend.to_host(probes.off_diagonal_share(backend.asarray(w)))
+    for replica, share in zip(w, found, strict=True):
+        off = sum(replica[i, j] ** 2 for i in range(5) for j in range(5) if i != j)
+        assert share == pytest.approx(off / (replica**2).sum(), rel=1e-12)
+    by_hand = backend.asarray(np.array([[1.0, 2.0], [-2.0, 4.0]]))
+    assert float(probes.off_diagonal_share(by_hand)) == pytest.approx(8 / 25, rel=1e-14)
+    eye = backend.asarray(np.eye(4)[None] * -3)
+    assert backend.to_host(probes.off_diagonal_share(eye)).tolist() == [0]
+    one = backend.asarray(np.full((2, 1, 1), 5.0))
+    assert backend.to_host(probes.off_diagonal_share(one)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (3, 4, 5), (4, 5)], ids=str)
+def test_a_weight_that_is_not_square_has_no_diagonal(backend, rng, shape):
+    found = probes.off_diagonal_share(backend.asarray(rng.standard_normal(shape)))
+    assert found.shape == shape[:-2]
+    assert np.isnan(backend.to_host(found)).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from gpubn.claims.ledger import FOLDER as LEDGER
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,9 +30,31 @@ def test_the_generated_parts_are_those_of_the_committed_results():
 
 
 def test_every_link_leads_to_a_file():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
+    targets = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", README)]
     assert targets
-    assert [t for t in targets if not (ROOT / t).exists()] == []
+    assert [path for path, *_ in targets if not (ROOT / path).exists()] == []
+    for path, _, heading in targets:
+        titles = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M) if heading else []
+        assert not heading or heading in [t.lower().replace(" ", "-") for t in titles], path
+
+
+def test_the_example_of_a_claim_is_that_of_the_ledger():
+    """It is shortened, and says nothing else."""
+    ((example,),) = map(yaml.safe_load, re.findall(r"```yaml\n(- id.*?)```", README, re.S))
+    book = yaml.safe_load((LEDGER / f"{example['id'][0]}.yaml").read_text())
+    (entry,) = (claim for claim in book["claims"] if claim["id"] == example["id"])
+    assert set(example) >= {"kind", "matters", "prediction", "artefact", "measures", "quantities"}
+    for key in ("kind", "cases"):
+        assert example[key] == entry[key]
+    for key in ("value", "basis"):
+        assert example["matters"][key] == entry["matters"][key]
+    assert example["prediction"]["verdict"] == entry["prediction"]["verdict"]
+    for name, quantity in example["quantities"].items():
+        assert quantity["value"] == entry["quantities"][name]["value"]
+    for name, measure in example["measures"].items():
+        wanted = entry["measures"][name]
+        assert (measure["table"], measure["metric"]) == (wanted["table"], wanted["metric"])
+        assert measure["where"].items() <= wanted["where"].items()
 
 
 def test_the_library_example_runs():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.rng import batch_order, generator
+from gpubn.rng import batch_order, example_order, generator
 
 
 def draw(seed, *purpose):
@@ -72,6 +72,7 @@ def test_a_change_of_the_generator_would_be_noticed():
         rtol=1e-15,
     )
     assert batch_order(0, 10, 4, 3).tolist() == [[8, 9, 5, 1], [6, 7, 4, 0], [3, 1, 5, 2]]
+    assert example_order(0, "train", 10).tolist() == [1, 2, 9, 4, 8, 7, 0, 3, 6, 5]
 
 
 def test_a_negative_seed_is_refused():
@@ -132,3 +133,49 @@ def test_a_batch_that_does_not_fit_is_refused(batch):
     text = f"batch is {batch}; expected 1 to 10, the number of examples"
     with pytest.raises(ArgumentError, match=text):
         batch_order(0, 10, batch, 3)
+
+
+# The examples of a seed ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("examples", [1, 2, 10, 1000])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_every_example_stands_in_the_order_of_a_seed_once(part, examples):
+    order = example_order(3, part, examples)
+    assert order.dtype == np.int64
+    assert np.sort(order).tolist() == list(range(examples))
+
+
+def test_the_order_of_examples_depends_on_its_arguments_alone():
+    example_order.cache_clear()
+    first = example_order(3, "train", 100).tolist()
+    example_order.cache_clear()
+    for seed in range(5):
+        batch_order(seed, 100, 10, 30)
+        example_order(seed, "test", 100)
+    assert example_order(3, "train", 100).tolist() == first
+    for other in ((4, "train"), (3, "test")):
+        agree = np.mean(example_order(*other, 100) == first)
+        assert agree < 0.1  # one in a hundred by chance
+    assert (batch_order(3, 100, 100, 1) != first).mean() > 0.9  # nor is it that of the first epoch
+
+
+def test_what_many_seeds_share_cannot_be_written_to():
+    order = example_order(3, "train", 10)
+    with pytest.raises(ValueError, match="read-only"):
+        order[0] = 1
+    assert example_order(3, "train", 10) is order
+
+
+def test_every_example_is_as_likely_in_a_sample_as_any():
+    samples = [example_order(s, "train", 20)[:5] for s in range(800)]
+    drawn = np.bincount(np.concatenate(samples), minlength=20)
+    assert np.abs(drawn - 200).max() < 5 * (800 * 0.25 * 0.75) ** 0.5
+    # Two seeds share examples as independent draws do: 5 * 5 / 20 of them.
+    shared = [np.isin(a, b).sum() for a, b in zip(samples[::2], samples[1::2], strict=True)]
+    assert abs(np.mean(shared) - 1.25) < 5 * (1 / 400) ** 0.5
+
+
+def test_a_negative_seed_has_no_examples():
+    with pytest.raises(ArgumentError, match="seed is -1"):
+        example_order(-1, "train", 10)

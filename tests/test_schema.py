@@ -20,7 +20,7 @@ from gpubn.schema import (
 )
 
 NAN, INF = float("nan"), float("inf")
-ARITHMETICS = "corrected, published, early, sign, mean, no_eps"
+ARITHMETICS = "corrected, published, early, sign, mean"
 GROUPS = {
     "data": DataConfig,
     "model": ModelConfig,
@@ -44,7 +44,7 @@ def make(key, value):
         ("data.examples", 1, "at least 2"),
         ("data.examples", -5, "at least 2"),
         ("data.features", 0, "at least 1"),
-        ("data.train_examples", -1, r"at least 0 \(0 keeps all\)"),
+        ("data.train_examples", -1, r"at least 0 \(0 takes all\)"),
         ("model.depth", 0, "at least 1"),
         ("model.width", 0, "at least 1"),
         ("model.width", -1, "at least 1"),
@@ -65,6 +65,7 @@ def make(key, value):
         ("norm.initial_spread", INF, "at least 0, and finite"),
         ("norm.initial_beta", INF, "finite"),
         ("norm.initial_beta", -INF, "finite"),
+        *(("norm.ghost", n, r"0 \(the whole batch\), or at least 2$") for n in (1, -1, -4)),
         ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
         ("init.std", -0.1, "at least 0, and finite"),
         ("init.std", INF, "at least 0, and finite"),
@@ -73,6 +74,7 @@ def make(key, value):
         ("init.scale", 0.0, "more than 0, and finite"),
         ("init.scale", -1.0, "more than 0, and finite"),
         ("init.scale", INF, "more than 0, and finite"),
+        *(("init.scaled", word, "one of all, hidden$") for word in ("output", "", "Hidden")),
         ("optim.rate", 0.0, "more than 0, and finite"),
         ("optim.rate", -0.1, "more than 0, and finite"),
         ("optim.rate", INF, "more than 0, and finite"),
@@ -84,7 +86,7 @@ def make(key, value):
         ("backend.name", "torch", "one of auto, numpy, cupy"),
         ("tracker.name", "wandb", "one of none, tensorboard, mlflow$"),
         ("results", "", "the name of a folder"),
-        *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "Early")),
+        *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "no_eps")),
         ("dtype", "float16", "one of float32, float64"),
         ("seeds", 0, "1 to 100000"),
         ("seeds", 100_001, "1 to 100000"),
@@ -151,6 +153,20 @@ def test_batch_norm_needs_a_batch_of_two(placement):
     Config(norm=NormConfig(), optim=OptimConfig(batch=1))
 
 
+@pytest.mark.parametrize(("batch", "ghost"), [(32, 5), (32, 64), (30, 4), (2, 3)])
+def test_ghost_batches_fill_a_batch(batch, ghost):
+    norm = NormConfig("mine", "before", ghost=ghost)
+    text = rf"norm\.ghost is {ghost}; expected a divisor of optim\.batch \({batch}\)$"
+    with pytest.raises(ConfigError, match=f"^{text}"):
+        Config(norm=norm, optim=OptimConfig(batch=batch))
+
+
+@pytest.mark.parametrize(("batch", "ghost"), [(32, 2), (32, 32), (30, 15), (31, 0), (2, 2)])
+def test_ghost_batches_that_fill_a_batch(batch, ghost):
+    norm = NormConfig("mine", "before", ghost=ghost)
+    assert Config(norm=norm, optim=OptimConfig(batch=batch)).norm.ghost == ghost
+
+
 @pytest.mark.parametrize("kind", [*GROUPS.values(), Config])
 def test_the_defaults_validate(kind):
     assert kind() == kind()
@@ -173,6 +189,9 @@ def test_the_defaults_validate(kind):
         ("norm.initial_spread", 0.0),
         ("norm.initial_beta", 0.0),
         ("norm.initial_beta", -1e300),
+        ("norm.ghost", 0),
+        ("norm.ghost", 2),
+        *(("init.scaled", which) for which in ("all", "hidden")),
         *(("arithmetic", word) for word in ARITHMETICS.split(", ")),
         ("init.std", 0.0),
         ("init.low", -7.0),
@@ -207,8 +226,10 @@ def test_a_document_gives_back_its_configuration():
         name="dropout",
         data=DataConfig("digits", train_examples=7),
         model=ModelConfig(dropout=0.25, dropout_at="last"),
-        norm=NormConfig(initial_beta=1.0),
-        arithmetic="no_eps",
+        norm=NormConfig(initial_beta=1.0, ghost=4),
+        init=InitConfig(scale=2.0, scaled="hidden"),
+        optim=OptimConfig(batch=16),
+        arithmetic="sign",
     )
     assert schema.from_dict(dataclasses.asdict(config)) == config
     document = dataclasses.asdict(config)
@@ -221,5 +242,6 @@ def test_nothing_is_dropped_or_cut_short_unless_asked():
     config = Config()
     assert (config.model.dropout, config.model.dropout_at) == (0.0, "end")
     assert (config.norm.initial_beta, config.data.train_examples) == (0.0, 0)
+    assert (config.norm.ghost, config.init.scaled) == (0, "all")
     assert config.arithmetic == "corrected"
     assert (config.tracker.name, config.force, config.retry_failed) == ("none", False, False)

@@ -10,7 +10,7 @@ from gpubn.init import draw_weight
 from gpubn.layers import Affine, BatchNorm
 from gpubn.model import build_mlp
 from gpubn.optim import SGD, constant, linear
-from gpubn.rng import batch_order
+from gpubn.rng import batch_order, example_order
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.train import check_batch_fits, evaluate, to_device, train
 
@@ -36,6 +36,7 @@ class Run:
     """A network, trained when it is made."""
 
     def __init__(self, dataset, backend, seeds, *, placement="none", steps=20, **options):
+        self.backend = backend
         dtype, rate = options.pop("dtype", "float32"), options.pop("rate", 0.5)
         activation = options.pop("activation", "tanh")
         self.schedule = options.pop("schedule", constant)
@@ -55,6 +56,12 @@ class Run:
         self.losses = train(
             self.model, sgd, self.data, backend, seeds=seeds, batch=batch, steps=steps, **options
         )
+
+    def evaluate(self, chosen=None, **options):
+        """On the test set, all of it unless a choice is made."""
+        x, y = self.data.x_test, self.data.y_test
+        chosen = np.stack([np.arange(len(x))] * self.losses.shape[1]) if chosen is None else chosen
+        return evaluate(self.model, x, y, chosen, self.backend, **options)
 
     def state(self):
         """Every parameter and running statistic, in order."""
@@ -79,11 +86,11 @@ def test_the_shape_of_the_losses(digits, backend, dtype):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "sample"), [("float32", 0), ("float64", 0), ("float32", 50)])
 def test_a_seed_gives_the_same_bits_whatever_trains_with_it(
-    digits, backend, same_bits, placement, dtype
+    digits, backend, same_bits, placement, dtype, sample
 ):
-    options = {"placement": placement, "dtype": dtype}
+    options = {"placement": placement, "dtype": dtype, "sample": sample}
     together = Run(digits, backend, [5, 0, 3], **options)
     for seeds in ([5], [3], [3, 5], [5, 0, 3]):
         other = Run(digits, backend, seeds, **options)
@@ -94,18 +101,20 @@ def test_a_seed_gives_the_same_bits_whatever_trains_with_it(
     assert not (together.losses[:, 0] == together.losses[:, 1]).any()
 
 
-def test_training_is_the_plain_loop(synthetic, backend):
+@pytest.mark.parametrize("sample", [0, 70])
+def test_training_is_the_plain_loop(synthetic, backend, sample):
     """Softmax regression on a ReLU layer, written out for one network at a time, float64."""
-    run = Run(
-        synthetic, backend, [3, 1], activation="relu", dtype="float64", schedule=linear(40), rate=1
-    )
+    options = {"activation": "relu", "dtype": "float64", "rate": 1, "sample": sample}
+    run = Run(synthetic, backend, [3, 1], schedule=linear(40), **options)
     for r, seed in enumerate((3, 1)):
         w1, w2 = (
             draw_weight("glorot_normal", *fans, [seed], i)[0]
             for i, fans in enumerate([(12, WIDTH), (WIDTH, 4)])
         )
         b1, b2 = np.zeros(WIDTH), np.zeros(4)
-        for step, rows in enumerate(batch_order(seed, 200, BATCH, 20)):
+        own = example_order(seed, "train", 200)[:sample] if sample else np.arange(200)
+        for step, places in enumerate(batch_order(seed, len(own), BATCH, 20)):
+            rows = own[places]
             x, y = synthetic.x_train[rows].astype(np.float64), synthetic.y_train[rows]
             h = np.maximum(x @ w1 + b1, 0)
             p = np.exp(h @ w2 + b2)
@@ -167,7 +176,7 @@ def test_parity_with_torch(synthetic, placement):
         logits = theirs(torch.tensor(synthetic.x_test, dtype=torch.float64))
         loss = nn.functional.cross_entropy(logits, torch.tensor(synthetic.y_test)).item()
         accuracy = (logits.argmax(dim=1).numpy() == synthetic.y_test).mean()
-        found = evaluate(run.model, run.data.x_test, run.data.y_test, backend)
+        found = run.evaluate()
         assert found[0][r] == pytest.approx(loss, rel=1e-9)
         assert found[1][r] == pytest.approx(accuracy, rel=1e-12)
 
@@ -219,23 +228,31 @@ def test_divergence_is_recorded_and_stays_in_its_replica(digits, backend, placem
     assert np.isfinite(run.losses[0]).all()
     alone = Run(digits, backend, [1], rate=0.1, **options)
     np.testing.assert_allclose(run.losses[:, [1]], alone.losses, rtol=1e-6)
-    loss, accuracy = evaluate(run.model, run.data.x_test, run.data.y_test, backend)
+    loss, accuracy = run.evaluate()
     assert not np.isfinite(loss[0])
     assert np.isfinite(loss[1])
     assert (accuracy >= 0).all()
 
 
-def test_a_batch_must_fit_the_data(digits):
-    check_batch_fits(1437, digits)
-    text = "optim.batch is 1438; expected at most 1437, the number of training examples of digits"
-    with pytest.raises(ConfigError, match=text):
-        check_batch_fits(1438, digits)
+@pytest.mark.parametrize(("sample", "most"), [(0, 1437), (31, 31), (1437, 1437), (2000, 1437)])
+def test_a_batch_must_fit_the_data_and_the_sample(digits, sample, most):
+    check_batch_fits(most, digits, sample)
+    text = f"optim.batch is {most + 1}; expected at most {most}, the number of training examples of"
+    with pytest.raises(ConfigError, match=f"^{text} digits$"):
+        check_batch_fits(most + 1, digits, sample)
+
+
+def chosen_at_random(replicas, count):
+    """Test examples of each replica's own, some of them twice."""
+    rng = np.random.default_rng(3)
+    return rng.integers(0, 360, (replicas, count))
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_evaluate_is_the_plain_computation_whatever_the_chunk(digits, backend, placement):
     run = Run(digits, backend, [0, 1], placement=placement, dtype="float64", steps=30)
-    h = digits.x_test.astype(np.float64)
+    chosen = chosen_at_random(2, 300)
+    h, labels = digits.x_test[chosen].astype(np.float64), digits.y_test[chosen]
     for layer in run.model.layers:
         state = {k: backend.to_host(v)[:, None] for k, v in layer.params.items()}
         if isinstance(layer, Affine):
@@ -248,12 +265,12 @@ def test_evaluate_is_the_plain_computation_whatever_the_chunk(digits, backend, p
         else:
             h = np.tanh(h)
     p = np.exp(h) / np.exp(h).sum(axis=-1, keepdims=True)
-    expected = -np.log(p[:, np.arange(360), digits.y_test]).mean(axis=1)
-    right = (h.argmax(axis=-1) == digits.y_test).mean(axis=1)
+    expected = -np.log(np.take_along_axis(p, labels[..., None], axis=2)).mean(axis=(1, 2))
+    right = (h.argmax(axis=-1) == labels).mean(axis=1)
     assert (right > 0.5).all()
     before = [backend.to_host(a).tobytes() for a in run.state()]
-    for chunk in (1, 7, 180, 359, 360, 2000):
-        loss, accuracy = evaluate(run.model, run.data.x_test, run.data.y_test, backend, chunk=chunk)
+    for chunk in (7, 150, 299, 300, 2000):
+        loss, accuracy = run.evaluate(chosen, chunk=chunk)
         assert loss.shape == accuracy.shape == (2,)
         np.testing.assert_allclose(loss, expected, rtol=1e-11)
         np.testing.assert_allclose(accuracy, right, rtol=1e-12)
@@ -271,3 +288,98 @@ def test_a_cancelled_run_stops_at_once(digits, backend):
     with pytest.raises(Cancelled):
         Run(digits, backend, [0], steps=50, tick=tick)
     assert len(ticks) == 3
+
+
+# The sample of a seed -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def numbered():
+    """Examples that tell their number: the first feature is it over 256."""
+    rng = np.random.default_rng(1)
+    x = rng.random((120, 5)).astype(np.float32)
+    x[:, 0] = np.arange(120) / 256
+    return Dataset("numbered", x[:100], np.arange(100) % 3, x[100:], np.arange(20) % 3, 3)
+
+
+def seen(dataset, backend, seeds, **options):
+    """The numbers of the training examples of every step, (steps, R, batch)."""
+    found = []
+
+    def observe(caches):
+        found.append(np.rint(backend.to_host(caches[0].x)[..., 0] * 256).astype(int))
+
+    Run(dataset, backend, seeds, observe=observe, **{"batch": 8, "steps": 12} | options)
+    return np.stack(found)
+
+
+def test_a_seed_trains_on_its_own_sample_and_on_nothing_else(numbered, backend):
+    found = seen(numbered, backend, [3, 8], sample=40)
+    for r, seed in enumerate((3, 8)):
+        own = set(example_order(seed, "train", 100)[:40])
+        for start in (0, 5):  # epochs of five batches
+            assert sorted(found[start : start + 5, r].ravel()) == sorted(own)
+        assert set(found[10:, r].ravel()) < own
+    assert (found[:5, 0] != found[5:10, 0]).any()  # shuffled anew
+    one, other = (set(found[:, r].ravel()) for r in range(2))
+    assert 8 <= len(one & other) <= 24  # 16 by chance
+
+
+@pytest.mark.parametrize(
+    ("seeds", "options"),
+    [([8], {}), ([0, 8, 3], {}), ([8], {"batch": 5}), ([8], {"batch": 40}), ([8], {"steps": 5})],
+    ids=str,
+)
+def test_the_sample_is_the_same_whatever_else_is_asked_for(numbered, backend, seeds, options):
+    found = seen(numbered, backend, seeds, sample=40, **options)[:, seeds.index(8)]
+    assert set(found.ravel()) == set(example_order(8, "train", 100)[:40])
+
+
+def test_a_larger_sample_holds_the_smaller(numbered, backend):
+    small, large = (
+        set(seen(numbered, backend, [8], sample=n, batch=n, steps=1).ravel()) for n in (10, 60)
+    )
+    assert small < large
+
+
+@pytest.mark.parametrize("sample", [0, 100, 101, 10**9])
+def test_a_sample_of_all_is_no_sample(numbered, backend, sample):
+    found = seen(numbered, backend, [3, 8], sample=sample)
+    for r, seed in enumerate((3, 8)):
+        assert (found[:, r] == batch_order(seed, 100, 8, 12)).all()
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_training_on_a_sample_is_training_on_a_dataset_of_it(digits, backend, same_bits, placement):
+    stacked = Run(digits, backend, [4, 0], placement=placement, sample=64, steps=8)
+    for r, seed in enumerate((4, 0)):
+        own = example_order(seed, "train", 1437)[:64]
+        x, y = digits.x_train[own], digits.y_train[own]
+        alone = Run(
+            Dataset("own", x, y, digits.x_test, digits.y_test, 10),
+            *(backend, [seed]),
+            placement=placement,
+            steps=8,
+        )
+        same_bits(alone.losses, stacked.losses[:, [r]])
+        for one, both in zip(alone.state(), stacked.state(), strict=True):
+            same_bits(one, both[[r]])
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_each_replica_is_evaluated_on_its_own_choice_and_on_nothing_else(
+    digits, backend, same_bits, placement
+):
+    run = Run(digits, backend, [4, 0, 9], placement=placement, steps=5)
+    chosen = chosen_at_random(3, 50) // 2  # none of the second half
+    x, y = run.data.x_test.copy(), run.data.y_test
+    x[180:] = float("nan")
+    found = evaluate(run.model, x, y, chosen, backend)
+    assert np.isfinite(found[0]).all()
+    for r in range(3):
+        alone = evaluate(run.model.part(slice(r, r + 1)), x, y, chosen[[r]], backend)
+        for one, of_all in zip(alone, found, strict=True):
+            same_bits(one, of_all[[r]])
+    same = run.evaluate(np.stack([chosen[0]] * 3))
+    assert same[0][0] == found[0][0]
+    assert (same[0][1:] != found[0][1:]).all()

@@ -75,8 +75,16 @@ class Decision:
 
     @property
     def headline(self) -> Estimate | None:
-        """The estimate that stands for the claim: that of its first case."""
-        return self.evidence.estimates.get(self.claim.cases[0].quantity) if self.claim else None
+        """The estimate that stands for the claim."""
+        return self.evidence.estimates.get(self.lead) if self.lead else None
+
+    @property
+    def lead(self) -> str | None:
+        """The quantity that stands for the claim: that of the first case that is shown, if any."""
+        if self.claim is None:
+            return None
+        shown = [o.case for o in self.outcomes if o.state in (rules.SHOWN, rules.OTHER)]
+        return (shown or self.claim.cases)[0].quantity
 
 
 _Test = tuple[str, str, float]
@@ -149,14 +157,20 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], found: Evi
                 raise LedgerError(problem)
         found.predictions[name] = float(prediction.values.mean())
     evaluated = expression.evaluate(quantity.value, arrays)
+    decisive = any(name == case.quantity or name in case.beside for case in claim.cases)
     names[name] = PerSeed(seeds, evaluated.values)
     if problem := evaluated.problem():
-        if any(name == case.quantity or name in case.beside for case in claim.cases):
+        if decisive:
             raise LedgerError(problem)
         found.problems[name] = problem
         return
+    try:
+        found.estimates[name] = infer.estimate(quantity, evaluated.values)
+    except LedgerError as error:
+        if decisive:
+            raise
+        found.problems[name] = str(error)
     found.values[name] = evaluated.values
-    found.estimates[name] = infer.estimate(quantity, evaluated.values)
 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:
@@ -207,7 +221,7 @@ def _outcome(
     x = evidence.values[case.quantity]
     bounds = _bounds(claim, case)
     if claim.kind == rules.EXACT:
-        state = rules.SHOWN if x.max() <= claim.matters.value else rules.FAILS
+        state = rules.SHOWN if np.abs(x).max() <= claim.matters.value else rules.FAILS
         return Outcome(case, state, bounds)
     mean = evidence.estimates[case.quantity].mean
     keys = [(claim.id, case.quantity, bound) for bound in bounds]

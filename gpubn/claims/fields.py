@@ -2,7 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gpubn.errors import LedgerError
 
@@ -14,6 +17,28 @@ def at(place: str) -> Iterator[None]:
         yield
     except LedgerError as error:
         raise LedgerError(f"{place} {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice, {node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path) -> object:
+    """What a YAML file holds.
+
+    Raises:
+        LedgerError: it is no YAML, or gives a key twice.
+    """
+    try:
+        return yaml.load(path.read_text(), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error
 
 
 def mapping(value: object) -> dict[str, Any]:

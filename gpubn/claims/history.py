@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from gpubn.claims import fields
 from gpubn.claims.fields import at
+from gpubn.claims.ledger import EXPECTED
 from gpubn.errors import LedgerError
 
 FILE = Path(__file__).parent / "history.yaml"
@@ -37,10 +36,7 @@ def load(path: Path = FILE) -> list[Change]:
         LedgerError: the file is malformed.
     """
     with at(f"{path.name}:"):
-        try:
-            raw = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error
+        raw = fields.read(path)
         if not isinstance(raw, list):
             raise LedgerError(f"is {raw!r}; expected a list of changes")
         changes = []
@@ -50,6 +46,8 @@ def load(path: Path = FILE) -> list[Change]:
                 id_, date, what, before = (
                     fields.text(given, key) for key in ("id", "date", "change", "before")
                 )
+                if id_ not in EXPECTED:
+                    raise LedgerError(f"has id {id_!r}; expected that of a claim")
                 after = fields.optional_text(given, "after")
                 changes.append(Change(id_, date, what, before, after))
         return changes

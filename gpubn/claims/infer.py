@@ -65,7 +65,7 @@ def p_of_draw(x: np.ndarray, low: float, high: float) -> float:
 
     The largest over the range: printed digits stand for a range of numbers.
     """
-    nearest = min(max(float(x.mean()), low), high)
+    nearest = min(max(float(mean_interval(x).mean), low), high)
     return t_test(x, nearest, of_single=True)
 
 
@@ -76,10 +76,14 @@ def draws(x: np.ndarray) -> tuple[float, float]:
 
 
 def holm(p: Mapping[_Key, float]) -> dict[_Key, float]:
-    """Adjust p-values that are one family after Holm 1979: the chance of any error is kept."""
+    """Adjust p-values that are one family after Holm 1979: the chance of any error is kept.
+
+    One that is NaN counts as 1.
+    """
+    known = {key: 1.0 if np.isnan(value) else value for key, value in p.items()}
     adjusted: dict[_Key, float] = {}
     largest = 0.0
-    for rank, key in enumerate(sorted(p, key=lambda k: p[k])):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[key]))
+    for rank, key in enumerate(sorted(known, key=lambda k: known[k])):
+        largest = max(largest, min(1.0, (len(p) - rank) * known[key]))
         adjusted[key] = largest
     return {key: adjusted[key] for key in p}

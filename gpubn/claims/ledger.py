@@ -13,8 +13,6 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gpubn.claims import expression, fields, measure, rules
 from gpubn.claims.fields import at
 from gpubn.errors import LedgerError
@@ -152,7 +150,7 @@ def load(folder: Path = FOLDER) -> Ledger:
     faults: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
         with at(f"{path.name}:"):
-            raw = fields.record(_read(path), ("document", "title", "claims"))
+            raw = fields.record(fields.read(path), ("document", "title", "claims"))
             document = fields.choice(raw, "document", DOCUMENTS)
             titles[document] = fields.text(raw, "title")
             if not isinstance(raw["claims"], list):
@@ -167,23 +165,6 @@ def load(folder: Path = FOLDER) -> Ledger:
             except LedgerError as error:
                 faults[id_] = str(error)
     return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims}, faults)
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice, {node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> object:
-    try:
-        return yaml.load(path.read_text(), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error
 
 
 def _id(raw: object, file: str, document: str) -> str:
@@ -202,18 +183,18 @@ def _claim(id_: str, raw: object) -> Claim:
     given = fields.record(raw, _CLAIM, _CLAIM_OPTIONAL)
     names = _Names()
     thresholds = {}
-    for name, value in fields.mapping(given.get("thresholds") or {}).items():
+    for name, value in _mapping(given, "thresholds").items():
         with at(f"threshold {name}"):
             names.add(name)
             thresholds[name] = _threshold(value)
     limits = {name: threshold.value for name, threshold in thresholds.items()}
     measures = {}
-    for name, value in fields.mapping(given["measures"]).items():
+    for name, value in _mapping(given, "measures").items():
         with at(f"measure {name}"):
             names.add(name)
             measures[name] = measure.parse(value, limits)
     quantities: dict[str, Quantity] = {}
-    for name, value in fields.mapping(given["quantities"]).items():
+    for name, value in _mapping(given, "quantities").items():
         with at(f"quantity {name}"):
             quantities[name] = _quantity(name, value, (*limits, *measures, *quantities))
             names.add(name)
@@ -246,6 +227,11 @@ def _claim(id_: str, raw: object) -> Claim:
         quantities,
         tuple(_cases(given["cases"], kind, quantities, limits)),
     )
+
+
+def _mapping(given: Mapping[str, Any], key: str) -> dict[str, Any]:
+    with at(key):
+        return fields.mapping(given.get(key, {}))
 
 
 class _Names:
@@ -299,6 +285,7 @@ def _cases(
     if not isinstance(raw, list) or not raw:
         raise LedgerError(f"cases is {raw!r}; expected a list with the primary quantity")
     seen: set[str] = set()
+    conditions: set[str] = set()
     for number, entry in enumerate(raw, 1):
         with at(f"case {number}"):
             given = fields.record(entry, ("quantity",), ("when", "published", "beside"))
@@ -324,13 +311,18 @@ def _cases(
                 raise LedgerError("has nothing published; expected what the document prints")
             if ("published" in given or "beside" in given) and kind in (rules.EQUAL, rules.EXACT):
                 raise LedgerError(f"has published values; expected none of a claim of kind {kind}")
+            if "beside" in given and "published" not in given:
+                raise LedgerError("has printed values beside it and none of its own; expected both")
             beside = {}
-            for other, value in fields.mapping(given.get("beside", {})).items():
-                if other not in quantities or other == name:
-                    raise LedgerError(f"has {other!r} beside it; expected another quantity")
+            for other, value in _mapping(given, "beside").items():
+                if other not in quantities or other == name or quantities[other].kind != "mean":
+                    raise LedgerError(f"has {other!r} beside it; expected another mean")
                 beside[other] = _range(value, limits)
             published = _range(given["published"], limits) if "published" in given else None
             when = fields.text(given, "when") if "when" in given else None
+            if when in conditions:
+                raise LedgerError(f"has when {when!r}, as another case; expected its own")
+            conditions |= {when} if when else set()
             yield Case(name, when, published, beside)
 
 

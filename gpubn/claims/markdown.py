@@ -28,8 +28,8 @@ _RULES = {
     rules.EFFECT: "shown above {m}, fails below {m}, opposite below -{m}",
     rules.EQUAL: "shown between -{m} and {m}, fails beyond",
     rules.EXACT: "at most {m} for every seed",
-    rules.PUBLISHED: "the printed values are ordinary draws of our single runs; fails where our "
-    "mean is more than {m} away",
+    rules.PUBLISHED: "shown where the printed values are ordinary draws of our single runs; fails "
+    "where they are not and our mean is more than {m} away",
 }
 
 
@@ -94,7 +94,7 @@ def _counts(decisions: Sequence[Decision]) -> str:
 def _predicted(decisions: Sequence[Decision]) -> str:
     decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
     right = sum(claim.prediction.verdict == verdict.word for claim, verdict in decided)
-    return f"The literature led us to expect {right} of these {len(decided)} verdicts.\n"
+    return f"We had expected {right} of these {len(decided)} verdicts.\n"
 
 
 def _summary(decisions: Sequence[Decision]) -> str:
@@ -111,9 +111,9 @@ def _verdict(decision: Decision) -> str:
 
 
 def _measured(decision: Decision) -> str:
-    if decision.claim is None or decision.headline is None:
+    if decision.claim is None or decision.lead is None or decision.headline is None:
         return ""
-    quantity = decision.claim.quantities[decision.claim.cases[0].quantity]
+    quantity = decision.claim.quantities[decision.lead]
     return f"{quantity.label}: {_estimate(decision.headline)} {quantity.unit}"
 
 
@@ -191,7 +191,7 @@ def _run(draw: tuple[float, float], printed: tuple[float, float]) -> str:
 
 
 def _range(values: tuple[float, float]) -> str:
-    return f"{values[0]:.4g} to {values[1]:.4g}"
+    return f"{values[0]:.5g} to {values[1]:.5g}"
 
 
 def _others(claim: Claim, decision: Decision) -> str:

@@ -53,22 +53,26 @@ def _slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((centred * (y - y.mean(axis=0))).sum(axis=0) / (centred**2).sum())
 
 
-def _refuse_no_decades(keys: np.ndarray, kind: str) -> None:
+def _refuse_no_decades(keys: np.ndarray, threshold: float, kind: str) -> None:
     if (keys <= 0).any():
         raise LedgerError(f"has reduce {kind} along {keys.min():g}; expected keys above 0")
+    if len(keys) < 2:
+        raise LedgerError(f"has reduce {kind} along {len(keys)} key; expected at least 2")
+    if threshold <= 0:
+        raise LedgerError(f"has reduce {kind} and threshold {threshold:g}; expected one above 0")
 
 
 def _decades_below(
     keys: np.ndarray, values: np.ndarray, threshold: float, none: float
 ) -> np.ndarray:
     """Decades of the keys on which the value is below the threshold, gaps left out."""
-    _refuse_no_decades(keys, "decades_below")
+    _refuse_no_decades(keys, threshold, "decades_below")
     return np.asarray(parts_below(keys, values, threshold)[0].sum(axis=0))
 
 
 def _end_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
     """The logarithm (base 10) of the largest key whose value is below the threshold."""
-    _refuse_no_decades(keys, "end_below")
+    _refuse_no_decades(keys, threshold, "end_below")
     end = parts_below(keys, values, threshold)[1].max(axis=0)
     return np.where(np.isfinite(end), end, none)
 

@@ -65,16 +65,16 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _claim(decision: Decision, scopes: Mapping[str, str], links: Links) -> tuple[str, ...]:
-    claim, headline = decision.claim, decision.headline
-    if claim is None:
+    claim, found, lead = decision.claim, decision.headline, decision.lead
+    if claim is None or lead is None:
         return (decision.id, decision.id[0], *[""] * (len(CLAIMS) - 2))
     return (
         decision.id,
         decision.id[0],
         claim.text,
         claim.published or "",
-        *(_interval(headline) if headline else ("", "", "")),
-        claim.quantities[claim.cases[0].quantity].unit,
+        *(_interval(found) if found else ("", "", "")),
+        claim.quantities[lead].unit,
         f"{claim.matters.value:.4g}",
         decision.verdict.text if decision.verdict else "",
         scopes.get(decision.id, ""),
@@ -105,7 +105,7 @@ def _evidence(decisions: Iterable[Decision]) -> Iterable[tuple[str, ...]]:
 def _decided(outcome: Outcome, matters: float) -> list[str]:
     printed = outcome.case.published
     return [
-        "" if printed is None else f"{printed[0]:.4g} to {printed[1]:.4g}",
+        "" if printed is None else f"{printed[0]:.5g} to {printed[1]:.5g}",
         *(("", "") if outcome.draw is None else (f"{bound:.4g}" for bound in outcome.draw)),
         f"{matters:.4g}",
         "" if outcome.p is None else f"{outcome.p:.3g}",

@@ -6,8 +6,9 @@ matters and q the primary quantity of a case:
     effect     shown: q > m; fails: q < m; opposite: q < -m
     equal      shown: -m < q < m; fails: q > m or q < -m
     exact      shown: q at most m for every seed, which is a tolerance; fails: not so
-    published  shown: the printed values are ordinary draws of our single runs; other value: they
-               are not, but our mean is within m of the printed one; fails: it is further away
+    published  shown: the printed values are ordinary draws of our single runs, and our mean is not
+               shown to be further than m from the printed one; other value: they are none, but our
+               mean is within m; fails: they are none, and it is further away
 
 What is not shown to be so is open. An effect may have printed values, too: where it is shown and
 they are no ordinary draws its state is `other value`.
@@ -61,7 +62,7 @@ def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
     if kind == EQUAL:
         return SHOWN if within else FAILS if beyond else OPEN
     if fits:
-        return SHOWN
+        return OPEN if beyond else SHOWN
     return OTHER if within else FAILS if beyond else OPEN
 
 

@@ -46,26 +46,14 @@ class _Facts:
 
 def _of_table(facts: _Facts) -> str:
     data = facts("data.name", "data")
-    steps = facts("optim.steps")
-    trained = bool(steps) and "gaussian" not in data
-    parts = [_network(facts, trained)]
-    if trained:
-        images = facts("data.train_examples")
-        of_them = (
-            f", {_number(images[0])} training images a seed" if images not in ([], ["0"]) else ""
-        )
-        parts.append(" and ".join(words.DATASETS.get(d, d) for d in data) + of_them)
-        rates = facts("optim.rate", "rate")
-        falling = facts("optim.schedule") == ["linear"]
-        rate = f"rate {_listed(rates)}" if len(rates) < 5 else f"rates {rates[0]} to {rates[-1]}"
-        parts.append(f"{_number(steps[0])} steps of batch {_listed(facts('optim.batch', 'batch'))}")
-        parts.append(f"{rate}, {'falling linearly' if falling else 'constant'}" if rates else "")
-    elif examples := facts("data.examples", "batch"):
-        parts.append(f"standard normal input, {_span(examples)} examples")
+    trained = bool(facts("optim.steps")) and "gaussian" not in data
+    parts = [_network(facts, trained), *(_training(facts, data) if trained else _input(facts))]
     if seeds := facts("seeds"):
         parts.append(f"{seeds[0]} seeds")
     if backend := facts("backend"):
-        parts.append(f"timed on {backend[0]}, {facts('rounds')[0]} rounds")
+        parts.append(f"timed on {backend[0]}")
+    if rounds := facts("rounds"):
+        parts.append(f"{rounds[0]} rounds")
     return ", ".join(part for part in parts if part)
 
 
@@ -77,10 +65,31 @@ def _network(facts: _Facts, trained: bool) -> str:
     inits = facts("init.name", "init") or [words.KINDS.get(k, k) for k in facts("init.kind")]
     layers = "hidden layer" if trained else "layer"
     plural = "" if depth == ["1"] else "s"
-    text = f"{_listed(depth)} {layers}{plural} of {width[0]} {_listed(names)} units"
+    units = f"{_listed(names)} units" if names else "units"
+    text = f"{_listed(depth)} {layers}{plural} of {width[0]} {units}"
     if inits:
         text += f", weights {_listed([words.INITS.get(i, i) for i in inits])}"
     return text if trained else f"{text}, at initialisation"
+
+
+def _training(facts: _Facts, data: Sequence[str]) -> list[str]:
+    parts = [" and ".join(words.DATASETS.get(d, d) for d in data)]
+    images = facts("data.train_examples")
+    if images not in ([], ["0"]):
+        parts.append(f"{_number(images[0])} training images a seed")
+    steps, batch = facts("optim.steps"), facts("optim.batch", "batch")
+    parts.append(f"{_number(steps[0])} steps" + (f" of batch {_listed(batch)}" if batch else ""))
+    if rates := facts("optim.rate", "rate"):
+        shown = f"rate {_listed(rates)}" if len(rates) < 5 else f"rates {rates[0]} to {rates[-1]}"
+        parts.append(shown)
+    if schedule := facts("optim.schedule"):
+        parts.append("falling linearly" if schedule == ["linear"] else "constant")
+    return parts
+
+
+def _input(facts: _Facts) -> list[str]:
+    examples = facts("data.examples", "batch")
+    return [f"standard normal input, {_span(examples)} examples"] if examples else []
 
 
 def _listed(values: Sequence[str]) -> str:

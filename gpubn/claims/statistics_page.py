@@ -23,12 +23,13 @@ differences are paired. The interval is the 95% t-interval of their mean.
 
 **Many tests.** Each case is held against two bounds by a t-test, {tests} tests in all. If each were
 allowed to err once in twenty, several verdicts would be wrong by chance. Holm's method asks more of
-the smallest p-values first: the chance that *any* of the tests errs stays at {percent:g}%.
-{exact} claims are identities: they have a tolerance that rounding explains, and no p-value.
+the smallest p-values first: the chance that *any* of these tests errs stays at {percent:g}%, for
+values that scatter normally. {exact} claims are identities or facts, with a tolerance and no p.
 
 **Printed numbers.** A document's number comes from one run of its author. It is held against the
 spread of single runs of ours (the predictive interval, mean ± t s √(1 + 1/n)), not against the
-much narrower interval of our mean: would a run like this be an ordinary one among ours?
+much narrower interval of our mean: would a run like this be an ordinary one among ours? One
+ordinary number in twenty is called another value by this.
 
 **What this cannot do.** Seeds tell of chance, not of choice: another width, dataset or budget may
 give another verdict. So each names the network it is about. {undecided} claims are *undecided*.

@@ -8,14 +8,16 @@ fault:
     sign        the variance term of dx is subtracted
     mean        the variance's part of the mean term is not summed over the units, where it is 0
     published   all three
-    corrected   none: the check that the errors are 0
+    corrected   none: the formula against the kernel's gradient, the check that the errors are 0
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Array, Backend
+from gpubn.backend import Array, Backend, namespace
+from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment
 from gpubn.experiments.deep_network import (
     NormBackward,
@@ -26,6 +28,7 @@ from gpubn.experiments.deep_network import (
     sum_of_products,
 )
 from gpubn.experiments.signal_propagation import published_norm
+from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
 
@@ -36,6 +39,11 @@ GROUP = 1
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Propagate every seed of the cell forward once and back twice; compare every layer."""
+    if config.model.width < 2:
+        raise ConfigError(
+            f"model.width is {config.model.width}; expected at least 2, as each example is "
+            "normalised over its units"
+        )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
 
     def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
@@ -51,19 +59,35 @@ def _run_group(
 ) -> list[Observation]:
     depth, faults = config.model.depth, faults_of(config.arithmetic)
     x, weights, upstream = draw(config, backend, seeds)
-    hidden = hidden_layer(config.norm.placement, config.model.activation, published_norm)
+    hidden = hidden_layer(config.norm.placement, config.model.activation, _listed_norm)
     layers = list(forward(x, weights, hidden))
     last = depth - ("early" in faults)
     rows: list[Observation] = []
-    true_gradients = backward(upstream, layers, norm_backward(()))
-    faulty_gradients = backward(upstream, layers[:last], norm_backward(faults))
+    true_gradients = backward(upstream, layers, _true_norm_backward)
+    faulty = norm_backward(faults)
+    faulty_gradients = backward(upstream, layers[:last], lambda dy, cache: faulty(dy, cache[0]))
     for number in range(depth, 0, -1):
         true = next(true_gradients).weight
-        faulty = next(faulty_gradients).weight if number <= last else 0 * true
-        for metric, values in compare(faulty, true).items():
+        found = next(faulty_gradients).weight if number <= last else 0 * true
+        for metric, values in compare(found, true).items():
             rows += per_seed(seeds, f"weight_grad_{metric}", backend.to_host(values), layer=number)
         tick(len(seeds))
     return rows
+
+
+def _listed_norm(x: Array) -> tuple[Array, tuple[Any, Any]]:
+    """The listing's normalisation, with its own cache and that of the kernel."""
+    y, listed = published_norm(x)
+    return y, (listed, batch_norm(_turned(x), eps=0.0)[1])
+
+
+def _true_norm_backward(dy: Array, cache: tuple[Any, Any]) -> Array:
+    """The kernel's gradient; the listing normalises as batchnorm does, units for examples."""
+    return _turned(batch_norm_backward(_turned(dy), cache[1])[0])
+
+
+def _turned(values: Array) -> Array:
+    return namespace(values).ascontiguousarray(values.swapaxes(-1, -2))
 
 
 def faults_of(arithmetic: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from gpubn.backend import Backend
 from gpubn.schema import Config
 
-LOOKED_AT = 1000
+LOOKED_AT = 2000
 """Examples whose activations probes keep at once, at most."""
 
 

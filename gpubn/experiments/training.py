@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gpubn import optim
 from gpubn.backend import Backend
 from gpubn.data import Dataset, load
+from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.network import Network, Probe, Row, fetch
 from gpubn.experiments.programs import LOOKED_AT, Part, fill_programs, halve, replica_bytes
@@ -109,6 +110,11 @@ def run(
     shared, backend = configs[0], context.backend
     dataset = load(shared.data.name, shared.data.root)
     check_batch_fits(shared.optim.batch, dataset, shared.data.train_examples)
+    if shared.norm.ghost and any(_observes(probe) for probe in probes(shared)):
+        raise ConfigError(
+            f"norm.ghost is {shared.norm.ghost}; expected 0 for {shared.name}, which follows the "
+            "statistics of whole batches"
+        )
     data = to_device(dataset, backend, shared.dtype)
 
     def work(parts: Sequence[Part], tick: Callable[[int], None]) -> Found:
@@ -119,7 +125,7 @@ def run(
         return [(part, [*a, *b]) for part, a, b in zip(parts, during, final, strict=True)]
 
     whole = min(shared.data.train_examples or len(dataset.x_train), len(dataset.x_train))
-    looked_at = whole if whole_set else LOOKED_AT
+    looked_at = max(whole, LOOKED_AT) if whole_set else LOOKED_AT
     bytes_each = replica_bytes(shared, dataset.features, dataset.classes, looked_at)
     programs = fill_programs(configs, backend, group, bytes_each)
     rows: list[list[Observation]] = [[] for _ in configs]
@@ -181,7 +187,7 @@ def _train(
         (probe, replicas, view)
         for replicas, view in parts
         for probe, _, of_probe, _ in due
-        if of_probe is view and type(probe).observe is not Probe.observe
+        if of_probe is view and _observes(probe)
     ]
 
     def measure(step: int) -> None:
@@ -211,6 +217,10 @@ def _train(
     for (replicas, view), of_part in zip(parts, fetched, strict=True):
         of_part += _loss_rows(view.seeds, losses[:, replicas], config.every)
     return fetched
+
+
+def _observes(probe: Probe) -> bool:
+    return type(probe).observe is not Probe.observe
 
 
 def _loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Observation]:

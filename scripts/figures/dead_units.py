@@ -8,98 +8,103 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from gpubn.plotting import (
-    FAINT,
     INITS,
     MNIST_INITS,
     NORMS,
     config_of,
     dataset_label,
+    geometric,
     new_figure,
+    number,
     seed_count,
     titled,
 )
-from gpubn.time_plots import draw_mark, edge_note, of_metrics, select
+from gpubn.time_plots import Line, draw_lines, edge_note, of_metrics, select
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)
 
 TREATMENTS = ("none", "before", "after")
-METRICS = {
+SHARES = {
     "saturated_share": "share of saturated\n(image, unit) pairs",
     "dead_share": "share of units\nsaturated on all images",
-    "gradient_norm": "norm of the gradient\nof the first weights",
-    "weight_change": "change of the weights\n/ first weights",
 }
-LOGS = ("gradient_norm", "weight_change")
+RATIOS = {
+    "gradient_norm": "gradient of the first\nweights / Glorot's",
+    "weight_change": "relative change of the\nfirst weights / Glorot's",
+}
+MATTERS = 0.1
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """One panel a quantity, one line of marks an initialisation and treatment."""
+    """One panel a quantity, one line of seeds an initialisation and treatment."""
     table = tables["mnist_init"]
     c = config_of(table)
     last = int(table["step"].max())
-    shown = of_metrics(table[(table["layer"] == 1) & table["step"].isin((0, last))], list(METRICS))
-    shown = shown[(shown["metric"] != "weight_change") | (shown["step"] == last)]
+    shown = of_metrics(table[table["layer"] == 1], [*SHARES, *RATIOS])
+    shown = shown[shown["step"] == np.where(shown["metric"] == "weight_change", last, 0)]
     figure, axes = new_figure(
         1,
-        len(METRICS),
+        len(SHARES) + len(RATIOS),
         width=7.8,
-        height=5.0,
+        height=4.8,
         title=titled(table, "Saturated units, their gradient, and how far their weights move"),
         legend=[
-            *(
-                Line2D([], [], color=color, linestyle="", marker=m, markersize=4, label=label)
-                for label, color, _, m in (NORMS[norm] for norm in TREATMENTS)
-            ),
-            _key("before training", "white"),
-            _key(f"after {last:,} steps", FAINT),
+            Line2D([], [], color=color, linestyle="", marker=m, markersize=4, label=label)
+            for label, color, _, m in (NORMS[norm] for norm in TREATMENTS)
         ],
         caption=f"""
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
-            {c["model.activation"]} units, {last:,} steps of batch {c["optim.batch"]}. Saturated:
-            |tanh| > 0.99, where its slope is below 2% of the steepest, on 1,000 training images;
-            gradient: Frobenius norm over 256 training images; change: Frobenius norm of the first
-            layer's weights less the initial ones, over that of the initial ones. Marks: mean
-            (logarithmic axes: geometric) of n = {seed_count(table)} seeds, hollow before and
-            filled after training; bars: 95% t-interval. The variants
-            without gamma and beta are in the table.
-            {edge_note(shown, LOGS, ("right", "left"))} {verdicts}
+            {c["model.activation"]} units. Left three panels: before training. Saturated: |tanh| >
+            0.99, on 1,000 training images; gradient: Frobenius norm over 256. Right: the Frobenius
+            norm of the weights after {last:,} steps of batch {c["optim.batch"]} less the initial
+            ones, over that of these. Ratios to the Glorot network of the same seed and treatment,
+            on logarithmic axes. Dots: n = {seed_count(table)} seeds; marks and bars: mean (ratios:
+            geometric) and its 95% t-interval; dashes: a tenth; numbers: no batchnorm.
+            {edge_note(shown, tuple(RATIOS), ("right", "left"))} {verdicts}
         """,
     )
-    ticks = [group * (len(TREATMENTS) + 1) + 1 for group in range(len(MNIST_INITS))]
-    for ax, (metric, label) in zip(axes[0], METRICS.items(), strict=True):
-        _draw_panel(ax, shown[shown["metric"] == metric], last, metric in LOGS)
+    for ax, (metric, label) in zip(axes[0], {**SHARES, **RATIOS}.items(), strict=True):
+        rows = shown[shown["metric"] == metric]
+        marks = (MATTERS,) if metric == "weight_change" else ()
+        lines = _lines(rows, metric in RATIOS)
+        draw_lines(ax, lines, log=metric in RATIOS, marks=marks)
         ax.set_xlabel(label)
-        ax.set_yticks(ticks, [INITS[init][0] for init in reversed(MNIST_INITS)])
+        if marks:
+            _print_ratios(ax, lines)
+        if metric in RATIOS:
+            ax.xaxis.set_major_locator(LogLocator(numticks=4))
+            ax.xaxis.set_minor_locator(NullLocator())
+        else:
+            ax.set_xlim(-0.07, 1.07)
         if ax is not axes[0, 0]:
             ax.set_yticklabels([])
     return figure
 
 
-def _key(label: str, fill: str) -> Line2D:
-    return Line2D(
-        [], [], color=FAINT, linestyle="", marker="o", markersize=4, markerfacecolor=fill,
-        label=label,
-    )  # fmt: skip
+def _lines(rows: pd.DataFrame, over_glorot: bool) -> list[Line]:
+    """One line a treatment of each initialisation, labelled at the middle one, and gaps."""
+    lines = []
+    for init in MNIST_INITS:
+        for norm in TREATMENTS:
+            found, glorot = (
+                select(rows, {"init": name, "norm": norm})
+                .sort_values("seed")["value"]
+                .to_numpy(dtype=np.float64)
+                for name in (init, "glorot")
+            )
+            seeds = found / glorot if over_glorot else found
+            lines.append(Line(INITS[init][0] if norm == "before" else "", seeds, NORMS[norm]))
+        lines.append(Line(""))
+    return lines[:-1]
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, last: int, log: bool) -> None:
-    if log:
-        ax.set_xscale("log")
-        ax.margins(x=0.14)  # keeps the marks on the edge apart from those on the axis
-        ax.xaxis.set_major_locator(LogLocator(numticks=4))
-        ax.xaxis.set_minor_locator(NullLocator())
-    for group, init in enumerate(reversed(MNIST_INITS)):
-        for k, norm in enumerate(reversed(TREATMENTS)):
-            part = select(rows, {"init": init, "norm": norm})
-            for step in (last, 0):
-                seeds = part[part["step"] == step]["value"].to_numpy(dtype=np.float64)
-                if len(seeds):
-                    y = group * (len(TREATMENTS) + 1) + k + (0.2 if step else -0.2)
-                    draw_mark(ax, y, seeds, NORMS[norm], log=log, filled=step == last)
-    ax.set_ylim(-0.9, len(MNIST_INITS) * (len(TREATMENTS) + 1) - 1.1)
-    ax.grid(axis="y", visible=False)
-    if not log:
-        ax.set_xlim(-0.07, 1.12)
-    for group in range(1, len(MNIST_INITS)):
-        ax.axhline(group * (len(TREATMENTS) + 1) - 1, color="#E4E4E4", linewidth=0.5)
+def _print_ratios(ax: Axes, lines: list[Line]) -> None:
+    """The ratios without batchnorm as numbers, at the right: the axis spans too much to read."""
+    for y, line in enumerate(lines):
+        if line.seeds is not None and line.style == NORMS["none"]:
+            mean, low, high = (number(float(part)) for part in geometric(line.seeds))
+            ax.text(
+                1.03, y + 0.5, f"{mean}\n[{low},\n{high}]", transform=ax.get_yaxis_transform(),
+                va="center", fontsize=6.3,
+            )  # fmt: skip

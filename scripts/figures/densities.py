@@ -15,6 +15,7 @@ CLAIMS = ("D7",)
 ROWS = {
     ("glorot", "none"): "no batchnorm",
     ("glorot", "before"): "batchnorm before tanh",
+    ("glorot", "after"): "batchnorm after tanh",
     ("rand_small", "none"): "no batchnorm",
 }
 KEPT = 0.999
@@ -23,7 +24,7 @@ COLUMNS = {"pre": "goes into tanh", "post": "comes out of tanh"}
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Three treatments (rows), before and after the activation (columns), one line a step."""
+    """Four treatments (rows), before and after the activation (columns), one line a step."""
     table, pooled = tables["mnist_init"], tables["mnist_init_pooled"]
     c = config_of(table)
     steps = [int(step) for step in sorted(pooled["step"].unique())]
@@ -32,7 +33,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         len(ROWS),
         len(COLUMNS),
         width=7.2,
-        height=6.6,
+        height=8.0,
         title=titled(table, "Distribution of pre- and post-activations while training"),
         legend=[
             Line2D([], [], color=color, label=f"step {s:,}" if s == steps[0] else f"{s:,}")

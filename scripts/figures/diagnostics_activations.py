@@ -19,7 +19,7 @@ from gpubn.time_plots import (
 )
 
 TABLES = ("diagnostics",)
-CLAIMS = ("B11", "D5")
+CLAIMS = ()
 
 PERCENTILES = {
     "activation_percentile[85]": ("85th percentile", RED, ":", "^"),

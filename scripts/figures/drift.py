@@ -1,55 +1,94 @@
 """Document D: how far the distributions of a hidden layer drift while it trains."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import INITS, NORMS, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.time_plots import Curve, Row, draw_grid, edge_note, of_metrics, style_keys
+from gpubn.plotting import (
+    INITS,
+    NORMS,
+    by_seed,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.time_plots import (
+    Curve,
+    Line,
+    Row,
+    draw_grid,
+    draw_lines,
+    edge_note,
+    of_metrics,
+    select,
+    style_keys,
+)
 
 TABLES = ("mnist_init",)
-CLAIMS = ("B15", "D7")
+CLAIMS = ("D7",)
 
 SHOWN = ("glorot", "rand_small")
+TREATMENTS = ("none", "before", "after")
 METRICS = {
-    "preactivation_drift_mean": "into tanh:\nmove of the means",
-    "preactivation_drift_std": "into tanh:\nmove of the spread",
-    "drift_mean": "into the next layer:\nmove of the means",
-    "drift_std": "into the next layer:\nmove of the spread",
+    "preactivation_drift_mean": "goes into tanh",
+    "drift_mean": "the next layer sees",
 }
+MATTERS = 0.1
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Four measures of drift (rows) under two initialisations, one curve a normalisation."""
+    """Drift into and out of tanh (rows) by step under two initialisations, and none over with."""
     table = tables["mnist_init"]
     c = config_of(table)
     shown = of_metrics(table[table["init"].isin(SHOWN)], list(METRICS))
     figure, axes = new_figure(
         len(METRICS),
-        len(SHOWN),
-        width=7.2,
-        height=7.4,
+        len(SHOWN) + 1,
+        width=7.8,
+        height=4.6,
         title=titled(table, "Drift of pre- and post-activations while training"),
-        legend=style_keys(list(NORMS.values())),
+        legend=style_keys([NORMS[norm] for norm in TREATMENTS]),
         caption=f"""
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
             {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch
             {c["optim.batch"]}, rate {c["optim.rate"]:g} falling linearly to
             {c["optim.min_rate"]:g}. From one of {shown["step"].nunique() + 1} evenly spaced
-            measurements to the next, on 1,000 training images and with their statistics: root
-            mean square over units of the change of their mean, over their root mean variance
-            before; absolute change of the logarithm of that root mean variance. What goes into
-            tanh has passed a batchnorm before tanh; what goes into the next layer has passed one
-            after tanh as well. Directly behind a batchnorm mean and spread are its beta and gamma
-            by construction, and without these nothing but rounding drifts. Lines:
-            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval. y axes
-            are logarithmic and shared by each row; lines may overlap.
+            measurements to the next, on 1,000 training images: root mean square over units of the
+            change of their mean, over their root mean variance before. Lines: geometric mean of n =
+            {seed_count(table)} seeds; bands: 95% t-interval, mostly narrower than the line. Right:
+            Glorot, log ratio of the means over the steps, none over batchnorm; dots: seeds; marks
+            and bars: mean and its 95% t-interval; dashes: the least that matters.
             {edge_note(shown, list(METRICS))} {verdicts}
         """,
     )
     rows = [
-        Row(label, [Curve({"metric": m, "norm": norm}, s) for norm, s in NORMS.items()], log=True)
-        for m, label in METRICS.items()
+        Row(f"drift of what\n{label} (std)", _curves(metric), log=True)
+        for metric, label in METRICS.items()
     ]
     columns = {f"weights {INITS[init][0]}": {"init": init} for init in SHOWN}
-    draw_grid(axes, shown, rows, columns)
+    draw_grid(axes[:, : len(SHOWN)], shown, rows, columns)
+    for ax, (metric, label) in zip(axes[:, -1], METRICS.items(), strict=True):
+        drift = {
+            norm: _mean_over_steps(shown, {"init": "glorot", "metric": metric, "norm": norm})
+            for norm in TREATMENTS
+        }
+        lines = [
+            Line(NORMS[norm][0], np.log(drift["none"] / drift[norm]), NORMS[norm])
+            for norm in ("before", "after")
+        ]
+        draw_lines(ax, lines, marks=(MATTERS,), origin=0)
+        ax.set_title(f"what {label}", fontsize=7, pad=2)
+        ax.set_xlabel("none over batchnorm (log ratio)")
     return figure
+
+
+def _curves(metric: str) -> list[Curve]:
+    return [Curve({"metric": metric, "norm": norm}, NORMS[norm]) for norm in TREATMENTS]
+
+
+def _mean_over_steps(table: pd.DataFrame, where: dict[str, Any]) -> np.ndarray:
+    return by_seed(select(table, where), "step")[1].mean(axis=0)

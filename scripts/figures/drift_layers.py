@@ -1,4 +1,4 @@
-"""Covariate shift as the paper puts it: how far each layer's statistics move while it trains."""
+"""Covariate shift in five layers over training: drift, and what lower layers do to a gradient."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,18 +21,19 @@ TABLES = ("diagnostics",)
 CLAIMS = ("B15",)
 
 METRICS = {
-    "drift_mean": "output of the layer:\nmove of the means",
-    "drift_std": "output of the layer:\nmove of the spread",
-    "preactivation_drift_mean": "into the activation:\nmove of the means",
-    "preactivation_drift_std": "into the activation:\nmove of the spread",
+    "drift_mean": "drift of the\noutput (std)",
+    "preactivation_drift_mean": "drift into the\nactivation (std)",
+    "gradient_shift": "shift of the\ngradient (relative)",
+    "gradient_shift_cosine": "cosine of the\ngradients",
 }
+LINEAR = "gradient_shift_cosine"
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Four measures of drift (rows) by activation and placement (columns), one line a layer."""
+    """Four measures (rows) by activation and placement (columns), one line a layer."""
     table = tables["diagnostics"]
     c = config_of(table)
-    styles = layer_styles(table, "drift_mean")
+    styles = layer_styles(table, "weight_change")
     columns = activation_columns(table, list(PLACEMENTS))
     shown = of_metrics(table, list(METRICS))
     figure, axes = new_figure(
@@ -40,26 +41,23 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         len(columns),
         width=7.8,
         height=6.4,
-        title=titled(table, "Drift of activations while training, by layer"),
+        title=titled(table, "Drift and shift of the gradient while training, by layer"),
         legend=style_keys(list(styles.values())),
         caption=f"""
             Dataset: {dataset_label(table)}. {c["model.depth"]} hidden layers of
-            {c["model.width"]} units, {weights(c)} weights,
+            {c["model.width"]} units, layer {max(styles)} the output layer, {weights(c)} weights,
             {c["optim.steps"]} steps of batch {c["optim.batch"]}; before, after: batchnorm before
-            or after the activation. From one of {shown["step"].nunique() + 1} evenly spaced
-            measurements to the next, on 1,000 training images and with their statistics: root
-            mean square over units of the change of their mean, over their root mean variance
-            before; absolute change of the logarithm of that root mean variance. The output of a
-            layer is the input of the next one. Directly behind a batchnorm (output, after; into
-            the activation, before) mean and spread are its beta and gamma by construction. Lines:
-            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval; numbers
-            above: the same mean of the seeds' medians over layers and steps. y axes are logarithmic
-            and shared by each row.
-            {edge_note(shown, list(METRICS))} {verdicts}
+            or after the activation. Drift, on 1,000 training images: move of the units' means since
+            the measurement before, root mean square over their root mean variance; what a layer
+            puts out goes into the next. Shift: |g' - g| / |g|, g the gradient of a layer's weights
+            over 256 training images, g' the same once all layers below took this step, and the
+            cosine of the two. Lines: mean (logarithmic axes: geometric) of n = {seed_count(table)}
+            seeds; bands: 95% t-interval. y axes are shared by each row.
+            {edge_note(shown, [metric for metric in METRICS if metric != LINEAR])} {verdicts}
         """,
     )
     rows = [
-        Row(label, layer_curves(styles, metric), log=True, median=True)
+        Row(label, layer_curves(styles, metric), log=metric != LINEAR)
         for metric, label in METRICS.items()
     ]
     draw_grid(axes, shown, rows, columns)

@@ -12,9 +12,10 @@ from matplotlib.ticker import NullLocator
 from gpubn import theory
 from gpubn.plotting import BLUE, INK, ORANGE, RED, SKY, by_seed, new_figure, seed_count
 from gpubn.stats import mean_interval
+from gpubn.time_plots import Line, draw_lines
 
 TABLES = ("estimators",)
-CLAIMS = ("D9", "B2")
+CLAIMS = ("D9",)
 
 ESTIMATORS = {
     ("biased", ""): ("divided by B, normal", RED, "o"),
@@ -22,18 +23,20 @@ ESTIMATORS = {
     ("unbiased", ""): ("divided by B - 1, normal", BLUE, "s"),
     ("unbiased", "_relu"): ("divided by B - 1, ReLU", SKY, "s"),
 }
+NAMES = {"var": "variance", "std": "standard deviation"}
+MATTERS, DECIDES = 0.01, 8
 ASIDE = 1.07
 """Factor on the batch size that keeps the points of the two distributions apart."""
 THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9, "zorder": 1}
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Mean estimate over truth, of the variance and of the standard deviation."""
+    """Mean estimate over truth, of variance and standard deviation; their bias at one size."""
     table = tables["estimators"].astype({"batch": int})
     figure, axes = new_figure(
         1,
-        2,
-        width=7.2,
+        3,
+        width=7.8,
         height=3.6,
         title="Mean estimate of a batch's variance and standard deviation, over the truth",
         legend=[
@@ -46,21 +49,31 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         legend_columns=5,
         caption=f"""
             Batches of B standard normal examples, or the ReLU of these. Points: mean over batches
-            and n = {seed_count(table)} seeds of the estimate, divided by the true value; bars: 95%
-            t-interval, mostly smaller than the point; the two distributions stand side by
-            side. Dashes: theory, (B - 1)/B and 1 for
-            the variance of any distribution; for the standard deviation that of a normal, as no
-            divisor removes the bias of the root. {verdicts}
+            and n = {seed_count(table)} seeds of the estimate over the true value; bars: 95%
+            t-interval, mostly smaller than the point; the two distributions stand side by side.
+            Dashes: theory, (B - 1)/B and 1 for the variance of any distribution; for the standard
+            deviation that of a normal, as no divisor removes the bias of the root. Right: dots are
+            seeds, bars the 95% t-interval, dashes a bias of {100 * MATTERS:g}%. {verdicts}
         """,
     )
-    for ax, what, title in zip(
-        axes[0], ("var", "std"), ("variance", "standard deviation"), strict=True
-    ):
+    axes[0, 1].sharey(axes[0, 0])
+    for ax, what in zip(axes[0], NAMES, strict=False):
         _draw_estimates(ax, table, what)
-        ax.set_title(title)
+        ax.set_title(NAMES[what])
         ax.set_xlabel("batch size B")
     axes[0, 0].set_ylabel("mean estimate / truth")
-    axes[0, 1].sharey(axes[0, 0])
+    of_eight = table[table["batch"] == DECIDES]
+    lines = []
+    for what, name in NAMES.items():
+        for kind, divisor in (("biased", "B"), ("unbiased", "B - 1")):
+            rows = of_eight[of_eight["metric"] == f"{what}_{kind}_ratio"]
+            _, color, marker = ESTIMATORS[kind, ""]
+            style = ("", color, "-", marker)
+            seeds = 100 * (rows["value"].to_numpy(dtype=np.float64) - 1)
+            lines.append(Line(f"{name.replace(' ', chr(10))},\n/ ({divisor})", seeds, style))
+    draw_lines(axes[0, 2], lines, marks=(-100 * MATTERS, 100 * MATTERS))
+    axes[0, 2].set_title(f"bias at B = {DECIDES}, normal")
+    axes[0, 2].set_xlabel("mean estimate less truth (%)")
     return figure
 
 
@@ -94,5 +107,5 @@ def _draw_estimates(ax: Axes, table: pd.DataFrame, what: str) -> None:
     for correction in (0, 1):
         ax.plot(fine, [predicted(b, correction) for b in fine], **THEORY)
     ax.set_xscale("log")
-    ax.set_xticks(batches, [str(b) for b in batches])
+    ax.set_xticks(batches[::2], [str(b) for b in batches[::2]])
     ax.xaxis.set_minor_locator(NullLocator())

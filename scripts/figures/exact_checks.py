@@ -8,9 +8,10 @@ from matplotlib.lines import Line2D
 
 from gpubn import theory
 from gpubn.plotting import BLUE, INK, ORANGE, new_figure, seed_count
+from gpubn.time_plots import select
 
 TABLES = ("exact",)
-CLAIMS = ("B1", "B3", "B4", "C1", "C2", "C3", "C4")
+CLAIMS = ("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4")
 
 CHECKS = {
     "identity_error": "B1  identity",
@@ -22,8 +23,8 @@ CHECKS = {
     "affine_norm_relu_gradient_error": "C1  its gradient: differences",
     "centring_jacobian_error": "C3  Jacobian of centring",
     "batch_norm_jacobian_error": "C4  Jacobian: differences",
-    "scale_invariance_error": "scale of W: output",
-    "scale_gradient_error": "scale of W: gradient",
+    "scale_invariance_error": "B10  scale of W: output",
+    "scale_gradient_error": "B10  scale of W: gradient",
     "gradient_radial": "gradient along W",
 }
 DIFFERENCES = {
@@ -32,7 +33,12 @@ DIFFERENCES = {
     "batch_norm_jacobian_error",
 }
 PANELS = {"": "standard normal input", "_shifted": "mean 1000 standard deviations"}
-SHIFT = {"": 1.0, "_shifted": 1000.0}
+FEATURES = "16"
+"""The number of features that the claims are decided by."""
+SHIFT = 1000
+"""Factor on the tolerance where the mean swamps three digits of the input."""
+AS_EXACT = {"identity_error"}
+"""What has to be as exact about a large mean."""
 DTYPES = {"float64": (BLUE, "o", 0.13), "float32": (ORANGE, "s", -0.13)}
 FLOOR = 0.1
 """Where errors of 0 are drawn."""
@@ -55,12 +61,13 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Line2D([], [], color=INK, linewidth=1.2, label="tolerance"),
         ],
         caption=f"""
-            Largest relative error over n = {seed_count(table)} seeds, batches of
-            {_listed(table, "batch")} and {_listed(table, "features")} features, in units of the
-            machine's eps; 0 is drawn at the left edge. Relative to the size of the summed terms.
+            Largest relative error over n = {seed_count(table)} seeds and batches of
+            {_listed(table, "batch")}, in units of the machine's eps; 0 stands at the left edge.
+            Filled: {FEATURES} features, by which the claims are decided; hollow: the largest of
+            {_listed(table, "features")} features. Relative to the size of the summed terms.
             Tolerance: (8 sqrt(N) + 16) eps for the largest batch N, and 1000 eps^(2/3) for central
-            differences, which are taken in float64 alone; times 1000 on the right, where the mean
-            swamps three digits of the input. {verdicts}
+            differences, which are taken in float64 alone; times {SHIFT} on the right but for the
+            identity, as the mean swamps three digits of the input. {verdicts}
         """,
     )
     for ax, (suffix, title) in zip(axes[0], PANELS.items(), strict=True):
@@ -78,18 +85,25 @@ def _draw_panel(ax: Axes, table: pd.DataFrame, suffix: str) -> None:
     for row, check in enumerate(CHECKS):
         for dtype, (color, marker, offset) in DTYPES.items():
             eps = float(np.finfo(dtype).eps)
-            where = (table["metric"] == check + suffix) & (table["dtype"] == dtype)
-            if where.any():
-                worst = float(table.loc[where, "value"].max()) / eps
-                at = max(worst, FLOOR)
-                ax.plot(at, row - offset, color=color, marker=marker, markersize=4, linestyle="")
+            of_check = select(table, {"metric": check + suffix, "dtype": dtype})
+            for rows, fill in (
+                (of_check, "white"),
+                (select(of_check, {"features": FEATURES}), color),
+            ):
+                if len(rows):
+                    at = max(float(rows["value"].max()) / eps, FLOOR)
+                    ax.plot(
+                        at, row - offset, color=color, marker=marker, markersize=4,
+                        markerfacecolor=fill, linestyle="",
+                    )  # fmt: skip
         eps = float(np.finfo("float64").eps)
         allowed = (
             theory.central_difference_tolerance(eps)
             if check in DIFFERENCES
             else theory.rounding_tolerance(terms, eps)
         )
-        at = SHIFT[suffix] * allowed / eps
+        shift = SHIFT if suffix and check not in AS_EXACT else 1
+        at = shift * allowed / eps
         ax.plot([at, at], [row - 0.38, row + 0.38], color=INK, linewidth=1.2)
     ax.set_xscale("log")
     ax.set_xlim(FLOOR * 0.7, 1e12)

@@ -1,4 +1,4 @@
-"""Which statistics to use at inference: test loss and accuracy by kind, and how far off each is."""
+"""Which statistics to use at inference: test loss and accuracy by kind, by step and by batch."""
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from gpubn.plotting import (
 from gpubn.time_plots import (
     draw_course,
     edge_note,
+    ends,
     of_metrics,
     place,
     plain_ticks,
@@ -30,67 +31,62 @@ from gpubn.time_plots import (
 )
 
 TABLES = ("inference",)
-CLAIMS = ("B2", "B5", "D10")
+CLAIMS = ("B5", "D10")
 
-NORMS = {"before": "batchnorm before tanh", "after": "batchnorm after tanh"}
+PLACES = {"before": "batchnorm before tanh", "after": "batchnorm after tanh"}
 QUANTITIES = {
     "test_loss": ("test loss (nats)", True),
     "test_accuracy": ("test accuracy", False),
-    "mean_error": ("error of the means\n(rms, in std)", True),
-    "var_error": ("error of the variances\n(rms, relative)", True),
 }
 LINES = ("-", "--", "-.", ":", "-")
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Loss, accuracy, and errors of the statistics by step; in the end the former by batch size."""
+    """Loss and accuracy by step; in the end by the number of images evaluated together."""
     table = tables["inference"]
     c = config_of(table)
     styles = _styles(table)
     shown = of_metrics(table, [m for m in table["metric"].unique() if ":" in m])
     logs = [m for m in shown["metric"].unique() if not m.startswith("test_accuracy")]
     figure, axes = new_figure(
-        3,
+        2,
         4,
-        width=7.8,
-        height=7.6,
+        width=8.2,
+        height=5.6,
         title=titled(table, "Inference by kind of statistics"),
         legend=keys(styles, list(styles), markers=True),
         legend_columns=5,
         caption=f"""
             Dataset: {dataset_label(table)}. One hidden layer of {c["model.width"]}
-            {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}.
-            Statistics that the batchnorm uses on the test images: those of n test images evaluated
-            together; moving averages of the training batches, with weight a on the new value, from
-            mean 0 and variance 1; population: means of the batches' means and unbiased variances in
-            one pass over the training set; never updated: mean 0 and variance 1. Middle: error of
-            these against the whole training set, root mean square over units of the difference of
-            the means over the standard deviation, and of the ratio of the variances less 1. Bottom:
-            after the last step, by n; horizontal: the other kinds. Lines: mean (logarithmic axes:
-            geometric) of n = {seed_count(table)} seeds; bands: 95% t-interval. Each pair
-            shares its y axis. {edge_note(shown, logs)} {verdicts}
+            {c["model.activation"]} units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]} on
+            {c["data.train_examples"]:,} images a seed at most. Statistics on the test images: those
+            of n evaluated together; moving averages of the training batches with weight a, from
+            mean 0 and variance 1; population: one pass over the training images as the weights
+            stand; never updated. Bottom: after the last step, by n; horizontal: the other kinds.
+            Lines: mean (logarithmic axes: geometric) of n = {seed_count(table)} seeds; bands, bars:
+            95% t-interval. {edge_note(shown, logs)} {verdicts}
         """,
     )
     for i, (quantity, (label, log)) in enumerate(QUANTITIES.items()):
-        for k, (norm, heading) in enumerate(NORMS.items()):
-            ax = axes[i // 2, i % 2 * 2 + k]
-            _prepare(ax, axes[i // 2, i % 2 * 2], label, log, heading)
+        for k, (norm, heading) in enumerate(PLACES.items()):
+            ax, first = axes[0, 2 * i + k], axes[0, 2 * i]
+            _prepare(ax, first, label, log, heading)
+            rows = select(table, {"norm": norm})
             for kind, style in styles.items():
-                rows = select(table, {"norm": norm, "metric": f"{quantity}:{kind}"})
-                draw_course(ax, rows, style, log=log)
+                draw_course(ax, rows[rows["metric"] == f"{quantity}:{kind}"], style, log=log)
+            ax.set_ylim(*_ends(shown, quantity, log))
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel("step")
-        if quantity == "test_loss":
-            plain_ticks(ax.yaxis, *ax.get_ylim())
     last = table[table["step"] == table["step"].max()]
-    for i, (quantity, (label, log)) in enumerate(list(QUANTITIES.items())[:2]):
-        for k, (norm, heading) in enumerate(NORMS.items()):
-            ax = axes[2, 2 * i + k]
-            _prepare(ax, axes[2, 2 * i], label, log, heading)
+    for i, (quantity, (label, log)) in enumerate(QUANTITIES.items()):
+        for k, (norm, heading) in enumerate(PLACES.items()):
+            ax = axes[1, 2 * i + k]
+            _prepare(ax, axes[1, 2 * i], label, log, f"{heading}, in the end")
             _draw_by_batch(ax, select(last, {"norm": norm}), quantity, styles, log)
-        if log:
-            plain_ticks(ax.yaxis, *ax.get_ylim())
+            ax.set_ylim(*_ends(last, quantity, log))
+    for ax in axes[:, 0]:
+        plain_ticks(ax.yaxis, *ax.get_ylim())
     return figure
 
 
@@ -124,6 +120,11 @@ def _draw_by_batch(
     ax.set_xticks(sizes, [f"{n}" for n in sizes], fontsize=6.5)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("n, images evaluated together")
+
+
+def _ends(rows: pd.DataFrame, quantity: str, log: bool) -> tuple[float, float]:
+    values = rows.loc[rows["metric"].str.startswith(f"{quantity}:"), "value"]
+    return ends(values.to_numpy(dtype=np.float64), log=log)
 
 
 def _sizes(table: pd.DataFrame) -> list[int]:

@@ -11,7 +11,6 @@ from gpubn.plotting import (
     BLUE,
     GREEN,
     INITS,
-    ORANGE,
     RED,
     Style,
     band,
@@ -31,8 +30,7 @@ FAULTS: dict[str, Style] = {
     "early": ("upstream gradient one layer early", BLUE, "-", "o"),
     "sign": ("sign of the variance term", RED, "--", "s"),
     "mean": ("mean term not summed", GREEN, "-.", "^"),
-    "no_eps": ("no eps", ORANGE, ":", "D"),
-    "published": ("all four, as published", BLACK, "-", "X"),
+    "published": ("all three, as published", BLACK, "-", "X"),
 }
 METRICS = {
     "weight_grad_relative_error": "relative error",
@@ -53,22 +51,21 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         2,
         width=7.2,
         height=6.9,
-        title="The published backward pass against the true gradient, by layer",
+        title="The listing's backward pass against the gradient of its forward pass, by layer",
         legend=[
             Line2D([], [], color=color, linestyle=line, marker=marker, markersize=3, label=label)
             for label, color, line, marker in FAULTS.values()
         ],
-        legend_columns=3,
+        legend_columns=2,
         caption=f"""
             Weight gradients of {c["model.depth"]} ReLU layers of {c["model.width"]} units at
             initialisation ({INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
-            float64. The forward pass is the same for all: batchnorm per unit over the examples,
-            eps = {c["norm.eps"]:g}. Each fault of document A's listing stands alone, then all four
-            together. Lines: mean of n = {seed_count(table)} seeds, geometric for error and size;
-            bands: its 95% t-interval, mostly narrower than the line. Where the upstream
-            gradient enters a layer early the last layer has no gradient: error 1, cosine 0, no
-            size. Without a fault the error is at most {number(_largest_rounding(table), 1)}.
-            {verdicts}
+            {c["dtype"]}. The forward pass is the listing's own for all: each example normalised
+            over its units, without eps; each fault of its backward pass alone, then all together.
+            Lines: mean of n = {seed_count(table)} seeds, geometric for error and size; bands: its
+            95% t-interval, mostly narrower than the line. A gradient that enters a layer early
+            leaves the last layer none: error 1, cosine 0, no size. Without a fault the largest
+            error of any layer and seed is {number(_largest_rounding(table), 1)}. {verdicts}
         """,
     )
     for column, (norm, title) in enumerate(PLACEMENTS.items()):

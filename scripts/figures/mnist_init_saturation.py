@@ -16,6 +16,7 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.stats import mean_interval
+from gpubn.time_plots import set_steps
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)
@@ -36,19 +37,15 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         len(TREATMENTS),
         width=7.2,
         height=4.6,
-        title=titled(
-            table,
-            "Saturated activations and dead units over training",
-        ),
+        title=titled(table, "Saturated activations and dead units over training"),
         legend=keys(INITS, MNIST_INITS, markers=True),
         legend_columns=4,
         caption=f"""
             Dataset: {dataset_label(table)}. Hidden layer of {c["model.width"]}
             {c["model.activation"]} units, measured on 1,000 training images during
-            {c["optim.steps"]:,} steps. Points: mean of n = {seed_count(table)} seeds; bars: 95%
-            t-interval. A unit is dead when it is saturated on all 1,000 images: its
-            weights get almost no gradient. Lines at zero overlap. The variants without gamma and
-            beta are in the table. {verdicts}
+            {c["optim.steps"]:,} steps of batch {c["optim.batch"]}. Points: mean of n =
+            {seed_count(table)} seeds; bars: 95% t-interval. A unit is dead when it is saturated on
+            all images: its weights get almost no gradient. Lines at zero overlap. {verdicts}
         """,
     )
     for row, (metric, label) in enumerate(METRICS.items()):
@@ -69,10 +66,9 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
                     markersize=3,
                     capsize=2,
                     elinewidth=0.8,
-                    clip_on=False,
                 )
-            ax.set_ylim(0, 1.02)
-            ax.set_xticks([0, 500, 1000, 1500] if steps.max() == 1500 else [0, steps.max()])
+            ax.set_ylim(-0.03, 1.03)
+            set_steps(ax, table)
             if row == 0:
                 ax.set_title(NORMS[norm][0] if norm == "none" else f"batchnorm {NORMS[norm][0]}")
             else:

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import config_of, dataset_label, new_figure, seed_count, titled
+from gpubn.plotting import INK, config_of, dataset_label, new_figure, seed_count, titled
 from gpubn.time_plots import (
     Row,
     activation_columns,
@@ -18,12 +18,14 @@ from gpubn.time_plots import (
 TABLES = ("diagnostics",)
 CLAIMS = ("C5",)
 
+MEAN, MATTERS = "norm_output_mean", 0.01
+"""Standard deviations: the smallest mean that matters."""
 METRICS = {
     "gamma_mean": "gamma,\nmean of units",
     "gamma_std": "gamma,\nspread of units",
     "beta_mean": "beta,\nmean of units",
     "beta_std": "beta,\nspread of units",
-    "norm_output_mean": "output: means\nof units, rms",
+    MEAN: "output: means\nof units, rms",
     "norm_output_std": "output: std of\nunits, mean",
 }
 
@@ -48,13 +50,19 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             before, after: batchnorm before or after the activation. Mean over the units of a
             layer and standard deviation among them, of gamma and beta, which start at 1 and
             {c["norm.initial_beta"]:g}. Output of the batchnorm on 1,000 training images with their
-            statistics: root mean square over units of their mean, and mean over units of their
-            standard deviation; 0 and 1 directly after normalising, a unit that never varies
-            counts as 0. Lines: mean of n = {seed_count(table)} seeds; bands: 95%
-            t-interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
+            statistics: root mean square over units of their mean, logarithmic, dashes the smallest
+            that matters; mean over units of their standard deviation; 0 and 1 directly after
+            normalising, a unit that never varies counts as 0. Lines: mean (logarithmic axis:
+            geometric) of n = {seed_count(table)} seeds; bands: 95% t-interval. y axes are shared by
+            each row; lines may overlap. {edge_note(shown, (MEAN,))}
             {verdicts}
         """,
     )
-    rows = [Row(label, layer_curves(styles, metric)) for metric, label in METRICS.items()]
+    rows = [
+        Row(label, layer_curves(styles, metric), log=metric == MEAN)
+        for metric, label in METRICS.items()
+    ]
     draw_grid(axes, shown, rows, columns)
+    for ax in axes[list(METRICS).index(MEAN)]:
+        ax.axhline(MATTERS, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
     return figure

@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 from gpubn.plotting import (
     BLACK,
     BLUE,
-    FAINT,
     INITS,
     RED,
     config_of,
@@ -19,7 +18,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.time_plots import draw_mark, edge_note, of_metrics, plain_ticks, select
+from gpubn.time_plots import Line, draw_lines, edge_note, of_metrics, plain_ticks, select
 
 TABLES = ("recipe",)
 CLAIMS = ("D13",)
@@ -32,9 +31,11 @@ LISTED, MENDED, BETWEEN = (
 COLUMNS = {
     "zero_variance_share": "share of (step, unit) pairs\nwith variance 0",
     "test_loss": "final test loss\n(nats)",
-    "ratio": "final test loss\n/ that with all mended",
+    "ratio": "log ratio of the test loss\nto that with all mended",
 }
 SIDES = ("right", "left")
+MATTERS, LARGEST = 0.02, 1e30
+"""The smallest log ratio that matters; what a loss that is not finite counts as."""
 Recipe = tuple[str, str, str]
 """eps, what is averaged, correction; as in the table."""
 
@@ -66,10 +67,11 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             the new value, from {c["norm.initial_spread"]:g}. Quirks of the listing: no eps; the
             moving average is of the standard deviation (std) and not of the variance (var); the
             variance that normalises divides by N-1 and not by N. Left: over all
-            steps and units of a training, and above it in how many trainings, of all {len(recipes)}
-            recipes, some unit did not vary in a batch; without eps that is a division by 0, for
-            which this code gives 0. Middle: in inference mode, geometric mean of n =
-            {seed_count(table)} seeds. Right: the same seed's losses. Bars: 95% t-interval.
+            steps and units of a training; above, in how many of the trainings by all {len(recipes)}
+            recipes some unit did not vary in a batch, where without eps this code divides 0 by 0
+            to 0. Middle: inference mode. Right: the same seed's losses. Dots: n =
+            {seed_count(table)} seeds; marks and bars: mean (middle: geometric) and its 95%
+            t-interval; dashes: the smallest difference that matters.
             {edge_note(shown, ("test_loss",), SIDES)} {verdicts}
         """,
     )
@@ -77,8 +79,9 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         part = select(table, {"init": init, "norm": norm})
         for ax, metric in zip(axes[row], COLUMNS, strict=True):
             _draw_panel(ax, part, metric, recipes)
+            if ax is not axes[row, 0]:
+                ax.set_yticklabels([])
         _print_first(axes[row, 0], part)
-        axes[row, 0].set_yticks(range(len(recipes)), [_label(recipe) for recipe in recipes])
         axes[row, 1].set_title(f"weights {INITS[init][0]}, batchnorm {norm} tanh")
     for ax, label in zip(axes[-1], COLUMNS.values(), strict=True):
         ax.set_xlabel(label)
@@ -86,27 +89,25 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
 
 
 def _draw_panel(ax: Axes, part: pd.DataFrame, metric: str, recipes: list[Recipe]) -> None:
-    log = metric != "zero_variance_share"
-    if log:
-        ax.set_xscale("log")
     mended = _values(part, "test_loss", recipes[0])
+    lines = []
     for y, recipe in enumerate(recipes):
         style = MENDED if y == 0 else LISTED if y == len(recipes) - 1 else BETWEEN
+        seeds = _values(part, "test_loss" if metric == "ratio" else metric, recipe)
         if metric == "ratio":
-            with np.errstate(all="ignore"):
-                seeds = _values(part, "test_loss", recipe) / mended
-        else:
-            seeds = _values(part, metric, recipe)
-        draw_mark(ax, y, seeds, style, log=log)
-    ax.set_ylim(-0.6, len(recipes) - 0.4)
-    if not log:
-        ax.set_xlim(-0.07, 1.12)
-    elif (ends := ax.get_xlim())[1] < 30 * ends[0]:
-        plain_ticks(ax.xaxis, *ends)
+            seeds = np.log(np.minimum(np.where(np.isnan(seeds), np.inf, seeds), LARGEST) / mended)
+        lines.append(Line(_label(recipe), seeds, style))
+    lines.reverse()
     if metric == "ratio":
-        ax.axvline(1, color=FAINT, linestyle="--", linewidth=0.8)
-    if metric != "zero_variance_share":
-        ax.set_yticks(range(len(recipes)), [""] * len(recipes))
+        draw_lines(ax, lines, marks=(-MATTERS, MATTERS), origin=0)
+    elif metric == "test_loss":
+        draw_lines(ax, lines, log=True)
+        low, high = ax.get_xlim()
+        if high < 30 * low:
+            plain_ticks(ax.xaxis, low, high)
+    else:
+        draw_lines(ax, lines)
+        ax.set_xlim(-0.07, 1.12)
 
 
 def _print_first(ax: Axes, part: pd.DataFrame) -> None:

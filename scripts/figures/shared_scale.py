@@ -9,6 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from gpubn.plotting import (
     BLUE,
+    INK,
     RED,
     Style,
     band,
@@ -19,10 +20,13 @@ from gpubn.plotting import (
     number,
     seed_count,
 )
+from gpubn.sweep_plots import weights
+from gpubn.time_plots import ends, of_metrics
 
 TABLES = ("shared_scale",)
 CLAIMS = ("A9",)
 
+MATTERS = 0.01
 NORMS: dict[str, Style] = {
     "before": ("batchnorm before ReLU", BLUE, "-", "o"),
     "after": ("batchnorm after ReLU", RED, "--", "s"),
@@ -30,7 +34,7 @@ NORMS: dict[str, Style] = {
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Difference of the outputs by rate, its size beside the step, difference of the updates."""
+    """Difference of the step by rate, the step's own size, difference of the updates by layer."""
     table = tables["shared_scale"].assign(rate=tables["shared_scale"]["rate"].astype(float))
     c = config_of(table)
     figure, axes = new_figure(
@@ -45,23 +49,27 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         ],
         caption=f"""
             {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights
-            {c["init.kind"].replace("_", " ")}, {c["data.examples"]:,} standard normal examples,
-            float64; one step of gradient descent on weights, gamma and beta. The loss is the mean
-            over the examples of a random unit vector times the output; the gradient of a shared
-            parameter is the sum over its units. Differences are relative, Euclidean lengths over
-            the whole batch. Lines: geometric mean of n = {seed_count(table)} seeds; bands: its 95%
-            t-interval. Before the step the largest difference of the outputs is
-            {number(_largest(table, "forward_difference"))} and of a weight gradient
+            {weights(c)}, {c["data.examples"]:,} standard normal examples,
+            {c["dtype"]}; one step of gradient descent. The loss is the mean over the examples of a
+            random unit vector times the output. Lines: geometric mean of n = {seed_count(table)}
+            seeds; bands: its 95% t-interval; dots: seeds; dashes: the smallest difference that
+            matters. All relative, Euclidean lengths over the whole batch. In the first pass,
+            before any update, the outputs differ by at most
+            {number(_largest(table, "forward_difference"))} and a weight gradient by
             {number(_largest(table, "weight_grad_difference"))}. {verdicts}
         """,
     )
     outputs, steps, updates = axes[0]
-    _draw_by_rate(outputs, table, "output_difference_after_step")
-    outputs.set_title("outputs after the step:\nshared against per unit")
-    outputs.set_ylabel("relative difference")
-    _draw_by_rate(steps, table, "output_change")
-    steps.set_title("the step itself: output\nafter against before, per unit")
     steps.sharey(outputs)
+    metrics = ("output_change_difference", "output_change")
+    by_rate = of_metrics(table, metrics)["value"].to_numpy(dtype=np.float64)
+    _draw_by_rate(outputs, table, metrics[0])
+    outputs.axhline(MATTERS, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
+    outputs.set_title("what the step changes:\nshared less per unit, over per unit")
+    outputs.set_ylabel("relative difference")
+    _draw_by_rate(steps, table, metrics[1])
+    outputs.set_ylim(*ends(np.append(by_rate, MATTERS), log=True))
+    steps.set_title("the step itself: output\nafter less before, over before")
     _draw_updates(updates, table)
     updates.set_title("updates of gamma and beta:\nshared against per unit")
     return figure
@@ -71,7 +79,12 @@ def _draw_by_rate(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     for norm in NORMS:
         rows = table[(table["metric"] == metric) & (table["norm"] == norm)]
         rates, values = by_seed(rows, "rate")
-        _draw_line(ax, norm, np.asarray(rates, dtype=float), values)
+        at = np.asarray(rates, dtype=float)
+        _draw_line(ax, norm, at, values)
+        ax.plot(
+            at[:, None] * (0.93 if norm == "before" else 1.07), values, ".", color=NORMS[norm][1],
+            markersize=2, alpha=0.6,
+        )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
@@ -85,7 +98,10 @@ def _draw_updates(ax: Axes, table: pd.DataFrame) -> None:
         part = rows[(rows["metric"] == "scale_update_difference") & (rows["norm"] == norm)]
         layers, values = by_seed(part, "layer")
         _draw_line(ax, norm, np.asarray(layers, dtype=float), values)
-    ax.set_ylim(bottom=0)
+    ax.set_yscale("log")
+    shown = of_metrics(rows, ("scale_update_difference",))["value"]
+    ax.set_ylim(*ends(shown.to_numpy(dtype=np.float64), log=True))
+    ax.set_ylabel("relative difference")
     ax.set_xlabel("layer")
 
 

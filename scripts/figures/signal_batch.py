@@ -26,9 +26,10 @@ from gpubn.plotting import (
     seed_count,
 )
 from gpubn.stats import mean_interval
+from gpubn.sweep_plots import weights
 
 TABLES = ("signal_batch",)
-CLAIMS: tuple[str, ...] = ()
+CLAIMS = ("A7", "A8")
 
 NETWORKS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("relu", "before"): ("ReLU, batchnorm", BLUE, "o"),
@@ -61,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         title="How fast squared gradients grow a layer towards the input, by batch size",
         legend=[*legend, Line2D([], [], **THEORY, label="theory")],
         caption=f"""
-            {depth} layers of {width} units at initialisation ({c["init.kind"].replace("_", " ")}),
+            {depth} layers of {width} units at initialisation ({weights(c)}),
             standard normal input, white upstream gradient, float64. Left and right: factor a layer,
             from a line through log(mean square gradient) against layer, without the first and last
             five layers; points: mean of n = {seed_count(table)} seeds; bars: 95% t-interval, mostly
@@ -71,13 +72,13 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             interval; theory fixes the slope alone and is pinned at layer {depth // 2}. {verdicts}
         """,
     )
-    signal, profiles, weights = axes[0]
+    signal, profiles, of_weights = axes[0]
     _draw_growth(signal, table, "signal_growth")
     signal.set_title("backpropagated signal dL/dh")
     signal.set_ylabel("growth of mean square a layer")
-    _draw_growth(weights, table, "weight_grad_growth")
-    weights.set_title("weight gradients dL/dW")
-    weights.sharey(signal)
+    _draw_growth(of_weights, table, "weight_grad_growth")
+    of_weights.set_title("weight gradients dL/dW")
+    of_weights.sharey(signal)
     _draw_profiles(profiles, table, depth // 2)
     return figure
 

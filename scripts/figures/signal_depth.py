@@ -1,12 +1,9 @@
 """Document A, a figure it does not have: variance against layer, with theory drawn in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -22,13 +19,15 @@ from gpubn.plotting import (
     new_figure,
     seed_count,
 )
+from gpubn.stats import mean_interval
+from gpubn.time_plots import select
 
 TABLES = ("signal_propagation",)
-CLAIMS = ("A5", "A6", "A8", "A12")
+CLAIMS = ("A5", "A6", "A8")
 
 QUANTITIES = {
-    "activation_var": "variance of activations",
-    "signal_var": "variance of backpropagated\nsignal dL/dh",
+    "activation_var": "variance of\nactivations",
+    "signal_var": "variance of the\nsignal dL/dh",
     "weight_grad_var": "variance of weight\ngradients dL/dW",
 }
 COLUMNS = {
@@ -37,74 +36,60 @@ COLUMNS = {
     ("after", "corrected"): "batchnorm after ReLU",
     ("after", "published"): "after ReLU, as published",
 }
+FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (2, 17)}
+"""The layers through which the factor a layer is fitted, away from what happens at the ends."""
 THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
-
-
-@dataclass(frozen=True)
-class Network:
-    """What theory asks of the network: layers, units a layer, examples."""
-
-    depth: int
-    width: int
-    batch: int
-
-    @property
-    def anchor(self) -> int:
-        """Layer at which the slope for batchnorm, which fixes no level, is pinned to the mean."""
-        return self.depth // 2
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """Three quantities (rows) under four treatments (columns), one line an initialisation."""
     table = tables["signal_propagation"]
     c = config_of(table)
-    net = Network(c["model.depth"], c["model.width"], c["data.examples"])
+    depth, examples = c["model.depth"], c["data.examples"]
     present = [init for init in INITS if init in set(table["init"])]
     figure, axes = new_figure(
         3,
         4,
         width=7.8,
         height=6.6,
-        title=f"Activations, signal and weight gradients of {net.depth} ReLU layers, by layer",
+        title=f"Activations, signal and weight gradients of {depth} ReLU layers, by layer",
         legend=[*keys(INITS, present), Line2D([], [], **THEORY, label="theory")],
         caption=f"""
-            {net.depth} ReLU layers of {net.width} units at initialisation, {net.batch:,} standard
-            normal examples, unit upstream gradient entering at the top, float64. Lines: geometric
-            mean of n = {seed_count(table)} seeds; bands: 95% t-interval of it, mostly
-            narrower than the line. Black dashes: theory (with batchnorm for N(0, 0.01²) alone;
-            none for the published arithmetic). Without batchnorm activations and signal scale by
-            {net.width} var(W)/2 a layer, so their product, the weight gradient, is the same in
-            every layer. With batchnorm the squared gradient grows by
-            {theory.batchnorm_relu_gradient_growth(net.batch):.3f} a layer towards the input
-            (slope only, pinned at layer {net.anchor}). 'As published' is document A's own
-            arithmetic: statistics per example, a wrong gradient, and the upstream gradient one
-            layer early. Glorot × 0.01 falls short of unit variance because there
-            eps = {c["norm.eps"]:g} is not small. {verdicts}
+            {depth} layers of {c["model.width"]} units at initialisation, {examples:,} standard
+            normal examples, unit upstream gradient entering at the top, {c["dtype"]}. Lines:
+            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval, mostly narrower
+            than the line. Above each panel: factor a layer (towards the input for signal and
+            gradients) of a line fitted to the logarithm, weights N(0, 0.01²), with its interval.
+            Theory: He et al. 2015; with batchnorm Yang et al. 2019, its slope alone, pinned at
+            layer {depth // 2}. As published: per example, wrong gradient, a layer early. {verdicts}
         """,
     )
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
-        part = table[(table["norm"] == norm) & (table["arithmetic"] == arithmetic)]
+        part = select(table, {"norm": norm, "arithmetic": arithmetic})
         for row, (metric, label) in enumerate(QUANTITIES.items()):
             ax = axes[row, column]
             for init in present:
-                name, color, line, _ = INITS[init]
-                rows = part[(part["init"] == init) & (part["metric"] == metric)]
-                layers, values = by_seed(rows, "layer")
-                interval = geometric(values)
-                band(ax, list(layers), interval, color=color, line=line, label=name)
-                if norm == "none":
-                    _draw_plain_theory(ax, net, metric, part[part["init"] == init])
-                elif init == "small" and arithmetic == "corrected":
-                    _draw_batchnorm_theory(ax, net, metric, norm, list(layers), interval.mean)
+                rows = select(part, {"init": init})
+                at, values = _by_layer(rows, metric)
+                mean = geometric(values)
+                band(ax, list(at), mean, color=INITS[init][1], line=INITS[init][2])
+                factor, anchor, level = _theory(metric, norm, _weight_var(rows), c)
+                known = arithmetic == "corrected" and (norm == "none" or init == "small")
+                if known:
+                    pinned = mean.mean[list(at).index(anchor)] if level is None else level
+                    sign = 1 if metric == "activation_var" else -1
+                    x = at[at > 0] if metric == "activation_var" else at
+                    ax.plot(x, pinned * factor ** (sign * (x - anchor)), **THEORY)
+                if init == "small":
+                    said = _fitted(at, values, metric) + f"\ntheory {factor:.3g}" * known
+                    ax.set_title(f"{title}\n{said}" if row == 0 else said, fontsize=6.8)
             ax.set_yscale("log")
-            ax.set_xticks(range(0, net.depth + 1, 5))
-            ax.set_xlim(-0.5, net.depth + 0.5)
+            ax.set_xticks(range(0, depth + 1, 5))
+            ax.set_xlim(-0.5, depth + 0.5)
             if metric == "activation_var" and norm != "none":
                 ax.set_ylim(0.1, 2)
                 ax.set_yticks([0.1, 0.3, 1], ["0.1", "0.3", "1"])
                 ax.minorticks_off()
-            if row == 0:
-                ax.set_title(title)
             if row == 2:
                 ax.set_xlabel("layer (0 is the input)")
             if column == 0:
@@ -112,31 +97,41 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     return figure
 
 
-def _draw_plain_theory(ax: Axes, net: Network, metric: str, rows: pd.DataFrame) -> None:
-    weight_var = float(rows.loc[rows["metric"] == "weight_var", "value"].mean())
-    layers = np.arange(1, net.depth + 1)
+def _by_layer(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    layers, values = by_seed(rows[rows["metric"] == metric], "layer")
+    return np.asarray(layers, dtype=np.float64), values
+
+
+def _weight_var(rows: pd.DataFrame) -> float:
+    return float(rows.loc[rows["metric"] == "weight_var", "value"].mean())
+
+
+def _theory(
+    metric: str, norm: str, weight_var: float, c: dict[str, Any]
+) -> tuple[float, int, float | None]:
+    """Factor a layer (backwards but for activations), and a layer with its level if that is known.
+
+    With batchnorm theory fixes the slope of signal and gradients alone.
+    """
+    depth, width, examples = c["model.depth"], c["model.width"], c["data.examples"]
+    if norm != "none":
+        if metric == "activation_var":
+            return 1.0, 0, theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
+        return theory.batchnorm_relu_gradient_growth(examples), depth // 2, None
+    gain = theory.relu_gain(width, weight_var)
     if metric == "activation_var":
-        values = [theory.relu_activation_var(net.width, weight_var, int(k)) for k in layers]
-    elif metric == "signal_var":
-        layers = np.arange(net.depth + 1)
-        values = [theory.relu_gain(net.width, weight_var) ** int(net.depth - k) for k in layers]
-    else:
-        flat = theory.relu_weight_grad_var(net.width, weight_var, net.depth, net.batch)
-        values = [flat] * len(layers)
-    _dashed(ax, layers, values)
+        return gain, 0, theory.RELU_VARIANCE_SHARE
+    if metric == "signal_var":
+        return gain, depth, 1.0
+    return 1.0, 0, theory.relu_weight_grad_var(width, weight_var, depth, examples)
 
 
-def _draw_batchnorm_theory(
-    ax: Axes, net: Network, metric: str, norm: str, layers: list[int], mean: np.ndarray
-) -> None:
-    at = np.asarray(layers, dtype=float)
-    if metric == "activation_var":
-        level = theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
-        _dashed(ax, at[at >= 1], [level] * int((at >= 1).sum()))
-        return
-    growth = theory.batchnorm_relu_gradient_growth(net.batch)
-    _dashed(ax, at, mean[layers.index(net.anchor)] * growth ** (net.anchor - at))
-
-
-def _dashed(ax: Axes, x: np.ndarray, y: Sequence[float] | np.ndarray) -> None:
-    ax.plot(x, y, **THEORY, zorder=5)
+def _fitted(at: np.ndarray, values: np.ndarray, metric: str) -> str:
+    """The factor a layer of a line through the logarithm, and its interval."""
+    low, high = FITTED[metric]
+    inside = (at >= low) & (at <= high)
+    slopes = np.asarray(np.polyfit(at[inside], np.log10(values[inside]), 1)[0])
+    if metric != "activation_var":
+        slopes = -slopes
+    mean, least, most = (f"{10 ** float(part):.3g}" for part in mean_interval(slopes))
+    return f"× {mean} [{least}, {most}]"

@@ -3,19 +3,44 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import draw_grid
-from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
+from gpubn.histograms import Treatment, draw_grid
+from gpubn.plotting import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
 from gpubn.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
 CLAIMS = ("A1", "A3", "A5")
 
 LAYERS = (0, 4, 19, 20)
-ROWS = {
-    ("none", "published"): ("no batchnorm", BLUE),
-    ("after", "published"): ("batchnorm as published\n(after ReLU, per example)", RED),
-    ("after", "corrected"): ("batchnorm corrected\n(after ReLU, per unit)", GREEN),
-}
+PLAIN, NORMED = ACTIVATION_VAR["none"], ACTIVATION_VAR["after"]
+SHARES = {"zero_share": "are 0", "small_share": "below 0.01"}
+ROWS = (
+    Treatment(
+        "no batchnorm\nN(0, 0.01²)",
+        BLUE,
+        {"init": "small", "norm": "none", "arithmetic": "published"},
+        PLAIN,
+        shares=SHARES,
+    ),
+    Treatment(
+        "no batchnorm\nGlorot normal",
+        ORANGE,
+        {"init": "glorot", "norm": "none", "arithmetic": "published"},
+        PLAIN,
+        shares=SHARES,
+    ),
+    Treatment(
+        "batchnorm after ReLU,\nas published",
+        RED,
+        {"init": "small", "norm": "after", "arithmetic": "published"},
+        NORMED,
+    ),
+    Treatment(
+        "batchnorm after ReLU,\ncorrected",
+        GREEN,
+        {"init": "small", "norm": "after", "arithmetic": "corrected"},
+        NORMED,
+    ),
+)
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
@@ -26,25 +51,26 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         len(ROWS),
         len(LAYERS),
         width=7.5,
-        height=5.6,
-        title=f"Histograms of the activations of a {c['model.depth']}-layer ReLU network",
+        height=8.2,
+        title=f"Activations of {c['model.depth']} ReLU layers, on axes of their own scale",
         caption=f"""
-            {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights N(0, 0.01²),
-            {c["data.examples"]:,} standard normal examples, float64. Histograms pool n =
-            {seed_count(table)} seeds, each in units of its own standard deviation σ; the share is
-            per bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
-            mean over seeds with its 95% t-interval, beside the value that document A
-            prints for one seed. {verdicts}
+            {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
+            {c["data.examples"]:,} standard normal examples, {c["dtype"]}; batchnorm as published
+            (per example) and corrected (per unit), weights N(0, 0.01²). Histograms pool n =
+            {seed_count(table)} seeds, each by its own standard deviation, times the geometric mean
+            of these; the outermost bins also hold what lies beyond; in the panels: mean shares of
+            exact zeros and of sizes below 0.01. Above: geometric mean of the variance, in brackets
+            the 95% interval of a single run (of its logarithm), and the value that document A
+            prints of its one run. {verdicts}
         """,
     )
     draw_grid(
         axes,
-        tables,
+        (table, tables["signal_propagation_pooled"]),
         ROWS,
         LAYERS,
         quantity="activation",
         metric="activation_var",
-        published=ACTIVATION_VAR,
         label="activation",
     )
     return figure

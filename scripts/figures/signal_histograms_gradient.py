@@ -1,23 +1,48 @@
 """Document A: histograms of weight gradients, the layers it shows, without and with batchnorm."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import draw_grid
-from gpubn.plotting import BLUE, GREEN, RED, config_of, new_figure, seed_count
+from gpubn.histograms import Treatment, draw_grid
+from gpubn.plotting import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
 from gpubn.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
 CLAIMS = ("A2", "A4", "A6")
 
-LAYERS = (1, 2, 3, 4, 18, 19, 20)
-ROWS = {
-    ("none", "published"): ("no batchnorm,\nas published", BLUE),
-    ("none", "corrected"): ("no batchnorm,\ncorrected", BLUE),
-    ("after", "published"): ("batchnorm,\nas published", RED),
-    ("after", "corrected"): ("batchnorm,\ncorrected", GREEN),
-}
+LAYERS = (1, 2, 3, 4, 18, 19)
+NONE, AFTER = WEIGHT_GRAD_VAR["none"], WEIGHT_GRAD_VAR["after"]
+PLAIN = {2: NONE[2], 3: NONE[3], 4: NONE[4], 19: NONE[20]}
+NORMED = {1: AFTER[1], 2: AFTER[2], 18: AFTER[2], 19: AFTER[1]}
+AS_LISTED, IN_ORDER = {19: " (its 20)"}, {18: " (its second)", 19: " (its first)"}
+ROWS = (
+    Treatment(
+        "no batchnorm\nN(0, 0.01²)",
+        BLUE,
+        {"init": "small", "norm": "none", "arithmetic": "published"},
+        PLAIN,
+        AS_LISTED,
+    ),
+    Treatment(
+        "no batchnorm\nGlorot normal",
+        ORANGE,
+        {"init": "glorot", "norm": "none", "arithmetic": "published"},
+        PLAIN,
+        AS_LISTED,
+    ),
+    Treatment(
+        "batchnorm,\nas published",
+        RED,
+        {"init": "small", "norm": "after", "arithmetic": "published"},
+        NORMED,
+        IN_ORDER,
+    ),
+    Treatment(
+        "batchnorm,\ncorrected",
+        GREEN,
+        {"init": "small", "norm": "after", "arithmetic": "corrected"},
+    ),
+)
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
@@ -28,41 +53,27 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         len(ROWS),
         len(LAYERS),
         width=8.6,
-        height=6.9,
-        title=f"Histograms of the weight gradients of a {c['model.depth']}-layer ReLU network",
+        height=8.2,
+        title=f"Weight gradients of {c['model.depth']} ReLU layers, on axes of their own scale",
         caption=f"""
-            {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights N(0, 0.01²),
-            {c["data.examples"]:,} standard normal examples, upstream gradient of the published
-            scale (100 without, 0.01 with batchnorm, after ReLU), float64. Histograms pool n =
-            {seed_count(table)} seeds, each in units of its own standard deviation σ, share per
-            bin of 0.25 σ, on a log scale; the outermost bins also hold what lies beyond. Var:
-            mean over seeds with its 95% t-interval. The listing collects gradients from
-            the last layer backwards and feeds the upstream gradient to layer 19, so layer 20 has
-            none. With batchnorm the values published for layers 1 and 2 are nearest to what its
-            arithmetic gives here in layers {_nearest(table, 1)} and {_nearest(table, 2)}.
-            {verdicts}
+            {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
+            {c["data.examples"]:,} standard normal examples, {c["dtype"]}, the listing's arithmetic
+            and upstream gradient (100 without, 0.01 with batchnorm, after ReLU, weights
+            N(0, 0.01²)). It enters a layer early, so that the listing's layer 20 is layer 19; its
+            first and second: of its list of gradients, which starts there.
+            Histograms pool n = {seed_count(table)} seeds, each by its own standard deviation, times
+            the geometric mean of these; the outermost bins hold what lies beyond. Above: geometric
+            mean of the variance, in brackets the 95% interval of a single run (of its logarithm),
+            and the value that document A prints of its one run. {verdicts}
         """,
     )
     draw_grid(
         axes,
-        tables,
+        (table, tables["signal_propagation_pooled"]),
         ROWS,
         LAYERS,
         quantity="weight_grad",
         metric="weight_grad_var_published_scale",
-        published=WEIGHT_GRAD_VAR,
         label="gradient",
     )
     return figure
-
-
-def _nearest(table: pd.DataFrame, numbered: int) -> int:
-    """The layer whose gradient variance, as published, is nearest to the one so numbered."""
-    rows = table[
-        (table["init"] == "small")
-        & (table["norm"] == "after")
-        & (table["arithmetic"] == "published")
-        & (table["metric"] == "weight_grad_var_published_scale")
-    ]
-    ratio = rows.groupby("layer")["value"].mean() / WEIGHT_GRAD_VAR["after"][numbered]
-    return int(np.log(ratio).abs().idxmin())

@@ -18,8 +18,7 @@ from gpubn.plotting import (
     number,
     seed_count,
 )
-from gpubn.stats import Interval, mean_interval
-from gpubn.time_plots import select
+from gpubn.time_plots import ends, select
 
 TABLES = ("step_cost",)
 CLAIMS = ("B3", "B14", "C2")
@@ -34,106 +33,102 @@ RATIOS = {
         ("affine_then_norm_ms", "folded_affine_ms"): ("with the affine map", ORANGE, "s"),
     },
 }
-LABELS = {
-    "backward": "computation graph / closed form",
-    "inference": "as it stands / folded",
-}
+MATTERS = 1.05
+"""The smallest ratio of the times of a step that matters."""
+Series = tuple[str, str, str, list[tuple[str, np.ndarray, np.ndarray]]]
+"""Label, colour, marker; then by group its name, what is compared and with what, one a round."""
 
 
 def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
-    """Milliseconds a training step; ratios of two backward passes and of two inferences."""
+    """Ratios of the times of a step, of two backward passes, and of two inferences."""
     table = tables["step_cost"]
     c = config_of(table)
     figure, axes = new_figure(
         1,
         3,
         width=7.4,
-        height=3.9,
+        height=3.7,
         title="Time of a training step, of the backward pass, and of inference",
         caption=f"""
             Backend {c["backend"]}, {c["dtype"]}, {c["threads"]} threads with a single-threaded
-            BLAS each. Dots: n = {seed_count(table)} rounds, each the median of repeats in which
-            everything that is compared took turns; marks and bars: mean (of ratios: geometric) and
-            its 95% t-interval over rounds. Left: networks
-            {c["features"]}-{c["model.width"]}-...-{c["classes"]}, {c["model.activation"]}, batch
-            {c["optim.batch"]}, random images, {c["networks"]} networks at once in groups of
-            {c["group"]}; time of one network; percent: beyond the same network without batchnorm.
-            Middle: time and peak memory (counted, results included) of the backward pass through
-            the computation graph over those of the closed form. Right: time of inference as it
-            stands over that of one scale and one shift a unit, folded; with the affine map:
-            batchnorm after x W + b over an affine map with both folded into W and b. 1: no
-            difference. Numbers beneath: time of the closed form; of folded inference (batchnorm
-            alone below, with the affine map above); median over the rounds. {verdicts}
+            BLAS each. Dots: n = {seed_count(table)} rounds, each the ratio of two medians of
+            repeats that took turns; marks and bars: geometric mean and its 95% t-interval. Left:
+            networks {c["features"]}-{c["model.width"]}-...-{c["classes"]},
+            {c["model.activation"]}, batch {c["optim.batch"]}, {c["networks"]} at once in groups of
+            {c["group"]}; dashes: {MATTERS:g}, the least that matters. Middle: time and peak memory
+            (counted, results included). Right: one scale and one shift a unit, alone or folded into
+            the affine map. Beneath: milliseconds of what is compared with, median over the rounds
+            (from below in the order of the legend). {verdicts}
         """,
     )
-    _draw_steps(axes[0, 0], table[table["kind"] == "step"])
-    for ax, kind in zip(axes[0, 1:], RATIOS, strict=True):
-        _draw_ratios(ax, table[table["kind"] == kind], kind)
+    titles = {
+        "step": ("training step", "with batchnorm / without"),
+        "backward": ("backward pass", "computation graph / closed form"),
+        "inference": ("inference", "as it stands / folded"),
+    }
+    for ax, (kind, (title, label)) in zip(axes[0], titles.items(), strict=True):
+        rows = table[table["kind"] == kind]
+        _draw_ratios(ax, _steps(rows) if kind == "step" else _ways(rows, kind))
+        ax.set_title(title)
+        ax.set_ylabel(label)
+        if kind == "step":
+            ax.axhline(MATTERS, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
+        else:
+            ax.set_xlabel("examples × units")
     return figure
 
 
-def _draw_steps(ax: Axes, rows: pd.DataFrame) -> None:
+def _steps(rows: pd.DataFrame) -> list[Series]:
+    """Batchnorm before and after the activation against none, by depth."""
     shapes, values = by_seed(rows, "shape")
     times = dict(zip(shapes, values, strict=True))
     depths = sorted({int(shape.split("-")[1]) for shape in shapes})
-    norms = ("none", "before", "after")
-    for i, norm in enumerate(norms):
+    found: list[Series] = []
+    for norm in ("before", "after"):
         label, color, _, marker = NORMS[norm]
-        for k, depth in enumerate(depths):
-            x, of_rounds = k + 0.31 * (i - 1), times[f"{norm}-{depth}"]
-            plain = times[f"none-{depth}"]
-            _draw_rounds(ax, x, of_rounds, mean_interval(of_rounds), color, marker)
-            more = 100 * (float(geometric(of_rounds / plain).mean) - 1)
-            if norm != "none":
-                ax.text(
-                    x, 0.03, f"{more:+.0f}%", ha="center", transform=ax.get_xaxis_transform(),
-                    fontsize=6.5, color=INK,
-                )  # fmt: skip
-        ax.plot([], [], marker, color=color, markersize=4, label=label)
-    ax.set_xticks(range(len(depths)), [_layers(depth) for depth in depths])
-    ax.set_xlim(-0.55, len(depths) - 0.45)
-    ax.set_ylim(0, 1.15 * values.max())
-    ax.set_ylabel("time of a training step (ms)")
-    ax.set_title("training step")
-    ax.legend(loc="upper left")
+        groups = [
+            (f"{d} hidden layer{'s' * (d > 1)}", times[f"{norm}-{d}"], times[f"none-{d}"])
+            for d in depths
+        ]
+        found.append((label, color, marker, groups))
+    return found
 
 
-def _layers(depth: int) -> str:
-    return f"{depth} hidden layer{'s' if depth > 1 else ''}"
+def _ways(rows: pd.DataFrame, kind: str) -> list[Series]:
+    """Two ways to the same result, by shape."""
 
+    def rounds(shape: str, metric: str) -> np.ndarray:
+        return by_seed(select(rows, {"shape": shape, "metric": metric}), "metric")[1][0]
 
-def _draw_ratios(ax: Axes, rows: pd.DataFrame, kind: str) -> None:
     shapes = list(dict.fromkeys(rows["shape"]))
-    for i, ((slow, quick), (label, color, marker)) in enumerate(RATIOS[kind].items()):
-        for k, shape in enumerate(shapes):
-            over, under = (
-                by_seed(select(rows, {"shape": shape, "metric": metric}), "metric")[1][0]
-                for metric in (slow, quick)
-            )
-            x = k + 0.3 * (i - 0.5)
-            _draw_rounds(ax, x, over / under, geometric(over / under), color, marker)
-            if slow.endswith("_ms"):
+    return [
+        (*look, [(s.replace("x", " × "), rounds(s, slow), rounds(s, quick)) for s in shapes])
+        for (slow, quick), look in RATIOS[kind].items()
+    ]
+
+
+def _draw_ratios(ax: Axes, series: list[Series]) -> None:
+    ratios: list[np.ndarray] = [np.ones(1)]
+    for i, (label, color, marker, groups) in enumerate(series):
+        for k, (_, over, under) in enumerate(groups):
+            x, ratio = k + 0.3 * (i - 0.5), over / under
+            ratios.append(ratio)
+            ax.plot(np.full(len(ratio), x + 0.07), ratio, ".", color=color, markersize=2.2)
+            mean, low, high = (float(part) for part in geometric(ratio))
+            ax.errorbar(
+                x, mean, yerr=[[mean - low], [high - mean]], color=color, marker=marker,
+                markersize=4, elinewidth=1, capsize=2,
+            )  # fmt: skip
+            if "memory" not in label and not (i and under is series[0][3][k][2]):
                 ax.text(
                     x, 0.03 + 0.05 * i, f"{number(float(np.median(under)), 1)} ms", ha="center",
                     transform=ax.get_xaxis_transform(), fontsize=6.5, color=INK,
                 )  # fmt: skip
         ax.plot([], [], marker, color=color, markersize=4, label=label)
-    ax.axhline(1, color=FAINT, linestyle="--", linewidth=0.8)
-    ax.set_ylim(0, 1.25 * ax.get_ylim()[1])
-    ax.set_xlim(-0.55, len(shapes) - 0.45)
-    ax.set_xticks(range(len(shapes)), [shape.replace("x", " × ") for shape in shapes])
-    ax.set_xlabel("examples × units")
-    ax.set_ylabel(LABELS[kind])
-    ax.set_title(f"{kind} pass" if kind == "backward" else kind)
-    ax.legend(loc="upper right")
-
-
-def _draw_rounds(
-    ax: Axes, x: float, values: np.ndarray, interval: Interval, color: str, marker: str
-) -> None:
-    ax.plot(np.full(len(values), x + 0.06), values, ".", color=color, markersize=2, alpha=0.5)
-    mean, low, high = (float(part) for part in interval)
-    ax.errorbar(
-        x, mean, yerr=[[mean - low], [high - mean]], color=color, marker=marker, markersize=4,
-        elinewidth=1, capsize=2,
-    )  # fmt: skip
+    groups = series[0][3]
+    low, high = ends(np.concatenate(ratios))
+    ax.axhline(1, color=FAINT, linewidth=0.8)
+    ax.set_ylim(low - 0.2 * (high - low), high + 0.25 * (high - low))
+    ax.set_xlim(-0.55, len(groups) - 0.45)
+    ax.set_xticks(range(len(groups)), [name for name, *_ in groups])
+    ax.legend(loc="upper left" if len(groups) < 3 else "upper right")

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import yaml
 
-from gpubn.claims import decide_all
+from gpubn import figures
+from gpubn.claims import ledger
+from gpubn.claims.decide import decide
 from gpubn.claims.measure import Tables
 from gpubn.records import SCHEMA_VERSION, Observation, per_seed
 from gpubn.tables import write_table
+
+COLOURS = ("red", "blue", "green", "grey")
+NOISE = np.random.default_rng(1).standard_normal(10)
+NOISE = (NOISE - NOISE.mean()) / NOISE.std(ddof=1)
+"""Ten seeds with mean 0 and standard deviation 1."""
 
 
 def _claim(id_="A1", **changes):
@@ -19,16 +26,13 @@ def _claim(id_="A1", **changes):
         "id": id_,
         "claim": "The gain is above one.",
         "published": "1.5",
-        "contradicted_by": "A gain below one.",
-        "thresholds": {"one": {"value": 1.0, "basis": "words", "why": "above one"}},
+        "kind": "effect",
+        "matters": {"value": 1, "basis": "margin", "why": "one is much"},
+        "prediction": {"verdict": "reproduced", "why": "it gains", "source": "a book"},
+        "artefact": {"threat": "one machine", "excluded": "two machines"},
         "measures": {"x": {"table": "t", "metric": "gain", "where": {"norm": "before"}}},
         "quantities": {"gain": {"value": "x", "unit": "times", "label": "the gain"}},
-        "headline": "gain",
-        "verdicts": [
-            {"if": "above(gain, one)", "verdict": "reproduced"},
-            {"if": "below(gain, one)", "verdict": "contradicted"},
-            {"else": "not reproduced"},
-        ],
+        "cases": [{"quantity": "gain"}],
     } | copy.deepcopy(changes)
 
 
@@ -39,20 +43,44 @@ def claim():
 
 
 @pytest.fixture
-def world(tmp_path):
-    """world.table(stem, parts), world.ledger(*claims), world.decide(): id -> decision."""
+def noise():
+    return NOISE
 
-    def table(stem, parts, folder="results/tables", schema=SCHEMA_VERSION):
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """world.table(stem, parts), world.ledger(*claims), world.decide(): id -> decision."""
+    monkeypatch.setattr(figures, "SCRIPTS", tmp_path / "scripts")
+
+    def table(stem, parts, folder="results/tables", schema=SCHEMA_VERSION, **config):
         path = tmp_path / folder / f"{stem}.csv"
-        write_table(path, parts, {"schema": schema})
+        write_table(path, parts, {"schema": schema, "config": config})
         return path
 
-    def gains(values, stem="t", **axes):
+    def gains(values, stem="t", folder="results/tables", **axes):
         """One row a seed with the metric `gain`."""
         rows = per_seed(range(len(values)), "gain", np.asarray(values, float))
-        return table(stem, [({"norm": "before", **axes}, rows)])
+        return table(stem, [({"norm": "before", **axes}, rows)], folder)
 
-    def ledger(*claims):
+    def plant(*arms, id_="A1", printed=(), **changes):
+        """A table `id_` whose arms have these values, and a claim with a case for each."""
+        names = COLOURS[: len(arms)]
+        rows = [per_seed(range(len(x)), "gain", np.asarray(x, float)) for x in arms]
+        table(id_, [({"arm": name}, found) for name, found in zip(names, rows, strict=True)])
+        place = {"table": id_, "metric": "gain"}
+        cases = [{"quantity": name, "when": f"it is {name}"} for name in names]
+        if len(cases) == 1:
+            del cases[0]["when"]
+        for case, values in zip(cases, printed, strict=False):
+            case["published"] = list(values)
+        parts = {
+            "measures": {f"in_{name}": place | {"where": {"arm": name}} for name in names},
+            "quantities": {name: {"value": f"in_{name}", "unit": "times"} for name in names},
+            "cases": cases,
+        }
+        return _claim(id_, **parts | changes)
+
+    def book(*claims):
         folder = tmp_path / "ledger"
         folder.mkdir(exist_ok=True)
         for letter in {c["id"][0] for c in claims}:
@@ -61,23 +89,23 @@ def world(tmp_path):
             (folder / f"{letter}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         return folder
 
-    def decide(*claims, also=()):
-        found = decide_all(
-            tmp_path / "results",
-            also,
-            rules=ledger(*claims),
-            expected=tuple(c["id"] for c in claims),
-        )
-        return {decision.id: decision for decision in found}
+    def fresh():
+        """The tables as they stand now."""
+        return Tables(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
 
-    tables = Tables(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
+    def decided(*claims):
+        ids = [c["id"] for c in claims]
+        return {d.id: d for d in decide(ledger.load(book(*claims)), fresh(), ids)}
+
     return SimpleNamespace(
         results=tmp_path / "results",
         table=table,
         gains=gains,
-        ledger=ledger,
-        decide=decide,
-        tables=tables,
+        plant=plant,
+        ledger=book,
+        decide=decided,
+        tables=fresh(),
+        fresh=fresh,
     )
 
 

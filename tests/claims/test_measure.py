@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gpubn.claims.measure import measure, parse
-from gpubn.claims.reduce import REDUCERS, Reducer
 from gpubn.errors import LedgerError, StoreError
 from gpubn.records import Observation
 
@@ -49,13 +48,14 @@ def test_one_value_a_seed_in_order(read, changes, expected):
         ({"reduce": "last"}, [1e-4, 2e-4, 3e-4]),
         ({"reduce": "sum", "points": [4, 1]}, [0.1001, 0.2002, 0.3003]),
         ({"reduce": "first", "points": [4, 2]}, [0.01, 0.02, 0.03]),
-        ({"reduce": "count_below", "threshold": 0.025}, [3, 3, 2]),
-        ({"reduce": "count_above", "threshold": "limit"}, [1, 1, 2]),
-        ({"reduce": "smallest_below", "threshold": 0.025, "none": 9}, [2, 2, 3]),
-        ({"reduce": "smallest_below", "threshold": 1e-9, "none": 9}, [9, 9, 9]),
-        ({"reduce": "largest_above", "threshold": 0.15, "none": 0}, [0, 1, 1]),
-        ({"reduce": "span_below", "threshold": 1}, [math.log10(4)] * 3),
-        ({"reduce": "span_below", "threshold": 2.5e-4}, [0, 0, 0]),
+        ({"reduce": "best", "to": 2}, [0.01, 0.02, 0.03]),
+        ({"reduce": "decades_below", "threshold": 1}, [math.log10(4)] * 3),
+        (
+            {"reduce": "decades_below", "threshold": 2.5e-4},
+            [math.log10(4 / 3) / 6, math.log10(4 / 3) / 36, 0],
+        ),
+        ({"reduce": "end_below", "threshold": "limit", "none": 9}, [math.log10(4)] * 3),
+        ({"reduce": "end_below", "threshold": 1e-9, "none": -2}, [-2, -2, -2]),
         ({"reduce": "max", "along": "rate", "layer": 1, "where": {}}, [0.3, 0.6, 0.9]),
         ({"reduce": "last", "along": "rate", "layer": 1, "where": {}}, [0.3, 0.6, 0.9]),
         ({"reduce": "slope", "along": "rate", "layer": 1, "where": {}, "to": 1},
@@ -92,10 +92,16 @@ def test_along_steps(read):
         (ALONG | {"points": [1, 7]}, "wants layer 7; there is 1, 2, 3, 4"),
         (ALONG | {"from": 5}, "wants layer 5 to inf; there is 1, 2, 3, 4"),
         (ALONG | {"reduce": "slope", "to": 1}, "slope through 1 key; expected at least 2"),
+        (ALONG | {"reduce": "plateaus", "threshold": 1}, "plateaus along 4 keys; expected 5 or"),
         (
-            {"where": {"init": "a"}, "layer": 1, "along": "step", "reduce": "log10_log10_slope"}
-            | {"step": None},
-            "log10_log10_slope along 0; expected keys above 0",
+            {"where": {"init": "a"}, "layer": 1, "along": "step", "step": None}
+            | {"reduce": "decades_below", "threshold": 1},
+            "decades_below along 0; expected keys above 0",
+        ),
+        (
+            {"where": {"init": "a"}, "layer": 1, "along": "step", "step": None}
+            | {"reduce": "end_below", "threshold": 1, "none": 0},
+            "end_below along 0; expected keys above 0",
         ),
     ],
 )  # fmt: skip
@@ -127,10 +133,12 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
         (ALONG | {"points": 3}, "points 3; expected a list of numbers"),
         (ALONG | {"points": ["x"]}, "expected a list of numbers"),
         (ALONG | {"threshold": 3}, "reduce mean, which takes no threshold"),
-        (ALONG | {"reduce": "count_below"}, "reduce count_below, which needs a threshold"),
-        (ALONG | {"reduce": "largest_below", "threshold": 1}, "which needs a none"),
-        (ALONG | {"reduce": "count_below", "threshold": "lim"}, "threshold 'lim'; expected"),
-        (ALONG | {"reduce": "count_below", "threshold": [1]}, r"threshold \[1\]; expected"),
+        (ALONG | {"reduce": "decades_below"}, "reduce decades_below, which needs a threshold"),
+        (ALONG | {"reduce": "plateaus", "threshold": "lim"}, "threshold 'lim'; expected"),
+        (ALONG | {"reduce": "plateaus", "threshold": [1]}, r"threshold \[1\]; expected"),
+        (ALONG | {"reduce": "end_below", "threshold": 1}, "end_below, which needs a none"),
+        (ALONG | {"reduce": "decades_below", "threshold": 1, "none": 0}, "which takes no none"),
+        (ALONG | {"reduce": "plateaus"}, "reduce plateaus, which needs a threshold"),
     ],
 )
 def test_what_is_no_measure_is_named(changes, said):
@@ -192,37 +200,3 @@ def test_a_table_is_read_once(world, layered):
     np.testing.assert_array_equal(
         measure(parse({**A, "layer": 1}, {}), world.tables).values, one.values
     )
-
-
-KEYS = np.array([1.0, 10.0, 100.0])
-NAN = math.nan
-
-
-@pytest.mark.parametrize(
-    ("kind", "values", "expected"),
-    [
-        ("count_below", [NAN, 0, NAN], 1),
-        ("count_above", [NAN, 5, math.inf], 2),
-        ("largest_below", [0, NAN, NAN], 1),
-        ("largest_below", [NAN, NAN, NAN], -1),
-        ("smallest_above", [NAN, 3, 4], 10),
-        ("largest_above", [3, 4, NAN], 10),
-        ("span_below", [0, NAN, 0], 2),
-        ("span_below", [0, 0, NAN], 1),
-        ("mean", [1, NAN, 1], NAN),
-        ("median", [1, NAN, 1], NAN),
-        ("min", [1, NAN, 1], NAN),
-        ("max", [1, NAN, 1], NAN),
-        ("sum", [1, NAN, 1], NAN),
-        ("slope", [1, NAN, 1], NAN),
-        ("log10_slope", [1, 0, 1], NAN),
-        ("log10_slope", [1, -1, 1], NAN),
-        ("log10_log10_slope", [2, 20, 200], 1),
-        ("last", [1, 2, math.inf], math.inf),
-        ("first", [1, NAN, 1], 1),
-    ],
-)
-def test_nan_never_qualifies(kind, values, expected):
-    assert kind in REDUCERS
-    found = Reducer(kind, 2.0, -1.0)(KEYS, np.array(values, float)[:, None])
-    np.testing.assert_allclose(found, [expected])

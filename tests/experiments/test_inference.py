@@ -14,6 +14,7 @@ from gpubn.experiments.inference import InferenceModes
 from gpubn.experiments.network import Network, fetch
 from gpubn.layers import BatchNorm
 from gpubn.model import build_mlp
+from gpubn.rng import example_order
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.train import to_device
 
@@ -42,7 +43,7 @@ def make(placement, **options):
     model = {"width": WIDTH} | options.pop("model", {})
     return Config(
         name="inference",
-        data=DataConfig("digits"),
+        data=DataConfig("digits", train_examples=options.pop("train_examples", 0)),
         model=ModelConfig(**model),
         norm=NormConfig(name=placement, placement=placement, **norm),
         init=InitConfig(kind="normal"),
@@ -51,15 +52,15 @@ def make(placement, **options):
     )
 
 
-def build(placement, **options):
+def build(placement, *, dataset=DATA, **options):
     """A network whose parameters have left their initial values."""
     config = make(placement, **options)
     model = build_mlp(
         config.model,
         config.norm,
         config.init,
-        features=DATA.features,
-        classes=DATA.classes,
+        features=dataset.features,
+        classes=dataset.classes,
         seeds=SEEDS,
         backend=NUMPY,
         dtype="float64",
@@ -69,7 +70,8 @@ def build(placement, **options):
         for array in layer.params.values():
             array += rng.uniform(-0.5, 0.5, array.shape)
     sgd = optim.SGD(0.1, optim.constant, 0.0, NUMPY, "float64")
-    return Network(config, NUMPY, DATA, to_device(DATA, NUMPY, "float64"), model, sgd, SEEDS)
+    on_device = to_device(dataset, NUMPY, "float64")
+    return Network(config, NUMPY, dataset, on_device, model, sgd, SEEDS)
 
 
 def follow(network, probe, batches):
@@ -89,9 +91,14 @@ def values(rows, metric, step):
 
 
 class Replica:
-    """One network of one hidden layer, by hand."""
+    """One network of one hidden layer, by hand, and the examples of its seed in their order."""
 
     def __init__(self, network, r):
+        data, seed = network.dataset, network.seeds[r]
+        sample = network.config.data.train_examples or None
+        self.x_train = data.x_train[example_order(seed, "train", len(data.x_train))[:sample]]
+        test = example_order(seed, "test", len(data.x_test))
+        self.x_test, self.y_test = data.x_test[test], data.y_test[test]
         first, norm, second = (la for la in network.model.layers if la.params)
         self.w1, self.b1 = (first.params[name][r] for name in ("weight", "bias"))
         self.gamma, self.beta = (norm.params[name][r] for name in ("gamma", "beta"))
@@ -122,29 +129,33 @@ class Replica:
         return self.score(np.concatenate(normed), labels[:whole])
 
 
+@pytest.mark.parametrize("sample", [0, 32])
 @pytest.mark.parametrize("correction", [0, 1])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_every_kind_of_statistics(monkeypatch, placement, correction):
+def test_every_kind_of_statistics(monkeypatch, placement, correction, sample):
     monkeypatch.setattr(inference, "CHUNK", 7)  # as far as one goes: the training set has 50
-    network, probe = build(placement, norm={"correction": correction}), InferenceModes()
+    network = build(placement, norm={"correction": correction}, train_examples=sample)
+    probe = InferenceModes()
     batches = draw_batches(9)
     follow(network, probe, batches)
     rows, expected = measured(probe, network, 9), {}
-    x, labels = DATA.x_test, DATA.y_test
     for r, seed in enumerate(SEEDS):
         net = Replica(network, r)
-        whole = net.into_norm(DATA.x_train)
+        x, labels = net.x_test, net.y_test
+        whole = net.into_norm(net.x_train)
         true_mean, true_var = whole.mean(axis=0), whole.var(axis=0)
         kinds = {"never": (np.zeros(WIDTH), np.ones(WIDTH))}
-        for a in MOMENTA:
+        for a, ddof in (*((a, 1) for a in MOMENTA), (0.01, 0)):
             mean, var = np.zeros(WIDTH), np.ones(WIDTH)
             for batch in batches:
                 z = net.into_norm(DATA.x_train[batch[r]])
                 mean = (1 - a) * mean + a * z.mean(axis=0)
-                var = (1 - a) * var + a * z.var(axis=0, ddof=1)
-            kinds[f"moving[{a:g}]"] = mean, var
-        parts = [whole[i : i + BATCH] for i in range(0, 48, BATCH)]
-        assert len(parts) == 50 // BATCH
+                var = (1 - a) * var + a * z.var(axis=0, ddof=ddof)
+            kinds[f"{'moving' if ddof else 'biased'}[{a:g}]"] = mean, var
+        assert len(whole) == (sample or 50)
+        last = len(whole) // BATCH * BATCH  # a rest is left out
+        parts = [whole[i : i + BATCH] for i in range(0, last, BATCH)]
+        assert {len(part) for part in parts} == {BATCH}
         biased = np.mean([p.var(axis=0) for p in parts], axis=0)
         means = np.mean([p.mean(axis=0) for p in parts], axis=0)
         kinds["population"] = means, biased * BATCH / (BATCH - 1)
@@ -154,7 +165,10 @@ def test_every_kind_of_statistics(monkeypatch, placement, correction):
             expected[f"test_accuracy:{kind}", seed] = accuracy
             off = (mean - true_mean) / true_var**0.5
             expected[f"mean_error:{kind}", seed] = (off**2).mean() ** 0.5
-            expected[f"var_error:{kind}", seed] = ((var / true_var - 1) ** 2).mean() ** 0.5
+            ratio = var / true_var - 1
+            expected[f"var_error:{kind}", seed] = (ratio**2).mean() ** 0.5
+            both = (off**2).mean() + (ratio**2).mean()
+            expected[f"statistics_error:{kind}", seed] = both**0.5
         for n in (1, 2, 8, 32):  # 40 test examples
             loss, accuracy = net.with_batches(n, x, labels)
             expected[f"test_loss:batch[{n}]", seed] = loss
@@ -176,7 +190,7 @@ def test_a_batch_of_one_leaves_beta_alone(placement):
     rows = measured(probe, network, 1)
     for r, seed in enumerate(SEEDS):
         net = Replica(network, r)
-        loss, accuracy = net.score(np.zeros((40, WIDTH)), DATA.y_test)
+        loss, accuracy = net.score(np.zeros((40, WIDTH)), net.y_test)
         assert values(rows, "test_loss:batch[1]", 1)[seed] == pytest.approx(loss, rel=1e-12)
         # The same answer for every example.
         shares = np.bincount(DATA.y_test, minlength=CLASSES) / 40
@@ -197,12 +211,49 @@ def test_the_population_variance_is_unbiased():
     whole, population = inference._of_training_set(network)
     m = BATCH
     for r in range(2):
-        z = Replica(network, r).into_norm(DATA.x_train)
+        net = Replica(network, r)
+        z = net.into_norm(net.x_train)
         np.testing.assert_allclose(whole.var[r], z.var(axis=0), rtol=1e-12)
         biased = np.mean([z[i * m : (i + 1) * m].var(axis=0) for i in range(8)], axis=0)
         np.testing.assert_allclose(population.var[r], biased * m / (m - 1), rtol=1e-12)
     # Without the factor of 1.2 the two would be 17% apart.
     assert abs(population.var.mean() / whole.var.mean() - 1) < 0.1
+
+
+def by_class(count):
+    """Examples in the order of their labels, which alone say what an example is like."""
+    rng = np.random.default_rng(6)
+    y = np.sort(rng.integers(0, CLASSES, count))
+    x = (y[:, None] / CLASSES + 0.002 * rng.random((count, 5))).astype(np.float32)
+    return Dataset("sorted", x, y, x[:40].copy(), y[:40], CLASSES)
+
+
+def test_the_population_is_pooled_over_batches_in_a_random_order():
+    """Batches in the order of such a file hardly vary, and their variances say nothing of all."""
+    count, m = 500 * BATCH, BATCH
+    dataset = by_class(count)
+    network = build("before", dataset=dataset)
+    _, population = inference._of_training_set(network)
+    for r in range(2):
+        net = Replica(network, r)
+        z = net.into_norm(net.x_train)
+        pooled = z.reshape(-1, m, WIDTH).var(axis=1, ddof=1).mean(axis=0)
+        np.testing.assert_allclose(population.var[r], pooled, rtol=1e-11)
+        in_file_order = net.into_norm(dataset.x_train).reshape(-1, m, WIDTH)
+        assert (in_file_order.var(axis=1, ddof=1).mean(axis=0) < 0.1 * z.var(axis=0)).all()
+        # An unbiased variance of m has a relative error of sqrt((k - (m - 3)/(m - 1))/m) for a
+        # kurtosis of k <= 3, and there are count/m of them.
+        off = 5 * ((3 - (m - 3) / (m - 1)) / count) ** 0.5
+        np.testing.assert_allclose(population.var[r], z.var(axis=0), rtol=off)
+    rows = fetch([[*_with_one_batch(network).measure(network, 1)]], NUMPY)[0]
+    assert max(values(rows, "var_error:population", 1).values()) < off < 0.2
+
+
+def _with_one_batch(network):
+    probe = InferenceModes()
+    x = np.stack([network.dataset.x_train[:BATCH]] * 2).astype(np.float64)
+    probe.observe(network, network.model.forward(x, training=True)[1])
+    return probe
 
 
 def test_momentum_1_follows_the_last_batch_alone():
@@ -232,8 +283,8 @@ def test_in_training(monkeypatch, placement):
     monkeypatch.setattr(training, "load", lambda *_: DATA)
     config = make(placement, norm={"momentum": 0.5}, seeds=7)
     rows = get("inference").run(config, Context(NUMPY))
-    kinds = (*(f"moving[{a:g}]" for a in MOMENTA), "population", "never")
-    errors = {f"{what}_error:{kind}" for what in ("mean", "var") for kind in kinds}
+    kinds = (*(f"moving[{a:g}]" for a in MOMENTA), "biased[0.01]", "population", "never")
+    errors = {f"{what}_error:{kind}" for what in ("mean", "var", "statistics") for kind in kinds}
     scores = {
         f"test_{what}:{kind}"
         for what in ("loss", "accuracy")

@@ -1,15 +1,19 @@
 """Document A's backward pass: each fault against the listing's own lines, and what is compared."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, listing_backward
-from gpubn.experiments.listing_backward import FAULTS, compare, faults_of, faulty_norm_backward
+from gpubn.experiments.listing_backward import FAULTS, compare, faults_of, norm_backward
+from gpubn.experiments.signal_propagation import published_norm, published_norm_backward
 from gpubn.init import draw_weight
-from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.rng import generator
 from gpubn.schema import ARITHMETICS, Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.testing import check_gradient
 
 PLACEMENTS = ["before", "after"]
 METRICS = {"weight_grad_relative_error", "weight_grad_cosine", "weight_grad_size_ratio"}
@@ -19,7 +23,7 @@ def make(placement="before", arithmetic="corrected", **options):
     return Config(
         name="listing_backward",
         data=DataConfig("gaussian", examples=options.pop("examples", 30), features=9),
-        model=ModelConfig("deep", 4, 12, "relu"),
+        model=ModelConfig("deep", 4, options.pop("width", 12), "relu"),
         norm=NormConfig(name=placement, placement=placement, eps=options.pop("eps", 1e-3)),
         init=InitConfig(name="any", kind="normal", std=0.2),
         arithmetic=arithmetic,
@@ -40,47 +44,96 @@ def values(rows, metric):
     return found
 
 
-def listing_norm_backward(dy, v, eps, faults):
-    """Node by node, (examples, units); the listing's lines where the fault is in."""
-    n = len(v)
-    c = v - v.mean(axis=0)
-    std = np.sqrt(v.var(axis=0) + (0 if "no_eps" in faults else eps))
-    dvar = np.sum(dy * c * -0.5 * std**-3, axis=0)
-    through_mean = dvar * -2 * c / n
+def listing_norm(v):
+    """The listing's lines, (units, examples) as it has them."""
+    return (v - np.mean(v, axis=0)) / np.std(v, axis=0)
+
+
+def listing_norm_backward(dxhat, v, faults):
+    """Node by node, (units, examples); the listing's lines where the fault is in."""
+    units = len(v)
+    c = v - np.mean(v, axis=0)
+    var, std = np.var(v, axis=0), np.std(v, axis=0)
+    dvar = np.sum(dxhat * c * -0.5 * var**-1.5, axis=0)
+    through_mean = dvar * -2 * c / units
     if "mean" not in faults:
         through_mean = through_mean.sum(axis=0)
-    dmean = np.sum(dy * -1 / std, axis=0) + through_mean
+    dmean = np.sum(dxhat * -1 / std, axis=0) + through_mean
     sign = -1 if "sign" in faults else 1
-    return dy / std + sign * dvar * 2 * c / n + dmean / n
+    return dxhat / std + sign * dvar * 2 * c / units + dmean / units
+
+
+def drawn(config, seed):
+    """Input, weights and upstream gradient, (units, examples)."""
+    d, m = config.data, config.model
+    sizes = [d.features, *[m.width] * m.depth]
+    x = generator(seed, "input").standard_normal((d.examples, d.features))
+    w = [
+        draw_weight("normal", sizes[i], sizes[i + 1], [seed], i, std=0.2)[0].T
+        for i in range(m.depth)
+    ]
+    return x.T, w, generator(seed, "upstream").standard_normal((d.examples, m.width)).T
+
+
+def ahead(x, w, placement):
+    """What stands before and after each step of the listing's forward pass, a layer at a time."""
+    layers, h = [], x
+    for weight in w:
+        z = weight @ h
+        v = listing_norm(z) if placement == "before" else z
+        a = np.maximum(0, v)
+        layers.append((h, z, v, a))
+        h = listing_norm(a) if placement == "after" else a
+    return layers, h
 
 
 def listing(config, seed, faults):
-    """Weight gradients by layer, from a forward pass per unit and the listing's way back."""
-    d, m, placement, eps = config.data, config.model, config.norm.placement, config.norm.eps
-    sizes = [d.features, *[m.width] * m.depth]
-    h = [generator(seed, "input").standard_normal((d.examples, d.features))]
-    w = [None] + [
-        draw_weight("normal", sizes[i], sizes[i + 1], [seed], i, std=0.2)[0] for i in range(m.depth)
-    ]
-    z, a, normed = [None], [None], [None]
-
-    def norm(v):
-        return (v - v.mean(axis=0)) / np.sqrt(v.var(axis=0) + eps)
-
-    for i in range(1, m.depth + 1):
-        z.append(h[i - 1] @ w[i])
-        normed.append(norm(z[i]) if placement == "before" else z[i])
-        a.append(np.maximum(normed[i], 0))
-        h.append(norm(a[i]) if placement == "after" else a[i])
-    g = generator(seed, "upstream").standard_normal((d.examples, m.width))
-    found = {m.depth: np.zeros_like(w[m.depth])}
-    for i in range(m.depth - ("early" in faults), 0, -1):
-        da = listing_norm_backward(g, a[i], eps, faults) if placement == "after" else g
-        dz = da * (normed[i] > 0)
-        dz = listing_norm_backward(dz, z[i], eps, faults) if placement == "before" else dz
-        found[i] = h[i - 1].T @ dz
-        g = dz @ w[i].T
+    """Weight gradients by layer, (units, features), by the listing's way back."""
+    placement, depth = config.norm.placement, config.model.depth
+    x, w, g = drawn(config, seed)
+    layers, _ = ahead(x, w, placement)
+    found = {depth: np.zeros_like(w[-1])}
+    for i in range(depth - ("early" in faults), 0, -1):
+        h, z, v, a = layers[i - 1]
+        da = listing_norm_backward(g, a, faults) if placement == "after" else g
+        dz = da * (v > 0)
+        dz = listing_norm_backward(dz, z, faults) if placement == "before" else dz
+        found[i] = dz @ h.T
+        g = w[i - 1].T @ dz
     return found
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_listing_without_faults_is_the_gradient(rng, placement):
+    """Guards the oracle: along random directions, by central differences of the forward pass."""
+    config = make(placement, examples=8)
+    x, w, g = drawn(config, 5)
+    gradients = listing(config, 5, ())
+    for i, weight in enumerate(w):
+        direction = rng.standard_normal(weight.shape)
+        outputs = [
+            ahead(x, [*w[:i], weight + step * direction, *w[i + 1 :]], placement)[1]
+            for step in (1e-6, -1e-6)
+        ]
+        slope = np.sum(g * (outputs[0] - outputs[1])) / 2e-6
+        assert np.sum(gradients[i + 1] * direction) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("axes", [(7, 4), (3, 7, 4), (2, 3, 7, 5)], ids=str)
+def test_the_gradient_of_the_published_normalisation(rng, axes):
+    x = rng.standard_normal(axes)
+    check_gradient(
+        lambda x: published_norm(x)[0],
+        lambda dy: [norm_backward(())(dy, published_norm(x)[1])],
+        (x,),
+        rng=rng,
+    )
+
+
+@pytest.mark.parametrize("eps", [0.0, 10.0])
+def test_the_forward_pass_knows_no_eps(eps):
+    assert run(make("before", "sign", eps=eps)) == run(make("before", "sign"))
+    assert "norm.eps" not in get("listing_backward").keys
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -105,17 +158,20 @@ def test_every_number_is_that_of_the_listing(placement, arithmetic):
             assert values(rows, "cosine")[layer][index] == pytest.approx(cosine, abs=1e-12)
 
 
-@pytest.mark.parametrize("faults", [(), *((fault,) for fault in FAULTS), FAULTS])
+@pytest.mark.parametrize("faults", [(), *((fault,) for fault in FAULTS), FAULTS], ids=str)
 def test_the_gradient_of_a_normalisation_with_faults(rng, faults):
     x, dy = rng.standard_normal((2, 3, 7, 4))
-    _, cache = batch_norm(x, eps=0.1)
-    found = faulty_norm_backward(faults)(dy, cache)
+    _, cache = published_norm(x)
+    found = norm_backward(faults)(dy, cache)
     for replica in range(3):
-        expected = listing_norm_backward(dy[replica], x[replica], 0.1, faults)
+        expected = listing_norm_backward(dy[replica].T, x[replica].T, faults).T
         np.testing.assert_allclose(found[replica], expected, rtol=1e-11, atol=1e-13)
-    right = batch_norm_backward(dy, cache)[0]
+    right = norm_backward(())(dy, cache)
     harmless = not set(faults) - {"early"}
     assert np.allclose(found, right, rtol=1e-6, atol=1e-9) == harmless
+    # All of them are the document's own lines.
+    published = np.allclose(found, published_norm_backward(dy, cache), rtol=1e-9, atol=1e-12)
+    assert published == (faults == FAULTS)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -134,12 +190,15 @@ def test_one_layer_early_the_last_gets_nothing(placement, arithmetic):
     assert min(values(rows, "size_ratio")[3]) > 0.1
 
 
-def test_the_unsummed_mean_falls_with_the_examples():
-    few, many = (
-        np.mean(values(run(make("before", "mean", examples=n, seeds=12)), "relative_error")[4])
-        for n in (50, 400)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("width", [6, 24])
+def test_the_unsummed_mean_is_the_wrong_sign_over_twice_the_units(placement, width):
+    """In the last layer, which both faults reach with the same gradient from above."""
+    unsummed, sign = (
+        values(run(make(placement, fault, width=width)), "relative_error")[4]
+        for fault in ("mean", "sign")
     )
-    assert few / many == pytest.approx(400 / 50, rel=0.2)
+    np.testing.assert_allclose(unsummed, np.array(sign) / (2 * width), rtol=1e-10)
 
 
 def test_faults_of_an_arithmetic():
@@ -178,7 +237,15 @@ def test_the_ticks_add_up_to_the_work():
     assert sum(ticks) == get("listing_backward").work(config) == 3 * 4
 
 
-def test_the_relu_hides_a_division_by_zero_of_the_listing():
-    # Warnings are errors in this suite. With two examples some units are 0 for both.
-    rows = run(make("after", "no_eps", examples=2))
-    assert all(np.isfinite(r.value) for r in rows)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_division_by_zero_of_the_listing_is_recorded(placement):
+    # Warnings are errors in this suite, in worker threads too. Zeros have no spread over units.
+    config = replace(make(placement, "published"), init=InitConfig(kind="normal", std=0.0))
+    rows = run(config)
+    assert not np.isfinite(values(rows, "relative_error")[1]).any()
+    assert len(rows) == 3 * 4 * 3
+
+
+def test_one_unit_has_nothing_to_be_normalised_over():
+    with pytest.raises(ConfigError, match=r"model\.width is 1; expected at least 2"):
+        run(make(width=1))

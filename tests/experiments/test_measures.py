@@ -1,5 +1,6 @@
 """Every probe against the same thing worked out from the parameters, one network at a time."""
 
+from dataclasses import replace
 from functools import partial
 from math import inf, log, pi
 from statistics import fmean, pvariance
@@ -25,7 +26,7 @@ from gpubn.experiments.network import Network, fetch
 from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
 from gpubn.layers import Activation, Affine, BatchNorm, Dropout
 from gpubn.model import build_mlp
-from gpubn.rng import generator
+from gpubn.rng import example_order, generator
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.train import DeviceData, to_device
 
@@ -43,6 +44,8 @@ def examples(count, features=5):
 
 X, Y = examples(70)
 DATA = Dataset("random", X[:40], Y[:40], X[40:], Y[40:], CLASSES)
+SAMPLE = 30
+"""Of 40 training examples, drawn for each seed: probes may look at no other."""
 
 
 def build(placement="before", *, depth=2, activation="tanh", dataset=DATA, **options):
@@ -52,7 +55,7 @@ def build(placement="before", *, depth=2, activation="tanh", dataset=DATA, **opt
     model = {"width": 4} | options.pop("model", {})
     config = Config(
         name="diagnostics",
-        data=DataConfig("digits"),
+        data=DataConfig("digits", train_examples=options.pop("sample", SAMPLE)),
         model=ModelConfig(depth=depth, activation=activation, **model),
         norm=NormConfig(name=placement, placement=placement, eps=EPS, **options.pop("norm", {})),
         init=InitConfig(kind="glorot_normal"),
@@ -118,6 +121,20 @@ def state(network):
 # The network by hand ------------------------------------------------------------------------------
 
 
+def own(network, r, part="train", count=None):
+    """x and labels of the examples that the seed of replica r looks at."""
+    data, seed = network.dataset, network.seeds[r]
+    sample = network.config.data.train_examples or None
+    x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+    order = example_order(seed, part, len(x))[: sample if part == "train" else None][:count]
+    return x[order], y[order]
+
+
+def seen(network, r, **options):
+    """The forward pass of replica r for the training examples that probes look at."""
+    return forward(network, r, own(network, r)[0], **options)
+
+
 def parameters(network, r):
     """Of replica r: one dict a layer, copies."""
     return [
@@ -164,7 +181,7 @@ def loss(network, r, x, y, params=None, training=True):
 
 
 def gradient(network, r, params=None, step=1e-5):
-    """Of the loss on the training examples, one dict a layer, by central differences."""
+    """Of the loss on the seed's training examples, one dict a layer, by central differences."""
     params = parameters(network, r) if params is None else params
     found = [{name: np.empty_like(v) for name, v in p.items()} for p in params]
     for p, g in zip(params, found, strict=True):
@@ -173,7 +190,7 @@ def gradient(network, r, params=None, step=1e-5):
                 kept, sides = value[at], []
                 for sign in (1, -1):
                     value[at] = kept + sign * step
-                    sides.append(loss(network, r, X[:40], Y[:40], params))
+                    sides.append(loss(network, r, *own(network, r), params))
                 value[at] = kept
                 g[name][at] = (sides[0] - sides[1]) / (2 * step)
     return found
@@ -208,7 +225,7 @@ def test_saturation(monkeypatch, placement, activation):
     }[activation]
     expected = {}
     for layer in (1, 2):
-        of = lambda r, layer=layer: of_kind(forward(network, r, X[:40]), Activation)[layer - 1][1]  # noqa: E731
+        of = lambda r, layer=layer: of_kind(seen(network, r), Activation)[layer - 1][1]  # noqa: E731
         shut = each(network, lambda r, of=of: flat(of(r)))
         expected["saturated_share", layer] = [s.sum() / s.size for s in shut]
         expected["dead_share", layer] = [fmean(all(unit) for unit in s.T) for s in shut]
@@ -226,7 +243,7 @@ def test_percentiles(placement):
         for q in (15, 50, 85):
             expected[f"activation_percentile[{q}]", layer] = []
             for r in range(2):
-                _, y = of_kind(forward(network, r, X[:40]), Activation)[layer - 1]
+                _, y = of_kind(seen(network, r), Activation)[layer - 1]
                 ordered = sorted(y.ravel())
                 place = q / 100 * (len(ordered) - 1)
                 low, share = int(place), place % 1
@@ -235,12 +252,14 @@ def test_percentiles(placement):
     check(measured(Percentiles(3), network, 4), expected)
 
 
-def test_activations_are_those_of_the_first_thousand_examples():
+@pytest.mark.parametrize("sample", [0, 1005])
+def test_activations_are_those_of_a_thousand_examples_of_the_seed(sample):
     x, y = examples(1030)
-    network = build("before", depth=1, dataset=Dataset("many", x[:1010], y[:1010], X, Y, CLASSES))
+    many = Dataset("many", x[:1010], y[:1010], X, Y, CLASSES)
+    network = build("before", depth=1, dataset=many, sample=sample)
     found = measured(UnitMeans(), network)
-    _, right = of_kind(forward(network, 0, x[:1000]), Activation)[0]
-    _, wrong = of_kind(forward(network, 0, x[:1010]), Activation)[0]
+    _, right = of_kind(forward(network, 0, own(network, 0, count=1000)[0]), Activation)[0]
+    _, wrong = of_kind(forward(network, 0, x[:1000]), Activation)[0]
     for unit in range(4):
         mean = found[f"unit_mean[{unit}]", 1][2]
         assert mean == pytest.approx(fmean(right[:, unit]), rel=1e-10)
@@ -257,7 +276,7 @@ def test_unit_means_are_those_of_the_first_seed_alone():
     network = build("after")
     assert set(bars(network)) == {(f"unit_mean[{i}]", layer) for i in range(4) for layer in (1, 2)}
     for (metric, layer), by_seed in bars(network).items():
-        _, y = of_kind(forward(network, 0, X[:40]), Activation)[layer - 1]
+        _, y = of_kind(seen(network, 0), Activation)[layer - 1]
         assert by_seed == {2: pytest.approx(fmean(y[:, int(metric[10])]), rel=1e-12)}
     network.config.first_seed = 5
     assert {seed for by_seed in bars(network).values() for seed in by_seed} == {5}
@@ -265,12 +284,15 @@ def test_unit_means_are_those_of_the_first_seed_alone():
     assert bars(network) == {}
 
 
-def test_pinned_units_have_a_mean_above_099():
-    network, expected = build("none", depth=1), {("pinned_share", 1): [0.5, 0.25]}
+def test_pinned_units_have_a_mean_above_09_or_099():
+    network = build("none", depth=1)
     first = network.model.layers[0]
     first.params["weight"][...] = 0
-    first.params["bias"][...] = np.arctanh([[0.9899, 0.9901, 0.995, -0.9999], [0.999, 0, 0.9, 0.5]])
+    means = [[0.9899, 0.9901, 0.995, -0.9999], [0.999, 0.0, 0.9001, 0.8999]]
+    first.params["bias"][...] = np.arctanh(means)
+    expected = {("pinned_share[0.9]", 1): [0.75, 0.5], ("pinned_share[0.99]", 1): [0.5, 0.25]}
     found = measured(UnitMeans(), network)
+    assert {key for key in found if key[0].startswith("pinned")} == set(expected)
     check({key: found[key] for key in expected}, expected)
 
 
@@ -357,7 +379,7 @@ def test_gradient_shift_leaves_a_broken_network_as_it_is():
     assert [np.isnan(found["gradient_shift", 2][seed]) for seed in SEEDS] == [True, False]
 
 
-def test_the_gradient_is_that_of_the_first_examples_and_a_copy(monkeypatch):
+def test_the_gradient_is_that_of_the_seeds_first_examples_and_a_copy(monkeypatch):
     network = build("none", depth=1)
     one, two = measures.gradients(network), measures.gradients(network)
     for a, b in zip(one, two, strict=True):
@@ -365,9 +387,10 @@ def test_the_gradient_is_that_of_the_first_examples_and_a_copy(monkeypatch):
             assert not np.shares_memory(a[name], b[name])
             assert a[name].tobytes() == b[name].tobytes()
     monkeypatch.setattr(measures, "GRADIENT_BATCH", 1)
-    h = forward(network, 1, X[:1])
+    x, y = own(network, 1, count=1)
+    h = forward(network, 1, x)
     p = np.exp(h[-1][2][0])
-    expected = np.outer(h[-1][1][0], p / p.sum() - np.eye(CLASSES)[Y[0]])
+    expected = np.outer(h[-1][1][0], p / p.sum() - np.eye(CLASSES)[y[0]])
     np.testing.assert_allclose(measures.gradients(network)[-1]["weight"][1], expected, rtol=1e-9)
 
 
@@ -387,7 +410,7 @@ def test_drift(placement, model):
 
     def inputs(r):
         """{(metric's start, layer): input (N, D)}"""
-        parts = forward(network, r, X[:40])
+        parts = seen(network, r)
         into_affine = of_kind(parts, Affine)[1:]
         return {
             **{("drift", i): x for i, (x, _) in enumerate(into_affine, 1)},
@@ -432,7 +455,7 @@ def test_norm_parameters(placement):
     norms = [layer for layer in network.model.layers if isinstance(layer, BatchNorm)]
     for number, layer in enumerate(norms, start=1):
         for r in range(2):
-            _, y = of_kind(forward(network, r, X[:40]), BatchNorm)[number - 1]
+            _, y = of_kind(seen(network, r), BatchNorm)[number - 1]
             found = {
                 "norm_output_mean": fmean(fmean(u) ** 2 for u in y.T) ** 0.5,
                 "norm_output_std": fmean(pvariance(u) ** 0.5 for u in y.T),
@@ -476,7 +499,7 @@ def test_densities(placement, activation):
     for place, at, reach in (("pre", 0, 6.0), ("post", 1, 1.0)):
         pooled = np.concatenate(
             [
-                of_kind(forward(network, r, X[:40]), Activation)[0][at].ravel().clip(-reach, reach)
+                of_kind(seen(network, r), Activation)[0][at].ravel().clip(-reach, reach)
                 for r in range(2)
             ]
         )
@@ -565,7 +588,7 @@ def test_norm_input_variance(placement, model):
     network, expected = build(placement, model=model), {}
     for r in range(2):
         train, infer = (
-            [x for x, _ in of_kind(forward(network, r, X[:40], training=mode), BatchNorm)]
+            [x for x, _ in of_kind(seen(network, r, training=mode), BatchNorm)]
             for mode in (True, False)
         )
         for layer in (1, 2):
@@ -589,7 +612,8 @@ def test_dropout_before_batchnorm_shifts_the_variance_as_theory_says(rate):
     normal = np.random.default_rng(2).standard_normal((1000, width))
     wide = Dataset("wide", *(a.copy() for a in (X[:40], Y[:40], X[40:], Y[40:])), CLASSES)
     model = {"width": width, "dropout": rate, "dropout_at": "before_norm"}
-    network = build("after", depth=1, activation="relu", model=model, dataset=wide, shaken=False)
+    options = {"model": model, "dataset": wide, "shaken": False, "sample": 0}
+    network = build("after", depth=1, activation="relu", **options)
     first = network.model.layers[0]
     first.params["weight"] = np.stack([np.eye(width)] * 2)
     data = DeviceData(normal, np.zeros(1000, np.int64), normal, np.zeros(1000, np.int64))
@@ -612,8 +636,8 @@ def test_generalisation(monkeypatch):
     for step in (0, 5, STEPS):
         path.append(
             [
-                [loss(network, r, *part, training=False) for r in range(2)]
-                for part in ((X[:25], Y[:25]), (X[40:65], Y[40:65]))
+                [loss(network, r, *own(network, r, part, 25), training=False) for r in range(2)]
+                for part in ("train", "test")
             ]
         )
         expected = {("train_loss_path", None): path[-1][0], ("test_loss_path", None): path[-1][1]}
@@ -622,11 +646,86 @@ def test_generalisation(monkeypatch):
             for target in (50.0, 1.2, 1e-9):
                 at = [loss_at(train[:, r], test[:, r], target) for r in range(2)]
                 expected[f"test_loss_at[{target:g}]", None] = at
+            expected["best_test_loss", None] = [min(of_seed) for of_seed in test.T]
         check(measured(probe, network, step), expected)
         weight[...] = start * rng.uniform(0, 0.5)
         weight[...] = 0 if step == 0 else weight
     assert expected["test_loss_at[50]", None] == pytest.approx(path[0][1])
     assert expected["test_loss_at[1e-09]", None] == [inf, inf]
+
+
+def by_population(network, r, x):
+    """Logits of replica r, each batchnorm by the seed's own training examples as they stand."""
+    parameters_of = parameters(network, r)
+    pair = [part.astype(np.float64) for part in (own(network, r)[0], x)]
+    for layer, p in zip(network.model.layers, parameters_of, strict=True):
+        if isinstance(layer, Affine):
+            pair = [a @ p["weight"] + p["bias"] for a in pair]
+        elif isinstance(layer, Activation):
+            pair = [np.tanh(a) for a in pair]
+        elif isinstance(layer, BatchNorm):
+            mean, var = pair[0].mean(axis=0), pair[0].var(axis=0)
+            pair = [(a - mean) / np.sqrt(var + EPS) * p["gamma"] + p["beta"] for a in pair]
+    return pair[1]
+
+
+def nats(logits, labels):
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return -np.log(p[np.arange(len(labels)), labels]).mean()
+
+
+@pytest.mark.parametrize(
+    ("placement", "norm", "model"),
+    [
+        ("before", {}, {}),
+        ("after", {"average": "std", "correction": 1}, {}),
+        ("before", {"ghost": 2}, {}),
+        ("after", {}, {"dropout": 0.4, "dropout_at": "before_norm"}),
+        ("none", {}, {}),
+    ],
+)
+def test_the_population_is_that_of_the_seeds_training_examples(placement, norm, model):
+    """Both losses by it, all layers after one another; and the running statistics come back."""
+    network, probe = build(placement, norm=norm, model=model), Generalisation(1, population=True)
+    layers = network.model.layers_of(BatchNorm)
+    arrays = [(la.running_mean, la.running_spread) for la in layers]
+    before, lowest = state(network), []
+    for step in (0, STEPS):
+        found = measured(probe, network, step)
+        by_part = {
+            f"{part}_loss_path": [
+                nats(by_population(network, r, x), y)
+                for r in range(2)
+                for x, y in [own(network, r, part)]
+            ]
+            for part in ("train", "test")
+        }
+        check(
+            {key: found[key] for key in found if key[0] in by_part},
+            {(name, None): expected for name, expected in by_part.items()},
+        )
+        lowest.append(by_part["test_loss_path"])
+        for layer, (mean, spread) in zip(layers, arrays, strict=True):
+            assert layer.running_mean is mean
+            assert layer.running_spread is spread
+        if step == 0:
+            assert state(network) == before
+            for layer in network.model.layers_of(Affine):
+                layer.params["weight"] += 0.3
+    best = dict(zip(SEEDS, np.min(lowest, axis=0), strict=True))
+    assert found["best_test_loss", None] == pytest.approx(best, rel=1e-9)
+    plain = measured(Generalisation(1), network, 0)["test_loss_path", None]
+    differs = plain != pytest.approx(found["test_loss_path", None], rel=1e-3)
+    assert differs == (placement != "none")
+
+
+def test_the_best_loss_is_the_lowest_on_the_way_or_nan(monkeypatch):
+    network, probe = build("none"), Generalisation(2)
+    path = iter(np.repeat([[3.0, 2.0], [1.5, np.nan], [2.5, 1.0]], 2, axis=0))  # of both parts
+    monkeypatch.setattr(Network, "evaluate", lambda self, part, count: (next(path), None))
+    for step in (0, 5, STEPS):
+        found = measured(probe, network, step)
+    assert found["best_test_loss", None] == pytest.approx({2: 1.5, 5: np.nan}, nan_ok=True)
 
 
 def test_losses_are_followed_more_densely_early_on():
@@ -666,6 +765,7 @@ ALL = {
     "NormParameters": partial(NormParameters, 3),
     "Densities": partial(Densities, 3),
     "Generalisation": partial(Generalisation, 3),
+    "Generalisation by population": partial(Generalisation, 3, population=True),
     "ZeroVariance": ZeroVariance,
     "NormInputVariance": NormInputVariance,
 }
@@ -675,7 +775,7 @@ def test_the_probes_above_are_all_there_are():
     modules = (measures, norm_measures, generalisation)
     kinds = [k for module in modules for k in vars(module).values() if isinstance(k, type)]
     probes = {kind.__name__ for kind in kinds if issubclass(kind, training.Probe)}
-    assert probes == {*ALL, "Evenly", "Probe"}
+    assert probes == {*(name.split()[0] for name in ALL), "Evenly", "Probe"}
 
 
 @pytest.mark.parametrize("dropout_at", ["before_norm", "end"])
@@ -695,6 +795,23 @@ def test_a_probe_changes_nothing_that_training_feels(monkeypatch, name, placemen
         for probes in (list, lambda: [ALL[name]()])
     )
     assert set(bare) <= set(probed)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "ZeroVariance"])
+def test_a_probe_looks_at_no_training_example_of_others(name, placement):
+    """NaN in every training example that the seed does not train on reaches no number."""
+    found = []
+    for spoilt in (False, True):
+        network, probe = build(placement, seeds=(5,)), ALL[name]()
+        if spoilt:
+            x = network.data.x_train.copy()
+            x[example_order(5, "train", 40)[SAMPLE:]] = np.nan
+            network = replace(network, data=replace(network.data, x_train=x))
+        for step in (0, STEPS):
+            found.append(measured(probe, network, step))
+            network.model.layers[0].params["bias"] += 0.5
+    assert found[:2] == found[2:]
 
 
 @pytest.mark.parametrize("times", [1, 3, 8, 50])

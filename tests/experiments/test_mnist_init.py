@@ -7,6 +7,7 @@ from gpubn.backend import resolve
 from gpubn.data import Dataset, load
 from gpubn.experiments import Context, get, training
 from gpubn.init import draw_weight
+from gpubn.rng import example_order
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 
 PLACEMENTS = ["none", "before", "after"]
@@ -29,6 +30,12 @@ def make(placement="none", *, init=None, **options):
 
 def run(config, tick=None):
     return get("mnist_init").run(config, Context(resolve("numpy"), tick=tick))
+
+
+def looked_at(seed):
+    """The thousand training examples whose activations are looked at."""
+    order = example_order(seed, "train", 1437)[:1000]
+    return load("digits").x_train[order].astype(np.float64)
 
 
 def values(rows, metric, step, layer=None):
@@ -67,7 +74,7 @@ def test_what_the_rows_hold(placement, depth):
     assert {r.seed for r in pooled} == {None}
     assert len(pooled) == 2 * 60
     by_seed = [r for r in rows if not r.metric.startswith("unit_mean") and r not in pooled]
-    times = 2 * len(probed) + 4 * len(affine) + 4 * len(moved) + len(ends) + 4 + 4 + 4
+    times = 2 * len(probed) + 4 * len(affine) + 4 * len(moved) + 2 * len(ends) + 4 + 4 + 4
     assert len(by_seed) == 3 * times
     assert {r.seed for r in by_seed} == {2, 3, 4}
     assert all(np.isfinite(r.value) for r in rows if not r.metric.startswith("steps_to"))
@@ -79,18 +86,23 @@ def test_histograms_every_200_steps():
 
 
 def test_all_test_examples_of_mnist_are_evaluated(monkeypatch):
+    """Ten thousand: of 10,200 all but the last 200 in the order of the seed."""
     rng = np.random.default_rng(0)
     x, y = rng.random((10_700, 3)).astype(np.float32), np.zeros(10_700, np.int64)
-    y[10_500:] = 1  # the last 200 of 10,200 test examples have another label
+    order = example_order(3, "test", 10_200)
+    y[500 + order[10_000:]] = 1  # another label
     many = Dataset("many", x[:500], y[:500], x[500:], y[500:], 2)
     monkeypatch.setattr(training, "load", lambda *_: many)
     rows = run(make(optim={"steps": 40}))
-    found = list(values(rows, "test_accuracy", 40).values())  # of the first 10,000
-    assert found == pytest.approx([1.0] * 3, rel=1e-9)
-    y[10_499] = 1
+    found = values(rows, "test_accuracy", 40)
+    assert found[3] == pytest.approx(1, rel=1e-9)
+    for seed in (2, 4):  # to whom they are 200 of any
+        hit = (y[500 + example_order(seed, "test", 10_200)[:10_000]] == 0).mean()
+        assert found[seed] == pytest.approx(hit, rel=1e-9)
+        assert hit < 0.99
+    y[500 + order[9_999]] = 1
     rows = run(make(optim={"steps": 40}))
-    found = list(values(rows, "test_accuracy", 40).values())
-    assert found == pytest.approx([1 - 1e-4] * 3, rel=1e-9)
+    assert values(rows, "test_accuracy", 40)[3] == pytest.approx(1 - 1e-4, rel=1e-9)
 
 
 def test_the_document_norm_is_trained_and_evaluated():
@@ -105,8 +117,7 @@ def test_unit_means_are_those_of_the_first_seed_before_and_after():
     rows = run(make())
     means = [r for r in rows if r.metric.startswith("unit_mean[")]
     assert {(r.seed, r.step) for r in means} == {(2, 0), (2, 12)}
-    x = load("digits").x_train[:1000].astype(np.float64)
-    expected = np.tanh(x @ draw_weight("glorot_normal", 64, 8, [2], 0)[0]).mean(axis=0)
+    expected = np.tanh(looked_at(2) @ draw_weight("glorot_normal", 64, 8, [2], 0)[0]).mean(axis=0)
     before = {r.metric: r.value for r in means if r.step == 0}
     assert before == pytest.approx({f"unit_mean[{i}]": m for i, m in enumerate(expected)}, abs=1e-5)
     assert before != pytest.approx({r.metric: r.value for r in means if r.step == 12}, abs=1e-3)
@@ -131,9 +142,8 @@ def test_all_units_saturate_under_uniform_weights_of_many_features(monkeypatch):
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_shares_are_those_of_the_activation_not_of_what_follows(placement):
     rows = run(make(placement, init={"kind": "normal"}, norm={"learnable": False}))
-    x = load("digits").x_train[:1000].astype(np.float64)
     for seed, found in values(rows, "saturated_share", 0, 1).items():
-        z = x @ draw_weight("normal", 64, 8, [seed], 0)[0]
+        z = looked_at(seed) @ draw_weight("normal", 64, 8, [seed], 0)[0]
         if placement == "before":
             z = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
         assert found == pytest.approx((np.abs(np.tanh(z)) > 0.99).mean(), abs=2e-4)

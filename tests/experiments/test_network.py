@@ -1,11 +1,18 @@
-"""Rows whose values wait on the device, and how all of them are fetched at once."""
+"""Rows that wait on the device and how all are fetched at once; the examples of each seed."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gpubn.backend import Backend
+from gpubn.data import Dataset
 from gpubn.experiments.network import Network, OnDevice, fetch
+from gpubn.model import build_mlp
 from gpubn.records import Observation
+from gpubn.rng import example_order
+from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.train import evaluate, to_device
 
 
 @pytest.fixture
@@ -115,3 +122,91 @@ def test_a_network_writes_rows_without_waiting(backend, moved):
             Observation(9, 3, 1, "gradient_norm", 2.5),
         ]
     ]
+
+
+# The examples of each seed ------------------------------------------------------------------------
+
+SEEDS, TRAIN, TEST = (4, 0, 9), 60, 25
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((TRAIN + TEST, 3)).astype(np.float32), rng.integers(0, 4, TRAIN + TEST)
+    return Dataset("random", x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:], 4)
+
+
+@pytest.fixture
+def network(backend, data):
+    """network(train_examples): replicas that have only begun."""
+
+    def make(train_examples=0, seeds=SEEDS):
+        config = Config(data=DataConfig("digits", train_examples=train_examples))
+        model = build_mlp(
+            *(ModelConfig(width=5), NormConfig("before", "before"), InitConfig(scale=3.0)),
+            **{"features": 3, "classes": 4, "seeds": seeds, "backend": backend},
+            dtype="float64",
+        )
+        on_device = to_device(data, backend, "float64")
+        return Network(config, backend, data, on_device, model, None, seeds)
+
+    return make
+
+
+@pytest.mark.parametrize("count", [1, 7, 25, 60, 10**6])
+@pytest.mark.parametrize("sample", [0, 20, 60, 100])
+def test_a_seed_looks_at_its_own_examples_and_of_training_at_those_it_trains_on(
+    network, sample, count
+):
+    made = network(sample)
+    for part, total, pool in (("train", TRAIN, min(sample or TRAIN, TRAIN)), ("test", TEST, TEST)):
+        chosen = made.chosen(part, count)
+        assert chosen.shape == (3, min(count, pool))
+        for seed, own in zip(SEEDS, chosen, strict=True):
+            assert own.tolist() == example_order(seed, part, total)[: min(count, pool)].tolist()
+        assert (chosen[0] != chosen[1]).any()
+
+
+def test_what_a_seed_looks_at_does_not_depend_on_what_stands_beside_it(network):
+    together = network(20)
+    for r, seed in enumerate(SEEDS):
+        for alone in (network(20, seeds=[seed]), replace(together, seeds=[seed])):
+            for part in ("train", "test"):
+                assert (alone.chosen(part, 15)[0] == together.chosen(part, 15)[r]).all()
+
+
+@pytest.mark.parametrize("sample", [0, 20])
+def test_examples_come_with_their_labels(network, data, sample):
+    made = network(sample)
+    for part, x, y in (
+        ("train", data.x_train, data.y_train),
+        ("test", data.x_test, data.y_test),
+    ):
+        chosen = made.chosen(part, 15)
+        for found in (made.examples(part, 15), made.look_up(part, chosen)):
+            rows, labels = (made.backend.to_host(a) for a in found)
+            assert rows.dtype == np.float64
+            assert (rows == x[chosen]).all()
+            assert (labels == y[chosen]).all()
+        few = made.look_up(part, chosen[:, 3:5])
+        assert (made.backend.to_host(few[0]) == x[chosen[:, 3:5]]).all()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_network_is_evaluated_on_the_examples_of_its_seeds(network, same_bits, part):
+    made = network(20)
+    x, y = (
+        (made.data.x_train, made.data.y_train)
+        if part == "train"
+        else (made.data.x_test, made.data.y_test)
+    )
+    found = made.evaluate(part, 15)
+    right = evaluate(made.model, x, y, made.chosen(part, 15), made.backend)
+    for one, other in zip(found, right, strict=True):
+        assert one.shape == (3,)
+        same_bits(one, other)
+    logits, _ = made.model.forward(made.examples(part, 15)[0], training=False)
+    labels = made.backend.to_host(made.examples(part, 15)[1])
+    accuracy = (made.backend.to_host(logits).argmax(axis=-1) == labels).mean(axis=1)
+    np.testing.assert_allclose(found[1], accuracy, rtol=1e-12)
+    assert len({*found[0]}) == 3

@@ -3,6 +3,7 @@
 import logging
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_on_a_device_programs_are_few_and_equal(with_room, counts, room):
 def make(name="mnist_init", placement="before", **options):
     return Config(
         name=name,
-        data=DataConfig("digits", train_examples=64),
+        data=DataConfig("digits", train_examples=options.pop("sample", 64)),
         model=ModelConfig(**{"width": 6} | options.pop("model", {})),
         norm=NormConfig(name=placement, placement=placement, **options.pop("norm", {})),
         optim=OptimConfig(**{"steps": 13, "batch": 16} | options.pop("optim", {})),
@@ -347,8 +348,13 @@ def needed(backend, monkeypatch):
     monkeypatch.setattr(device, "capture", capture)
 
     def run(config, dataset, seeds):
+        # No memory of the host's: one order for all seeds.
         order = np.zeros((config.optim.steps, config.optim.batch), np.int64)
-        monkeypatch.setattr("gpubn.train.batch_order", lambda *_: order)  # no memory of the host's
+        numbers = np.arange(len(dataset.x_train) + len(dataset.x_test))
+        monkeypatch.setattr("gpubn.train._order", lambda *_: order)
+        monkeypatch.setattr(
+            "gpubn.experiments.network.example_order", lambda seed, part, count: numbers[:count]
+        )
         monkeypatch.setattr(training, "load", lambda *_: dataset)
         training.to_device(dataset, backend, config.dtype)  # once for all
         del peaks[:], recordings[:]
@@ -368,25 +374,32 @@ def needed(backend, monkeypatch):
     return one_more
 
 
-def random_data(features, examples):
+def random_data(features, examples, test=200):
     rng = np.random.default_rng(0)
-    x = rng.random((examples + 200, features)).astype(np.float32)
+    x = rng.random((examples + test, features)).astype(np.float32)
     y = rng.integers(0, 10, len(x))
-    return Dataset("digits", x[:-200], y[:-200], x[-200:], y[-200:], 10)
+    return Dataset("digits", x[:-test], y[:-test], x[-test:], y[-test:], 10)
 
 
 SMALL, LARGE, LONG = random_data(64, 1100), random_data(784, 1100), random_data(64, 8000)
+MANY_TEST = random_data(64, 1100, test=2100)
 NARROW, DROPOUT = {"width": 32, "depth": 2}, {"width": 32, "depth": 3, "dropout": 0.5}
+whole = partial(make, sample=0)
 ESTIMATED = {
-    "one layer": (make(), SMALL),
-    "one layer, no batchnorm": (make(placement="none"), SMALL),
-    "as published": (make(model={"width": 128}, optim={"batch": 32}), LARGE),
-    "float64": (make(model={"width": 32}, dtype="float64"), SMALL),
-    "wide": (make(model={"width": 300}), SMALL),
-    "deep": (make("depth_grid", model={"width": 16, "depth": 5}), SMALL),
-    "looked at by every probe": (make("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
-    "with dropout": (make("dropout", model=DROPOUT), SMALL),
-    "the whole training set looked at": (make("inference", model={"width": 16}), LONG),
+    "one layer": (whole(), SMALL),
+    "one layer, no batchnorm": (whole(placement="none"), SMALL),
+    "as published": (whole(model={"width": 128}, optim={"batch": 32}), LARGE),
+    "float64": (whole(model={"width": 32}, dtype="float64"), SMALL),
+    "wide": (whole(model={"width": 300}), SMALL),
+    "deep": (whole("depth_grid", model={"width": 16, "depth": 5}), SMALL),
+    "ghost batches": (whole("depth_grid", model=NARROW, norm={"ghost": 4}), SMALL),
+    "looked at by every probe": (whole("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
+    "a sample": (make("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
+    "with dropout": (whole("dropout", model=DROPOUT), SMALL),
+    "losses by the population": (whole("batch_sweep", model=NARROW), LONG),
+    "losses by the population of many features": (whole("batch_sweep"), random_data(784, 2100)),
+    "the whole training set looked at": (whole("inference", model={"width": 16}), LONG),
+    "more test examples than it trains on": (make("inference", model={"width": 16}), MANY_TEST),
 }
 
 
@@ -398,10 +411,10 @@ def test_the_estimate_is_an_upper_bound_and_not_an_absurd_one(needed, case):
 
 
 LARGER = {
-    "batch": [(make("depth_grid", optim={"batch": batch}), SMALL) for batch in (16, 512)],
-    "steps": [(make("rate_sweep", optim={"steps": steps}), SMALL) for steps in (13, 4000)],
+    "batch": [(whole("depth_grid", optim={"batch": batch}), SMALL) for batch in (16, 512)],
+    "steps": [(whole("rate_sweep", optim={"steps": steps}), SMALL) for steps in (13, 4000)],
     "parameters": [
-        (make("diagnostics", model={"width": 1000}, optim={"steps": 1}), random_data(features, 64))
+        (whole("diagnostics", model={"width": 1000}, optim={"steps": 1}), random_data(features, 64))
         for features in (64, 784)
     ],
 }

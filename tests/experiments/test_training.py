@@ -12,12 +12,14 @@ from gpubn.cells import Cell
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, training
+from gpubn.experiments.generalisation import Generalisation
 from gpubn.experiments.measures import Densities, Drift, Ratios, Saturation
 from gpubn.experiments.network import Probe
 from gpubn.experiments.training import _loss_rows, _pool, training_experiment
 from gpubn.layers import Activation, Affine, BatchNorm
 from gpubn.model import MLP
 from gpubn.records import Observation
+from gpubn.rng import example_order
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 
 PLACEMENTS = ["none", "before", "after"]
@@ -184,11 +186,23 @@ def test_the_paths_above_tell_diverged_from_sound():
     ]
 
 
+class Generalised(Generalisation):
+    """By the statistics of the population, under names of its own."""
+
+    def __init__(self, times):
+        super().__init__(times, population=True)
+
+    def measure(self, network, step):
+        for row in super().measure(network, step):
+            yield replace(row, metric=f"population {row.metric}")
+
+
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     # Warnings are errors in this suite, in worker threads too.
     config = make(placement, model={"activation": "relu"}, optim={"rate": 1e30})
     probes = (partial(Saturation, 3), partial(Ratios, 3), partial(Drift, 3))
+    probes += (partial(Generalisation, 3), partial(Generalised, 3))
     rows = run(config, *probes, partial(Densities, 4))
     assert values(rows, "diverged", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
     for part in ("train", "test"):
@@ -198,6 +212,8 @@ def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     sound = run(make(placement, model={"activation": "relu"}), *probes, partial(Densities, 4))
     assert values(sound, "diverged", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
     assert sorted(map(place, rows)) == sorted(map(place, sound))
+    best = [list(values(r, "best_test_loss", 12).values()) for r in (rows, sound)]
+    assert np.isfinite(best).all(axis=1).tolist() == [False, True]
 
 
 def test_train_and_test_examples_are_told_apart(use):
@@ -211,8 +227,9 @@ def test_train_and_test_examples_are_told_apart(use):
     assert values(rows, "train_loss", 12)[2] < 0.5 < values(rows, "test_loss", 12)[2]
 
 
+@pytest.mark.parametrize("sample", [0, 40])
 @pytest.mark.parametrize("evaluated", [1, 7, 200, 2000])
-def test_the_first_examples_are_evaluated_in_inference_mode(evaluated):
+def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample):
     """By hand from the parameters of the network as the probe finds it at the end."""
     kept = {}
 
@@ -222,15 +239,16 @@ def test_the_first_examples_are_evaluated_in_inference_mode(evaluated):
             kept[step] = network
             return []
 
-    config = make("before", dtype="float64", norm={"eps": 0.01})
+    config = make("before", dtype="float64", norm={"eps": 0.01}, train_examples=sample)
     rows = run(config, Keep, evaluated=evaluated)
     data, layers = load("digits"), kept[12].model.layers
-    for part, x, y in (
-        ("train", data.x_train, data.y_train),
-        ("test", data.x_test, data.y_test),
+    for part, all_x, all_y, pool in (
+        ("train", data.x_train, data.y_train, sample or None),
+        ("test", data.x_test, data.y_test, None),
     ):
-        x, y = x[:evaluated].astype(np.float64), y[:evaluated]
         for r, seed in enumerate((2, 3, 4)):
+            own = example_order(seed, part, len(all_x))[:pool][:evaluated]
+            x, y = all_x[own].astype(np.float64), all_y[own]
             (w1, b1), (gamma, beta), (w2, b2) = (
                 [p[r] for p in layer.params.values()] for layer in layers if layer.params
             )
@@ -267,11 +285,38 @@ def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     assert used == [pytest.approx([rate] * 3, rel=1e-6) for rate in expected]
 
 
-def test_only_the_first_training_examples_are_trained_on(use):
+def test_a_seed_trains_on_a_sample_of_its_own(use):
+    """As on a dataset that is no more than this sample."""
     data, whole = load("digits"), run(make("before", train_examples=40))
-    first = Dataset("first", data.x_train[:40], data.y_train[:40], data.x_test, data.y_test, 10)
-    use(first)
-    assert run(make("before")) == whole
+    for seed in (2, 3, 4):
+        own = example_order(seed, "train", 1437)[:40]
+        x, y = data.x_train[own], data.y_train[own]
+        use(Dataset("own", x, y, data.x_test, data.y_test, 10))
+        rows = run(make("before", seeds=1, first_seed=seed))
+        expected = {place(r): r.value for r in whole if r.seed == seed}
+        found = {place(r): r.value for r in rows}
+        assert set(found) == set(expected)
+        for at, value in found.items():  # in another order they add up to another last digit
+            close = at[0].startswith("train")
+            assert value == (pytest.approx(expected[at], rel=1e-6) if close else expected[at]), at
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placement):
+    """Of three seeds the middle one; probes and evaluation included."""
+    data = load("digits")
+    outside = example_order(3, "train", 1437)[40:]
+    x, y = data.x_train.copy(), data.y_train.copy()
+    x[outside], y[outside] = 1 - x[outside], (y[outside] + 1) % 10
+    rows = []
+    for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
+        use(seen)
+        probes = (*EVERYTHING, partial(Generalisation, 3), partial(Generalised, 3))
+        rows.append(run(make(placement, model={"depth": 2}, train_examples=40), *probes))
+    one, other = ([r for r in of if r.seed == 3] for of in rows)
+    assert one == other
+    assert len(one) > 100
+    assert [r for r in rows[0] if r.seed == 2] != [r for r in rows[1] if r.seed == 2]
 
 
 @pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
@@ -290,6 +335,7 @@ def test_the_options_of_batch_norm_and_dropout_arrive():
         make("before", norm={"initial_beta": 1.0}),
         make("before", model={"dropout": 0.5}),
         make("before", model={"dropout": 0.5, "dropout_at": "before_norm"}),
+        make("before", norm={"ghost": 4}),
     ):
         assert values(run(changed), "batch_loss", 0) != plain
 
@@ -311,7 +357,7 @@ EVERYTHING = (
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_the_split_into_groups_changes_no_row(placement):
-    config = make(placement, model={"depth": 2, "dropout": 0.3}, seeds=5)
+    config = make(placement, model={"depth": 2, "dropout": 0.3}, seeds=5, train_examples=100)
     one, *others = (
         sorted(run(config, *EVERYTHING, group=group), key=place) for group in (5, 1, 2, 3)
     )
@@ -324,8 +370,9 @@ def test_the_split_into_groups_changes_no_row(placement):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_fewer_seeds_have_the_rows_they_have_among_many(placement):
-    options = {"model": {"dropout": 0.3}, "dtype": "float32"}
+@pytest.mark.parametrize("options", [{"train_examples": 50}, {"norm": {"ghost": 8}}], ids=str)
+def test_fewer_seeds_have_the_rows_they_have_among_many(placement, options):
+    options = {"model": {"dropout": 0.3}, "dtype": "float32"} | options
     many = [r for r in run(make(placement, seeds=7, **options), *EVERYTHING) if r.seed is not None]
     assert {r.seed for r in many} == set(range(2, 9))
     for first, count in ((2, 2), (4, 3), (8, 1)):
@@ -481,13 +528,33 @@ def denser(times, steps=12):
 
 
 HIDDEN, OUTER = (1, 2), (1, 2, 3)
-GENERALISATION = {f"test_loss_at[{target}]": ({12}, (None,)) for target in ("0.5", "0.2", "0.1")}
+GENERALISATION = {
+    **{f"test_loss_at[{target}]": ({12}, (None,)) for target in ("0.5", "0.2", "0.1")},
+    "best_test_loss": ({12}, (None,)),
+}
+
+
+def shifts(drifts, gradients):
+    """What tells of covariate shift, so many times."""
+    return {
+        **{
+            f"{what}drift_{moved}": (paths(drifts) - {0}, HIDDEN)
+            for what in ("", "preactivation_")
+            for moved in ("mean", "std")
+        },
+        "gradient_shift": (paths(gradients), (2, 3)),
+        "gradient_shift_cosine": (paths(gradients), (2, 3)),
+    }
+
+
 ADDED = {
     "depth_grid": {},
     "rate_sweep": {},
     "scale_sweep": {},
     "bessel": {},
     "initial_beta": {},
+    "gamma_beta": {},
+    "diagnostics_deep": shifts(4, 2),
     "batch_sweep": {
         **GENERALISATION,
         **{f"{part}_loss_path": (denser(16), (None,)) for part in ("train", "test")},
@@ -511,13 +578,7 @@ ADDED = {
                 *("update_to_weight", "weight_change"),
             )
         },
-        **{
-            f"{what}drift_{moved}": (paths(8) - {0}, HIDDEN)
-            for what in ("", "preactivation_")
-            for moved in ("mean", "std")
-        },
-        "gradient_shift": (paths(8), (2, 3)),
-        "gradient_shift_cosine": (paths(8), (2, 3)),
+        **shifts(8, 8),
         **{
             f"{name}_{moment}": (paths(8), HIDDEN)
             for name in ("norm_output", "gamma", "beta")
@@ -525,13 +586,16 @@ ADDED = {
         },
     },
 }
+DEEP = {"init": "rand", "norm": "before", "activation": "relu", "depth": "2"}
 AXES = {
-    "depth_grid": {"init": "rand", "norm": "before", "activation": "relu", "depth": "2"},
+    "depth_grid": DEEP | {"rate": "0.25"},
+    "gamma_beta": {"norm": "before"},
+    "diagnostics_deep": DEEP,
     "rate_sweep": {"norm": "before", "activation": "relu", "rate": "0.25"},
     "scale_sweep": {"norm": "before", "activation": "relu", "scale": "3.0"},
-    "batch_sweep": {"norm": "before", "batch": "16"},
-    "dropout": {"norm": "before", "dropout": "0.5", "dropout_at": "last"},
-    "diagnostics": {"norm": "before", "activation": "relu"},
+    "batch_sweep": {"norm": "before", "batch": "16", "rate": "0.25"},
+    "dropout": {"norm": "before", "dropout": "0.5", "dropout_at": "last", "rate": "0.25"},
+    "diagnostics": DEEP,
     "recipe": {
         **{"init": "rand", "norm": "before", "eps": "0.001"},
         **{"average": "std", "correction": "1"},
@@ -573,6 +637,36 @@ def test_an_experiment_without_batchnorm(name):
     assert {r.seed for r in rows} == {2, 3, 4}
     normed = ("norm_", "gamma", "beta")
     assert not [r for r in rows if r.metric.startswith(normed)]
+
+
+@pytest.mark.parametrize("ghost", [4, 8, 16])
+def test_ghost_batches_in_the_batch_sweep(ghost):
+    """Its losses on the way are by the population, so that the noise is that of training alone."""
+    rows, slow = (
+        get("batch_sweep").run(
+            make("before", norm={"ghost": ghost, "momentum": momentum}, optim={"batch": 16}),
+            Context(NUMPY),
+        )
+        for momentum in (0.1, 0.01)
+    )
+    for metric in ("train_loss_path", "test_loss_path", "train_loss"):
+        alike = values(rows, metric, 12) == values(slow, metric, 12)
+        assert alike == metric.endswith("path")  # what the running averages are is no matter
+    whole = get("batch_sweep").run(make("before", optim={"batch": 16}), Context(NUMPY))
+    start = [values(of, "train_loss_path", 0) for of in (rows, whole)]
+    assert start[0] == start[1]  # no step was taken
+    noisy, calm = (values(of, "batch_loss", 0) for of in (rows, whole))
+    assert (noisy == calm) == (ghost == 16)
+    end = [values(of, "train_loss_path", 12) for of in (rows, whole)]
+    assert (end[0] == pytest.approx(end[1], rel=1e-5)) == (ghost == 16)
+    assert set(values(rows, "best_test_loss", 12)) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("name", ["recipe", "inference"])
+def test_what_follows_whole_batches_refuses_ghost_batches(name):
+    config = make("before", name=name, model={"depth": 1, "activation": "relu"}, norm={"ghost": 8})
+    with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
+        get(name).run(config, Context(NUMPY))
 
 
 def test_the_layers_of_a_network_are_counted_by_kind():

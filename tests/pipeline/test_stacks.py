@@ -43,6 +43,7 @@ PROBES = (
     *(partial(NormParameters, 2), partial(Densities, 2, bins=6), partial(Generalisation, 2)),
     *(UnitMeans, ZeroVariance, NormInputVariance),
 )
+BY_POPULATION = (partial(Generalisation, 2, population=True),)
 RELU = {"activation": "relu", "width": 6, "depth": 2}
 TANH = {"activation": "tanh", "width": 5, "depth": 1}
 
@@ -59,17 +60,17 @@ def make(name="depth_grid", *, data=None, model=None, norm=None, init=None, opti
     )
 
 
-def train(configs, group):
+def train(configs, group, kinds=PROBES):
     context = Context(replace(NUMPY, workers=2))
-    probes = lambda config: [probe() for probe in PROBES]  # noqa: E731
+    probes = lambda config: [probe() for probe in kinds]  # noqa: E731
     return training.run(configs, context, probes=probes, group=group, evaluated=40)
 
 
-def assert_as_alone(configs, group):
+def assert_as_alone(configs, group, kinds=PROBES):
     """The rows of each cell, in one stack, are those it has alone, to the last bit."""
-    together = train(configs, group)
+    together = train(configs, group, kinds)
     for config, rows in zip(configs, together, strict=True):
-        (alone,) = train([config], group)
+        (alone,) = train([config], group, kinds)
         assert list(map(repr, rows)) == list(map(repr, alone))
     return together
 
@@ -91,7 +92,7 @@ CELLS = (
         "seeds": 3,
     },
     {
-        "init": {"kind": "uniform", "low": -0.5, "high": 0.2, "scale": 3.0},
+        "init": {"kind": "uniform", "low": -0.5, "high": 0.2, "scale": 3.0, "scaled": "hidden"},
         "norm": {"eps": 0.1, "momentum": 1.0},
         "seeds": 1,
     },
@@ -135,6 +136,33 @@ def test_the_rows_of_a_stack_are_those_of_each_cell_alone(
     assert diverged == [False, False, True, False]
     assert any(math.isnan(row.value) for row in found[2])
     assert len({repr(values(rows, "batch_loss")) for rows in found}) == len(found)
+
+
+@pytest.mark.parametrize("ghost", [0, 4, 16])
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_the_rows_of_ghost_batches_and_of_the_population(placement, ghost):
+    norm = {"placement": placement, "ghost": ghost, "average": "std"}
+    configs = [cell({"model": RELU | {"dropout": 0.0}, "norm": norm}, own) for own in CELLS]
+    found = assert_as_alone(configs, group=8, kinds=(*PROBES[:-2], *BY_POPULATION))
+    assert len({repr(values(rows, "best_test_loss")) for rows in found}) == len(found)
+
+
+def test_each_seed_of_a_stack_has_its_own_sample():
+    """Cells of one seed share it, and it is the seed's wherever that stands."""
+    configs = [
+        make(seeds=seeds, first_seed=first, data={"train_examples": 16}, optim={"rate": rate})
+        for seeds, first, rate in ((3, 0, 0.1), (2, 1, 0.2), (1, 2, 0.1))
+    ]
+    found = assert_as_alone(configs, group=6)
+    start = [
+        {r.seed: r.value for r in rows if (r.metric, r.step) == ("batch_loss", 0)} for rows in found
+    ]
+    assert start[1] == {seed: start[0][seed] for seed in (1, 2)}
+    assert start[2] == {2: start[0][2]}
+    ends = [[(r.metric, r.step, r.value) for r in rows if r.seed == 2] for rows in found]
+    by_first = [e for e in ends[0] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
+    alone = [e for e in ends[2] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
+    assert repr(by_first) == repr(alone)
 
 
 def test_the_rows_of_networks_of_the_usual_size():
@@ -267,7 +295,7 @@ def test_the_store_holds_the_same_however_it_was_run(alone, outcomes, tmp_path, 
 MAY_DIFFER = {
     **{"optim.rate": 0.3, "optim.min_rate": 0.2},
     **{"init.kind": "normal", "init.std": 0.3, "init.scale": 3.0, "init.name": "mine"},
-    **{"init.low": -1.0, "init.high": 7.0, "init.per_sqrt_fan_in": True},
+    **{"init.low": -1.0, "init.high": 7.0, "init.per_sqrt_fan_in": True, "init.scaled": "hidden"},
     **{"norm.eps": 0.0, "norm.momentum": 0.7, "norm.name": "mine"},
     **{"norm.initial_spread": 3.0, "norm.initial_beta": 1.0},
     **{"model.dropout": 0.9, "model.name": "mine", "seeds": 3, "first_seed": 9},
@@ -278,7 +306,13 @@ MAY_NOT = {
     **{"optim.steps": 9, "optim.batch": 8, "optim.schedule": "constant", "optim.name": "mine"},
     **{"model.width": 9, "model.depth": 3, "model.activation": "relu", "model.dropout_at": "last"},
     **{"norm.placement": "after", "norm.correction": 1, "norm.average": "std"},
-    **{"norm.learnable": False, "model.dropout": 0.0, "every": 3, "dtype": "float64"},
+    **{
+        "norm.ghost": 8,
+        "norm.learnable": False,
+        "model.dropout": 0.0,
+        "every": 3,
+        "dtype": "float64",
+    },
     **{"data.name": "mnist", "data.root": "here", "data.train_examples": 9},
     **{"data.examples": 9, "data.features": 9, "arithmetic": "published", "name": "rate_sweep"},
 }

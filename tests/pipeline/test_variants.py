@@ -31,10 +31,10 @@ OTHERS = {
     **{"norm.name": ["n", ""], "norm.placement": ["none", "after"], "norm.learnable": [False]},
     **{"norm.eps": [0.0, 1e-5], "norm.momentum": [1.0, 0.3], "norm.correction": [1]},
     **{"norm.average": ["std"], "norm.initial_spread": [0.0, 2.0]},
-    "norm.initial_beta": [-1.0, 1e-300],
+    **{"norm.initial_beta": [-1.0, 1e-300], "norm.ghost": [2]},
     **{"init.name": ["i", ""], "init.kind": ["normal", "uniform"], "init.std": [0.1, 0.0]},
     **{"init.low": [-1.0, -2.0], "init.high": [2.0, 3.0], "init.scale": [2.0, 1e-3]},
-    "init.per_sqrt_fan_in": [True],
+    **{"init.per_sqrt_fan_in": [True], "init.scaled": ["hidden"]},
     **{"optim.name": ["o", ""], "optim.rate": [0.1, 1 / 3], "optim.schedule": ["constant"]},
     **{"optim.min_rate": [0.0, 0.2], "optim.batch": [2, 64], "optim.steps": [1, 7]},
     **{"backend.name": ["numpy", "cupy"], "tracker.name": ["mlflow"], "tracker.uri": ["u", "v"]},
@@ -109,6 +109,9 @@ def test_signs_and_types_of_numbers_are_kept():
         ({"seeds": 0}, "seeds is 0"),
         ({"norm.placement": "after", "optim.batch": 1}, r"optim\.batch is 1; expected at least 2"),
         ({"optim.batch": 1}, r"optim\.batch is 1; expected at least 2"),
+        ({"norm.ghost": 1}, r"norm\.ghost is 1; expected 0 \(the whole batch\), or at least 2"),
+        ({"norm.ghost": 4, "optim.batch": 6}, r"norm\.ghost is 4; expected a divisor of optim\."),
+        ({"init.scaled": "both"}, "init.scaled is 'both'; expected one of all, hidden"),
     ],
 )
 def test_a_value_out_of_range_is_refused_every_time(changes, sentence):
