@@ -53,7 +53,7 @@ def test_the_verdicts_of_a_script(script, tmp_path):
     path = tmp_path / "results" / "claims.csv"
     path.write_text(CLAIMS)
     assert figures.verdicts(script, tmp_path / "results") == (
-        "Verdicts: A2 reproduced, other value; B1 holds only when it is so."
+        "Verdicts: A2 reproduced, other value; B1 holds under a condition."
     )
     for content in ("id,verdict\nA1,reproduced\n", "", "id\nA2\n", "id,verdict\n"):
         path.write_text(content)
@@ -74,11 +74,13 @@ def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, monkeypat
     (results / "claims.csv").write_text(CLAIMS)
     assert not figures.is_current(script, results)
     figures.draw(script, results)
-    assert "B1 holds only when it is so." in " ".join(captions[1].split())
+    assert "B1 holds under a condition." in " ".join(captions[1].split())
     assert figures.is_current(script, results)
     made_from = json.loads((results / "figures" / "one.json").read_text())["made_from"]
     assert made_from["verdicts"] == figures.verdicts(script, results)
     (results / "claims.csv").write_text(CLAIMS.replace("A1,A,reproduced", "A1,A,contradicted"))
     assert figures.is_current(script, results)
-    (results / "claims.csv").write_text(CLAIMS.replace("it is so", "it is not"))
+    undecided = CLAIMS.replace("holds only when it is so", "undecided: open when it is so")
+    (results / "claims.csv").write_text(undecided)
     assert not figures.is_current(script, results)
+    assert figures.verdicts(script, results).endswith("B1 undecided.")
