@@ -15,8 +15,9 @@ INTRO = """# Verdicts
 Each claim has one primary quantity and one smallest effect that matters. The quantity is measured
 in every case that the claim may turn on, and each case is shown, fails, or stays open; the cases
 make the verdict. [statistics.md](statistics.md) explains this in a page; the ledger itself is
-`gpubn/claims/ledger/`. Predictions and artefact notes were written before the numbers they speak of
-were seen; [the history](#history) lists which rules were changed after results had been seen.
+`gpubn/claims/ledger/`. Predictions were written before the numbers that they speak of were seen;
+artefact notes, too, and they grew with what was found. [The history](#history) lists which rules
+were changed after results had been seen.
 
 *Reproduced*: shown, in every case. *Reproduced, other value*: so is its direction, but the printed
 number is none that our single runs give. *Holds only when*: shown where a condition is met, and

@@ -17,7 +17,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.sweep_plots import PLACEMENTS
+from gpubn.sweep_plots import GUESS, PLACEMENTS
 from gpubn.time_plots import Line, draw_lines, edge_note, ends, scale, select
 from gpubn.words import ACTIVATIONS
 
@@ -75,7 +75,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         name = f"{d['model.depth']} ReLU,\n{INITS[init][0]}"
         lines += _progresses(select(deep, {"init": init}), name)
     draw_lines(axes[1, 0], lines[:-1], origin=0)
-    axes[1, 0].set_xlabel("progress: log(first / last mini-batch loss)")
+    axes[1, 0].set_xlabel("progress: log(loss of a guess / last mini-batch loss)")
     draw_lines(axes[1, 1], compared, marks=(-MATTERS, MATTERS), origin=0)
     axes[1, 1].set_xlabel("no batchnorm over batchnorm (log ratio)")
     return figure
@@ -95,7 +95,7 @@ def _draw_layers(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _progress(rows: pd.DataFrame, norm: str) -> np.ndarray:
     _, losses = by_seed(select(rows, {"metric": "batch_loss", "norm": norm}), "step")
-    return np.log(losses[0] / losses[-1])
+    return np.log(GUESS / losses[-1])
 
 
 def _progresses(rows: pd.DataFrame, name: str) -> list[Line]:
@@ -115,7 +115,7 @@ def _compared(five: pd.DataFrame, he: pd.DataFrame, middle: int) -> list[Line]:
         of_layer = select(course, {"layer": COMPARED})
         drift = _log_ratio(select(of_layer, {"metric": DRIFT}), "mean")
         shift = _log_ratio(select(of_layer, {"metric": SHIFT}), "median")
-        with np.errstate(all="ignore"):  # a loss that did not fall has no progress to divide by
+        with np.errstate(all="ignore"):  # a loss above a guess' has no progress to divide by
             progress = np.log(_progress(course, "before") / _progress(course, "none"))
         style = PLACEMENTS["before"]
         lines += [

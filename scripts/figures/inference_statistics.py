@@ -100,7 +100,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
 
 def _draw_log_ratio(ax: Axes, table: pd.DataFrame, quantity: str) -> None:
     """Log ratio by step under both placements: mean, interval, and every seed."""
-    drawn = [np.array([0.0, TWICE])]
+    drawn = [np.array([0.0, TWICE * (quantity == ERROR)])]
     for norm, aside in zip(PLACES, (0.95, 1.05), strict=True):
         rows = select(table, {"norm": norm})
         steps, ours = by_seed(rows[rows["metric"] == f"{quantity}:{OURS}"], "step")
@@ -111,7 +111,8 @@ def _draw_log_ratio(ax: Axes, table: pd.DataFrame, quantity: str) -> None:
         ax.plot(aside * x[:, None], ratio, ".", color=color, markersize=2, alpha=0.5)
         drawn.append(ratio.ravel())
     ax.axhline(0, color=FAINT, linewidth=0.8)
-    ax.axhline(TWICE, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
+    if quantity == ERROR:
+        ax.axhline(TWICE, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
     ax.set_ylim(*ends(np.concatenate(drawn)))
     ax.legend(fontsize=6.5, loc="best")
 
