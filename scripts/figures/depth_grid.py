@@ -47,7 +47,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         caption=f"""
             Dataset: {dataset_label(table)}; hidden layers of {c["model.width"]} units, depth not to
             scale. Upper panels: loss of the last {c["every"]} of {c["optim.steps"]} mini-batches of
-            {c["optim.batch"]}, for each seed at the better of the constant rates {rates}, n =
+            {c["optim.batch"]}, for each seed at the best of the constant rates {rates}, n =
             {seed_count(table)} seeds, means geometric. Lower panels: logarithm of the loss without
             batchnorm over that with it, seed by seed; above 0 batchnorm helps; Δ: gain at
             {DEPTHS[1]} layers less gain at {DEPTHS[0]}. {MARKS} {diverged_note(table)} {verdicts}

@@ -48,7 +48,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Dataset: {dataset_label(table)}; hidden layers of {c["model.width"]} units, n =
             {seed_count(table)} seeds. Up: logarithm of the ratio of two losses of the same seed,
             each the mean of the last {c["every"]} of {c["optim.steps"]} mini-batches of
-            {c["optim.batch"]}, at the better of the constant rates {rates}; above 0 the claimed
+            {c["optim.batch"]}, at the best of the constant rates {rates}; above 0 the claimed
             initialisation is better. Shaded: mean over {deciding} layers, which decides where there
             is no batchnorm. {MARKS} {diverged_note(table)} {verdicts}
         """,

@@ -64,7 +64,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
         caption=f"""
             Dataset: {dataset_label(table)}; hidden layers of {c["model.width"]} units,
             {c["optim.steps"]} steps of batch {c["optim.batch"]}, n = {seed_count(table)} seeds.
-            Up: logarithm of the ratio of two losses of the same seed, each at the better of the
+            Up: logarithm of the ratio of two losses of the same seed, each at the best of the
             constant rates {rates}; above 0 the claimed place is better. Mini-batch: mean of the
             last {c["every"]}. Shaded columns: the depths that decide. {MARKS}
             {diverged_note(table)} {verdicts}

@@ -60,7 +60,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
             Dataset: {dataset_label(table)}; {c["data.train_examples"]:,} training images drawn for
             each of n = {seed_count(table)} seeds, {hidden_layers(c)}
             {ACTIVATIONS[c["model.activation"]]} units, {weights(c)} weights. Top: lowest test loss
-            within {c["optim.steps"]} steps of batch {c["optim.batch"]} at the better of the
+            within {c["optim.steps"]} steps of batch {c["optim.batch"]} at the best of the
             constant rates {" and ".join(rates)}. Second: log ratio of that with dropout to that
             without, less the same without batchnorm, seed by seed; above 0 batchnorm makes dropout
             worse; shaded: what decides (before the activation alone in the second and third
