@@ -8,31 +8,30 @@ from gpubn.claims.decide import SIGNIFICANT, Decision
 PAGE = """# How a verdict comes about
 
 **One number, one yardstick.** Every claim has one primary quantity, say the logarithm of the loss
-without batchnorm over that with it, and one smallest effect that matters, say a tenth. Both were
-chosen for the claim; everything else in its table is shown and not tested. A difference that is
-real and too small to matter counts as a failure, not as a success.
+without batchnorm over that with it, and one smallest effect that matters, say a tenth. Everything
+else in its table is shown and not tested. A difference that is real and too small to matter counts
+as a failure.
 
 **Cases.** A claim may hold for ReLU and fail for tanh. So the quantity is measured in each such
 case: {cases} cases for {claims} claims. A case is *shown* where the quantity lies beyond what
 matters, *fails* where it is shown to lie short of it, and is *open* otherwise. "No significant
-difference" never makes a failure. A condition is stated only with a case on either side of it.
+difference" is no failure, and a condition is stated only with a case on either side of it.
 
-**Seeds.** A case has {n} values, one a seed: own weights, own order of the data and, where the
-claim is about generalisation, own images. The arms of a comparison share the seed, so that
-differences are paired. The interval is the 95% t-interval of their mean.
+**Seeds.** A case has {n} values, one a seed: own weights, own order of the data, own images. The
+arms of a comparison share the seed, so that differences are paired. The interval is the 95%
+t-interval of their mean.
 
 **Many tests.** Each case is held against two bounds by a t-test, {tests} tests in all. If each were
 allowed to err once in twenty, several verdicts would be wrong by chance. Holm's method asks more of
-the smallest p-values first: the chance that *any* of these tests errs stays at {percent:g}%, for
-values that scatter normally. {exact} claims are identities or facts, with a tolerance and no p.
+the smallest p-values: the chance that *any* of these tests errs stays at {percent:g}%, for values
+that scatter normally. {exact} claims are identities or facts, with a tolerance and no p.
 
 **Printed numbers.** A document's number comes from one run of its author. It is held against the
 spread of single runs of ours (the predictive interval, mean ± t s √(1 + 1/n)), not against the
-much narrower interval of our mean: would a run like this be an ordinary one among ours? One
-ordinary number in twenty is called another value by this.
+narrower interval of our mean. One ordinary number in twenty is called another value by this.
 
 **What this cannot do.** Seeds tell of chance, not of choice: another width, dataset or budget may
-give another verdict. So each names the network it is about. {undecided} claims are *undecided*.
+give another verdict. So each names its network. {undecided} claims are *undecided*.
 """
 
 
