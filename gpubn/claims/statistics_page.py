@@ -1,9 +1,11 @@
 """statistics.md: how a verdict comes about, in a page for a student."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from gpubn.claims import rules
 from gpubn.claims.decide import SIGNIFICANT, Decision
+from gpubn.stats import CONFIDENCE
 
 PAGE = """# How a verdict comes about
 
@@ -18,8 +20,8 @@ matters, *fails* where it is shown to lie short of it, and is *open* otherwise. 
 difference" is no failure, and a condition is stated only with a case on either side of it.
 
 **Seeds.** A case has {n} values, one a seed: own weights, own order of the data, own images. The
-arms of a comparison share the seed, so that differences are paired. The interval is the 95%
-t-interval of their mean.
+arms of a comparison share the seed, so that differences are paired. The interval is that of their
+mean by Student's t, at {confidence:g}%.
 
 **Many tests.** Each case is held against two bounds by a t-test, {tests} tests in all. If each were
 allowed to err once in twenty, several verdicts would be wrong by chance. Holm's method asks more of
@@ -43,12 +45,14 @@ def page(decisions: Sequence[Decision]) -> str:
     seeds = sorted(
         {d.evidence.estimates[o.case.quantity].n for d in tested for o in d.outcomes} or {0}
     )
-    return PAGE.format(
+    text = PAGE.format(
         cases=sum(len(d.outcomes) for d in decided),
         claims=len(decided),
         n=f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0],
         tests=2 * sum(len(d.outcomes) for d in tested),
+        confidence=100 * CONFIDENCE,
         percent=100 * SIGNIFICANT,
         exact=len(exact),
         undecided=sum(d.verdict is not None and d.verdict.word == rules.UNDECIDED for d in decided),
     )
+    return "\n\n".join(fill(part, 100) for part in text.split("\n\n")) + "\n"
