@@ -84,7 +84,6 @@ def _run_group(
 
     for number, weight in enumerate(weights, start=1):
         record("weight_var", number, probes.variance(weight))
-        record("mixing_share", number, probes.off_diagonal_share(weight))
     record("activation_var", 0, probes.variance(x))
     record_histogram("activation", 0, x)
     layers: list[Layer] = []
@@ -92,12 +91,15 @@ def _run_group(
         layers.append(layer)
         record("activation_var", number, probes.variance(layer.hidden.h))
         record("unit_var", number, probes.unit_variance(layer.hidden.h))
-        record("unit_offset", number, probes.offset(layer.hidden.h, axis=-2))
-        record("example_offset", number, probes.offset(layer.hidden.h, axis=-1))
         record("zero_share", number, probes.zero_share(layer.hidden.activated))
         record("small_share", number, probes.small_share(layer.hidden.activated))
         record_histogram("activation", number, layer.hidden.h)
         tick(len(seeds))
+
+    top, end = config.model.depth, layers[-1].hidden
+    record("mixing_share", top, probes.off_diagonal_share(weights[-1]))
+    record("unit_offset", top, probes.offset(end.h, axis=-2))
+    record("example_offset", top, probes.offset(end.h, axis=-1))
 
     last = _last_layer(config)
     record("signal_var", last, probes.variance(upstream))
