@@ -98,6 +98,8 @@ def _listed(rows: Sequence[dict[str, str]]) -> list[str]:
     lists: dict[str, list[str]] = {name: [] for name in names}
     for row in rows:
         line = f"{row['id']}: {row['claim']}"
+        if "steps of batch" in row["scope"]:  # what training shows, it shows of these networks
+            line += f" ({row['scope']})"
         verdict, word = row["verdict"], _word(row)
         if word == CONDITIONAL:
             lists["Held only when"].append(f"{line} *Only when {verdict[len(word) :].strip()}.*")

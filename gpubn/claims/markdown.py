@@ -61,7 +61,7 @@ def document(
     mine = {letter: [d for d in decisions if d.id[0] == letter] for letter in documents}
     for letter, some in mine.items():
         title = f"{letter}. {titles[letter]}" if letter in titles else letter
-        parts += [f"## {title}\n", _summary(some)]
+        parts += [f"## {title}\n", _summary(some, scopes)]
     for letter, some in mine.items():
         if stated := [_claim(d, scopes.get(d.id, ""), links) for d in some if d.claim]:
             parts += [f"## Evidence for {letter}\n", *stated]
@@ -98,13 +98,13 @@ def _predicted(decisions: Sequence[Decision]) -> str:
     return f"We had expected {right} of these {len(decided)} verdicts.\n"
 
 
-def _summary(decisions: Sequence[Decision]) -> str:
+def _summary(decisions: Sequence[Decision], scopes: Mapping[str, str]) -> str:
     rows = []
     for d in decisions:
         published = (d.claim.published if d.claim else None) or ""
         text = d.claim.text if d.claim else ""
-        rows.append((d.id, text, _verdict(d), _measured(d), published))
-    return table(("id", "claim", "verdict", "measured", "published"), rows)
+        rows.append((d.id, text, _verdict(d), scopes.get(d.id, ""), _measured(d), published))
+    return table(("id", "claim", "verdict", "about", "measured", "published"), rows)
 
 
 def _verdict(decision: Decision) -> str:
