@@ -18,7 +18,7 @@ from gpubn.plotting import (
     titled,
 )
 from gpubn.sweep_plots import GUESS, PLACEMENTS
-from gpubn.time_plots import Line, draw_lines, edge_note, ends, scale, select
+from gpubn.time_plots import Line, draw_lines, edge_note, ends, plain_ticks, scale, select
 from gpubn.words import ACTIVATIONS
 
 TABLES = ("diagnostics", "diagnostics_deep")
@@ -89,6 +89,8 @@ def _draw_layers(ax: Axes, rows: pd.DataFrame) -> None:
         band(ax, list(layers), interval, color=color, line=line)
         ax.plot(list(layers), interval.mean, marker, color=color, markersize=3)
     ax.set_ylim(*ends(rows["value"].to_numpy(dtype=np.float64), log=True))
+    if (limits := ax.get_ylim())[1] < 100 * limits[0]:
+        plain_ticks(ax.yaxis, *limits)
     ax.set_xlabel("layer")
     ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
 

@@ -35,7 +35,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     table = tables["depth_grid"]
     c = config_of(table)
     columns = [init for init in COLUMNS if init in set(table["init"])]
-    rates = " and ".join(sorted(table["rate"].unique(), key=float))
+    rates = ", ".join(sorted(table["rate"].unique(), key=float))
     figure, axes = new_figure(
         2 * len(ACTIVATIONS),
         len(columns),

@@ -34,7 +34,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One panel an activation, one line a place of batchnorm, one dot a seed."""
     table = tables["depth_grid"]
     c = config_of(table)
-    rates = " and ".join(sorted(table["rate"].unique(), key=float))
+    rates = ", ".join(sorted(table["rate"].unique(), key=float))
     deciding = ", ".join(map(str, DECIDING))
     figure, axes = new_figure(
         1,

@@ -53,7 +53,7 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
     """One panel an activation, one line a mode, one dot a seed."""
     table = tables["depth_grid"]
     c = config_of(table)
-    rates = " and ".join(sorted(table["rate"].unique(), key=float))
+    rates = ", ".join(sorted(table["rate"].unique(), key=float))
     figure, axes = new_figure(
         1,
         len(CLAIMED),
