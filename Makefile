@@ -100,7 +100,7 @@ verify: $(STAMP)  ## run everything again and compare with the committed tables
 parity: $(STAMP)  ## verify on a GPU, with a report of every metric in results/benchmarks/gpu_parity.csv
 	@$(RUN) scripts/verify.py --backend cupy --report results/benchmarks/gpu_parity.csv $(ARGS)
 
-replicate: $(STAMP)  ## ten claims once more by an independent PyTorch program (10 minutes)
+replicate: $(STAMP)  ## ten claims once more by an independent PyTorch program (5 minutes)
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(RUN) tests/replication/replicate.py $(ARGS)
 

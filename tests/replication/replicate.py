@@ -72,7 +72,7 @@ RULES = {
     "B13": effect(0.05, *dropout.CASES),
     "D1": {f"end_{name}": first_reading(name) for name in document.READINGS},
     "D4": effect(0.5, "listing_eye", "listing", "rand", "randn"),
-    "D11": {f"{place}_batch": last_losses(place) for place in ("after", "before")},
+    "D11": {"after_batch": last_losses("after")},
 }
 
 COLUMNS = (
