@@ -171,7 +171,8 @@ def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, finish):
         list((flat | own).items()) for own in ({}, {"data.name": "digits"}, {"seeds": 3})
     ]
     assert list(document["config"]) == [
-        f"init.{key}" for key in ("kind", "std", "low", "high", "scale", "per_sqrt_fan_in")
+        f"init.{key}"
+        for key in ("kind", "std", "low", "high", "scale", "scaled", "per_sqrt_fan_in")
     ]
 
 

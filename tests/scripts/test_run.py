@@ -145,7 +145,7 @@ def test_a_cell_is_run_once(run, tmp_path):
     (path,) = cells_in(tmp_path / "out")
     assert valid(path)
     assert f"kept in {path.relative_to(tmp_path)}" in first.out
-    summary = r"test_accuracy \(step 4\): 0\.\d+ \[0\.\d+, 0\.\d+\], 2 seeds"
+    summary = r"test_accuracy \(step 4\): 0\.\d+ \[-?\d\.\d+, \d\.\d+\], 2 seeds"
     assert re.search(summary, first.out)
     before = path.read_bytes()
     second = run("run.py", *TINY)

@@ -151,8 +151,14 @@ def test_killed_it_goes_on_where_it_was(killed, undisturbed, moment):
 # Ctrl-C -------------------------------------------------------------------------------------------
 
 
+def installed(name):
+    """Of a package whose parent is missing, too, `find_spec` raises."""
+    parent = name.rpartition(".")[0]
+    return (not parent or installed(parent)) and importlib.util.find_spec(name) is not None
+
+
 def needs(*packages):
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if not installed(name)]
     return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} is not installed")
 
 

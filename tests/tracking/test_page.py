@@ -49,7 +49,7 @@ def test_one_seed_claims_no_interval(cell):
     assert "One seed: no interval." in said
 
 
-@pytest.mark.parametrize("lost", [[np.nan, 1.0], [np.inf, np.nan], [1e308, 1e308]])
+@pytest.mark.parametrize("lost", [[np.nan, 1.0], [np.inf, np.nan], [1e308, 1.5e308]])
 def test_a_diverged_seed_is_a_cross_on_the_edge(cell, lost):
     facts = Facts.of(cell(), loss([[1, 2], [3, 4], lost]))
     figure = loss_figure(cell(), facts)
