@@ -52,7 +52,7 @@ def _claims(results: Path) -> str:
         return "Nothing is decided yet.\n"
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    parts = [_count(rows)]
+    parts = [_count(rows) + _replication(results)]
     for letter in dict.fromkeys(row["document"] for row in rows):
         mine = [row for row in rows if row["document"] == letter]
         shown = [
@@ -75,6 +75,22 @@ def _count(rows: Sequence[dict[str, str]]) -> str:
     counts = "; ".join(f"{sum(_word(row) == w for row in rows)} {w}" for w in words)
     right = sum(bool(row["verdict"]) and _word(row) == row["predicted"] for row in rows)
     return f"Of {len(rows)} claims: {counts}. We had expected {right} of these verdicts.\n"
+
+
+def _replication(results: Path) -> str:
+    path = results / "replication.csv"
+    if not path.exists():
+        return ""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["role"] == "primary"]
+    alike = sum(row["decision"] == row["ours_decision"] for row in rows)
+    apart = sum(row["agrees"] != "yes" for row in rows)
+    claims = len({row["id"] for row in rows})
+    return (
+        f"For {claims} of them a program that shares no code with this one, on seeds of its own, "
+        f"decided {len(rows)} cases: {alike} alike, {len(rows) - alike - apart} where one of the "
+        f"two is open, {apart} otherwise ([replication.csv](results/replication.csv)).\n"
+    )
 
 
 def _word(row: dict[str, str]) -> str:

@@ -85,6 +85,18 @@ def test_the_block_of_verdicts(readme, tmp_path):
     assert readme._claims(tmp_path) == BLOCK
 
 
+def test_what_the_independent_program_decided(readme, tmp_path):
+    (tmp_path / "claims.csv").write_text(HEADER + ROWS)
+    (tmp_path / "replication.csv").write_text(
+        "id,role,decision,ours_decision,agrees\nA1,primary,shown,shown,yes\n"
+        "A1,primary,shown,open,yes\nA2,primary,shown,fails,no\nA2,primary,open,,missing\n"
+        "A2,report,,,\n"
+    )
+    said = " ".join(readme._claims(tmp_path).split())
+    assert "For 2 of them" in said
+    assert "decided 4 cases: 1 alike, 1 where one of the two is open, 2 otherwise" in said
+
+
 def test_an_entry_that_is_malformed_was_not_predicted(readme, tmp_path):
     (tmp_path / "claims.csv").write_text(HEADER + "A9,A,,,,,,,,,,,,\n")
     assert "expected 0 of these verdicts" in " ".join(readme._claims(tmp_path).split())
