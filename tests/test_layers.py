@@ -694,16 +694,7 @@ def test_a_part_of_batch_norm_is_a_view(backend, same_bits, rng, some):
     whole = BatchNorm(MANY, D, backend, "float64", **NUMBERS)
     part = whole.part(some)
     x = backend.asarray(rng.standard_normal((MANY, N, D)))
-    for training in (True, False):  # the first pass moves the state of the whole
-        y, cache = whole.forward(x, training=training, track=True)
-        of_part, part_cache = part.forward(x[some], training=training, track=False)
-        same_bits(of_part, y[some])
-        if training:
-            dx, gradients = whole.backward(x, cache, need_dx=True)
-            dx_part, of_part = part.backward(x[some], part_cache, need_dx=True)
-            same_bits(dx_part, dx[some])
-            for name in gradients:
-                same_bits(of_part[name], gradients[name][some])
+    does_as_the_whole(part, whole, x, some, same_bits)
     for name in ("running_mean", "running_spread"):
         getattr(part, name)[...] = 5
     part.params["gamma"][...] = 6
@@ -712,6 +703,19 @@ def test_a_part_of_batch_norm_is_a_view(backend, same_bits, rng, some):
     assert [row[0] == 6 for row in backend.to_host(whole.params["gamma"])] == chosen(some)
     part.forward(x[some] + 9, training=True, track=True)
     assert [row[0] == 5 for row in backend.to_host(whole.running_mean)] == [False] * MANY
+
+
+def does_as_the_whole(part, whole, x, some, same_bits):
+    for training in (True, False):  # the first pass moves the state of the whole
+        y, cache = whole.forward(x, training=training, track=True)
+        y_part, part_cache = part.forward(x[some], training=training, track=False)
+        same_bits(y_part, y[some])
+        if training:
+            dx, gradients = whole.backward(x, cache, need_dx=True)
+            dx_part, of_part = part.backward(x[some], part_cache, need_dx=True)
+            same_bits(dx_part, dx[some])
+            for name in gradients:
+                same_bits(of_part[name], gradients[name][some])
 
 
 def chosen(some):
@@ -727,16 +731,7 @@ def test_a_part_of_ghost_batch_norm_is_a_view(backend, same_bits, rng, some):
     whole = GhostBatchNorm(MANY, D, backend, "float64", ghost=2, **NUMBERS)
     part = whole.part(some)
     x = backend.asarray(rng.standard_normal((MANY, N, D)))
-    for training in (True, False):  # the first pass moves the state of the whole
-        y, cache = whole.forward(x, training=training, track=True)
-        y_part, part_cache = part.forward(x[some], training=training, track=False)
-        same_bits(y_part, y[some])
-        if training:
-            dx, gradients = whole.backward(x, cache, need_dx=True)
-            dx_part, of_part = part.backward(x[some], part_cache, need_dx=True)
-            same_bits(dx_part, dx[some])
-            for name in gradients:
-                same_bits(of_part[name], gradients[name][some])
+    does_as_the_whole(part, whole, x, some, same_bits)
     whole.running_mean[...] = 5
     part.params["gamma"][...] = 6
     assert [row[0] == 6 for row in backend.to_host(whole.params["gamma"])] == chosen(some)
