@@ -207,6 +207,7 @@ def test_kinds_can_be_mixed(foreign):
     assert np.array_equal(y.numpy(), expected)
 
 
+@needs_torch
 def test_tensors_in_a_tuple_are_enough():
     mean, var = torch.zeros(D), torch.ones(D)
     batch_norm(normal(N, D), running=RunningStatistics(mean, var, 1.0))

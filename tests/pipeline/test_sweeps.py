@@ -1,5 +1,6 @@
 """What surrounds a multirun: checked before it, shown while it runs, summed up at its end."""
 
+import importlib.util
 import threading
 import time
 from types import SimpleNamespace
@@ -41,12 +42,13 @@ def test_what_runs_a_sweep_does_not_choose_its_cells(sweep, plans):
         pass
     before = plans()
     assert len(before) == 1
+    with_tracker = [["tracker=tensorboard"]] if importlib.util.find_spec("tensorboardX") else []
     for overrides in (
         ["force=true"],
         ["retry_failed=true", "backend=auto"],
         ["hydra/launcher=basic", "hydra.verbose=true", "hydra.sweep.dir=elsewhere"],
         ["++force=true", "hydra.launcher.console=true"],
-        ["tracker=tensorboard"],
+        *with_tracker,
     ):
         with sweep(*overrides):
             pass
