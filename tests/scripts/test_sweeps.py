@@ -32,7 +32,7 @@ CELL = [
     *("seeds=2", "optim.steps=4", "every=2", "model.width=4"),
 ]
 TINY = [*CELL, "init=rand,small"]  # one stack, for which no other process is started
-LONG = [*CELL, "init=rand,small", "optim.batch=8,12,16", "optim.steps=400"]  # three
+LONG = [*CELL, "init=rand,small", "optim.batch=8,12,16", "optim.steps=1500"]  # three
 ENDLESS = [*CELL, "init=rand", "optim.steps=4,100000,100001"]
 SOON = 5
 """Seconds within which a stopped sweep has stopped."""
@@ -142,7 +142,7 @@ def test_killed_it_goes_on_where_it_was(killed, undisturbed, moment):
     assert (again.code, again.err) == (0, "")
     after = states(folder)
     assert {path: after[path] for path in before} == before
-    assert len(before) < 6 or moment == "telling"
+    assert len(before) < len(after) or moment == "telling"
     assert finished(folder) == undisturbed(LONG)
     assert not leases(folder)
     assert not [path for path in leftovers(folder) if not path.endswith(".tmp")]
