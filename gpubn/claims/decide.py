@@ -25,7 +25,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one case came to.
+    """The outcome of one case.
 
     Attributes:
         bounds: the two that its quantity is held against.

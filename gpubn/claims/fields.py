@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(path: Path) -> object:
-    """What a YAML file holds.
+    """Return the content of a YAML file.
 
     Raises:
         LedgerError: it is no YAML, or gives a key twice.

@@ -83,7 +83,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Artefact:
-    """What would make the verdict an artefact, and how that was excluded."""
+    """A way in which the verdict could be an artefact, and how it was excluded."""
 
     threat: str
     excluded: str
@@ -327,7 +327,7 @@ def _cases(
 
 
 def _range(raw: object, limits: Mapping[str, float]) -> tuple[float, float]:
-    """What a printed number stands for: two bounds, each a number or an expression."""
+    """Return the two bounds that a printed number stands for, each a number or an expression."""
     if not isinstance(raw, list) or len(raw) != 2:
         raise LedgerError(f"has the printed value {raw!r}; expected [lowest, highest]")
     low, high = (expression.constant(expression.parse(v, limits), limits) for v in raw)

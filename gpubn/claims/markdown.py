@@ -177,7 +177,7 @@ def _cases(claim: Claim, decision: Decision) -> str:
 
 
 def _printed(outcome: Outcome, decision: Decision) -> str:
-    """What single runs give of all that is printed for a case."""
+    """Return what single runs give of all that is printed for a case."""
     case = outcome.case
     if outcome.draw is None or case.published is None or decision.claim is None:
         return ""

@@ -83,7 +83,7 @@ def _best(values: np.ndarray) -> np.ndarray:
 
 
 def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
-    """How often a value stands still for `STRETCH` keys in a row and falls on later.
+    """Count how often a value stands still for `STRETCH` keys in a row and falls on later.
 
     Still: the largest of them is above the smallest by less than the threshold, relatively, so that
     a noisy slope is none; on: below its level there by more than twice that.

@@ -23,7 +23,7 @@ def scope(claim: Claim, tables: Tables) -> str:
 
 
 class _Facts:
-    """What the cells that are read from one table have in common, or take one after the other."""
+    """The values that the cells read from one table share, or take one after the other."""
 
     def __init__(self, stem: str, measures: Sequence[Measure], tables: Tables) -> None:
         self._config = tables.config(stem)
