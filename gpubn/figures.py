@@ -16,7 +16,7 @@ from types import ModuleType
 
 from gpubn.errors import ConfigError, StoreError
 from gpubn.files import sha256, write_atomic
-from gpubn.fingerprint import fingerprint
+from gpubn.fingerprint import script_fingerprint
 from gpubn.tables import read_bytes, read_table
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts" / "figures"
@@ -118,7 +118,7 @@ def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
     digests = {stem: sha256(read_bytes(path)) for stem, path in _tables(script, results).items()}
     return {
         "tables": digests,
-        "code": fingerprint(script.path),
+        "code": script_fingerprint(script.path),
         "verdicts": verdicts(script, results),
     }
 

@@ -16,6 +16,9 @@ from gpubn.records import COLUMNS, SCHEMA_VERSION, Failure, Observation
 
 log = logging.getLogger(__name__)
 
+_ANY = "any"
+"""A failure stands until the code of any backend changes."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -70,7 +73,7 @@ class CellStore:
                 raise ValueError("the digest of its rows does not match")
             if document["provenance_digest"] != _digest(document["provenance"]):
                 raise ValueError("the digest of its provenance does not match")
-            if document["fingerprint"] != fingerprint(cell.experiment.module):
+            if document["fingerprint"] != _code(cell, document["provenance"]["backend"]):
                 return None
             columns = [document["columns"][name] for name in COLUMNS]
             rows = [Observation(*row) for row in zip(*columns, strict=True)]
@@ -99,7 +102,7 @@ class CellStore:
         columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
         digest = _digest(columns)
         document = {
-            **_head(cell),
+            **_head(cell, provenance["backend"]),
             "provenance": provenance,
             "provenance_digest": _digest(provenance),
             "digest": digest,
@@ -114,7 +117,7 @@ class CellStore:
         """Why this code failed to measure a cell, or None where it has not, or was not kept."""
         try:
             document = json.loads(self.failure_path(cell).read_bytes())
-            if all(document[key] == value for key, value in _head(cell).items()):
+            if all(document[key] == value for key, value in _head(cell, _ANY).items()):
                 return Failure(document["sentence"], document["traceback"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -122,16 +125,21 @@ class CellStore:
 
     def save_failure(self, cell: Cell, failure: Failure) -> None:
         """Keep why a cell failed."""
-        document = {**_head(cell), **asdict(failure)}
+        document = {**_head(cell, _ANY), **asdict(failure)}
         write_atomic(self.failure_path(cell), (json.dumps(document, indent=1) + "\n").encode())
 
 
-def _head(cell: Cell) -> dict[str, Any]:
+def _head(cell: Cell, backend: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA_VERSION,
         "cell": cell.identity,
-        "fingerprint": fingerprint(cell.experiment.module),
+        "fingerprint": _code(cell, backend),
     }
+
+
+def _code(cell: Cell, backend: str) -> str:
+    """The fingerprint of the code that measures a cell on a backend."""
+    return fingerprint(cell.experiment.definition, device=backend != "numpy")
 
 
 def _check_schema(path: Path, schema: Any) -> None:

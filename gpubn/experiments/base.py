@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TypeVar
+
+import numpy as np
 
 from gpubn.backend import Backend
 from gpubn.errors import ConfigError
@@ -45,6 +48,33 @@ class Context:
 
     backend: Backend
     tick: Callable[[int], None] | None = None
+
+
+T = TypeVar("T")
+Tick = Callable[[int], None]
+
+
+def measure_seeds(
+    config: Config,
+    context: Context,
+    measure: Callable[[Config, Backend, Sequence[int], Tick], T],
+    *,
+    group: int,
+) -> list[T]:
+    """Return `measure(config, backend, seeds, tick)` of each group of a cell's seeds, in order.
+
+    Overflow is an outcome, recorded as inf or NaN.
+
+    Args:
+        group: seeds that are measured at once on the CPU; a GPU takes all.
+    """
+
+    def work(seeds: Sequence[int], tick: Tick) -> T:
+        with np.errstate(all="ignore"):
+            return measure(config, context.backend, seeds, tick)
+
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    return context.backend.map_groups(work, seeds, group=group, on_progress=context.tick)
 
 
 @dataclass(frozen=True)
@@ -90,9 +120,9 @@ class Experiment:
     stacking: Stacking | None = None
 
     @property
-    def module(self) -> str:
-        """The module that defines it; what it imports can change its numbers."""
-        return f"gpubn.experiments.{self.name}"
+    def definition(self) -> str:
+        """Where it is defined, "module:name"; what that refers to can change its numbers."""
+        return f"gpubn.experiments.{self.name}:EXPERIMENT"
 
 
 def names() -> tuple[str, ...]:

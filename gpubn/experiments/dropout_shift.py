@@ -4,12 +4,12 @@ The ReLU of standard normal values, with a mask (training) and without (inferenc
 `variance_ratio` is the variance without over the variance with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from gpubn.backend import Backend
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import dropout, relu
 from gpubn.records import Observation, per_seed
 from gpubn.rng import generator
@@ -21,24 +21,20 @@ GROUP = 5
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Draw the values and the mask of every seed; record the ratio of the variances."""
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        rows = _run_group(config, context.backend, group)
-        tick(len(group))
-        return rows
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
+) -> list[Observation]:
     n, rate = config.data.examples, config.model.dropout
     normal = np.stack([generator(seed, "values").standard_normal(n) for seed in seeds])
     mask = np.stack([generator(seed, "dropout").random(n) >= rate for seed in seeds])
     x, _ = relu(backend.asarray(normal, config.dtype))
     dropped, _ = dropout(x, backend.asarray(mask), rate)
     ratio = x.var(axis=-1) / dropped.var(axis=-1)
+    tick(len(seeds))
     return per_seed(seeds, "variance_ratio", backend.to_host(ratio))
 
 

@@ -5,12 +5,12 @@ divides the sum of squares by B, `unbiased` by B - 1. Examples are standard norm
 suffix `_relu`, the ReLU of that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import relu
 from gpubn.records import Observation, per_seed
 from gpubn.rng import generator
@@ -24,18 +24,13 @@ GROUP = 1
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Draw the batches of every seed and record the estimators' means."""
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        rows = _run_group(config, context.backend, group)
-        tick(len(group))
-        return rows
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
+) -> list[Observation]:
     shape = (BATCHES, config.data.examples)
     drawn = np.stack([generator(seed, "batches").standard_normal(shape) for seed in seeds])
     normal = backend.asarray(drawn, config.dtype)
@@ -43,6 +38,7 @@ def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[O
     for suffix, x, var in (("", normal, 1.0), ("_relu", relu(normal)[0], BATCHNORM_RELU_VAR)):
         for metric, values in ratios(x, var).items():
             rows += per_seed(seeds, metric + suffix, backend.to_host(values))
+    tick(len(seeds))
     return rows
 
 

@@ -4,12 +4,12 @@
 `_shifted`, on the same input about a mean of `SHIFT` standard deviations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.checks import DIFFERENCES, ROUNDING, Case
 from gpubn.records import Observation, per_seed
 from gpubn.rng import generator
@@ -25,24 +25,20 @@ GROUP = 5
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Run every check on every seed of the cell."""
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        rows = _run_group(config, context.backend, group)
-        tick(len(group))
-        return rows
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
+) -> list[Observation]:
     checks = ROUNDING + (DIFFERENCES if config.dtype == "float64" else ())
     rows: list[Observation] = []
     for suffix, mean in (("", 0.0), ("_shifted", SHIFT)):
         case = draw_case(config, backend, seeds, mean)
         for check in checks:
             rows += per_seed(seeds, check.__name__ + suffix, backend.to_host(check(case)))
+    tick(len(seeds))
     return rows
 
 

@@ -11,14 +11,12 @@ fault:
     corrected   none: the formula against the kernel's gradient, the check that the errors are 0
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from gpubn.backend import Array, Backend, namespace
 from gpubn.errors import ConfigError
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import (
     NormBackward,
     backward,
@@ -44,18 +42,12 @@ def run(config: Config, context: Context) -> list[Observation]:
             f"model.width is {config.model.width}; expected at least 2, as each example is "
             "normalised over its units"
         )
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        with np.errstate(all="ignore"):  # the listing may divide by zero: recorded as inf or NaN
-            return _run_group(config, context.backend, group, tick)
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(
-    config: Config, backend: Backend, seeds: Sequence[int], tick: Callable[[int], None]
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     depth, faults = config.model.depth, faults_of(config.arithmetic)
     x, weights, upstream = draw(config, backend, seeds)

@@ -5,13 +5,13 @@
 minus true, relative to the truth; `mean_variance` is the variance of the moving mean over units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.layers import BatchNorm
 from gpubn.records import Observation, per_seed
 from gpubn.rng import generator
@@ -29,17 +29,12 @@ GROUP = 10
 
 def run(config: Config, context: Context) -> list[Observation]:
     """Update the moving averages of every seed `optim.steps` times; record them on the way."""
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        return _run_group(config, context.backend, group, tick)
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(
-    config: Config, backend: Backend, seeds: Sequence[int], tick: Callable[[int], None]
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     layer = BatchNorm(
         len(seeds),

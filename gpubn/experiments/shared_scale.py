@@ -7,14 +7,12 @@ output: its gradient has length 1 in every example, and the loss is the mean ove
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.errors import ConfigError
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import draw, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer, StepByGradients
@@ -56,19 +54,13 @@ def run(config: Config, context: Context) -> list[Observation]:
     """Compare the two networks of every seed before and after one step."""
     if config.norm.placement == "none":
         raise ConfigError(f"norm is {config.norm.name!r}; expected one with gamma and beta")
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        with np.errstate(all="ignore"):  # a step too large is an outcome, recorded as inf or NaN
-            rows = _run_group(config, context.backend, group)
-        tick(len(group))
-        return rows
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[Observation]:
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
+) -> list[Observation]:
     x, weights, upstream = draw(config, backend, seeds)
     length = (upstream**2).sum(axis=-1, keepdims=True) ** 0.5
     dy = upstream / (length * upstream.shape[-2])
@@ -95,6 +87,7 @@ def _run_group(config: Config, backend: Backend, seeds: Sequence[int]) -> list[O
     record("output_change", _relative(end, start))
     record("output_difference_after_step", _relative(shared_end, end))
     record("output_change_difference", _length(shared_end - end) / _length(end - start))
+    tick(len(seeds))
     return rows
 
 

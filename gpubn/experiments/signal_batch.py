@@ -5,7 +5,7 @@ fitted to each seed. Left out are `EDGE` layers at the top, where the upstream g
 white, and `EDGE` at the input, whose examples are still independent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from gpubn import probes
 from gpubn.backend import Backend
 from gpubn.errors import ConfigError
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import (
     backward,
     draw,
@@ -41,18 +41,12 @@ def run(config: Config, context: Context) -> list[Observation]:
             f"model.depth is {depth}; expected at least {2 * EDGE + 1}, as the fit leaves out "
             f"{EDGE} layers at each end"
         )
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(group: Sequence[int], tick: Callable[[int], None]) -> list[Observation]:
-        with np.errstate(all="ignore"):  # overflow is an outcome, recorded as inf or NaN
-            return _run_group(config, context.backend, group, tick)
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
 
 
-def _run_group(
-    config: Config, backend: Backend, seeds: Sequence[int], tick: Callable[[int], None]
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     depth = config.model.depth
     x, weights, upstream = draw(config, backend, seeds)

@@ -7,7 +7,7 @@ example over the units, no eps; in the backward pass the upstream gradient enter
 summed. Layers are numbered 1 ... L; layer 0 is the input.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from gpubn import probes
 from gpubn.backend import Array, Backend
 from gpubn.errors import ConfigError
-from gpubn.experiments.base import Context, Experiment
+from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import (
     Layer,
     Norm,
@@ -48,15 +48,7 @@ def run(config: Config, context: Context) -> list[Observation]:
             f"arithmetic is {config.arithmetic!r}; expected {' or '.join(ARITHMETICS)} for "
             f"{config.name}"
         )
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-
-    def work(
-        group: Sequence[int], tick: Callable[[int], None]
-    ) -> tuple[list[Observation], dict[tuple[str, int], np.ndarray]]:
-        with np.errstate(all="ignore"):  # overflow is an outcome, recorded as inf or NaN
-            return _run_group(config, context.backend, group, tick)
-
-    groups = context.backend.map_groups(work, seeds, group=GROUP, on_progress=context.tick)
+    groups = measure_seeds(config, context, _measure_group, group=GROUP)
     rows = [row for group_rows, _ in groups for row in group_rows]
     for quantity, layer in groups[0][1]:
         counts = sum(histograms[quantity, layer] for _, histograms in groups)
@@ -64,8 +56,8 @@ def run(config: Config, context: Context) -> list[Observation]:
     return rows
 
 
-def _run_group(
-    config: Config, backend: Backend, seeds: Sequence[int], tick: Callable[[int], None]
+def _measure_group(
+    config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> tuple[list[Observation], dict[tuple[str, int], np.ndarray]]:
     rows: list[Observation] = []
     histograms: dict[tuple[str, int], np.ndarray] = {}

@@ -225,7 +225,7 @@ def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, f
 
 
 def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, monkeypatch):
-    monkeypatch.setattr("gpubn.store.fingerprint", lambda _code: "other")
+    monkeypatch.setattr("gpubn.store.fingerprint", lambda _code, **_where: "other")
     found = outcomes(failed, store, retry_failed=False)
     assert fake.calls == ["a", "b", "c"]
     assert all(o.fresh for o in found)

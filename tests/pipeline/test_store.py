@@ -66,7 +66,7 @@ def test_nothing_there(store, fake, caplog):
 
 
 def test_results_of_other_code_are_run_again_without_a_warning(store, saved, monkeypatch, caplog):
-    monkeypatch.setattr(module, "fingerprint", lambda _code: "other")
+    monkeypatch.setattr(module, "fingerprint", lambda _code, **_where: "other")
     assert store.load(saved) is None
     assert caplog.text == ""
 
@@ -224,7 +224,7 @@ def test_a_failure_is_gone_once_the_cell_is_finished(store, failed):
 
 def test_a_failure_of_other_code_or_another_schema_is_none(store, failed, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fingerprint", lambda _code: "other")
+        patch.setattr(module, "fingerprint", lambda _code, **_where: "other")
         assert store.failure(failed) is None
     with monkeypatch.context() as patch:
         patch.setattr(module, "SCHEMA_VERSION", 2)
@@ -281,12 +281,12 @@ from gpubn.store import CellStore
 
 store, cell = CellStore(Path("cells")), Cell.of(Config(name="exact"))
 row = Observation(0, None, None, "m", 1.0)
-store.save(cell, [row], {"data": {}, "seconds": 0.0})
+store.save(cell, [row], {"backend": "numpy", "data": {}, "seconds": 0.0})
 store.save_failure(cell, Failure("short", "one"))
 room = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 for write in (
-    lambda: store.save(cell, [row] * 200, {"data": {}, "seconds": 0.0}),
+    lambda: store.save(cell, [row] * 200, {"backend": "numpy", "data": {}, "seconds": 0.0}),
     lambda: store.save_failure(cell, Failure("long", "long" * 200)),
     lambda: Leases(store).claim(cell),
 ):
