@@ -20,7 +20,8 @@ _CANNOT_CHANGE_A_NUMBER = (
     "gpubn.errors",
     "gpubn.records",
     "gpubn.schema",
-    "gpubn.data.download",
+    "gpubn.data.registry",
+    "gpubn.norms",
     "gpubn.experiments.base",
 )
 """A cell is identified by its configuration, and what these hold besides moves or names things."""
@@ -30,19 +31,18 @@ _BACKEND = "gpubn.backend:Backend"
 
 
 @cache
-def fingerprint(definition: str, *, device: bool = False) -> str:
-    """Return a short hash of what can change the numbers of a definition.
+def fingerprint(definitions: tuple[str, ...], *, device: bool = False) -> str:
+    """Return a short hash of what can change the numbers of some definitions.
 
     Args:
-        definition: "module:name", e.g. "gpubn.experiments.bessel:EXPERIMENT".
+        definitions: "module:name" each, e.g. "gpubn.experiments.bessel:EXPERIMENT".
         device: also of the code that runs on a GPU alone.
     """
-    module, _, name = definition.partition(":")
-    backend_module, _, backend = _BACKEND.partition(":")
-    left_out = (*_CANNOT_CHANGE_A_NUMBER, *(() if device else _DEVICE_ONLY))
     sources = sorted(map(_cuda, _PACKAGE.rglob("*.cu*"))) if device else []
-    roots = [_exported(module, name), _exported(backend_module, backend)]
-    return _hash([root for root in roots if root is not None], left_out, sources)
+    roots = [_exported(*definition.split(":")) for definition in (*definitions, _BACKEND)]
+    return _hash(
+        [root for root in roots if root is not None], () if device else _DEVICE_ONLY, sources
+    )
 
 
 def script_fingerprint(path: Path) -> str:
@@ -67,6 +67,8 @@ class _Shape:
 
 def _hash(roots: list[_Definition], left_out: tuple[str, ...], sources: list[str]) -> str:
     def counts(definition: _Definition) -> bool:
+        if definition.module in _CANNOT_CHANGE_A_NUMBER:
+            return False
         return not any(f"{definition.module}.".startswith(f"{part}.") for part in left_out)
 
     shapes: dict[_Definition, _Shape] = {}
@@ -92,7 +94,9 @@ def _hash(roots: list[_Definition], left_out: tuple[str, ...], sources: list[str
         hashes = finer
         if done:
             break
-    text = "\n".join([*(hashes[root] for root in roots), *sorted({*hashes.values()}), *sources])
+    text = "\n".join(
+        [*(hashes.get(root, "-") for root in roots), *sorted({*hashes.values()}), *sources]
+    )
     return sha256(text.encode())[:16]
 
 

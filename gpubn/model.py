@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -13,12 +12,12 @@ from gpubn.init import initial_weight
 from gpubn.layers import (
     Activation,
     Affine,
-    BatchNorm,
     Dropout,
-    GhostBatchNorm,
     Gradients,
     Layer,
 )
+from gpubn.norms import make_norm
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 
 L = TypeVar("L")
@@ -41,9 +40,8 @@ class MLP:
 
     @property
     def replayable(self) -> bool:
-        """Whether a device can record a training pass: dropout draws on the host, and ghost batches
-        are computed by array expressions."""
-        return not any(isinstance(layer, Dropout | GhostBatchNorm) for layer in self.layers)
+        """Whether a device can record a training pass."""
+        return all(layer.replayable for layer in self.layers)
 
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
         """Return the logits (R, N, C) and one cache a layer.
@@ -81,9 +79,9 @@ class MLP:
         """The layers whose backward pass runs, the last first."""
         return (i for i in range(len(self.layers) - 1, -1, -1) if i - 1 not in self._fused)
 
-    def part(self, replicas: slice) -> "MLP":
+    def select(self, replicas: slice) -> "MLP":
         """Some of the replicas, as views on the same parameters."""
-        return MLP([layer.part(replicas) for layer in self.layers])
+        return MLP([layer.select(replicas) for layer in self.layers])
 
     def caches_of(self, kind: type, caches: list[Any]) -> list[Any]:
         """The caches of the layers of one kind, first hidden layer first."""
@@ -98,10 +96,10 @@ class MLP:
         return [layer for layer in self.layers if isinstance(layer, kind)]
 
 
-def part_of_cache(cache: Any, replicas: slice) -> Any:
+def select_from_cache(cache: Any, replicas: slice) -> Any:
     """What a layer's cache holds of some of the replicas, as views."""
     if isinstance(cache, tuple) and hasattr(cache, "_make"):
-        return cache._make(part_of_cache(value, replicas) for value in cache)
+        return cache._make(select_from_cache(value, replicas) for value in cache)
     return cache[replicas] if hasattr(cache, "ndim") else cache
 
 
@@ -155,23 +153,7 @@ def _hidden_layer(
     place = len(layers)
     if norm.placement != "none":
         place = 0 if norm.placement == "before" else 1
-        kind = partial(GhostBatchNorm, ghost=norm.ghost) if norm.ghost else BatchNorm
-        layers.insert(
-            place,
-            kind(
-                len(seeds),
-                model.width,
-                backend,
-                dtype,
-                learnable=norm.learnable,
-                eps=[n.eps for n in norms],
-                momentum=[n.momentum for n in norms],
-                correction=norm.correction,
-                average=norm.average,
-                initial_spread=[n.initial_spread for n in norms],
-                initial_beta=[n.initial_beta for n in norms],
-            ),
-        )
+        layers.insert(place, make_norm(norms, len(seeds), model.width, backend, dtype))
     if model.dropout > 0 and (model.dropout_at != "last" or number == model.depth):
         if model.dropout_at != "before_norm":
             place = len(layers)

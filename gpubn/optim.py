@@ -49,7 +49,7 @@ class SGD:
         self._min_rates = np.atleast_1d(np.asarray(min_rate, dtype=np.float64))
         self._backend, self._dtype = backend, dtype
 
-    def part(self, replicas: slice) -> "SGD":
+    def select(self, replicas: slice) -> "SGD":
         """The same for some of the replicas."""
         rates, least = (r[replicas] if r.size > 1 else r for r in (self._rates, self._min_rates))
         return SGD(rates, self._schedule, least, self._backend, self._dtype)

@@ -36,11 +36,11 @@ def batch_order(seed: int, examples: int, batch: int, steps: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=128)
-def example_order(seed: int, part: str, examples: int) -> np.ndarray:
-    """Return the numbers 0 ... examples - 1 of one part of a dataset in an order of the seed's own.
+def example_order(seed: int, split: str, examples: int) -> np.ndarray:
+    """Return the numbers 0 ... examples - 1 of one split of a dataset in the seed's own order.
 
-    Its first n are that seed's random sample of n. `part` is train or test. Read-only.
+    Its first n are that seed's random sample of n. `split` is train or test. Read-only.
     """
-    order = generator(seed, "examples", part).permutation(examples)
+    order = generator(seed, "examples", split).permutation(examples)
     order.setflags(write=False)
     return order

@@ -9,6 +9,11 @@ import gpubn
 from gpubn import experiments
 from gpubn import fingerprint as module
 from gpubn.fingerprint import fingerprint, script_fingerprint
+from gpubn.schema import Config, DataConfig, NormConfig
+
+ROOT = Path(gpubn.__file__).parent.parent
+REGISTRIES = ("gpubn/experiments/base.py", "gpubn/data/registry.py", "gpubn/norms/__init__.py")
+"""What finds code by name; a cell names what it chooses."""
 
 MAIN = """
 from gpubn import fake_a
@@ -52,7 +57,7 @@ def prints(tmp_path, monkeypatch):
         for name, source in ({"fake_main": MAIN} | FAKES | changed).items():
             (package / f"{name}.py").write_text(source)
         forget()
-        return script_fingerprint(code) if isinstance(code, Path) else fingerprint(code)
+        return script_fingerprint(code) if isinstance(code, Path) else fingerprint((code,))
 
     yield of
     forget()
@@ -178,12 +183,12 @@ def test_what_runs_on_a_device_alone_counts_there(prints, monkeypatch, tmp_path)
     changed = {"fake_a": FAKES["fake_a"].replace("2 * k", "5 * k")}
     assert prints() == prints(**changed)
     prints()
-    before = fingerprint("gpubn.fake_main:f", device=True)
+    before = fingerprint(("gpubn.fake_main:f",), device=True)
     (tmp_path / "gpubn" / "norm.cu").write_text("int x;  // why\n")
     fingerprint.cache_clear()
-    with_source = fingerprint("gpubn.fake_main:f", device=True)
+    with_source = fingerprint(("gpubn.fake_main:f",), device=True)
     prints(**changed)
-    assert len({before, with_source, fingerprint("gpubn.fake_main:f", device=True)}) == 3
+    assert len({before, with_source, fingerprint(("gpubn.fake_main:f",), device=True)}) == 3
 
 
 def test_excluded_modules_exist():
@@ -202,13 +207,16 @@ def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
     assert prints(script) != before
 
 
-def closure(definition):
-    """All definitions that one of an experiment leads to on the CPU."""
-    seen, waiting = set(), [module._Definition(*definition.split(":"))]
-    left_out = (*module._CANNOT_CHANGE_A_NUMBER, *module._DEVICE_ONLY)
+def closure(definitions):
+    """The names of all that these definitions lead to on the CPU."""
+    seen, waiting = set(), [module._Definition(*d.split(":")) for d in definitions]
     while waiting:
         one = waiting.pop()
-        if one not in seen and not f"{one.module}.".startswith(tuple(f"{p}." for p in left_out)):
+        if (
+            one not in seen
+            and one.module not in module._CANNOT_CHANGE_A_NUMBER
+            and not f"{one.module}.".startswith(tuple(f"{part}." for part in module._DEVICE_ONLY))
+        ):
             seen.add(one)
             waiting += module._shape(one).references
     return {one.name for one in seen}
@@ -216,15 +224,30 @@ def closure(definition):
 
 @pytest.mark.parametrize("name", experiments.names())
 def test_the_right_code_counts_in_every_experiment(name):
-    names = closure(experiments.get(name).definition)
+    experiment = experiments.get(name)
+    config = Config(name=name, data=DataConfig(name=experiment.datasets[0]))
+    names = closure(experiment.code(config))
     assert "generator" in names
     assert ("initial_weight" in names) == (
         name not in ("dropout_shift", "estimators", "moving_average", "exact")
     )
     assert ("Saturation" in names) == (name in ("mnist_init", "diagnostics"))
-    assert len({fingerprint(experiments.get(n).definition) for n in experiments.names()}) == len(
-        experiments.names()
-    )
+    assert ("_scaled" in names) == ("train" in names) == (config.data.name == "mnist")
+
+
+def test_each_experiment_has_a_fingerprint_of_its_own():
+    codes = [experiments.get(name).code(Config(name=name)) for name in experiments.names()]
+    assert len({fingerprint(code) for code in codes}) == len(codes)
+
+
+def test_what_a_cell_chooses_by_name_counts_and_other_choices_do_not():
+    code = experiments.get("bessel").code
+    groups = Config(name="bessel", norm=NormConfig(name="ghost", ghost=8))
+    digits = Config(name="bessel", data=DataConfig(name="digits"))
+    assert "GhostBatchNorm" in closure(code(groups))
+    assert "GhostBatchNorm" not in closure(code(digits))
+    assert "_sha256_of_bytes" in closure(code(digits))
+    assert "_scaled" not in closure(code(digits))
 
 
 def test_no_import_hides_from_the_fingerprint():
@@ -233,7 +256,11 @@ def test_no_import_hides_from_the_fingerprint():
     for path in Path(gpubn.__file__).parent.rglob("*.py"):
         text = path.read_text()
         # The benchmark's peers are no modules of ours.
-        if "import_module" in text and path.name != "base.py" and "gpubench" not in path.parts:
+        if (
+            "import_module" in text
+            and path.relative_to(ROOT).as_posix() not in REGISTRIES
+            and "gpubench" not in path.parts
+        ):
             hidden.append(path.name)
         relative = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
         hidden += [f"{path.name}:{n.lineno}" for n in relative if n.level]

@@ -5,7 +5,9 @@ import pytest
 
 from gpubn.errors import ArgumentError
 from gpubn.kernels import affine_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout, GhostBatchNorm
+from gpubn.layers import Activation, Affine, Dropout
+from gpubn.norms.batch_norm import BatchNorm
+from gpubn.norms.ghost_batch_norm import GhostBatchNorm
 from gpubn.rng import generator
 from gpubn.testing import check_gradient
 
@@ -692,7 +694,7 @@ SOME = [slice(0, 1), slice(1, 3), slice(2, 3), slice(0, 3)]
 @pytest.mark.parametrize("some", SOME, ids=str)
 def test_a_part_of_batch_norm_is_a_view(backend, same_bits, rng, some):
     whole = BatchNorm(MANY, D, backend, "float64", **NUMBERS)
-    part = whole.part(some)
+    part = whole.select(some)
     x = backend.asarray(rng.standard_normal((MANY, N, D)))
     does_as_the_whole(part, whole, x, some, same_bits)
     for name in ("running_mean", "running_spread"):
@@ -723,13 +725,13 @@ def chosen(some):
 
 
 def test_a_part_of_batch_norm_without_parameters(backend):
-    assert BatchNorm(MANY, D, backend, "float64", learnable=False).part(slice(1, 2)).params == {}
+    assert BatchNorm(MANY, D, backend, "float64", learnable=False).select(slice(1, 2)).params == {}
 
 
 @pytest.mark.parametrize("some", SOME, ids=str)
 def test_a_part_of_ghost_batch_norm_is_a_view(backend, same_bits, rng, some):
     whole = GhostBatchNorm(MANY, D, backend, "float64", ghost=2, **NUMBERS)
-    part = whole.part(some)
+    part = whole.select(some)
     x = backend.asarray(rng.standard_normal((MANY, N, D)))
     does_as_the_whole(part, whole, x, some, same_bits)
     whole.running_mean[...] = 5
@@ -745,7 +747,7 @@ def test_a_part_of_an_affine_map_is_a_view(backend, same_bits, rng, some):
     weight, bias = (backend.asarray(rng.standard_normal(s)) for s in ((MANY, D, 4), (MANY, 4)))
     whole = Affine(weight, bias)
     x, dy = (backend.asarray(rng.standard_normal((MANY, N, d))) for d in (D, 4))
-    part = whole.part(some)
+    part = whole.select(some)
     y, cache = whole.forward(x, training=True, track=True)
     dx, gradients = whole.backward(dy, cache, need_dx=True)
     kept = {name: backend.to_host(g).copy() for name, g in gradients.items()}
@@ -768,7 +770,7 @@ def test_a_part_of_dropout_has_its_masks_and_counts_for_itself(backend, same_bit
     whole = Dropout([0.2, 0.5, 0.8], SEEDS, 1, backend)
     x = np.ones((MANY, 40, 5))
     masked(backend, whole, x)
-    part = whole.part(some)
+    part = whole.select(some)
     same = masked(backend, whole, x, track=False)[some]
     assert (masked(backend, part, x[some], track=False) == same).all()
     one, two = (masked(backend, part, x[some]) for _ in "12")
@@ -779,4 +781,4 @@ def test_a_part_of_dropout_has_its_masks_and_counts_for_itself(backend, same_bit
 @pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "linear"])
 def test_a_part_of_an_activation_is_itself(name):
     layer = Activation(name)
-    assert layer.part(slice(1, 2)) is layer
+    assert layer.select(slice(1, 2)) is layer

@@ -6,8 +6,10 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.init import draw_weight
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout, GhostBatchNorm
-from gpubn.model import build_mlp, part_of_cache
+from gpubn.layers import Activation, Affine, Dropout
+from gpubn.model import build_mlp, select_from_cache
+from gpubn.norms.batch_norm import BatchNorm
+from gpubn.norms.ghost_batch_norm import GhostBatchNorm
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.testing import check_gradient
 
@@ -599,7 +601,7 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
 ):
     options = {"placement": placement, "drops": drops, "ghost": ghost}
     whole = arms(backend, ARMS, seeds=[4, 0, 4], **options)
-    part = whole.part(some)
+    part = whole.select(some)
     assert [type(layer) for layer in part.layers] == [type(layer) for layer in whole.layers]
     x, _ = examples(rng, backend, 3)
     whole.forward(x, training=True)  # moves the running statistics, which the part shares
@@ -607,7 +609,7 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
         y, caches = whole.forward(x, training=training, track=False)
         same_bits(part.forward(x[some], training=training, track=False)[0], y[some])
     y, caches = whole.forward(x, training=True, track=False)
-    own = [part_of_cache(cache, some) for cache in caches]
+    own = [select_from_cache(cache, some) for cache in caches]
     if ghost and placement != "none":  # whose caches hold groups
         own = part.forward(x[some], training=True, track=False)[1]
     gradients = whole.backward(y, caches)
@@ -629,7 +631,7 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
 def test_a_part_of_a_cache_is_a_view(backend, rng, some):
     model = arms(backend, ARMS, seeds=[4, 0, 4])
     _, caches = model.forward(examples(rng, backend, 3)[0], training=True)
-    parts = [part_of_cache(cache, some) for cache in caches]
+    parts = [select_from_cache(cache, some) for cache in caches]
     for cache, part in zip(caches, parts, strict=True):
         assert type(part) is type(cache)
         of_whole, of_part = ([c] if hasattr(c, "ndim") else [*c] for c in (cache, part))
@@ -641,4 +643,4 @@ def test_a_part_of_a_cache_is_a_view(backend, rng, some):
                 assert other == one
     norm = model.caches_of(BatchNorm, parts)[0]
     assert norm.var.shape == (len(range(3)[some]), WIDTH)
-    assert part_of_cache(None, some) is None
+    assert select_from_cache(None, some) is None

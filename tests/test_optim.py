@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.layers import Activation, Affine, BatchNorm
+from gpubn.layers import Activation, Affine
 from gpubn.model import MLP
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.optim import SGD, constant, linear
 
 R = 3
@@ -133,9 +134,9 @@ def test_a_part_steps_as_the_whole_does_and_moves_nothing_else(backend, rng, rat
     sgd = SGD(rates, linear(4), floors, backend, "float64")
     model, gradients = network(backend, rng, "float64")
     before = [{k: backend.to_host(v).copy() for k, v in la.params.items()} for la in model.layers]
-    part = model.part(some)
+    part = model.select(some)
     of_part = [{k: backend.asarray(g[some].copy()) for k, g in gs.items()} for gs in gradients]
-    sgd.part(some).update(part, of_part, 1)
+    sgd.select(some).update(part, of_part, 1)
     every = np.broadcast_to(sgd.rates(1), R)
     inside = [r in range(R)[some] for r in range(R)]
     for layer, was, gs in zip(model.layers, before, gradients, strict=True):

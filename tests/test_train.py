@@ -7,8 +7,9 @@ from gpubn.backend import Cancelled, resolve
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.init import draw_weight
-from gpubn.layers import Affine, BatchNorm
+from gpubn.layers import Affine
 from gpubn.model import build_mlp
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.optim import SGD, constant, linear
 from gpubn.rng import batch_order, example_order
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
@@ -377,7 +378,7 @@ def test_each_replica_is_evaluated_on_its_own_choice_and_on_nothing_else(
     found = evaluate(run.model, x, y, chosen, backend)
     assert np.isfinite(found[0]).all()
     for r in range(3):
-        alone = evaluate(run.model.part(slice(r, r + 1)), x, y, chosen[[r]], backend)
+        alone = evaluate(run.model.select(slice(r, r + 1)), x, y, chosen[[r]], backend)
         for one, of_all in zip(alone, found, strict=True):
             same_bits(one, of_all[[r]])
     same = run.evaluate(np.stack([chosen[0]] * 3))

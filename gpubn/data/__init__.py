@@ -1,8 +1,6 @@
 """Datasets: MNIST, and the small digits that need no download."""
 
-from gpubn.data.catalog import NAMES, load
 from gpubn.data.dataset import Dataset
-from gpubn.data.digits import load_digits
-from gpubn.data.mnist import load_mnist
+from gpubn.data.registry import definition, load, names
 
-__all__ = ["NAMES", "Dataset", "load", "load_digits", "load_mnist"]
+__all__ = ["Dataset", "definition", "load", "names"]

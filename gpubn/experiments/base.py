@@ -107,6 +107,7 @@ class Experiment:
         exact: float64 arithmetic without feedback, so that rounding stays rounding.
         rounding: what it measures is rounding itself, of which only the size repeats elsewhere.
         stacking: how several cells are measured at once; None where it is one by one.
+        chooses: the definitions that a cell finds by name, as in `code`.
     """
 
     name: str
@@ -118,11 +119,11 @@ class Experiment:
     exact: bool
     rounding: bool = False
     stacking: Stacking | None = None
+    chooses: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
-    @property
-    def definition(self) -> str:
-        """Where it is defined, "module:name"; what that refers to can change its numbers."""
-        return f"gpubn.experiments.{self.name}:EXPERIMENT"
+    def code(self, config: Config) -> tuple[str, ...]:
+        """Return the definitions, "module:name", on which the numbers of a cell depend."""
+        return (f"gpubn.experiments.{self.name}:EXPERIMENT", *self.chooses(config))
 
 
 def names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from gpubn.backend import Array
 from gpubn.experiments.measures import Evenly
 from gpubn.experiments.network import Network, Row
-from gpubn.layers import BatchNorm
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.records import per_seed
 from gpubn.schema import OptimConfig
 

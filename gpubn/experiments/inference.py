@@ -24,7 +24,8 @@ from gpubn.errors import ConfigError
 from gpubn.experiments.network import Network, Probe, Row
 from gpubn.experiments.training import training_experiment
 from gpubn.kernels import softmax_cross_entropy
-from gpubn.layers import BatchNorm, Layer
+from gpubn.layers import Layer
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.probes import rms
 from gpubn.schema import Config, OptimConfig
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.layers import BatchNorm
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.records import Observation, per_seed
 from gpubn.rng import generator
 from gpubn.schema import Config

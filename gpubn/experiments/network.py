@@ -42,31 +42,31 @@ class Network:
     sgd: optim.SGD
     seeds: Sequence[int]
 
-    def chosen(self, part: str, count: int) -> np.ndarray:
-        """Each seed's own examples of one part, train or test, at most `count`, (R, n).
+    def chosen(self, split: str, count: int) -> np.ndarray:
+        """Each seed's own examples of one split, train or test, at most `count`, (R, n).
 
         They are drawn at random for each seed, those of training among the ones it trains on:
         what is told of the seeds then is told of the data as well.
         """
-        total = len(self.data.x_train if part == "train" else self.data.x_test)
-        pool = min(self.config.data.train_examples or total, total) if part == "train" else total
-        return np.stack([example_order(s, part, total)[: min(count, pool)] for s in self.seeds])
+        total = len(self.data.x_train if split == "train" else self.data.x_test)
+        pool = min(self.config.data.train_examples or total, total) if split == "train" else total
+        return np.stack([example_order(s, split, total)[: min(count, pool)] for s in self.seeds])
 
-    def examples(self, part: str, count: int) -> tuple[Array, Array]:
+    def examples(self, split: str, count: int) -> tuple[Array, Array]:
         """What `chosen` stands for, on the device: x (R, n, D) and labels (R, n)."""
-        return self.look_up(part, self.chosen(part, count))
+        return self.look_up(split, self.chosen(split, count))
 
-    def look_up(self, part: str, chosen: np.ndarray) -> tuple[Array, Array]:
+    def look_up(self, split: str, chosen: np.ndarray) -> tuple[Array, Array]:
         """Examples by their numbers (R, n), on the device: x (R, n, D) and labels (R, n)."""
         rows, data = self.backend.asarray(chosen), self.data
-        x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+        x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
         return x[rows], y[rows]
 
-    def evaluate(self, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy in inference mode, (R,) each, on what `chosen` stands for."""
         data = self.data
-        x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
-        return evaluate(self.model, x, y, self.chosen(part, count), self.backend)
+        x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
+        return evaluate(self.model, x, y, self.chosen(split, count), self.backend)
 
     def rows(self, metric: str, values: Array, *, step: int, layer: int | None = None) -> list[Row]:
         """One row a replica from `values` (R,) on the device, which is not waited for."""

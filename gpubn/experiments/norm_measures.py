@@ -7,7 +7,7 @@ from gpubn import probes
 from gpubn.backend import Array
 from gpubn.experiments.measures import Evenly, trace
 from gpubn.experiments.network import Network, Probe, Row
-from gpubn.layers import BatchNorm
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.schema import OptimConfig
 
 

@@ -15,8 +15,9 @@ from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import draw, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
-from gpubn.layers import Activation, Affine, BatchNorm, Gradients, Layer, StepByGradients
+from gpubn.layers import Activation, Affine, Gradients, Layer, StepByGradients
 from gpubn.model import MLP
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
 
@@ -44,10 +45,10 @@ class SharedBatchNorm(StepByGradients):
             "beta": dbeta.sum(axis=-1, keepdims=True),
         }
 
-    def part(self, replicas: slice) -> "SharedBatchNorm":
-        part = copy.copy(self)
-        part.params = {name: value[replicas] for name, value in self.params.items()}
-        return part
+    def select(self, replicas: slice) -> "SharedBatchNorm":
+        view = copy.copy(self)
+        view.params = {name: value[replicas] for name, value in self.params.items()}
+        return view
 
 
 def run(config: Config, context: Context) -> list[Observation]:

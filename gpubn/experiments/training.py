@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from gpubn import optim
+from gpubn import data as datasets
+from gpubn import norms, optim
 from gpubn.backend import Backend
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.network import Network, Probe, Row, fetch
 from gpubn.experiments.programs import LOOKED_AT, Part, fill_programs, halve, replica_bytes
-from gpubn.model import build_mlp, part_of_cache
+from gpubn.model import build_mlp, select_from_cache
 from gpubn.records import Observation, per_seed
 from gpubn.schema import Config
 from gpubn.train import DeviceData, check_batch_fits, to_device, train
@@ -87,14 +88,19 @@ def training_experiment(
     together = partial(run, probes=probes, group=group, evaluated=evaluated, whole_set=whole_set)
     return Experiment(
         name=name,
-        datasets=("mnist", "digits"),
+        datasets=datasets.names(),
         axes={"data": "data.name", **axes},
         keys=KEYS,
         run=lambda config, context: together([config], context)[0],
         work=lambda config: config.seeds * config.optim.steps,
         exact=False,
         stacking=Stacking(together, FREE, lambda config: config.model.dropout > 0, group),
+        chooses=_definitions,
     )
+
+
+def _definitions(config: Config) -> tuple[str, ...]:
+    return datasets.definition(config.data.name), norms.definition(config.norm)
 
 
 def run(
@@ -164,7 +170,7 @@ def _of_parts(network: Network, parts: Sequence[Part]) -> list[tuple[slice, Netw
     for part in parts:
         own = slice(start, start + len(part.seeds))
         start = own.stop
-        model, sgd = network.model.part(own), network.sgd.part(own)
+        model, sgd = network.model.select(own), network.sgd.select(own)
         view = replace(network, config=part.config, model=model, sgd=sgd, seeds=part.seeds)
         found.append((own, view))
     return found
@@ -197,7 +203,7 @@ def _train(
 
     def observe(caches: list[Any]) -> None:
         for probe, replicas, view in observers:
-            probe.observe(view, [part_of_cache(cache, replicas) for cache in caches])
+            probe.observe(view, [select_from_cache(cache, replicas) for cache in caches])
 
     losses = train(
         network.model,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gpubn.backend import Backend, device_of
 from gpubn.backend.program import STEPS_TOGETHER, Replay, run_each
 from gpubn.data import Dataset
-from gpubn.layers import BatchNorm
 from gpubn.model import MLP, build_mlp
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.optim import SGD, linear
 from gpubn.schema import InitConfig, ModelConfig, NormConfig
 from gpubn.train import to_device, train

@@ -5,12 +5,13 @@ import hashlib
 import numpy as np
 import pytest
 
-from gpubn.data import load, load_digits
+from gpubn.data import load
+from gpubn.data.sets import digits
 from gpubn.errors import DataError
 
 
 def test_shapes_range_and_labels():
-    data = load_digits()
+    data = digits.load()
     assert data.name == "digits"
     assert data.classes == 10
     assert data.x_train.shape == (1437, 64)
@@ -28,7 +29,7 @@ def test_split_is_fixed_and_complete():
     from sklearn.datasets import load_digits as load_bundled
 
     pixels, labels = load_bundled(return_X_y=True)
-    data = load_digits()
+    data = digits.load()
     joined = np.column_stack(
         [np.vstack([data.x_train, data.x_test]) * 16, np.concatenate([data.y_train, data.y_test])]
     )
@@ -42,7 +43,7 @@ def test_split_is_fixed_and_complete():
 
 
 def test_second_load_gives_equal_arrays():
-    first, second = load_digits(), load_digits()
+    first, second = digits.load(), digits.load()
     assert first is not second
     np.testing.assert_array_equal(first.x_train, second.x_train)
     np.testing.assert_array_equal(first.y_test, second.y_test)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpubn.data import catalog, download, load, load_mnist, mnist
+from gpubn.data import download, load, registry
+from gpubn.data.sets import mnist
 from gpubn.errors import DataError, DataUnavailableError
 
 REAL_FILES = dict(mnist.FILES)
@@ -40,9 +41,9 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache" / "mnist")
     monkeypatch.setattr(download, "fetch", unexpected_fetch)
     monkeypatch.delenv("GPUBN_DATA", raising=False)
-    catalog._load.cache_clear()
+    registry._load.cache_clear()
     yield
-    catalog._load.cache_clear()
+    registry._load.cache_clear()
 
 
 def unexpected_fetch(*_arguments: object) -> None:
@@ -68,7 +69,7 @@ def test_reads_every_spelling(tmp_path, suffix, separator):
     for path in list(folder.iterdir()):
         path.rename(path.with_name(path.name.replace("-idx", separator)))
     assert (folder / f"t10k-labels{separator}1-ubyte{suffix}").is_file()
-    data = load_mnist(folder)
+    data = mnist.load(folder)
     assert data.name == "mnist"
     assert data.classes == 10
     np.testing.assert_array_equal(
@@ -95,7 +96,7 @@ def test_damaged_file_in_a_named_folder_is_named_and_kept(tmp_path, spoil):
     victim.write_bytes(spoil(victim.read_bytes()))
     before = contents(folder)
     with pytest.raises(DataError, match=r"given.t10k-images-idx3-ubyte\.gz is a truncated or"):
-        load_mnist(folder)
+        mnist.load(folder)
     assert contents(folder) == before
 
 
@@ -104,7 +105,7 @@ def test_wrong_checksum_in_a_named_folder(tmp_path):
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[::-1])))
     before = contents(folder)
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz has a payload of 14 bytes"):
-        load_mnist(folder)
+        mnist.load(folder)
     assert contents(folder) == before
 
 
@@ -114,7 +115,7 @@ def test_missing_file_in_a_named_folder(tmp_path):
     (folder / "train-images-idx3-ubyte.gz").unlink()
     before = contents(folder)
     with pytest.raises(DataError, match=r"given, .* lacks train-images-idx3-ubyte, but must"):
-        load_mnist(folder)
+        mnist.load(folder)
     assert contents(folder) == before
 
 
@@ -122,7 +123,7 @@ def test_missing_file_in_a_named_folder(tmp_path):
 def test_named_folder_that_is_none(tmp_path, make):
     make(tmp_path / "given")
     with pytest.raises(DataError, match=r"given, .* is not a folder"):
-        load_mnist(tmp_path / "given")
+        mnist.load(tmp_path / "given")
 
 
 def test_environment_variable_wins_over_the_cache_and_root_over_both(tmp_path, monkeypatch):
@@ -130,14 +131,14 @@ def test_environment_variable_wins_over_the_cache_and_root_over_both(tmp_path, m
     fill(mnist.cache_folder())
     monkeypatch.setenv("GPUBN_DATA", str(tmp_path / "absent"))
     with pytest.raises(DataError, match="absent"):
-        load_mnist()
-    assert load_mnist(good).x_train.shape == (6, 6)
+        mnist.load()
+    assert mnist.load(good).x_train.shape == (6, 6)
     monkeypatch.setenv("GPUBN_DATA", str(good))
     with pytest.raises(DataError, match="other"):
-        load_mnist(tmp_path / "other")
+        mnist.load(tmp_path / "other")
     for path in mnist.cache_folder().iterdir():
         path.write_bytes(b"unreadable")
-    assert load_mnist().x_train.shape == (6, 6)
+    assert mnist.load().x_train.shape == (6, 6)
 
 
 def test_empty_environment_variable_means_none(monkeypatch):
@@ -152,7 +153,7 @@ def test_locate_is_absolute(tmp_path, monkeypatch):
 
 def test_cache_needs_no_network():
     fill(mnist.cache_folder())
-    assert load_mnist().x_train.shape == (6, 6)
+    assert mnist.load().x_train.shape == (6, 6)
 
 
 @pytest.mark.parametrize("spelling", ["{}.gz", "{}"])
@@ -169,7 +170,7 @@ def test_corrupt_cache_file_is_named_and_downloaded_again(monkeypatch, caplog, s
 
     monkeypatch.setattr(download, "fetch", fetch)
     with caplog.at_level(logging.WARNING, "gpubn"):
-        assert load_mnist().x_train.shape == (6, 6)
+        assert mnist.load().x_train.shape == (6, 6)
     assert fetched == [("train-images-idx3-ubyte", victim)]
     (record,) = caplog.records
     assert str(victim) in record.getMessage()
@@ -184,7 +185,7 @@ def test_well_formed_cache_file_with_other_items_is_downloaded_again(monkeypatch
         target.write_bytes(gzip.compress(PAYLOADS[name]))
 
     monkeypatch.setattr(download, "fetch", fetch)
-    np.testing.assert_array_equal(load_mnist().y_train, LABELS)
+    np.testing.assert_array_equal(mnist.load().y_train, LABELS)
 
 
 def test_empty_cache_is_filled_once(monkeypatch):
@@ -195,8 +196,8 @@ def test_empty_cache_is_filled_once(monkeypatch):
         target.write_bytes(gzip.compress(PAYLOADS[name]))
 
     monkeypatch.setattr(download, "fetch", fetch)
-    load_mnist()
-    load_mnist()
+    mnist.load()
+    mnist.load()
     assert fetched == [f"{name}.gz" for name in NAMES]
 
 
@@ -208,7 +209,7 @@ def test_offline_names_the_ways_to_provide_mnist(monkeypatch):
     monkeypatch.setattr(download, "MIRRORS", (f"http://{refused}/",))
     start = time.monotonic()
     with pytest.raises(DataUnavailableError) as caught:
-        load_mnist()
+        mnist.load()
     assert time.monotonic() - start < 1.5
     message = str(caught.value)
     for part in (
@@ -225,7 +226,7 @@ def test_offline_names_the_ways_to_provide_mnist(monkeypatch):
 def test_cache_folder_that_cannot_be_made_names_the_ways(tmp_path):
     (tmp_path / "cache").write_bytes(b"a file in the way")
     with pytest.raises(DataUnavailableError, match="data=digits"):
-        load_mnist()
+        mnist.load()
 
 
 def test_corrupt_cache_file_outlives_a_failed_download(monkeypatch):
@@ -238,7 +239,7 @@ def test_corrupt_cache_file_outlives_a_failed_download(monkeypatch):
 
     monkeypatch.setattr(download, "fetch", fetch)
     with pytest.raises(DataUnavailableError, match="t10k-labels-idx1-ubyte is nowhere"):
-        load_mnist()
+        mnist.load()
     assert contents(folder) == before
 
 

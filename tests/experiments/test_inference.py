@@ -12,8 +12,8 @@ from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, inference, training
 from gpubn.experiments.inference import InferenceModes
 from gpubn.experiments.network import Network, fetch
-from gpubn.layers import BatchNorm
 from gpubn.model import build_mlp
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.rng import example_order
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.train import to_device

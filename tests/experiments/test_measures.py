@@ -24,8 +24,9 @@ from gpubn.experiments.measures import (
 )
 from gpubn.experiments.network import Network, fetch
 from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
-from gpubn.layers import Activation, Affine, BatchNorm, Dropout
+from gpubn.layers import Activation, Affine, Dropout
 from gpubn.model import build_mlp
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.rng import example_order, generator
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.train import DeviceData, to_device

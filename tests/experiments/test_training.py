@@ -16,8 +16,9 @@ from gpubn.experiments.generalisation import Generalisation
 from gpubn.experiments.measures import Densities, Drift, Ratios, Saturation
 from gpubn.experiments.network import Probe
 from gpubn.experiments.training import _loss_rows, _pool, training_experiment
-from gpubn.layers import Activation, Affine, BatchNorm
+from gpubn.layers import Activation, Affine
 from gpubn.model import MLP
+from gpubn.norms.batch_norm import BatchNorm
 from gpubn.records import Observation
 from gpubn.rng import example_order
 from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig

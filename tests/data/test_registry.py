@@ -1,4 +1,4 @@
-"""The catalog: datasets by name, whole, and the same object every time."""
+"""Datasets by name, whole, and the same object every time."""
 
 import pytest
 

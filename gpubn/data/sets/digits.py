@@ -1,6 +1,7 @@
 """The 8x8 digits that come with scikit-learn: real data for a machine without MNIST."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -11,12 +12,20 @@ SPLIT_SEED = 0
 MAX_PIXEL = 16
 
 
-def load_digits() -> Dataset:
-    """Return 1437 training and 360 test examples, split by a fixed permutation."""
-    # Imported here because scikit-learn takes about a second and MNIST does not need it.
-    from sklearn.datasets import load_digits as load_bundled
+def locate(root: Path | str | None = None) -> None:
+    """There is no folder: the digits are in scikit-learn."""
 
-    pixels, labels = load_bundled(return_X_y=True)
+
+def load(root: Path | str | None = None) -> Dataset:
+    """Read the digits."""
+    # Imported here because scikit-learn takes about a second and MNIST does not need it.
+    from sklearn.datasets import load_digits
+
+    return assemble(*load_digits(return_X_y=True))
+
+
+def assemble(pixels: np.ndarray, labels: np.ndarray) -> Dataset:
+    """Return 1437 training and 360 test examples, split by a fixed permutation."""
     order = np.random.Generator(np.random.Philox(SPLIT_SEED)).permutation(len(labels))
     train, test = order[:-TEST_EXAMPLES], order[-TEST_EXAMPLES:]
     x = pixels.astype(np.float32) / np.float32(MAX_PIXEL)

@@ -44,14 +44,18 @@ FILES = {
 }
 
 
-def load_mnist(root: Path | str | None = None) -> Dataset:
+def load(root: Path | str | None = None) -> Dataset:
     """Read and verify MNIST; see `locate` for where.
 
     A folder that the user named is taken at its word: a missing or corrupt file there is an
     error, and neither the cache nor the network stands in for it.
     """
     folder = locate(root)
-    arrays = _read_cache(cache_folder()) if folder is None else _read_folder(folder)
+    return assemble(_read_cache(cache_folder()) if folder is None else _read_folder(folder))
+
+
+def assemble(arrays: dict[str, npt.NDArray[np.uint8]]) -> Dataset:
+    """Make the dataset of the arrays in the four files."""
     return Dataset(
         name="mnist",
         x_train=_scaled(arrays["train-images-idx3-ubyte"]),
