@@ -84,15 +84,15 @@ lint: $(STAMP)  ## ruff, mypy and the import contract
 
 bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/benchmarks
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(RUN) scripts/bench.py $(ARGS)
+	@$(RUN) scripts/bench/cpu.py $(ARGS)
 
 bench-gpu: $(STAMP)  ## time the GPU path beside PyTorch and JAX on one card, into results/benchmarks
-	@$(RUN) scripts/bench_gpu.py $(ARGS)
+	@$(RUN) scripts/bench/gpu.py $(ARGS)
 
 bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the sizing page
-	@$(RUN) scripts/bench_sweeps.py $(ARGS)
-	@$(RUN) scripts/simulate.py
-	@$(RUN) scripts/sizing.py
+	@$(RUN) scripts/bench/sweeps.py $(ARGS)
+	@$(RUN) scripts/bench/simulate.py
+	@$(RUN) scripts/bench/sizing.py
 
 verify: $(STAMP)  ## run everything again and compare with the committed tables
 	@$(RUN) scripts/verify.py $(ARGS)

@@ -18,10 +18,10 @@ from gpubn.files import sha256
 _PACKAGE = Path(__file__).parent
 _CANNOT_CHANGE_A_NUMBER = (
     "gpubn.errors",
-    "gpubn.records",
-    "gpubn.schema",
+    "gpubn.rows",
+    "gpubn.config",
     "gpubn.data.registry",
-    "gpubn.norms",
+    "gpubn.nn.norms",
     "gpubn.experiments.base",
 )
 """A cell is identified by its configuration, and what these hold besides moves or names things."""

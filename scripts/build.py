@@ -13,9 +13,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from gpubn import backend, cli, experiments, figures, timing
+from bench import step_cost as timing
+
+from gpubn import backend, experiments
 from gpubn.errors import ConfigError
-from gpubn.figures import FigureScript
+from gpubn.report.figures import drawing as figures
+from gpubn.report.figures.drawing import FigureScript
+from gpubn.sweeps import cli
 
 log = logging.getLogger("gpubn")
 
@@ -69,7 +73,7 @@ def _experiments(scripts: Sequence[FigureScript] | None) -> list[str]:
 
 
 def _refuse_to_overwrite(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> None:
-    from gpubn.compose import expand  # Hydra takes long to import
+    from gpubn.sweeps.compose import expand  # Hydra takes long to import
 
     default = results.resolve() in (Path("results").resolve(), COMMITTED)
     for override in overrides:
@@ -86,8 +90,8 @@ def _run(
     wanted: Sequence[str], overrides: Sequence[str], results: Path, *, full: bool
 ) -> dict[str, Path]:
     """Run and tabulate experiments; return each one's results folder."""
-    from gpubn.compose import grid  # Hydra and pandas take long to import
-    from gpubn.pipeline import make_tables
+    from gpubn.sweeps.compose import grid  # Hydra and pandas take long to import
+    from gpubn.sweeps.pipeline import make_tables
 
     where = backend.resolve(_backend_name(overrides))
     chosen = {name: [grid(name, full=full), *_taken(name, overrides)] for name in wanted}
@@ -121,7 +125,7 @@ def _decide(results: Path, folders: Collection[Path]) -> list[str]:
 
     Tables made from the digits count where they are: `results` may lack what they stand for.
     """
-    from gpubn.claims import decide_all  # slow to import
+    from gpubn.report.claims import decide_all  # slow to import
 
     missing = []
     for folder in (results, *sorted({*folders} - {results})):

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpubn import cli
-from gpubn.claims import decide_all
-from gpubn.claims.decide import Decision
-from gpubn.claims.ledger import FOLDER
-from gpubn.claims.rules import VERDICTS
 from gpubn.errors import LedgerError
+from gpubn.report.claims import decide_all
+from gpubn.report.claims.decide import Decision
+from gpubn.report.claims.ledger import FOLDER
+from gpubn.report.claims.rules import VERDICTS
+from gpubn.sweeps import cli
 
 
 def main() -> None:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpubn import cli, experiments, figures
-from gpubn.claims.markdown import table
-from gpubn.claims.rules import (
+from gpubn import experiments
+from gpubn.files import write_atomic
+from gpubn.report.claims.markdown import table
+from gpubn.report.claims.rules import (
     CONDITIONAL,
     CONTRADICTED,
     NOT_REPRODUCED,
@@ -16,7 +17,8 @@ from gpubn.claims.rules import (
     UNDECIDED,
     VERDICTS,
 )
-from gpubn.files import write_atomic
+from gpubn.report.figures import drawing as figures
+from gpubn.sweeps import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 

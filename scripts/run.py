@@ -13,7 +13,9 @@ from itertools import pairwise
 import hydra
 from omegaconf import DictConfig
 
-from gpubn import cli, compose, jobs, sweeps
+from gpubn.sweeps import cli, compose
+from gpubn.sweeps import launch as jobs
+from gpubn.sweeps import multirun as sweeps
 
 _OPTIONS_WITH_VALUE = {
     *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from gpubn import cli, status
-from gpubn.store import CellStore
+from gpubn.sweeps import cli, status
+from gpubn.sweeps.store.cell_store import CellStore
 
 
 def main() -> None:

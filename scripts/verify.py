@@ -1,7 +1,7 @@
 """Run every experiment again in a folder of its own and compare with the committed tables.
 
 Exits 1 where a table is missing, cannot be made again, or differs by more than the tolerances of
-`gpubn/compare.py`, or where a claim comes to another verdict.
+`gpubn/report/compare.py`, or where a claim comes to another verdict.
 """
 
 import argparse
@@ -11,14 +11,15 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from gpubn import backend, cli, experiments
-from gpubn.benchmarks import write_benchmark
-from gpubn.claims import decide_all
-from gpubn.compare import Comparison, compare
+from gpubn import backend, experiments
 from gpubn.errors import GpubnError
 from gpubn.files import git_revision
-from gpubn.pipeline import make_tables
-from gpubn.tables import read_table
+from gpubn.report.benchmarks import write_benchmark
+from gpubn.report.claims import decide_all
+from gpubn.report.compare import Comparison, compare
+from gpubn.report.tables import read_table
+from gpubn.sweeps import cli
+from gpubn.sweeps.pipeline import make_tables
 
 log = logging.getLogger("gpubn")
 
@@ -92,7 +93,7 @@ def _report(rows: list[Comparison], unmade: list[str], other: list[str] | None) 
             f"{row.table:20} {row.metric:38} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
             f"{row.outside:7.1%} {row.missing:7d} {'' if row.within else ' DIFFERS'}"
         )
-    print("worst: largest difference as a share of its tolerance (gpubn/compare.py)")
+    print("worst: largest difference as a share of its tolerance (gpubn/report/compare.py)")
     different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
     if unmade:
         raise NotReproducedError(

@@ -16,8 +16,8 @@ from hypothesis import settings
 
 from gpubn.backend import Backend, resolve
 from gpubn.errors import BackendError
-from gpubn.testing.shim import ShimDevice
-from gpubn.testing.standin import DeviceArray, stand_in
+from tests.cuda.shim import ShimDevice
+from tests.cuda.standin import DeviceArray, stand_in
 
 settings.register_profile(
     "gpubn", derandomize=True, deadline=None, print_blob=True, max_examples=30, database=None
@@ -113,7 +113,7 @@ def use_shim(monkeypatch, device):
     device.xp.RawModule = None
     device.xp.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0))
     monkeypatch.setitem(sys.modules, "cupy", device.xp)
-    monkeypatch.setattr("gpubn.backend.device._cupy_device", lambda xp, number: device)
+    monkeypatch.setattr("gpubn.backend.current._cupy_device", lambda xp, number: device)
 
 
 @pytest.fixture(scope="session")

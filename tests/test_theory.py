@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.experiments import Context, get
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.theory import (
     BATCHNORM_RELU_VAR,
     RELU_VARIANCE_SHARE,

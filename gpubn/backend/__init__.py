@@ -2,7 +2,8 @@
 
 from gpubn.backend.arrays import Array, namespace, takes_foreign_arrays
 from gpubn.backend.base import NAMES, Backend, Cancelled, cores, gpu_count, resolve
-from gpubn.backend.device import Device, Kernel, device_of
+from gpubn.backend.current import device_of
+from gpubn.backend.device import Device, Kernel
 
 __all__ = [
     "NAMES",

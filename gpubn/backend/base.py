@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gpubn.backend.arrays import Array
-from gpubn.backend.device import device_of
+from gpubn.backend.current import device_of
 from gpubn.backend.memory import Halve, equal_chunk, halves, run_or_halve
 from gpubn.backend.program import Program, Replay, Step, run_each
 from gpubn.errors import BackendError

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
-
-import numpy as np
 
 from gpubn.backend.arrays import Array
 
@@ -74,17 +71,3 @@ class Device(Protocol):
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record the launches of `work` without running them; return what replays them."""
-
-
-@cache
-def _cupy_device(cupy: ModuleType, number: int) -> Device:
-    from gpubn.backend.cupy_device import CupyDevice
-
-    return CupyDevice(cupy, number)
-
-
-def device_of(xp: ModuleType) -> Device | None:
-    """Return what launches kernels on the current device; None where `xp` has none."""
-    if xp is np or not hasattr(xp, "RawModule"):
-        return None
-    return _cupy_device(xp, xp.cuda.runtime.getDevice())

@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from gpubn.backend import Backend
+from gpubn.config import Config
 from gpubn.errors import ConfigError
-from gpubn.records import Observation
-from gpubn.schema import Config
+from gpubn.rows import Observation
 
 _NAMES = (
     "depth_grid",

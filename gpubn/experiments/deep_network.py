@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubn.backend import Array, Backend, namespace
-from gpubn.init import initial_weight
+from gpubn.config import Config
 from gpubn.kernels import activation, affine, affine_backward, batch_norm_backward
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache
-from gpubn.rng import generator
-from gpubn.schema import Config
+from gpubn.nn.init import initial_weight
+from gpubn.nn.rng import generator
 
 Norm = Callable[[Array], tuple[Array, Any]]
 NormBackward = Callable[[Array, Any], Array]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpubn.backend import Backend
+from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import dropout, relu
-from gpubn.records import Observation, per_seed
-from gpubn.rng import generator
-from gpubn.schema import Config
+from gpubn.nn.rng import generator
+from gpubn.rows import Observation, per_seed
 
 GROUP = 5
 """Replicas in one program."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpubn.backend import Array, Backend
+from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import relu
-from gpubn.records import Observation, per_seed
-from gpubn.rng import generator
-from gpubn.schema import Config
+from gpubn.nn.rng import generator
+from gpubn.rows import Observation, per_seed
 from gpubn.theory import BATCHNORM_RELU_VAR
 
 BATCHES = 8000

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from gpubn.backend import Array
+from gpubn.config import OptimConfig
 from gpubn.experiments.measures import Evenly
 from gpubn.experiments.network import Network, Row
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.records import per_seed
-from gpubn.schema import OptimConfig
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.rows import per_seed
 
 EVALUATED = 2000
 """Examples of each part whose loss is followed through training."""

@@ -20,14 +20,14 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from gpubn.backend import Array
+from gpubn.config import Config, OptimConfig
 from gpubn.errors import ConfigError
+from gpubn.experiments.array_statistics import rms
 from gpubn.experiments.network import Network, Probe, Row
 from gpubn.experiments.training import training_experiment
 from gpubn.kernels import softmax_cross_entropy
-from gpubn.layers import Layer
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.probes import rms
-from gpubn.schema import Config, OptimConfig
+from gpubn.nn.layers import Layer
+from gpubn.nn.norms.batch_norm import BatchNorm
 
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
 BIASED = 0.01

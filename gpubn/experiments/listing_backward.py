@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubn.backend import Array, Backend, namespace
+from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import (
@@ -27,8 +28,7 @@ from gpubn.experiments.deep_network import (
 )
 from gpubn.experiments.signal_propagation import published_norm
 from gpubn.kernels import batch_norm, batch_norm_backward
-from gpubn.records import Observation, per_seed
-from gpubn.schema import Config
+from gpubn.rows import Observation, per_seed
 
 FAULTS = ("early", "sign", "mean")
 GROUP = 1

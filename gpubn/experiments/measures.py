@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpubn import probes
 from gpubn.backend import Array
+from gpubn.config import OptimConfig
+from gpubn.experiments import array_statistics as probes
 from gpubn.experiments.network import Network, Probe, Row
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.layers import Activation, Affine, Gradients, Layer
-from gpubn.records import Observation
-from gpubn.schema import OptimConfig
+from gpubn.nn.layers import Activation, Affine, Gradients, Layer
+from gpubn.rows import Observation
 
 EXAMPLES = 1000
 """Training examples whose activations are looked at."""

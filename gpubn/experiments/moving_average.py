@@ -11,11 +11,11 @@ from math import sqrt
 import numpy as np
 
 from gpubn.backend import Array, Backend
+from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.records import Observation, per_seed
-from gpubn.rng import generator
-from gpubn.schema import Config
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import generator
+from gpubn.rows import Observation, per_seed
 
 MEAN, VAR = 1.0, 4.0
 UNITS = 16

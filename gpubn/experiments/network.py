@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gpubn import optim
 from gpubn.backend import Array, Backend
+from gpubn.config import Config, OptimConfig
 from gpubn.data import Dataset
-from gpubn.model import MLP
-from gpubn.records import Observation, per_seed
-from gpubn.rng import example_order
-from gpubn.schema import Config, OptimConfig
-from gpubn.train import DeviceData, evaluate
+from gpubn.nn import optim
+from gpubn.nn.model import MLP
+from gpubn.nn.rng import example_order
+from gpubn.nn.train import DeviceData, evaluate
+from gpubn.rows import Observation, per_seed
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from gpubn import probes
 from gpubn.backend import Array
+from gpubn.config import OptimConfig
+from gpubn.experiments import array_statistics as probes
 from gpubn.experiments.measures import Evenly, trace
 from gpubn.experiments.network import Network, Probe, Row
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.schema import OptimConfig
+from gpubn.nn.norms.batch_norm import BatchNorm
 
 
 class NormParameters(Evenly):

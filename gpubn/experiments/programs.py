@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gpubn.backend import Backend
-from gpubn.schema import Config
+from gpubn.config import Config
 
 LOOKED_AT = 2000
 """Examples whose activations probes keep at once, at most."""

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubn.backend import Array, Backend
+from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import draw, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
-from gpubn.layers import Activation, Affine, Gradients, Layer, StepByGradients
-from gpubn.model import MLP
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.records import Observation, per_seed
-from gpubn.schema import Config
+from gpubn.nn.layers import Activation, Affine, Gradients, Layer, StepByGradients
+from gpubn.nn.model import MLP
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.rows import Observation, per_seed
 
 GROUP = 1
 """Replicas in one program: one fills the cache already."""

@@ -10,20 +10,14 @@ from functools import partial
 
 import numpy as np
 
-from gpubn import probes
 from gpubn.backend import Backend
+from gpubn.config import Config
 from gpubn.errors import ConfigError
+from gpubn.experiments import array_statistics as probes
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.experiments.deep_network import (
-    backward,
-    draw,
-    forward,
-    hidden_layer,
-    mean_square,
-)
+from gpubn.experiments.deep_network import backward, draw, forward, hidden_layer, mean_square
 from gpubn.kernels import batch_norm
-from gpubn.records import Observation, per_seed
-from gpubn.schema import Config
+from gpubn.rows import Observation, per_seed
 
 EDGE = 5
 """Layers at each end that the fit leaves out."""

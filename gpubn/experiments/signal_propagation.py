@@ -12,9 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from gpubn import probes
 from gpubn.backend import Array, Backend
+from gpubn.config import Config
 from gpubn.errors import ConfigError
+from gpubn.experiments import array_statistics as probes
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep_network import (
     Layer,
@@ -27,8 +28,7 @@ from gpubn.experiments.deep_network import (
     true_norm_backward,
 )
 from gpubn.kernels import batch_norm
-from gpubn.records import Observation, per_seed
-from gpubn.schema import Config
+from gpubn.rows import Observation, per_seed
 
 ARITHMETICS = ("published", "corrected")
 

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from gpubn import data as datasets
-from gpubn import norms, optim
 from gpubn.backend import Backend
+from gpubn.config import Config
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.network import Network, Probe, Row, fetch
 from gpubn.experiments.programs import LOOKED_AT, Part, fill_programs, halve, replica_bytes
-from gpubn.model import build_mlp, select_from_cache
-from gpubn.records import Observation, per_seed
-from gpubn.schema import Config
-from gpubn.train import DeviceData, check_batch_fits, to_device, train
+from gpubn.nn import norms, optim
+from gpubn.nn.model import build_mlp, select_from_cache
+from gpubn.nn.train import DeviceData, check_batch_fits, to_device, train
+from gpubn.rows import Observation, per_seed
 
 GROUP = 5
 """Replicas of 128 units in one program: enough to hide the interpreter, few enough for the cache.

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import (
+from gpubn.report.figures.style import config_of, dataset_label, new_figure, seed_count, titled
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     PLACEMENTS,
     SHADE,
@@ -20,7 +20,7 @@ from gpubn.sweep_plots import (
     ratio_ends,
     weights,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("batch_sweep",)
 CLAIMS = ("B12",)

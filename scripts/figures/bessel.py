@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLACK,
     BLUE,
     ORANGE,
@@ -16,7 +16,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.sweep_plots import (
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     by_level,
     category_axis,
@@ -29,7 +29,7 @@ from gpubn.sweep_plots import (
     ratio_axis,
     ratio_ends,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("bessel",)
 CLAIMS = ("D9",)

@@ -5,7 +5,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import (
+    Line,
+    draw_lines,
+    edge_note,
+    ends,
+    plain_ticks,
+    scale,
+    select,
+)
+from gpubn.report.figures.style import (
     INITS,
     band,
     by_seed,
@@ -17,9 +26,8 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.sweep_plots import GUESS, PLACEMENTS
-from gpubn.time_plots import Line, draw_lines, edge_note, ends, plain_ticks, scale, select
-from gpubn.words import ACTIVATIONS
+from gpubn.report.figures.sweep_plots import GUESS, PLACEMENTS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("diagnostics", "diagnostics_deep")
 CLAIMS = ("B15",)

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, edge_note, of_metrics, select
+from gpubn.report.figures.style import (
     INITS,
     MNIST_INITS,
     NORMS,
@@ -19,7 +20,6 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.time_plots import Line, draw_lines, edge_note, of_metrics, select
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)

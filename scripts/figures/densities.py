@@ -6,8 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import INITS, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.time_plots import select, shades
+from gpubn.report.figures.courses import select, shades
+from gpubn.report.figures.style import (
+    INITS,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
 
 TABLES = ("mnist_init", "mnist_init_pooled")
 CLAIMS = ("D7",)

@@ -4,8 +4,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import INITS, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import (
+from gpubn.report.figures.style import (
+    INITS,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     PLACEMENTS,
     SHADE,
@@ -20,7 +27,7 @@ from gpubn.sweep_plots import (
     ratio_axis,
     ratio_ends,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("A7", "B7", "B11", "D12", "D14")

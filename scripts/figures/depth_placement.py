@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLACK,
     INITS,
     ORANGE,
@@ -15,7 +15,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.sweep_plots import (
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     SHADE,
     at_best_rate,
@@ -28,7 +28,7 @@ from gpubn.sweep_plots import (
     ratio_axis,
     ratio_ends,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
 CLAIMS = ("B7",)

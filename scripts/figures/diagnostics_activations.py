@@ -3,9 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import BLUE, INK, RED, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import weights
-from gpubn.time_plots import (
+from gpubn.report.figures.courses import (
     PLACEMENTS,
     Curve,
     Row,
@@ -17,6 +15,17 @@ from gpubn.time_plots import (
     of_metrics,
     style_keys,
 )
+from gpubn.report.figures.style import (
+    BLUE,
+    INK,
+    RED,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.report.figures.sweep_plots import weights
 
 TABLES = ("diagnostics",)
 CLAIMS = ()

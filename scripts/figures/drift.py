@@ -6,17 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
-    INITS,
-    NORMS,
-    by_seed,
-    config_of,
-    dataset_label,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.time_plots import (
+from gpubn.report.figures.courses import (
     Curve,
     Line,
     Row,
@@ -26,6 +16,16 @@ from gpubn.time_plots import (
     of_metrics,
     select,
     style_keys,
+)
+from gpubn.report.figures.style import (
+    INITS,
+    NORMS,
+    by_seed,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
 )
 
 TABLES = ("mnist_init",)

@@ -7,8 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import FAINT, INK, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import (
+from gpubn.report.figures.style import (
+    FAINT,
+    INK,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     PLACEMENTS,
     SHADE,
@@ -26,7 +34,7 @@ from gpubn.sweep_plots import (
     ratio_ends,
     weights,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("dropout",)
 CLAIMS = ("B13",)

@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.plotting import BLUE, INK, ORANGE, RED, SKY, by_seed, new_figure, seed_count
-from gpubn.stats import mean_interval
-from gpubn.time_plots import Line, draw_lines
+from gpubn.report.figures.courses import Line, draw_lines
+from gpubn.report.figures.style import BLUE, INK, ORANGE, RED, SKY, by_seed, new_figure, seed_count
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("estimators",)
 CLAIMS = ("D9",)

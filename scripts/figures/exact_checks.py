@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import BLUE, INK, ORANGE, new_figure, seed_count
-from gpubn.time_plots import select
+from gpubn.report.figures.courses import select
+from gpubn.report.figures.style import BLUE, INK, ORANGE, new_figure, seed_count
 
 TABLES = ("exact",)
 CLAIMS = ("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4")

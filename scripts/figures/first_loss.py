@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, edge_note, plain_ticks, select
+from gpubn.report.figures.style import (
     FAINT,
     INITS,
     MNIST_INITS,
@@ -17,8 +18,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.published import FIRST_LOSS, ideal_first_loss
-from gpubn.time_plots import Line, draw_lines, edge_note, plain_ticks, select
+from gpubn.report.published import FIRST_LOSS, ideal_first_loss
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D1", "D6")

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, ends, select, set_steps
+from gpubn.report.figures.style import (
     FAINT,
     INK,
     NORMS,
@@ -17,9 +18,8 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.stats import mean_interval
-from gpubn.sweep_plots import weights
-from gpubn.time_plots import Line, draw_lines, ends, select, set_steps
+from gpubn.report.figures.sweep_plots import weights
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("gamma_beta",)
 CLAIMS = ("D8",)

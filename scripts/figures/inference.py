@@ -6,7 +6,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import (
+    draw_course,
+    edge_note,
+    ends,
+    of_metrics,
+    place,
+    plain_ticks,
+    scale,
+    select,
+    tints,
+)
+from gpubn.report.figures.style import (
     BLACK,
     GREEN,
     PINK,
@@ -17,17 +28,6 @@ from gpubn.plotting import (
     new_figure,
     seed_count,
     titled,
-)
-from gpubn.time_plots import (
-    draw_course,
-    edge_note,
-    ends,
-    of_metrics,
-    place,
-    plain_ticks,
-    scale,
-    select,
-    tints,
 )
 
 TABLES = ("inference",)

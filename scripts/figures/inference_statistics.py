@@ -6,7 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import (
+    Line,
+    draw_course,
+    draw_lines,
+    edge_note,
+    ends,
+    of_metrics,
+    scale,
+    select,
+)
+from gpubn.report.figures.style import (
     BLACK,
     BLUE,
     FAINT,
@@ -23,17 +33,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.stats import mean_interval
-from gpubn.time_plots import (
-    Line,
-    draw_course,
-    draw_lines,
-    edge_note,
-    ends,
-    of_metrics,
-    scale,
-    select,
-)
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("inference",)
 CLAIMS = ("B2", "B5", "D10")

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLACK,
     BLUE,
     FAINT,
@@ -21,7 +21,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.sweep_plots import (
+from gpubn.report.figures.sweep_plots import (
     GUESS,
     MARKS,
     by_level,
@@ -32,7 +32,7 @@ from gpubn.sweep_plots import (
     ratio_axis,
     ratio_ends,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("initial_beta",)
 CLAIMS = ("B6",)

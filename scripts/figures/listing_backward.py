@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLACK,
     BLUE,
     GREEN,
@@ -21,7 +21,7 @@ from gpubn.plotting import (
     number,
     seed_count,
 )
-from gpubn.stats import mean_interval
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("listing_backward",)
 CLAIMS = ("A11",)

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, edge_note, plain_ticks, select
+from gpubn.report.figures.style import (
     INITS,
     MNIST_INITS,
     NORMS,
@@ -17,13 +18,12 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.published import (
+from gpubn.report.published import (
     FINAL_LOSS_SCALED,
     FINAL_TEST_LOSS_BATCHNORM,
     FINAL_TRAIN_LOSS_BATCHNORM,
     digits_range,
 )
-from gpubn.time_plots import Line, draw_lines, edge_note, plain_ticks, select
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D2", "D11")

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, ends, select
+from gpubn.report.figures.style import (
     FAINT,
     INITS,
     MNIST_INITS,
@@ -21,7 +22,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.published import (
+from gpubn.report.published import (
     FINAL_LOSS_FIRST_INIT,
     FINAL_LOSS_SCALED,
     FINAL_TRAIN_LOSS_BATCHNORM,
@@ -29,7 +30,6 @@ from gpubn.published import (
     digits_range,
     ideal_first_loss,
 )
-from gpubn.time_plots import Line, draw_lines, ends, select
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D1", "D2", "D3", "D11")

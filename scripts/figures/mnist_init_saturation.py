@@ -3,7 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import set_steps
+from gpubn.report.figures.style import (
     INITS,
     MNIST_INITS,
     NORMS,
@@ -15,8 +16,7 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.stats import mean_interval
-from gpubn.time_plots import set_steps
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import Line, draw_lines, select
+from gpubn.report.figures.style import (
     BLUE,
     FAINT,
     INITS,
@@ -19,7 +20,6 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.time_plots import Line, draw_lines, select
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D4",)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLUE,
     GREEN,
     INK,
@@ -20,7 +20,7 @@ from gpubn.plotting import (
     new_figure,
     seed_count,
 )
-from gpubn.stats import mean_interval
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("moving_average",)
 CLAIMS = ("B5",)

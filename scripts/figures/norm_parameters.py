@@ -3,8 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import INK, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.time_plots import (
+from gpubn.report.figures.courses import (
     Row,
     activation_columns,
     draw_grid,
@@ -14,6 +13,7 @@ from gpubn.time_plots import (
     of_metrics,
     style_keys,
 )
+from gpubn.report.figures.style import INK, config_of, dataset_label, new_figure, seed_count, titled
 
 TABLES = ("diagnostics",)
 CLAIMS = ("C5",)

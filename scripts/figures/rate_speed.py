@@ -4,8 +4,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import FAINT, config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import (
+from gpubn.report.figures.style import (
+    FAINT,
+    config_of,
+    dataset_label,
+    new_figure,
+    seed_count,
+    titled,
+)
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     PLACEMENTS,
     USABLE,
@@ -21,7 +28,7 @@ from gpubn.sweep_plots import (
     strip_axis,
     weights,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("rate_sweep",)
 CLAIMS = ("B8",)

@@ -6,7 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import (
+    Line,
+    draw_lines,
+    edge_note,
+    of_metrics,
+    plain_ticks,
+    select,
+)
+from gpubn.report.figures.style import (
     BLACK,
     BLUE,
     INITS,
@@ -18,7 +26,6 @@ from gpubn.plotting import (
     seed_count,
     titled,
 )
-from gpubn.time_plots import Line, draw_lines, edge_note, of_metrics, plain_ticks, select
 
 TABLES = ("recipe",)
 CLAIMS = ("D13",)

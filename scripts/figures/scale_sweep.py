@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpubn.plotting import config_of, dataset_label, new_figure, seed_count, titled
-from gpubn.sweep_plots import (
+from gpubn.report.figures.style import config_of, dataset_label, new_figure, seed_count, titled
+from gpubn.report.figures.sweep_plots import (
     MARKS,
     PLACEMENTS,
     TOP,
@@ -25,7 +25,7 @@ from gpubn.sweep_plots import (
     usable_decades,
     weights,
 )
-from gpubn.words import ACTIVATIONS
+from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("scale_sweep",)
 CLAIMS = ("B10",)

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import ends, of_metrics
+from gpubn.report.figures.style import (
     BLUE,
     INK,
     RED,
@@ -20,8 +21,7 @@ from gpubn.plotting import (
     number,
     seed_count,
 )
-from gpubn.sweep_plots import weights
-from gpubn.time_plots import ends, of_metrics
+from gpubn.report.figures.sweep_plots import weights
 
 TABLES = ("shared_scale",)
 CLAIMS = ("A9",)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.plotting import (
+from gpubn.report.figures.style import (
     BLUE,
     GREEN,
     INK,
@@ -25,8 +25,8 @@ from gpubn.plotting import (
     new_figure,
     seed_count,
 )
-from gpubn.stats import mean_interval
-from gpubn.sweep_plots import weights
+from gpubn.report.figures.sweep_plots import weights
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("signal_batch",)
 CLAIMS = ("A7", "A8")

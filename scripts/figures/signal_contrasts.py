@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.plotting import GREEN, INITS, RED, Style, config_of, new_figure, seed_count
-from gpubn.time_plots import Line, draw_lines, select
+from gpubn.report.figures.courses import Line, draw_lines, select
+from gpubn.report.figures.style import GREEN, INITS, RED, Style, config_of, new_figure, seed_count
 
 TABLES = ("signal_propagation",)
 CLAIMS = ("A5", "A6", "A8", "A10", "A12")

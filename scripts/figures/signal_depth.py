@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.plotting import (
+from gpubn.report.figures.courses import select
+from gpubn.report.figures.style import (
     INITS,
     INK,
     band,
@@ -19,8 +20,7 @@ from gpubn.plotting import (
     new_figure,
     seed_count,
 )
-from gpubn.stats import mean_interval
-from gpubn.time_plots import select
+from gpubn.report.statistics import mean_interval
 
 TABLES = ("signal_propagation",)
 CLAIMS = ("A5", "A6", "A8")

@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import Treatment, draw_grid
-from gpubn.plotting import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
-from gpubn.published import ACTIVATION_VAR
+from gpubn.report.figures.histograms import Treatment, draw_grid
+from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
+from gpubn.report.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
 CLAIMS = ("A1", "A3", "A5")

@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gpubn.histograms import Treatment, draw_grid
-from gpubn.plotting import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
-from gpubn.published import WEIGHT_GRAD_VAR
+from gpubn.report.figures.histograms import Treatment, draw_grid
+from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
+from gpubn.report.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
 CLAIMS = ("A2", "A4", "A6")

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpubn.plotting import (
+from gpubn.report.figures.courses import ends, select
+from gpubn.report.figures.style import (
     BLUE,
     FAINT,
     INK,
@@ -18,7 +19,6 @@ from gpubn.plotting import (
     number,
     seed_count,
 )
-from gpubn.time_plots import ends, select
 
 TABLES = ("step_cost",)
 CLAIMS = ("B3", "B14", "C2")

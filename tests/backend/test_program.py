@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gpubn.backend import Backend, device_of
 from gpubn.backend.program import STEPS_TOGETHER, Replay, run_each
+from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
-from gpubn.model import MLP, build_mlp
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.optim import SGD, linear
-from gpubn.schema import InitConfig, ModelConfig, NormConfig
-from gpubn.train import to_device, train
+from gpubn.nn.model import MLP, build_mlp
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.optim import SGD, linear
+from gpubn.nn.train import to_device, train
 
 on_shim = pytest.mark.parametrize("backend", ["shim"], indirect=True)
 on_device = pytest.mark.parametrize(

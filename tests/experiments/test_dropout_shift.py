@@ -5,9 +5,9 @@ import pytest
 
 from gpubn import theory
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, ModelConfig
 from gpubn.experiments import Context, get
-from gpubn.rng import generator
-from gpubn.schema import Config, DataConfig, ModelConfig
+from gpubn.nn.rng import generator
 
 
 def run(rate, examples, seeds=3):

@@ -5,9 +5,9 @@ import pytest
 
 from gpubn import theory
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig
 from gpubn.experiments import Context, estimators, get
-from gpubn.rng import generator
-from gpubn.schema import Config, DataConfig
+from gpubn.nn.rng import generator
 
 METRICS = {
     f"{what}_{kind}_ratio{source}"

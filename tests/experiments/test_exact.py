@@ -7,9 +7,9 @@ import pytest
 
 from gpubn import theory
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, NormConfig
 from gpubn.experiments import Context, checks, exact, get
 from gpubn.experiments.checks import DIFFERENCES, ROUNDING
-from gpubn.schema import Config, DataConfig, NormConfig
 
 NUMPY = resolve("numpy")
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}

@@ -5,18 +5,18 @@ from math import log
 import numpy as np
 import pytest
 
-from gpubn import optim
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, inference, training
 from gpubn.experiments.inference import InferenceModes
 from gpubn.experiments.network import Network, fetch
-from gpubn.model import build_mlp
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.rng import example_order
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
-from gpubn.train import to_device
+from gpubn.nn import optim
+from gpubn.nn.model import build_mlp
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import example_order
+from gpubn.nn.train import to_device
 
 PLACEMENTS = ["before", "after"]
 NUMPY = resolve("numpy")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.config import ARITHMETICS, Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, listing_backward
 from gpubn.experiments.listing_backward import FAULTS, compare, faults_of, norm_backward
 from gpubn.experiments.signal_propagation import published_norm, published_norm_backward
-from gpubn.init import draw_weight
-from gpubn.rng import generator
-from gpubn.schema import ARITHMETICS, Config, DataConfig, InitConfig, ModelConfig, NormConfig
-from gpubn.testing import check_gradient
+from gpubn.nn.init import draw_weight
+from gpubn.nn.rng import generator
+from tests.cuda.checkers import check_gradient
 
 PLACEMENTS = ["before", "after"]
 METRICS = {"weight_grad_relative_error", "weight_grad_cosine", "weight_grad_size_ratio"}

@@ -8,8 +8,8 @@ from statistics import fmean, pvariance
 import numpy as np
 import pytest
 
-from gpubn import optim
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
 from gpubn.experiments import Context, generalisation, measures, norm_measures, training
 from gpubn.experiments.generalisation import Generalisation, loss_at
@@ -24,12 +24,12 @@ from gpubn.experiments.measures import (
 )
 from gpubn.experiments.network import Network, fetch
 from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
-from gpubn.layers import Activation, Affine, Dropout
-from gpubn.model import build_mlp
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.rng import example_order, generator
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
-from gpubn.train import DeviceData, to_device
+from gpubn.nn import optim
+from gpubn.nn.layers import Activation, Affine, Dropout
+from gpubn.nn.model import build_mlp
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import example_order, generator
+from gpubn.nn.train import DeviceData, to_device
 
 PLACEMENTS = ["none", "before", "after"]
 NUMPY = resolve("numpy")

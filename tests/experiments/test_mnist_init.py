@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset, load
 from gpubn.experiments import Context, get, training
-from gpubn.init import draw_weight
-from gpubn.rng import example_order
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.nn.init import draw_weight
+from gpubn.nn.rng import example_order
 
 PLACEMENTS = ["none", "before", "after"]
 

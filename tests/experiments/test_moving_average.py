@@ -5,10 +5,10 @@ import pytest
 
 from gpubn import theory
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
 from gpubn.experiments import Context, get, moving_average
 from gpubn.experiments.moving_average import UNITS, measured_steps
-from gpubn.rng import generator
-from gpubn.schema import Config, DataConfig, NormConfig, OptimConfig
+from gpubn.nn.rng import generator
 
 
 def make(momentum=0.1, *, steps=12, batch=5, **options):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from gpubn.backend import Backend
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
 from gpubn.experiments.network import Network, OnDevice, fetch
-from gpubn.model import build_mlp
-from gpubn.records import Observation
-from gpubn.rng import example_order
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
-from gpubn.train import evaluate, to_device
+from gpubn.nn.model import build_mlp
+from gpubn.nn.rng import example_order
+from gpubn.nn.train import evaluate, to_device
+from gpubn.rows import Observation
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from gpubn.backend import Backend
 from gpubn.backend.memory import SHARE
+from gpubn.config import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
 from gpubn.errors import BackendError
 from gpubn.experiments import Context, get, training
 from gpubn.experiments.programs import Part, cut, fill_programs, halve, replica_bytes
-from gpubn.schema import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
 
 on_shim = pytest.mark.parametrize("backend", ["shim"], indirect=True)
 CPU = Backend("numpy", np, "test", 1)
@@ -351,7 +351,7 @@ def needed(backend, monkeypatch):
         # No memory of the host's: one order for all seeds.
         order = np.zeros((config.optim.steps, config.optim.batch), np.int64)
         numbers = np.arange(len(dataset.x_train) + len(dataset.x_test))
-        monkeypatch.setattr("gpubn.train._order", lambda *_: order)
+        monkeypatch.setattr("gpubn.nn.train._order", lambda *_: order)
         monkeypatch.setattr(
             "gpubn.experiments.network.example_order", lambda seed, part, count: numbers[:count]
         )

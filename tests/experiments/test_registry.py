@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gpubn import experiments
+from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments import Experiment, get, names
-from gpubn.schema import Config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

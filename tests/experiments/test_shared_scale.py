@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, shared_scale
 from gpubn.experiments.deep_network import draw
 from gpubn.experiments.shared_scale import SharedBatchNorm, _build, _propagate
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 
 PLACEMENTS = ["before", "after"]
 NUMPY = resolve("numpy")

@@ -5,11 +5,11 @@ import pytest
 
 from gpubn import theory
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, signal_batch
-from gpubn.init import draw_weight
-from gpubn.rng import generator
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.nn.init import draw_weight
+from gpubn.nn.rng import generator
 
 ACTIVATIONS = ["relu", "linear"]
 PLACEMENTS = ["none", "before", "after"]

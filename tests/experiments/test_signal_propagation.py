@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, signal_propagation
-from gpubn.init import draw_weight
-from gpubn.rng import generator
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.nn.init import draw_weight
+from gpubn.nn.rng import generator
 from gpubn.theory import relu_activation_var, relu_weight_grad_var
 
 PLACEMENTS = ["none", "before", "after"]

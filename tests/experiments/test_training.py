@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpubn.backend import resolve
-from gpubn.cells import Cell
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get, training
@@ -16,12 +16,12 @@ from gpubn.experiments.generalisation import Generalisation
 from gpubn.experiments.measures import Densities, Drift, Ratios, Saturation
 from gpubn.experiments.network import Probe
 from gpubn.experiments.training import _loss_rows, _pool, training_experiment
-from gpubn.layers import Activation, Affine
-from gpubn.model import MLP
-from gpubn.norms.batch_norm import BatchNorm
-from gpubn.records import Observation
-from gpubn.rng import example_order
-from gpubn.schema import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.nn.layers import Activation, Affine
+from gpubn.nn.model import MLP
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import example_order
+from gpubn.rows import Observation
+from gpubn.sweeps.cells import Cell
 
 PLACEMENTS = ["none", "before", "after"]
 NUMPY = resolve("numpy")

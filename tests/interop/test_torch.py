@@ -14,7 +14,7 @@ import pytest
 
 from gpubn.backend.streams import on_stream
 from gpubn.errors import ArgumentError, BackendError
-from gpubn.testing.standin import lift
+from tests.cuda.standin import lift
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: its layer is not tested")
 

@@ -17,7 +17,7 @@ from gpubn.kernels import (
     tanh,
     tanh_backward,
 )
-from gpubn.testing import assert_same, check_gradient
+from tests.cuda.checkers import assert_same, check_gradient
 
 NAMES = ["relu", "tanh", "sigmoid", "linear"]
 DTYPES = ["float32", "float64"]

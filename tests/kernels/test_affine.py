@@ -5,7 +5,7 @@ import pytest
 
 from gpubn.errors import ArgumentError
 from gpubn.kernels import affine, affine_backward
-from gpubn.testing import assert_same, check_gradient
+from tests.cuda.checkers import assert_same, check_gradient
 
 DTYPES = ["float32", "float64"]
 # (replicas, N, D, H): batch of 1 and 2, one unit, odd widths, many rows.

@@ -9,7 +9,7 @@ from gpubn.kernels import (
     batch_norm_backward_graph,
     batch_norm_inference,
 )
-from gpubn.testing import assert_same
+from tests.cuda.checkers import assert_same
 
 DTYPES = ["float32", "float64"]
 BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]

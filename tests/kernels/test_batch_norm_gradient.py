@@ -3,7 +3,7 @@
 import pytest
 
 from gpubn.kernels import batch_norm, batch_norm_backward, batch_norm_backward_graph
-from gpubn.testing import assert_same, check_gradient
+from tests.cuda.checkers import assert_same, check_gradient
 
 BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]
 SHAPES = [(2, 1), (2, 7), (5, 1), (12, 33), (3, 2, 1), (3, 6, 7)]

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpubn.kernels import batch_norm, batch_norm_backward
-from gpubn.testing import assert_same
+from tests.cuda.checkers import assert_same
 
 
 @st.composite

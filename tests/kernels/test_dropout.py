@@ -7,7 +7,7 @@ import pytest
 
 from gpubn.errors import ArgumentError
 from gpubn.kernels import dropout, dropout_backward
-from gpubn.testing import assert_same, check_gradient
+from tests.cuda.checkers import assert_same, check_gradient
 
 DTYPES = ["float32", "float64"]
 SHAPES = [(2, 1), (2, 7), (33, 33), (10_000, 3), (3, 2, 7)]

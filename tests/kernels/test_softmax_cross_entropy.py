@@ -8,7 +8,7 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.testing import assert_same, check_gradient
+from tests.cuda.checkers import assert_same, check_gradient
 
 DTYPES = ["float32", "float64"]
 SHAPES = [(1, 2), (2, 1), (2, 7), (33, 33), (10_000, 3), (1, 2, 1), (3, 2, 10), (2, 10_000, 7)]

@@ -14,7 +14,7 @@ from gpubn.kernels import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from gpubn.testing import assert_same
+from tests.cuda.checkers import assert_same
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: no parity with it is tested")
 F = torch.nn.functional

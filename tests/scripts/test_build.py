@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubn import claims
-from gpubn.claims.decide import Decision, Evidence
-from gpubn.claims.rules import Verdict
+from gpubn.report import claims
+from gpubn.report.claims.decide import Decision, Evidence
+from gpubn.report.claims.rules import Verdict
 
 ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from gpubn.claims.ledger import DOCUMENTS, EXPECTED
-from gpubn.records import per_seed
-from gpubn.tables import write_table
+from gpubn.report.claims.ledger import DOCUMENTS, EXPECTED
+from gpubn.report.tables import write_table
+from gpubn.rows import per_seed
 
 
 def claim(id_):

@@ -16,12 +16,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from gpubn import backend, jobs, sweeps
+from gpubn import backend
 from gpubn.backend import resolve
-from gpubn.compose import expand
 from gpubn.errors import ConfigError
-from gpubn.runner import run_cells
-from gpubn.store import CellStore
+from gpubn.sweeps import launch as jobs
+from gpubn.sweeps import multirun as sweeps
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store.cell_store import CellStore
 
 ROOT = Path(__file__).parents[2]
 TINY = [

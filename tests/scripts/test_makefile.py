@@ -71,7 +71,7 @@ def test_the_interpreter_is_the_one_of_the_venv(make):
 
 
 def test_the_scripts_that_targets_call_exist():
-    called = set(re.findall(r"scripts/\w+\.py", TEXT))
+    called = set(re.findall(r"scripts/[\w/]+\.py", TEXT))
     assert {"scripts/build.py", "scripts/run.py"} <= called
     assert [name for name in sorted(called) if not (ROOT / name).is_file()] == []
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from omegaconf.errors import ConfigAttributeError
 
-from gpubn import cli
 from gpubn.files import sha256
+from gpubn.sweeps import cli
 
 TINY = [
     *("experiment=mnist_init", "data=digits", "backend=numpy", "results=out"),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gpubn import status
 from gpubn.backend import cores, resolve
-from gpubn.compose import expand
-from gpubn.records import Failure
-from gpubn.runner import run_cells
-from gpubn.store import CellStore
+from gpubn.rows import Failure
+from gpubn.sweeps import status
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store.cell_store import CellStore
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = ["experiment=estimators", "data.examples=2,4,8,16", "seeds=2"]

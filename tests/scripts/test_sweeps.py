@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from gpubn.backend import resolve
-from gpubn.compose import expand
 from gpubn.files import sha256
-from gpubn.runner import run_cells
-from gpubn.store import CellStore
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store.cell_store import CellStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

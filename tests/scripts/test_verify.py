@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpubn import backend
-from gpubn.pipeline import make_tables
+from gpubn.sweeps.pipeline import make_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12"]

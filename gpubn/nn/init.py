@@ -1,0 +1,128 @@
+"""Weight initialisers: host draws in float64, one generator for each replica and layer.
+
+Arms that differ only in a factor share the underlying draw, so they are paired by seed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpubn.config import InitConfig
+from gpubn.errors import ArgumentError
+from gpubn.nn.rng import generator
+
+KINDS = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
+
+
+Draws = dict[tuple[str, int], np.ndarray]
+
+
+def initial_weight(
+    init: InitConfig | Sequence[InitConfig],
+    fan_in: int,
+    fan_out: int,
+    seeds: Sequence[int],
+    layer: int,
+) -> np.ndarray:
+    """Return the weights (R, fan_in, fan_out), float64, that a configuration stands for.
+
+    Args:
+        init: one for all replicas, or one a replica.
+    """
+    inits = [init] * len(seeds) if isinstance(init, InitConfig) else init
+    weight = np.empty((len(seeds), fan_in, fan_out))
+    draws: Draws = {}
+    for of_replica, of_init, seed in zip(weight, inits, seeds, strict=True):
+        _fill(
+            of_replica,
+            of_init.kind,
+            seed,
+            layer,
+            draws,
+            std=of_init.std,
+            low=of_init.low,
+            high=of_init.high,
+            scale=of_init.scale,
+            per_sqrt_fan_in=of_init.per_sqrt_fan_in,
+        )
+    return weight
+
+
+def draw_weight(
+    kind: str,
+    fan_in: int,
+    fan_out: int,
+    seeds: Sequence[int],
+    layer: int,
+    *,
+    std: float = 1.0,
+    low: float = 0.0,
+    high: float = 1.0,
+    scale: float = 1.0,
+    per_sqrt_fan_in: bool = False,
+) -> np.ndarray:
+    """Return weights (R, fan_in, fan_out), float64, for the replicas `seeds` of one layer.
+
+    Args:
+        kind: "normal" (mean 0, `std`), "uniform" (on [`low`, `high`)), "glorot_normal" (variance
+            2/(fan_in + fan_out)), "glorot_uniform" (the same variance), both of Glorot and Bengio
+            2010, or "he_normal" (variance 2/fan_in, He et al. 2015).
+        scale: a factor on the result.
+        per_sqrt_fan_in: divide the result by sqrt(fan_in).
+    """
+    weight = np.empty((len(seeds), fan_in, fan_out))
+    for of_replica, seed in zip(weight, seeds, strict=True):
+        _fill(
+            of_replica,
+            kind,
+            seed,
+            layer,
+            {},
+            std=std,
+            low=low,
+            high=high,
+            scale=scale,
+            per_sqrt_fan_in=per_sqrt_fan_in,
+        )
+    return weight
+
+
+def _fill(
+    weight: np.ndarray,
+    kind: str,
+    seed: int,
+    layer: int,
+    draws: Draws,
+    *,
+    std: float,
+    low: float,
+    high: float,
+    scale: float,
+    per_sqrt_fan_in: bool,
+) -> None:
+    """Fill the weight (fan_in, fan_out) of one replica; `draws` keeps what others can share."""
+    fan_in, fan_out = weight.shape
+    glorot_variance = 2.0 / (fan_in + fan_out)
+    spread = {
+        "normal": std,
+        "glorot_normal": np.sqrt(glorot_variance),
+        "he_normal": np.sqrt(2.0 / fan_in),
+    }
+    if kind in spread:
+        np.multiply(spread[kind], _draw("normal", weight.shape, seed, layer, draws), out=weight)
+    elif kind in ("uniform", "glorot_uniform"):
+        if kind == "glorot_uniform":
+            high = np.sqrt(3.0 * glorot_variance)
+            low = -high
+        np.multiply(high - low, _draw("uniform", weight.shape, seed, layer, draws), out=weight)
+        weight += low
+    else:
+        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    weight *= scale / np.sqrt(fan_in) if per_sqrt_fan_in else scale
+
+
+def _draw(name: str, shape: tuple[int, ...], seed: int, layer: int, draws: Draws) -> np.ndarray:
+    if (name, seed) not in draws:
+        g = generator(seed, "weights", layer)
+        draws[name, seed] = g.standard_normal(shape) if name == "normal" else g.random(shape)
+    return draws[name, seed]

@@ -1,0 +1,158 @@
+"""Layers: parameters and running state around kernels.
+
+`forward` returns output and cache, `backward` takes the cache and returns the gradient of the input
+and of each parameter. A layer holds R replicas; nothing mixes them.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.kernels import (
+    activation,
+    affine,
+    affine_backward,
+    affine_descend,
+    descend,
+    dropout,
+    dropout_backward,
+)
+from gpubn.nn.rng import generator
+
+Gradients = dict[str, Array]
+Numbers = float | Sequence[float]
+"""One number for all replicas, or one for each."""
+
+
+class Layer(Protocol):
+    """What the model asks of a layer.
+
+    Attributes:
+        params: updated in place by the optimiser.
+        replayable: whether a device can record its training pass.
+    """
+
+    params: dict[str, Array]
+    replayable: bool
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        """Return y and the cache; `track` lets a training pass update the running state."""
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        """Return dx (None where it is not needed) and the gradient of each parameter."""
+
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        """Return dx and take a step: each parameter -= rate * its gradient, in place."""
+
+    def select(self, replicas: slice) -> "Layer":
+        """Some of the replicas, as views: what changes in one changes in the other."""
+
+
+class StepByGradients:
+    """Takes a step from the gradients that the backward pass returns."""
+
+    params: dict[str, Array]
+    replayable = True
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        raise NotImplementedError
+
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        dx, gradients = self.backward(dy, cache, need_dx=need_dx)
+        descend([self.params[name] for name in gradients], [*gradients.values()], rates)
+        return dx
+
+
+class Affine:
+    """y = x @ weight + bias with weight (R, D, H) and bias (R, H)."""
+
+    replayable = True
+
+    def __init__(self, weight: Array, bias: Array) -> None:
+        self.params = {"weight": weight, "bias": bias}
+        self._dweight: Array | None = None
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        return affine(x, self.params["weight"], self.params["bias"])
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        dx, dweight, dbias = affine_backward(
+            dy, cache, need_dx=need_dx, dweight_out=self._scratch(dy)
+        )
+        return dx, {"weight": dweight, "bias": dbias}
+
+    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
+        scratch = self._scratch(dy) if type(dy) is np.ndarray else None
+        return affine_descend(
+            dy, cache, self.params["bias"], rates, need_dx=need_dx, scratch=scratch
+        )
+
+    def _scratch(self, dy: Array) -> Array:
+        """The largest array of a step: one buffer for the whole run saves its page faults."""
+        if self._dweight is None:
+            self._dweight = self.params["weight"].copy()
+        return self._dweight
+
+    def select(self, replicas: slice) -> "Affine":
+        return Affine(self.params["weight"][replicas], self.params["bias"][replicas])
+
+
+class Activation(StepByGradients):
+    """ReLU, tanh, sigmoid or the identity. The cache is the output."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.params = {}
+        self._forward, self._backward = activation(name)
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        return self._forward(x)
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        return self._backward(dy, cache), {}
+
+    def select(self, replicas: slice) -> "Activation":
+        return self
+
+
+class Dropout(StepByGradients):
+    """Inverted dropout; inference leaves the input as it is. The cache is the mask.
+
+    A mask depends on the seed, the layer and the number of the training pass alone. Passes that do
+    not track the running state all see the same mask.
+
+    Args:
+        rate: the share that is dropped, one number or one a replica.
+    """
+
+    replayable = False  # masks are drawn on the host
+
+    def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:
+        self.params = {}
+        self._rates = np.broadcast_to(np.asarray(rate, np.float64), len(seeds))
+        self._seeds, self._layer, self._backend = seeds, layer, backend
+        self._passes = 0
+
+    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
+        if not training:
+            return x, None
+        key = self._passes if track else "untracked"
+        self._passes += track
+        mask, draws = np.empty(x.shape, dtype=bool), {}
+        for of_replica, seed, rate in zip(mask, self._seeds, self._rates.tolist(), strict=True):
+            if seed not in draws:
+                g = generator(seed, "dropout", self._layer, key)
+                draws[seed] = g.random(x.shape[1:], np.float32)
+            np.greater_equal(draws[seed], rate, out=of_replica)
+        return dropout(x, self._backend.asarray(mask), self._rates)
+
+    def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
+        return dropout_backward(dy, cache), {}
+
+    def select(self, replicas: slice) -> "Dropout":
+        view = copy.copy(self)
+        view._rates, view._seeds = self._rates[replicas], self._seeds[replicas]
+        return view

@@ -1,0 +1,71 @@
+"""Stochastic gradient descent with a schedule and one learning rate a replica."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.errors import ArgumentError
+from gpubn.kernels import descend
+from gpubn.nn.layers import Gradients
+from gpubn.nn.model import MLP
+
+Schedule = Callable[[int], float]
+"""The factor on the rate at a step."""
+
+
+def constant(step: int) -> float:
+    """Return 1 at every step."""
+    return 1.0
+
+
+def linear(steps: int) -> Schedule:
+    """Return the schedule that falls from 1 by 1/steps a step."""
+    return lambda step: 1.0 - step / steps
+
+
+class SGD:
+    """w -= max(rate * schedule(step), min_rate) * dw, in place.
+
+    Args:
+        rate: one learning rate, or one a replica.
+        min_rate: floor of the scheduled rate, one or one a replica.
+    """
+
+    def __init__(
+        self,
+        rate: float | Sequence[float] | np.ndarray,
+        schedule: Schedule,
+        min_rate: float | Sequence[float] | np.ndarray,
+        backend: Backend,
+        dtype: str,
+    ) -> None:
+        rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
+        good = (rates > 0) & np.isfinite(rates)
+        if rates.ndim != 1 or rates.size == 0 or not good.all():
+            seen = rates[~good].flat[0] if not good.all() else f"an array of shape {rates.shape}"
+            raise ArgumentError(f"rate is {seen}; expected positive numbers, one or one a replica")
+        self._rates, self._schedule = rates, schedule
+        self._min_rates = np.atleast_1d(np.asarray(min_rate, dtype=np.float64))
+        self._backend, self._dtype = backend, dtype
+
+    def select(self, replicas: slice) -> "SGD":
+        """The same for some of the replicas."""
+        rates, least = (r[replicas] if r.size > 1 else r for r in (self._rates, self._min_rates))
+        return SGD(rates, self._schedule, least, self._backend, self._dtype)
+
+    def rates(self, step: int) -> np.ndarray:
+        """The learning rates at `step`, (R,) or (1,), float64."""
+        return np.maximum(self._rates * self._schedule(step), self._min_rates)
+
+    def table(self, steps: int) -> Array:
+        """The rates of all steps on the device, (steps, R) or (steps, 1)."""
+        rates = np.stack([self.rates(step) for step in range(steps)])
+        with np.errstate(over="ignore"):  # a rate that the dtype cannot hold makes it diverge
+            return self._backend.asarray(rates, self._dtype)
+
+    def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
+        """Take one step. Overwrites the gradients."""
+        rates = self._backend.asarray(self.rates(step), self._dtype)
+        for layer, of_layer in zip(model.layers, gradients, strict=True):
+            descend([layer.params[name] for name in of_layer], [*of_layer.values()], rates)

@@ -1,0 +1,170 @@
+"""Training of the replica-batched network, and its evaluation. No files, no Hydra.
+
+Divergence is an outcome: inf and NaN flow through and are recorded.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from gpubn.backend import Array, Backend
+from gpubn.data import Dataset
+from gpubn.errors import ConfigError
+from gpubn.kernels import (
+    Batch,
+    Feed,
+    begin_step,
+    end_step,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from gpubn.nn.model import MLP
+from gpubn.nn.optim import SGD
+from gpubn.nn.rng import batch_order, example_order
+
+Tick = Callable[[int], None]
+Probe = Callable[[int], None]
+Observer = Callable[[list[Any]], None]
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """A dataset on the device."""
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+
+
+@lru_cache(maxsize=4)
+def to_device(dataset: Dataset, backend: Backend, dtype: str) -> DeviceData:
+    """Move a dataset to the device, once a process."""
+    return DeviceData(
+        backend.asarray(dataset.x_train, dtype),
+        backend.asarray(dataset.y_train),
+        backend.asarray(dataset.x_test, dtype),
+        backend.asarray(dataset.y_test),
+    )
+
+
+def check_batch_fits(batch: int, dataset: Dataset, sample: int = 0) -> None:
+    """Refuse a batch that is larger than the training set, or a seed's sample of it."""
+    examples = min(sample or len(dataset.x_train), len(dataset.x_train))
+    if batch > examples:
+        raise ConfigError(
+            f"optim.batch is {batch}; expected at most {examples}, the number of training "
+            f"examples of {dataset.name}"
+        )
+
+
+def train(
+    model: MLP,
+    sgd: SGD,
+    data: DeviceData,
+    backend: Backend,
+    *,
+    seeds: Sequence[int],
+    batch: int,
+    steps: int,
+    sample: int = 0,
+    probe_at: Collection[int] = (),
+    probe: Probe | None = None,
+    observe: Observer | None = None,
+    tick: Tick | None = None,
+) -> np.ndarray:
+    """Train one replica a seed, each on its own shuffled order of the data.
+
+    Args:
+        sample: training examples that are drawn for each seed; 0 takes all.
+        probe_at: numbers of finished updates at which `probe(step)` is called.
+        observe: called with the caches of every step's forward pass.
+        tick: called with the number of steps that were finished since.
+
+    Returns:
+        The loss of every mini-batch before its update, (steps, R), on the host.
+    """
+    step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
+    program = backend.program(step, replayable=observe is None and model.replayable)
+    stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
+    done = 0
+    with np.errstate(all="ignore"):
+        for stop in stops:
+            program(stop - done, tick)
+            done = stop
+            if probe is not None and stop in probe_at:
+                probe(stop)
+    return backend.to_host(step.losses)
+
+
+class _Step:
+    """One training step of all replicas. It reads nothing from the host and waits for nothing, so
+    that a device can record it; every buffer that outlives a step is allocated here, once."""
+
+    def __init__(
+        self,
+        model: MLP,
+        sgd: SGD,
+        data: DeviceData,
+        backend: Backend,
+        seeds: Sequence[int],
+        batch: int,
+        steps: int,
+        sample: int,
+        observe: Observer | None,
+    ) -> None:
+        xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
+        examples = len(data.x_train)
+        orders = {seed: _order(seed, examples, sample, batch, steps) for seed in {*seeds}}
+        order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
+        rates, dtype = sgd.table(steps), data.x_train.dtype
+        cursor = xp.zeros(1, np.int64)
+        self._model, self._observe = model, observe
+        self._feed = Feed(data.x_train, data.y_train, order, rates, cursor)
+        self._batch = Batch(
+            xp.empty((replicas, batch, features), dtype),
+            xp.empty((replicas, batch), np.int64),
+            xp.empty(rates.shape[1:], dtype),
+        )
+        self.losses = xp.empty((steps, replicas), dtype)
+
+    def __call__(self) -> None:
+        x, labels, rates = self._batch
+        begin_step(self._feed, self._batch)
+        logits, caches = self._model.forward(x, training=True)
+        if self._observe is not None:
+            self._observe(caches)
+        loss, cache = softmax_cross_entropy(logits, labels, check_labels=False)
+        self._model.descend(softmax_cross_entropy_backward(cache), caches, rates)
+        end_step(self.losses, loss, self._feed.cursor)
+
+
+def _order(seed: int, examples: int, sample: int, batch: int, steps: int) -> np.ndarray:
+    """The examples of every batch of a seed, (steps, batch)."""
+    if not 0 < sample < examples:
+        return batch_order(seed, examples, batch, steps)
+    return example_order(seed, "train", examples)[batch_order(seed, sample, batch, steps)]
+
+
+def evaluate(
+    model: MLP, x: Array, labels: Array, chosen: np.ndarray, backend: Backend, *, chunk: int = 500
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each.
+
+    Args:
+        chosen: the examples (R, n) out of x (N, D) that each replica is evaluated on.
+    """
+    total = chosen.shape[1]
+    loss = correct = backend.xp.zeros((), np.float64)
+    with np.errstate(all="ignore"):
+        for start in range(0, total, chunk):
+            rows = backend.asarray(chosen[:, start : start + chunk])
+            logits, _ = model.forward(x[rows], training=False)
+            own = labels[rows]
+            part_loss, _ = softmax_cross_entropy(logits, own, check_labels=False)
+            loss = loss + part_loss * (rows.shape[1] / total)
+            correct = correct + (logits.argmax(axis=-1) == own).sum(axis=-1)
+    return backend.to_host(loss), backend.to_host(correct) / total

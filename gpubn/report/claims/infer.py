@@ -1,0 +1,89 @@
+"""From one value a seed to an estimate with its interval, a test, and what one run may give."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from gpubn.errors import LedgerError
+from gpubn.report.claims.ledger import Quantity
+from gpubn.report.statistics import CONFIDENCE, mean_interval, predictive_interval, t_test
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity over its n seeds; low and high bound the 95% interval of its mean."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+def estimate(quantity: Quantity, x: np.ndarray) -> Estimate:
+    """Estimate a quantity from its finite values `x` (n,), one a seed.
+
+    A mean whose seeds all agree has an interval without width, as has a single value.
+
+    Raises:
+        LedgerError: the values do not suit the kind of quantity.
+    """
+    if quantity.kind == "single":
+        if np.ptp(x) > 0:
+            raise LedgerError(f"is single, but has {x.size} values; expected one, or kind mean")
+        return Estimate(1, float(x[0]), float(x[0]), float(x[0]))
+    if x.size < 2:
+        raise LedgerError(f"has {x.size} value; expected at least 2 seeds, or kind single")
+    if quantity.kind == "proportion":
+        if (other := x[(x != 0) & (x != 1)]).size:
+            raise LedgerError(f"is a share, but a seed has {other[0]:g}; expected 0 or 1")
+        return Estimate(x.size, float(x.mean()), *_wilson(x))
+    if quantity.log and x.min() <= 0:
+        raise LedgerError(f"has a seed with {x.min():g}; expected above 0 on a log scale")
+    interval = [float(part) for part in mean_interval(np.log(x) if quantity.log else x)]
+    mean, low, high = (float(v) for v in (np.exp(interval) if quantity.log else interval))
+    return Estimate(x.size, mean, low, high)
+
+
+def _wilson(x: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import binomtest  # slow to import
+
+    interval = binomtest(int(x.sum()), x.size).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def p_of_bound(x: np.ndarray, bound: float) -> float:
+    """Two-sided p of the t-test that the mean of `x` (n,) is `bound`."""
+    return t_test(x, bound)
+
+
+def p_of_draw(x: np.ndarray, low: float, high: float) -> float:
+    """Two-sided p that one more draw from where `x` (n,) comes from has a value in [low, high].
+
+    The largest over the range: printed digits stand for a range of numbers.
+    """
+    nearest = min(max(float(mean_interval(x).mean), low), high)
+    return t_test(x, nearest, of_single=True)
+
+
+def draws(x: np.ndarray) -> tuple[float, float]:
+    """The 95% interval for one more draw."""
+    low, high = predictive_interval(x)
+    return float(low), float(high)
+
+
+def holm(p: Mapping[_Key, float]) -> dict[_Key, float]:
+    """Adjust p-values that are one family after Holm 1979: the chance of any error is kept.
+
+    One that is NaN counts as 1.
+    """
+    known = {key: 1.0 if np.isnan(value) else value for key, value in p.items()}
+    adjusted: dict[_Key, float] = {}
+    largest = 0.0
+    for rank, key in enumerate(sorted(known, key=lambda k: known[k])):
+        largest = max(largest, min(1.0, (len(p) - rank) * known[key]))
+        adjusted[key] = largest
+    return {key: adjusted[key] for key in p}

@@ -1,0 +1,118 @@
+"""Reductions: from values (keys, seeds) along a column, such as the layer, to one value a seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from gpubn.errors import LedgerError
+from gpubn.report.statistics import parts_below
+
+STRETCH = 5
+"""Keys in a row over which a value has to stand still to count as a plateau."""
+
+_Reduce = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A reduction of keys (K,), values (K, R), threshold and `none`; it `needs` some of the two."""
+
+    needs: tuple[str, ...]
+    function: _Reduce
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """A reduction with its threshold, and the value that stands where no key qualifies."""
+
+    kind: str
+    threshold: float
+    none: float
+
+    def __call__(self, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Reduce values (K, R) at the keys (K,), which are in order, to (R,).
+
+        Raises:
+            LedgerError: the keys do not allow it.
+        """
+        with np.errstate(all="ignore"):
+            return REDUCERS[self.kind].function(keys, values, self.threshold, self.none)
+
+
+def _plain(function: Callable[[np.ndarray], np.ndarray]) -> _Kind:
+    return _Kind((), lambda keys, values, threshold, none: function(values))
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Least squares of y (K, R) on x (K,); NaN where a y is not finite."""
+    if len(x) < 2:
+        raise LedgerError(f"fits a slope through {len(x)} key; expected at least 2")
+    centred = (x - x.mean())[:, None]
+    return np.asarray((centred * (y - y.mean(axis=0))).sum(axis=0) / (centred**2).sum())
+
+
+def _refuse_no_decades(keys: np.ndarray, threshold: float, kind: str) -> None:
+    if (keys <= 0).any():
+        raise LedgerError(f"has reduce {kind} along {keys.min():g}; expected keys above 0")
+    if len(keys) < 2:
+        raise LedgerError(f"has reduce {kind} along {len(keys)} key; expected at least 2")
+    if threshold <= 0:
+        raise LedgerError(f"has reduce {kind} and threshold {threshold:g}; expected one above 0")
+
+
+def _decades_below(
+    keys: np.ndarray, values: np.ndarray, threshold: float, none: float
+) -> np.ndarray:
+    """Decades of the keys on which the value is below the threshold, gaps left out."""
+    _refuse_no_decades(keys, threshold, "decades_below")
+    return np.asarray(parts_below(keys, values, threshold)[0].sum(axis=0))
+
+
+def _end_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+    """The logarithm (base 10) of the largest key whose value is below the threshold."""
+    _refuse_no_decades(keys, threshold, "end_below")
+    end = parts_below(keys, values, threshold)[1].max(axis=0)
+    return np.where(np.isfinite(end), end, none)
+
+
+def _best(values: np.ndarray) -> np.ndarray:
+    """The smallest value; what is NaN has diverged, and counts as infinite."""
+    return np.asarray(np.where(np.isnan(values), np.inf, values).min(axis=0))
+
+
+def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+    """Count how often a value stands still for `STRETCH` keys in a row and falls on later.
+
+    Still: the largest of them is above the smallest by less than the threshold, relatively, so that
+    a noisy slope is none; on: below its level there by more than twice that.
+    """
+    if len(keys) < STRETCH:
+        raise LedgerError(f"has reduce plateaus along {len(keys)} keys; expected {STRETCH} or more")
+    logs = np.log(values)
+    still = np.ptp(sliding_window_view(logs, STRETCH, axis=0), axis=-1) < threshold
+    counts = np.zeros(values.shape[1])
+    for seed in range(values.shape[1]):
+        edges = np.diff(np.concatenate(([0], still[:, seed].astype(int), [0])))
+        for start, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+            level = logs[start : end + STRETCH - 1, seed].min()
+            counts[seed] += logs[start:, seed].min() < level - 2 * threshold
+    return counts
+
+
+REDUCERS: dict[str, _Kind] = {
+    "mean": _plain(lambda values: values.mean(axis=0)),
+    "median": _plain(lambda values: np.median(values, axis=0)),
+    "best": _plain(_best),
+    "min": _plain(lambda values: values.min(axis=0)),
+    "max": _plain(lambda values: values.max(axis=0)),
+    "sum": _plain(lambda values: values.sum(axis=0)),
+    "first": _plain(lambda values: values[0]),
+    "last": _plain(lambda values: values[-1]),
+    "slope": _Kind((), lambda keys, values, threshold, none: _slope(keys, values)),
+    "log10_slope": _Kind((), lambda keys, values, threshold, none: _slope(keys, np.log10(values))),
+    "decades_below": _Kind(("threshold",), _decades_below),
+    "end_below": _Kind(("threshold", "none"), _end_below),
+    "plateaus": _Kind(("threshold",), _plateaus),
+}

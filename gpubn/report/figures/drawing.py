@@ -1,0 +1,145 @@
+"""Figures: one script `scripts/figures/<name>.py` makes the one figure of that name.
+
+A script declares `TABLES`, the stems of the tables that it reads (the first is the experiment that
+makes them), and `draw(tables, verdicts) -> Figure`. It may declare `CLAIMS`, the ids of the claims
+that it shows; `verdicts` is the sentence about them for its caption, empty before they are decided.
+"""
+
+import ast
+import csv
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from gpubn.errors import ConfigError, StoreError
+from gpubn.files import sha256, write_atomic
+from gpubn.fingerprint import script_fingerprint
+from gpubn.report.tables import read_bytes, read_table
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts" / "figures"
+
+
+@dataclass(frozen=True)
+class FigureScript:
+    """One figure: its name, its script, the stems of its tables, the ids of its claims."""
+
+    name: str
+    path: Path
+    tables: tuple[str, ...]
+    claims: tuple[str, ...]
+
+    @property
+    def experiment(self) -> str:
+        """The experiment whose tables it reads."""
+        return self.tables[0]
+
+
+def find(names: Iterable[str] = ()) -> list[FigureScript]:
+    """Return the figures called `names`, or all.
+
+    Raises:
+        ConfigError: there is no figure of that name.
+    """
+    available = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+    wanted = list(names) or available
+    for name in wanted:
+        if name not in available:
+            raise ConfigError(f"figure is {name!r}; expected one of {', '.join(available)}")
+    paths = [SCRIPTS / f"{name}.py" for name in wanted]
+    return [_declared(path) for path in paths]
+
+
+def is_current(script: FigureScript, results: Path) -> bool:
+    """Whether the figure stands in `results/figures`, intact, from these tables and this code."""
+    base = results / "figures" / script.name
+    try:
+        document = json.loads(base.with_suffix(".json").read_text())
+        return bool(document["made_from"] == _made_from(script, results)) and all(
+            sha256(base.with_suffix(f".{kind}").read_bytes()) == digest
+            for kind, digest in document["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, StoreError):
+        return False
+
+
+def draw(script: FigureScript, results: Path) -> None:
+    """Draw a figure from `results/tables` into `results/figures`, as SVG, PNG and provenance.
+
+    Raises:
+        StoreError: a table is missing or damaged, or the folder cannot be written.
+    """
+    from gpubn.report.figures.style import render, style  # slow to import, and not always needed
+
+    frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
+    with style():
+        files = render(_load(script).draw(frames, verdicts(script, results)))
+    base = results / "figures" / script.name
+    for kind, data in files.items():
+        write_atomic(base.with_suffix(f".{kind}"), data)
+    document = {
+        "made_from": _made_from(script, results),
+        "files": {kind: sha256(data) for kind, data in files.items()},
+    }
+    write_atomic(base.with_suffix(".json"), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def verdicts(script: FigureScript, results: Path) -> str:
+    """One sentence with the verdicts on a figure's claims; empty where none has any yet."""
+    try:
+        with (results / "claims.csv").open(newline="") as file:
+            decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
+    except (FileNotFoundError, KeyError):
+        return ""
+    said = "; ".join(f"{id_} {_shortened(decided[id_])}" for id_ in script.claims if id_ in decided)
+    return f"Verdicts: {said}." if said else ""
+
+
+def _shortened(verdict: str) -> str:
+    """A verdict without its conditions, which stand on the page of the claims."""
+    if verdict.startswith("holds only when"):
+        return "holds under a condition"
+    return verdict.split(":")[0]
+
+
+def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
+    """Where each table is: among the tables, or else, measured anew each time, a benchmark."""
+    paths = {stem: results / "tables" / f"{stem}.csv" for stem in script.tables}
+    benchmarks = {stem: results / "benchmarks" / f"{stem}.csv" for stem in script.tables}
+    return {
+        stem: benchmarks[stem] if benchmarks[stem].exists() and not path.exists() else path
+        for stem, path in paths.items()
+    }
+
+
+def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
+    digests = {stem: sha256(read_bytes(path)) for stem, path in _tables(script, results).items()}
+    return {
+        "tables": digests,
+        "code": script_fingerprint(script.path),
+        "verdicts": verdicts(script, results),
+    }
+
+
+def _declared(path: Path) -> FigureScript:
+    """Read `TABLES` and `CLAIMS` without running the script, which would import matplotlib."""
+    given: dict[str, tuple[str, ...]] = {"CLAIMS": ()}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("TABLES", "CLAIMS"):
+            given[ast.unparse(node.targets[0])] = tuple(ast.literal_eval(node.value))
+    if "TABLES" not in given:
+        raise ConfigError(
+            f"{path.name} declares no TABLES; expected the stems of the tables it reads"
+        )
+    return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"])
+
+
+def _load(script: FigureScript) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"gpubn_figure_{script.name}", script.path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

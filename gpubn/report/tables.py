@@ -1,0 +1,133 @@
+"""Tables: the CSV files that figures and claims read, and the provenance beside each.
+
+A table's columns are the experiment's axes, then `gpubn.rows.COLUMNS`. Rows that pool the seeds
+of a cell (histograms) go to `<experiment>_pooled.csv`, so that no table mixes the two. A CSV holds
+no time and no path, and its order and number format are fixed: made twice on one machine it has the
+same bytes.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpubn.errors import StoreError
+from gpubn.files import sha256, write_atomic
+from gpubn.rows import COLUMNS, SCHEMA_VERSION, Observation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OPTIONAL_INTEGERS = ("seed", "step", "layer")
+
+
+def provenance_path(table: Path) -> Path:
+    """The JSON file beside a table."""
+    return table.with_suffix(".json")
+
+
+def is_current(table: Path, made_from: dict[str, str]) -> bool:
+    """Whether the table is intact and was made from these cells' results (id -> digest)."""
+    try:
+        document = json.loads(provenance_path(table).read_text())
+        return bool(
+            document["made_from"] == made_from
+            and document["sha256"] == sha256(table.read_bytes())
+            and document.get("schema", SCHEMA_VERSION) == SCHEMA_VERSION
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a table; seed, step and layer are nullable integers.
+
+    What all its cells have in common of the configuration is in `frame.attrs["config"]`.
+
+    Raises:
+        StoreError: the file is missing, is not such a table, or has another schema.
+    """
+    import pandas as pd  # takes a second to import, and writing does without
+
+    content = io.BytesIO(read_bytes(path))
+    try:
+        frame = pd.read_csv(content, dtype=str, keep_default_na=False, na_filter=False)
+        if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(frame.columns)}")
+        for column in _OPTIONAL_INTEGERS:
+            known = frame[column].where(frame[column] != "")
+            frame[column] = known.map(int, na_action="ignore").astype("Int64")
+        frame["value"] = frame["value"].map(float).astype("float64")
+    except (ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise StoreError(
+            f"{path} is no table ({why}); expected columns that end in {', '.join(COLUMNS)}"
+        ) from error
+    provenance = _provenance(path)
+    if (schema := provenance.get("schema", SCHEMA_VERSION)) != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
+        )
+    config = provenance.get("config")
+    frame.attrs["config"] = config if isinstance(config, dict) else {}
+    return frame
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(provenance_path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a table.
+
+    Raises:
+        StoreError: there is no such file.
+    """
+    if not path.exists():
+        raise StoreError(f"{path} does not exist; expected a table, which `make results` writes")
+    return path.read_bytes()
+
+
+class TableText:
+    """The text of a table, cell by cell.
+
+    Args:
+        columns: the names of the axes.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self._out = io.BytesIO()
+        self._out.write((",".join([*columns, *COLUMNS]) + "\n").encode())
+
+    def add(self, axes: Mapping[str, str], rows: Iterable[Observation]) -> None:
+        """Add the rows of one cell."""
+        place = ",".join(axes.values())
+        lines = []
+        for r in rows:
+            keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
+            lines.append(f"{place},{keys},{r.metric},{r.value:.7g}\n")
+        self._out.write("".join(lines).encode())
+
+    def write(self, path: Path, provenance: dict[str, Any]) -> None:
+        """Write the table, and its provenance beside it."""
+        data = self._out.getbuffer()
+        document = {"sha256": sha256(data), **provenance}
+        write_atomic(path, data)
+        write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def write_table(
+    path: Path,
+    parts: Sequence[tuple[dict[str, str], Sequence[Observation]]],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a table from (axes, rows) of each cell, and its provenance beside it."""
+    text = TableText(parts[0][0])
+    for axes, rows in parts:
+        text.add(axes, rows)
+    text.write(path, provenance)

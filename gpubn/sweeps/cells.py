@@ -1,0 +1,98 @@
+"""A cell: one fully resolved point of a grid, with an id that is the same wherever it runs."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gpubn.config import Config
+from gpubn.experiments import Experiment, get
+from gpubn.files import sha256
+
+_LABELS = {"name"}
+"""Labels of the configuration's groups name a choice; they change no number."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of an experiment's grid.
+
+    Attributes:
+        config: the whole configuration, validated.
+        axes: the experiment's axis columns and their values in this cell.
+    """
+
+    config: Config
+    axes: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Config) -> "Cell":
+        """Return the cell of a validated configuration."""
+        axes = {column: str(_at(config, key)) for column, key in get(config.name).axes.items()}
+        return cls(config, axes)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that this cell belongs to."""
+        return get(self.config.name)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes a number, seeds included, and the labels of the axes."""
+        keys = {key: _plain(_at(self.config, key)) for key in self.experiment.keys}
+        return {"experiment": self.config.name, "axes": self.axes, "config": keys}
+
+    @cached_property
+    def id(self) -> str:
+        """Short hash of the canonical form of `identity`."""
+        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode())[:12]
+
+    def __str__(self) -> str:
+        axes = ", ".join(f"{column}={value}" for column, value in self.axes.items())
+        return f"{self.config.name} ({axes})"
+
+
+def _at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {key: v for key, v in vars(value).items() if key not in _LABELS}
+
+
+def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in part.items():
+        if isinstance(value, dict):
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[prefix + key] = value
+    return out
+
+
+class Names:
+    """What to call each of some cells: its axes, and the keys that tell it from its namesakes."""
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self._keys: dict[str, list[str]] = {}
+        first: dict[str, dict[str, Any]] = {}
+        for cell in cells:
+            own = flat(cell.identity["config"])
+            namesake = first.setdefault(str(cell), own)
+            keys = self._keys.setdefault(str(cell), [])
+            keys += [k for k, v in own.items() if namesake.get(k) != v and k not in keys]
+
+    def __call__(self, cell: Cell) -> str:
+        """The name of one of them."""
+        keys = self._keys.get(str(cell), ())
+        own = flat(cell.identity["config"]) if keys else {}
+        extra = [f"{key}={own[key]}" for key in keys]
+        return f"{str(cell)[:-1]}, {', '.join(extra)})" if extra else str(cell)

@@ -1,0 +1,174 @@
+"""What a Hydra job of this project does: run a cell, or many at once.
+
+The processes that Hydra's launchers start import this module, which tells their OmegaConf what
+`conf/` needs.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import current_process
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from gpubn import backend
+from gpubn.backend import Backend, cores
+from gpubn.config import Config
+from gpubn.errors import CellError, ConfigError, GpubnError
+from gpubn.rows import Failure
+from gpubn.sweeps import cli, compose
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.store.cell_store import CellStore, Result
+from gpubn.sweeps.summary import summarise
+from gpubn.sweeps.trackers import Tracker, tracker
+from gpubn.vectorized import vectorized
+
+log = logging.getLogger(__name__)
+
+compose.register()
+
+
+def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Run the cells of many configurations; yield the index of each with what became of it."""
+    cells: dict[int, Cell] = {}
+    for index, composed in enumerate(configs):
+        try:
+            cells[index] = compose.cell_of(composed)
+        except ConfigError as error:
+            yield index, error
+    ways: dict[_Way, list[int]] = {}
+    for index, cell in cells.items():
+        ways.setdefault(_Way.of(cell.config, sweep=True), []).append(index)
+    for way, indices in ways.items():
+        yield from _run_in_one_way(way, {i: cells[i] for i in indices})
+
+
+@vectorized(together)
+def run(composed: DictConfig, outcome: Outcome | None = None) -> None:
+    """Run the cell of one composed configuration, unless its outcome is given, and report.
+
+    Raises:
+        CellError: the cell failed.
+    """
+    cli.check_stopped()
+    cell = outcome.cell if outcome is not None else compose.cell_of(composed)
+    store = CellStore(Path(cell.config.results) / "cells")
+    told = tracker(cell.config.tracker, Path(cell.config.results))
+    if outcome is None:
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        way = _Way.of(cell.config, sweep=sweep)
+        where = replace(way.resolve(), workers=_share_of_cores())
+        (outcome,) = run_cells([cell], store, where, force=way.force, retry_failed=way.retry_failed)
+    if outcome.failure is not None:
+        raise _error(outcome, store)
+    assert outcome.result is not None
+    if not outcome.fresh:
+        made = outcome.result.provenance
+        log.info("%s is finished already (force=true runs it again)", cell)
+        log.info("  made by %s on %s", made["backend"], made["device"])
+    for line in summarise(outcome.result.rows):
+        log.info("  %s", line)
+    log.info("  kept in %s", store.path(cell))
+    _tell(told, cell, outcome.result)
+
+
+_silent: set[str] = set()
+"""Trackers that could not be reached: every further try may wait for seconds."""
+
+
+def _tell(told: Tracker, cell: Cell, result: Result) -> None:
+    """Report a cell. It is in the store: a tracker that fails costs no more than its report."""
+    name = cell.config.tracker.name
+    if name in _silent:
+        return
+    try:
+        told.report(cell, result)
+    except GpubnError as error:
+        _silent.add(name)
+        log.warning(
+            "tracker=%s is left out from here on: %s; the same command reports what is missing",
+            name,
+            error,
+        )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How cells are run, which changes no number."""
+
+    backend: str
+    results: str
+    force: bool
+    retry_failed: bool
+
+    @classmethod
+    def of(cls, config: Config, *, sweep: bool) -> "_Way":
+        return cls(
+            config.backend.name,
+            config.results,
+            config.force,
+            # Who asks for one cell wants it; a sweep goes past what is known to fail.
+            config.retry_failed or not sweep,
+        )
+
+    def resolve(self) -> Backend:
+        return backend.resolve(self.backend, slot=_slot())
+
+
+def _run_in_one_way(way: _Way, cells: dict[int, Cell]) -> Iterator[tuple[int, Outcome | Exception]]:
+    indices: dict[str, list[int]] = {}
+    for index, cell in cells.items():
+        indices.setdefault(cell.id, []).append(index)
+    try:
+        for outcome in run_cells(
+            list(cells.values()),
+            CellStore(Path(way.results) / "cells"),
+            way.resolve(),
+            processes=cores(),
+            force=way.force,
+            retry_failed=way.retry_failed,
+        ):
+            for index in indices.pop(outcome.cell.id):
+                yield index, outcome
+    except GpubnError as error:  # of the machine or the data: no cell that is left can be run
+        for index in [i for left in indices.values() for i in left]:
+            yield index, error
+
+
+def _error(outcome: Outcome, store: CellStore) -> CellError:
+    failure, cell = outcome.failure, outcome.cell
+    assert isinstance(failure, Failure)
+    path = store.failure_path(cell)
+    if outcome.fresh:
+        log.debug("%s", failure.traceback)
+        return CellError(f"{cell} failed: {failure.sentence}; its traceback is in {path}")
+    return CellError(
+        f"{cell} failed before: {failure.sentence}; retry_failed=true runs it again, its "
+        f"traceback is in {path}"
+    )
+
+
+def _share_of_cores() -> int:
+    """Threads for this process: a launcher that runs several jobs at once divides the cores."""
+    hydra = HydraConfig.get()
+    launcher = hydra.launcher if hydra.mode == RunMode.MULTIRUN else {}
+    if "n_jobs" in launcher:  # joblib; negative counts from all cores, as it does
+        jobs = launcher["n_jobs"]
+        jobs = jobs if jobs > 0 else max(1, cores() + 1 + jobs)
+        return max(1, cores() // jobs)
+    if "submitit_folder" in launcher:
+        return max(1, min(cores(), launcher["cpus_per_task"] or 1))
+    if "ray" in launcher:
+        return max(1, int(launcher["ray"]["remote"].get("num_cpus", 1)))
+    return cores()
+
+
+def _slot() -> int:
+    """The number of this process in joblib's pool, 0 anywhere else."""
+    number = re.search(r"LokyProcess-(\d+)", current_process().name)
+    return int(number[1]) - 1 if number is not None else 0

@@ -1,0 +1,114 @@
+"""The road from experiments to their tables: expand, run what is missing, write."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubn.backend import Backend, cores
+from gpubn.data import load
+from gpubn.errors import CellError, DataUnavailableError
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.collect import Kept, write_tables
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.store.cell_store import CellStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where an experiment's tables stand, and the results folder around them."""
+
+    paths: list[Path]
+    folder: Path
+
+
+def make_tables(
+    experiments: Mapping[str, Sequence[str]],
+    results: Path,
+    backend: Backend,
+    *,
+    processes: int | None = None,
+) -> dict[str, Tables]:
+    """Run every cell of these experiments that the store lacks and write their tables.
+
+    Where MNIST cannot be had an experiment runs on the digits, says so, and writes below
+    `results/digits`, so that tables made from MNIST stay as they are.
+
+    Args:
+        experiments: name -> Hydra overrides, the choice of the experiment file included.
+        processes: how many stacks of cells run at the same time on the CPU; all cores where None.
+
+    Raises:
+        CellError: a cell failed; the others are finished.
+    """
+    store = CellStore(results / "cells")
+    kept: dict[str, Kept] = {}
+    plans = {
+        name: _plan(name, overrides, results, store, kept)
+        for name, overrides in experiments.items()
+    }
+    missing = [cell for cells in plans.values() for cell in cells if cell.id not in kept]
+    failed: list[Outcome] = []
+    for outcome in run_cells(missing, store, backend, processes=processes or cores()):
+        if outcome.result is None:
+            failed.append(outcome)
+        else:
+            kept[outcome.cell.id] = Kept.of(outcome.result)
+    if failed:
+        raise _error(failed, store)
+    made = {}
+    for name, cells in plans.items():
+        folder = results / "digits" if _use(cells, "digits") else results
+        paths = write_tables(folder / "tables", name, cells, kept, store.get)
+        made[name] = Tables(paths, folder)
+    return made
+
+
+def _error(failed: Sequence[Outcome], store: CellStore) -> CellError:
+    first = failed[0]
+    assert first.failure is not None
+    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return CellError(
+        f"{first.cell}{others} failed: {first.failure.sentence}; its traceback is in "
+        f"{store.failure_path(first.cell)}"
+    )
+
+
+def _plan(
+    experiment: str,
+    overrides: Sequence[str],
+    results: Path,
+    store: CellStore,
+    kept: dict[str, Kept],
+) -> list[Cell]:
+    """The cells of an experiment; those that are finished are entered in `kept`."""
+    folder = results / "plans"
+    cells = expand(overrides, folder)
+    finished = _finished(cells, store)
+    if len(finished) < len(cells) and _use(cells, "mnist"):
+        try:
+            load("mnist", cells[0].config.data.root)
+        except DataUnavailableError as error:
+            log.debug("%s", error)
+            log.warning(
+                "MNIST cannot be had: %s runs on scikit-learn's digits instead, into %s; for MNIST "
+                "set GPUBN_DATA to a folder with its four files, or go online",
+                experiment,
+                results / "digits",
+            )
+            cells = expand([*overrides, "data=digits"], folder)
+            finished = _finished(cells, store)
+    kept |= finished
+    return cells
+
+
+def _finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:
+    found = ((cell.id, store.load(cell)) for cell in cells)
+    return {id: Kept.of(result) for id, result in found if result is not None}
+
+
+def _use(cells: Sequence[Cell], dataset: str) -> bool:
+    return any(cell.config.data.name == dataset for cell in cells)

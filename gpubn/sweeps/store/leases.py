@@ -1,0 +1,155 @@
+"""Who works on which cell: a lease is a small file beside the cell that its holder keeps fresh.
+
+Two sweeps on one store, on one machine or on several that share it, then do different cells. A
+lease is advice, not a lock: where one is lost the cell is done twice, with the same result. Clocks
+of machines that share a store may differ by a minute.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from gpubn.files import cannot_write, create
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.store.cell_store import CellStore
+
+FRESH = 120.0
+"""Seconds after which a lease that nobody touched counts as left behind."""
+_TOUCH = 20.0
+_SUFFIX = ".running"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who works on a cell."""
+
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class Leases:
+    """The leases that this process holds; they are kept fresh in the background.
+
+    A context manager: at its end what is still held is given back.
+    """
+
+    def __init__(self, store: CellStore) -> None:
+        self._store = store
+        self._held: set[Path] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._me = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
+
+    def __enter__(self) -> "Leases":
+        threading.Thread(target=self._keep_fresh, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for path in set(self._held):
+            self._drop(path)
+
+    def claim(self, cell: Cell) -> bool:
+        """Take the lease of a cell, or return False where somebody alive holds it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        path = _path(self._store, cell)
+        if self._create(path):
+            return True
+        if holder(self._store, cell) is not None:
+            return False
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return self._create(path)
+
+    def release(self, cell: Cell) -> None:
+        """Give a lease back."""
+        self._drop(_path(self._store, cell))
+
+    def _create(self, path: Path) -> bool:
+        with self._lock:
+            known = path in self._held
+            self._held.add(path)  # before it is there: Ctrl-C may come in between
+        try:
+            with create(path) as file:
+                file.write(self._me)
+        except FileExistsError:
+            if not known:
+                self._forget(path)
+            return False
+        except OSError as error:
+            self._drop(path)
+            raise cannot_write(path, error) from error
+        return True
+
+    def _forget(self, path: Path) -> None:
+        with self._lock:
+            self._held.discard(path)
+
+    def _drop(self, path: Path) -> None:
+        self._forget(path)
+        with suppress(OSError):
+            path.unlink()
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(_TOUCH):
+            with self._lock:
+                for path in self._held:
+                    with suppress(OSError):
+                        os.utime(path)
+
+
+def clear_stale(store: CellStore, cell: Cell) -> None:
+    """Remove the lease that a killed process left beside a finished cell, if it can be."""
+    path = _path(store, cell)
+    if path.exists() and holder(store, cell) is None:
+        with suppress(OSError):
+            path.unlink()
+
+
+def holder(store: CellStore, cell: Cell) -> Holder | None:
+    """Who works on a cell now, or None."""
+    path = _path(store, cell)
+    try:
+        touched = path.stat().st_mtime
+        document = json.loads(path.read_bytes() or b"{}")
+        host, pid = document.get("host", "?"), int(document.get("pid", 0))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    if time.time() - touched > FRESH or (host == socket.gethostname() and not _lives(pid)):
+        return None
+    return Holder(host, pid)
+
+
+def _path(store: CellStore, cell: Cell) -> Path:
+    return store.path(cell).with_suffix(_SUFFIX)
+
+
+def _lives(pid: int) -> bool:
+    if pid <= 0:  # its holder is about to write who it is
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

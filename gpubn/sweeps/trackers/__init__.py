@@ -1,0 +1,58 @@
+"""Finished cells, told to TensorBoard or MLflow beside the store. Off unless asked for."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from gpubn.config import TrackerConfig
+from gpubn.errors import ConfigError
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.store.cell_store import Result
+
+_NEEDS = {"tensorboard": ("tensorboardX", "tensorboardX"), "mlflow": ("mlflow", "MLflow")}
+"""Tracker -> the module it needs, and what that is called."""
+
+
+class Tracker(Protocol):
+    """Where finished cells are reported."""
+
+    def report(self, cell: Cell, result: Result) -> None:
+        """Report a finished cell; nothing happens where the same result was reported before.
+
+        Another result of the same cell, or a report that was killed, is replaced.
+
+        Raises:
+            StoreError: the tracker cannot be reached or written; what it held is still there or
+                will be replaced by the next report.
+        """
+
+
+class _Silent:
+    def report(self, cell: Cell, result: Result) -> None:
+        """Report nothing."""
+
+
+def tracker(config: TrackerConfig, results: Path) -> Tracker:
+    """Return the tracker of a configuration; `results` is where it keeps what has no `uri`.
+
+    Its package is looked for here, before any work, and imported with the first report.
+
+    Raises:
+        ConfigError: the package is not installed, or `results` has a name that MLflow cannot use.
+    """
+    if config.name == "none":
+        return _Silent()
+    module, title = _NEEDS[config.name]
+    if find_spec(module) is None:
+        raise ConfigError(
+            f"tracker={config.name} needs {title}, which is not installed; "
+            f"pip install '.[{config.name}]'"
+        )
+    # Imported here: both draw, and what draws takes a second to import.
+    if config.name == "tensorboard":
+        from gpubn.sweeps.trackers.tensorboard import TensorBoard
+
+        return TensorBoard(Path(config.uri) if config.uri else results / "tensorboard")
+    from gpubn.sweeps.trackers.mlflow import MLflow
+
+    return MLflow(config.uri, results)

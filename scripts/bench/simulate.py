@@ -1,0 +1,135 @@
+"""Simulate sweeps of up to 100,000 cells with a stub in the place of training.
+
+Everything else is real: Hydra's grammar, planning, the store with its leases, resuming, and the
+tables. Writes `results/benchmarks/sweep_scaling.csv`: milliseconds a cell of every phase and the
+peak memory of the process, each number of cells in a process of its own.
+"""
+
+import argparse
+import json
+import logging
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from gpubn import backend
+from gpubn.config import Config
+from gpubn.errors import ArgumentError
+from gpubn.experiments import Context, Experiment, get, rate_sweep
+from gpubn.files import git_revision
+from gpubn.report.benchmarks import write_benchmark
+from gpubn.rows import Observation
+from gpubn.sweeps import cli
+
+log = logging.getLogger("gpubn")
+
+T = TypeVar("T")
+RATES = 1000
+ROWS = 20
+"""Rows of a simulated cell: the losses and final values of a short training of one seed."""
+
+
+def main() -> None:
+    """Simulate every number of cells and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, nargs="*", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for cells in options.cells:
+        if cells < 1 or cells % min(RATES, cells):
+            raise ArgumentError(f"--cells is {cells}; expected 1 to {RATES}, or thousands")
+    if options.one:
+        print(json.dumps(_simulate(options.one)))
+        return
+    rows = []
+    for cells in options.cells:
+        command = [sys.executable, __file__, "--one", str(cells)]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        rows.append(found)
+        log.info("%s", found)
+    facts = {**backend.resolve("numpy").facts(), "revision": git_revision()}
+    write_benchmark(options.results / "benchmarks" / "sweep_scaling.csv", rows, facts)
+
+
+def _simulate(count: int) -> dict[str, object]:
+    """Milliseconds a cell of each phase, and the peak memory, of a sweep of so many cells."""
+    from gpubn.sweeps.collect import Kept, write_tables
+    from gpubn.sweeps.compose import expand
+    from gpubn.sweeps.runner import run_cells
+    from gpubn.sweeps.store.cell_store import CellStore
+
+    rate_sweep.EXPERIMENT = _with_stub()
+    phases: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        found = work()
+        phases[name] = 1e3 * (time.perf_counter() - start) / count
+        return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        root, store = Path(folder), CellStore(Path(folder, "cells"))
+        where = backend.resolve("numpy")
+        plan = timed("plan", lambda: expand(_overrides(count), root / "plans"))
+        assert len({cell.id for cell in plan}) == count
+        timed("plan_again", lambda: expand(_overrides(count), root / "plans"))
+
+        def run() -> dict[str, Kept]:
+            found = {}
+            for outcome in run_cells(plan, store, where):
+                assert outcome.result is not None
+                found[outcome.cell.id] = Kept.of(outcome.result)
+            return found
+
+        timed("run", run)
+        kept = timed("resume", run)
+        timed("collect", lambda: write_tables(root / "tables", "rate_sweep", plan, kept, store.get))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    total = phases["plan"] + phases["run"] + phases["collect"]
+    return {
+        "cells": count,
+        **{f"{name}_ms": f"{value:.4f}" for name, value in phases.items()},
+        "plan_run_collect_ms": f"{total:.4f}",
+        "peak_mib": f"{peak:.0f}",
+    }
+
+
+def _overrides(count: int) -> list[str]:
+    several = min(RATES, count)
+    rates = ",".join(f"{0.001 * (i + 1):.3f}" for i in range(several))
+    scales = ",".join(f"{0.01 * (i + 1):.2f}" for i in range(count // several))
+    return [
+        *("experiment=rate_sweep", "data=digits", "norm=before", "model.activation=tanh"),
+        *("seeds=1", "optim.steps=100", f"optim.rate={rates}", f"init.scale={scales}"),
+    ]
+
+
+def _with_stub() -> Experiment:
+    """The experiment with a stub that trains nothing."""
+    real = get("rate_sweep")
+    assert real.stacking is not None
+
+    def rows(config: Config) -> list[Observation]:
+        value = config.optim.rate * config.init.scale
+        return [Observation(0, 5 * i, None, "batch_loss", value + i) for i in range(ROWS)]
+
+    def together(configs: Sequence[Config], context: Context) -> list[list[Observation]]:
+        return [rows(config) for config in configs]
+
+    return replace(
+        real,
+        run=lambda config, context: rows(config),
+        stacking=replace(real.stacking, run=together),
+    )
+
+
+if __name__ == "__main__":
+    cli.log_to_stderr()
+    cli.main(main)

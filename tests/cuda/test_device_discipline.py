@@ -1,0 +1,178 @@
+"""The experiments on a stand-in for a GPU that refuses what a GPU refuses."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from gpubn.backend import Backend, resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.experiments import Context, get
+from tests.cuda.shim import ShimDevice
+from tests.cuda.standin import stand_in
+
+
+@pytest.fixture
+def device(monkeypatch):
+    module = stand_in()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return Backend("cupy", module, "stand-in", 1)
+
+
+CONFIGS = {
+    **{
+        f"mnist_init {placement} {average}": Config(
+            name="mnist_init",
+            data=DataConfig("digits"),
+            model=ModelConfig(width=6, depth=2),
+            norm=NormConfig(name=placement, placement=placement, average=average),
+            optim=OptimConfig(steps=7),
+            seeds=3,
+            every=3,
+        )
+        for placement, average in (("none", "var"), ("before", "var"), ("after", "std"))
+    },
+    **{
+        f"{name} {placement} {dropout_at}": Config(
+            name=name,
+            data=DataConfig("digits", train_examples=100),
+            model=ModelConfig(
+                *("mlp", *((1, 6, "tanh") if name == "inference" else (2, 6, "relu"))),
+                dropout=0.3,
+                dropout_at=dropout_at,
+            ),
+            norm=NormConfig(name=placement, placement=placement),
+            optim=OptimConfig(steps=4),
+            seeds=3,
+            every=3,
+        )
+        for name in (
+            *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
+            *("recipe", "bessel", "initial_beta", "inference", "gamma_beta", "diagnostics_deep"),
+        )
+        for placement, dropout_at in (
+            ("none", "end"),
+            ("before", "last"),
+            ("after", "before_norm"),
+        )
+        if (name, placement) != ("inference", "none")
+    },
+    **{
+        f"batch_sweep ghost {placement}": Config(
+            name="batch_sweep",
+            data=DataConfig("digits", train_examples=100),
+            model=ModelConfig(width=6, depth=2),
+            norm=NormConfig(placement, placement, average=average, ghost=8),
+            init=InitConfig(scale=2.0, scaled="hidden"),
+            optim=OptimConfig(steps=7),
+            seeds=3,
+            every=3,
+        )
+        for placement, average in (("before", "var"), ("after", "std"))
+    },
+    **{
+        f"signal_propagation {placement} {arithmetic}": Config(
+            name="signal_propagation",
+            data=DataConfig("gaussian", examples=20, features=9),
+            model=ModelConfig(depth=4, width=9, activation="relu"),
+            norm=NormConfig(name=placement, placement=placement),
+            init=InitConfig(kind="normal", std=0.1),
+            arithmetic=arithmetic,
+            dtype="float64",
+            seeds=3,
+        )
+        for placement in ("none", "before", "after")
+        for arithmetic in ("published", "corrected")
+    },
+    **{
+        f"signal_batch {placement} {activation}": Config(
+            name="signal_batch",
+            data=DataConfig("gaussian", examples=6, features=9),
+            model=ModelConfig(depth=11, width=9, activation=activation),
+            norm=NormConfig(name=placement, placement=placement),
+            dtype="float64",
+            seeds=3,
+        )
+        for placement, activation in (("none", "relu"), ("before", "linear"))
+    },
+    **{
+        f"{name} {placement}": Config(
+            name=name,
+            data=DataConfig("gaussian", examples=20, features=9),
+            model=ModelConfig(depth=3, width=9, activation="relu"),
+            norm=NormConfig(name=placement, placement=placement),
+            optim=OptimConfig(steps=3),
+            arithmetic="published",
+            dtype="float64",
+            seeds=3,
+        )
+        for name in ("listing_backward", "shared_scale", "exact", "estimators", "moving_average")
+        for placement in ("before", "after")
+    },
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_an_experiment_stays_on_the_device(device, case):
+    config = CONFIGS[case]
+    run = get(config.name).run
+    on_device = {r: r.value for r in run(config, Context(device))}
+    on_host = run(config, Context(resolve("numpy")))
+    assert len(on_device) == len(on_host)
+    assert {(r.seed, r.step, r.layer, r.metric) for r in on_device} == {
+        (r.seed, r.step, r.layer, r.metric) for r in on_host
+    }
+    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
+    pairs = zip(sorted(on_device, key=key), sorted(on_host, key=key), strict=True)
+    differing = [
+        (d, h) for d, h in pairs if not np.isclose(d.value, h.value, rtol=1e-5, atol=1e-12)
+    ]
+    assert differing == []
+
+
+def test_the_stand_in_refuses_the_host(device):
+    x = device.asarray(np.ones((2, 3)))
+    host = np.ones((2, 3))
+    for mix in (
+        lambda: x + host,
+        lambda: host * x,
+        lambda: np.mean(x),
+        lambda: device.xp.matmul(x, host.T),
+        lambda: device.xp.stack([x, host]),
+        lambda: float(x.sum()),
+        lambda: x.__setitem__(slice(None), host),
+    ):
+        with pytest.raises(TypeError):
+            mix()
+
+
+ON_KERNELS = {
+    **{"mnist_init none var": "softmax_cross", "mnist_init before var": "batch_norm"},
+    **{"mnist_init after std": "batch_norm", "inference before last": "batch_norm"},
+    **{"dropout after before_norm": "batch_norm", "diagnostics before last": "batch_norm"},
+    **{"batch_sweep ghost before": "batch_norm", "batch_sweep ghost after": "batch_norm"},
+    **{"signal_propagation before corrected": "batch_norm", "shared_scale after": "batch_norm"},
+    "listing_backward before": "activation_backward",
+}
+"""Experiment -> a kernel that runs in it."""
+
+
+@pytest.mark.parametrize("case", ON_KERNELS)
+def test_an_experiment_on_the_cuda_kernels(monkeypatch, shim_folder, use_shim, case):
+    """The same rows as NumPy's, within what another order of summation moves."""
+    config = CONFIGS[case]
+    run = get(config.name).run
+    on_host = run(config, Context(resolve("numpy")))
+    shim = ShimDevice(stand_in(), shim_folder)
+    use_shim(monkeypatch, shim)
+    on_shim = run(config, Context(Backend("cupy", shim.xp, "shim", 1)))
+    assert ON_KERNELS[case] in " ".join(shim.launched)
+    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
+    pairs = [*zip(sorted(on_shim, key=key), sorted(on_host, key=key), strict=True)]
+    assert [key(s) for s, _ in pairs] == [key(h) for _, h in pairs]
+    # Float32 over a few steps; float64 in the experiments that do not train.
+    rtol = 2e-4 if config.dtype == "float32" else 1e-9
+    differing = [
+        (s, h) for s, h in pairs if not np.isclose(s.value, h.value, rtol=rtol, atol=rtol / 10)
+    ]
+    assert differing == []

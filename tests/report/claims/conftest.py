@@ -1,0 +1,127 @@
+"""Planted tables and ledgers: what the rules see is known."""
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from gpubn.report.claims import ledger
+from gpubn.report.claims.decide import decide
+from gpubn.report.claims.measure import Tables
+from gpubn.report.figures import drawing as figures
+from gpubn.report.tables import write_table
+from gpubn.rows import SCHEMA_VERSION, Observation, per_seed
+
+COLOURS = ("red", "blue", "green", "grey")
+NOISE = np.random.default_rng(1).standard_normal(10)
+NOISE = (NOISE - NOISE.mean()) / NOISE.std(ddof=1)
+"""Ten seeds with mean 0 and standard deviation 1."""
+
+
+def _claim(id_="A1", **changes):
+    """A claim of the ledger: `gain` is above 1 in a table of one row a seed."""
+    return {
+        "id": id_,
+        "claim": "The gain is above one.",
+        "published": "1.5",
+        "kind": "effect",
+        "matters": {"value": 1, "basis": "margin", "why": "one is much"},
+        "prediction": {"verdict": "reproduced", "why": "it gains", "source": "a book"},
+        "artefact": {"threat": "one machine", "excluded": "two machines"},
+        "measures": {"x": {"table": "t", "metric": "gain", "where": {"norm": "before"}}},
+        "quantities": {"gain": {"value": "x", "unit": "times", "label": "the gain"}},
+        "cases": [{"quantity": "gain"}],
+    } | copy.deepcopy(changes)
+
+
+@pytest.fixture
+def claim():
+    """claim(id, **changes): an entry of the ledger, of which `changes` replace whole fields."""
+    return _claim
+
+
+@pytest.fixture
+def noise():
+    return NOISE
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """world.table(stem, parts), world.ledger(*claims), world.decide(): id -> decision."""
+    monkeypatch.setattr(figures, "SCRIPTS", tmp_path / "scripts")
+
+    def table(stem, parts, folder="results/tables", schema=SCHEMA_VERSION, **config):
+        path = tmp_path / folder / f"{stem}.csv"
+        write_table(path, parts, {"schema": schema, "config": config})
+        return path
+
+    def gains(values, stem="t", folder="results/tables", **axes):
+        """One row a seed with the metric `gain`."""
+        rows = per_seed(range(len(values)), "gain", np.asarray(values, float))
+        return table(stem, [({"norm": "before", **axes}, rows)], folder)
+
+    def plant(*arms, id_="A1", printed=(), **changes):
+        """A table `id_` whose arms have these values, and a claim with a case for each."""
+        names = COLOURS[: len(arms)]
+        rows = [per_seed(range(len(x)), "gain", np.asarray(x, float)) for x in arms]
+        table(id_, [({"arm": name}, found) for name, found in zip(names, rows, strict=True)])
+        place = {"table": id_, "metric": "gain"}
+        cases = [{"quantity": name, "when": f"it is {name}"} for name in names]
+        if len(cases) == 1:
+            del cases[0]["when"]
+        for case, values in zip(cases, printed, strict=False):
+            case["published"] = list(values)
+        parts = {
+            "measures": {f"in_{name}": place | {"where": {"arm": name}} for name in names},
+            "quantities": {name: {"value": f"in_{name}", "unit": "times"} for name in names},
+            "cases": cases,
+        }
+        return _claim(id_, **parts | changes)
+
+    def book(*claims):
+        folder = tmp_path / "ledger"
+        folder.mkdir(exist_ok=True)
+        for letter in {c["id"][0] for c in claims}:
+            mine = [c for c in claims if c["id"][0] == letter]
+            document = {"document": letter, "title": f"Title {letter}", "claims": mine}
+            (folder / f"{letter}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        return folder
+
+    def fresh():
+        """The tables as they stand now."""
+        return Tables(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
+
+    def decided(*claims):
+        ids = [c["id"] for c in claims]
+        return {d.id: d for d in decide(ledger.load(book(*claims)), fresh(), ids)}
+
+    return SimpleNamespace(
+        results=tmp_path / "results",
+        table=table,
+        gains=gains,
+        plant=plant,
+        ledger=book,
+        decide=decided,
+        tables=fresh(),
+        fresh=fresh,
+    )
+
+
+@pytest.fixture
+def layered(world):
+    """Table `t`: value of (init, seed, layer) is 10 ** (-layer) * (1 + seed) for init a."""
+    parts = [
+        (
+            {"init": init, "rate": rate},
+            [
+                Observation(seed, step, layer, "var", factor * (1 + seed) * 10.0**-layer)
+                for step in (0, 5)
+                for layer in range(1, 5)
+                for seed in (2, 0, 1)
+            ],
+        )
+        for init, rate, factor in (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
+    ]
+    return world.table("t", parts)

@@ -1,0 +1,87 @@
+"""Figure scripts: what they declare, the verdicts in their captions, and when they are stale."""
+
+import json
+
+import pytest
+
+from gpubn.errors import ConfigError
+from gpubn.report.figures import drawing as figures
+from gpubn.report.figures import style as plotting
+from gpubn.report.tables import write_table
+from gpubn.rows import Observation
+
+SCRIPT = """
+from gpubn.report.figures.style import new_figure
+TABLES = ("t",)
+CLAIMS = ("A2", "A10", "B1")
+
+def draw(tables, verdicts):
+    caption = f"Rows: {len(tables['t'])}. {verdicts}"
+    return new_figure(1, 1, width=4, height=3, title="T", caption=caption)[0]
+"""
+CLAIMS = """id,document,verdict
+A1,A,reproduced
+A2,A,"reproduced, other value"
+A10,A,
+B1,B,holds only when it is so
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "SCRIPTS", tmp_path)
+    (tmp_path / "one.py").write_text(SCRIPT)
+    row = Observation(0, None, None, "m", 1.0)
+    write_table(tmp_path / "results" / "tables" / "t.csv", [({"norm": "none"}, [row])], {})
+    return figures.find()[0]
+
+
+def test_what_a_script_declares(script, tmp_path):
+    assert (script.name, script.experiment, script.tables) == ("one", "t", ("t",))
+    assert script.claims == ("A2", "A10", "B1")
+    (tmp_path / "two.py").write_text('TABLES = ("a", "b")\nraise SystemExit\n')
+    assert [(s.tables, s.claims) for s in figures.find(["two"])] == [(("a", "b"), ())]
+
+
+def test_a_script_without_tables_is_named(script, tmp_path):
+    (tmp_path / "two.py").write_text('CLAIMS = ("A1",)\n')
+    with pytest.raises(ConfigError, match=r"two\.py declares no TABLES"):
+        figures.find()
+
+
+def test_the_verdicts_of_a_script(script, tmp_path):
+    assert figures.verdicts(script, tmp_path / "results") == ""
+    path = tmp_path / "results" / "claims.csv"
+    path.write_text(CLAIMS)
+    assert figures.verdicts(script, tmp_path / "results") == (
+        "Verdicts: A2 reproduced, other value; B1 holds under a condition."
+    )
+    for content in ("id,verdict\nA1,reproduced\n", "", "id\nA2\n", "id,verdict\n"):
+        path.write_text(content)
+        assert figures.verdicts(script, tmp_path / "results") == ""
+
+
+def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, monkeypatch):
+    results, captions = tmp_path / "results", []
+
+    def spy(figure):
+        captions.append(figure.texts[-1].get_text())
+        return {"svg": b"", "png": b""}
+
+    monkeypatch.setattr(plotting, "render", spy)
+    figures.draw(script, results)
+    assert captions == ["Rows: 1."]
+    assert figures.is_current(script, results)
+    (results / "claims.csv").write_text(CLAIMS)
+    assert not figures.is_current(script, results)
+    figures.draw(script, results)
+    assert "B1 holds under a condition." in " ".join(captions[1].split())
+    assert figures.is_current(script, results)
+    made_from = json.loads((results / "figures" / "one.json").read_text())["made_from"]
+    assert made_from["verdicts"] == figures.verdicts(script, results)
+    (results / "claims.csv").write_text(CLAIMS.replace("A1,A,reproduced", "A1,A,contradicted"))
+    assert figures.is_current(script, results)
+    undecided = CLAIMS.replace("holds only when it is so", "undecided: open when it is so")
+    (results / "claims.csv").write_text(undecided)
+    assert not figures.is_current(script, results)
+    assert figures.verdicts(script, results).endswith("B1 undecided.")

@@ -1,0 +1,184 @@
+"""`scripts/bench/gpu.py` runs end to end on the CPU; what it measures is not tested."""
+
+import csv
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.gpubench import order
+from bench.gpubench.ceilings import Ceilings
+from bench.gpubench.clock import Budget, HostClock, Site
+from bench.gpubench.contest import Course
+from bench.gpubench.facts import site_of
+from bench.gpubench.grid import run
+from bench.gpubench.kernels import SHAPES
+from bench.gpubench.rows import COLUMNS, MADE_DRY
+
+from gpubn.backend import resolve
+from gpubn.errors import ArgumentError
+
+ROOT = Path(__file__).resolve().parents[4]
+NAMES = ("gpu_batchnorm", "gpu_training")
+
+
+def bench(*arguments, **kwargs):
+    command = [sys.executable, ROOT / "scripts" / "bench" / "gpu.py", *arguments]
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dry")
+    done = bench("--dry", "--results", folder, "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    return folder / "benchmarks", done.stderr
+
+
+def table(folder, name):
+    return list(csv.DictReader((folder / f"{name}.csv").read_text().splitlines()))
+
+
+def test_ours_and_the_peers_that_are_here_have_times(dry):
+    folder, _ = dry
+    for name in NAMES:
+        found = table(folder, name)
+        assert list(found[0]) == list(COLUMNS)
+        for row in found:
+            if row["seconds"]:
+                assert float(row["low"]) <= float(row["seconds"]) <= float(row["high"])
+                assert float(row["error"]) < 1e-4
+            else:
+                assert row["note"]
+        timed = {row["who"] for row in found if row["seconds"]}
+        assert "gpubn" in timed
+        if importlib.util.find_spec("torch"):
+            assert any(who.startswith("PyTorch") for who in timed)
+
+
+def test_every_table_and_figure_says_that_it_is_dry(dry):
+    folder, _ = dry
+    for name in NAMES:
+        assert {row["made"] for row in table(folder, name)} == {MADE_DRY}
+        for kind in ("png", "svg"):
+            assert (folder / f"{name}.{kind}").stat().st_size > 5000
+    assert {row["met"] for row in table(folder, "gpu_targets")} == {"dry run"}
+
+
+def test_provenance_and_progress(dry):
+    folder, progress = dry
+    for name in NAMES:
+        facts = json.loads((folder / f"{name}.json").read_text())
+        assert {"device", "versions", "revision", "ceilings", "rounds", "finished"} <= facts.keys()
+        assert facts["versions"].keys() == {
+            *("cupy", "torch", "jax", "jaxlib", "triton", "nvmath", "numpy"),
+        }
+        for row in table(folder, name):
+            assert f"{row['work']} {row['shape']}: {row['who']}, {row['launch']}: " in progress
+
+
+def test_figures_and_targets_are_made_again_from_a_table_alone(dry, script, tmp_path, monkeypatch):
+    folder, _ = dry
+    again = tmp_path / "benchmarks"
+    again.mkdir()
+    shutil.copy(folder / "gpu_training.csv", again)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--draw", "--results", str(tmp_path)])
+    script.main()
+    for kind in ("png", "svg"):
+        name = f"gpu_training.{kind}"
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    one, whole = (table(f, "gpu_targets") for f in (again, folder))
+    assert [r for r in one if "training" in r["target"]] == [
+        r for r in whole if "training" in r["target"]
+    ]
+
+
+def test_a_spent_budget_leaves_a_reason(tmp_path, monkeypatch):
+    site = site_of(resolve("numpy"), dry=True)
+    monkeypatch.setattr(order, "measure", lambda site: Ceilings())
+    order.run(
+        *(site, tmp_path),
+        works=order.WORKS,
+        peers=order.PEERS,
+        rounds=2,
+        budget=Budget(0),
+        extra={},
+    )
+    found = [row for name in NAMES for row in table(tmp_path, name)]
+    assert {row["note"] for row in found} == {"not started: the budget of 0 s is spent"}
+    assert {row["work"] for row in found} == {*order.WORKS}
+
+
+def test_what_says_most_is_measured_first():
+    site = Site(resolve("numpy"), HostClock(), 1 << 20, dry=False)
+    jobs = order.plan(Course(site, Budget(), Ceilings()), order.WORKS, order.PEERS)
+    assert [job.label for job in jobs if job.name == "batchnorm"][:2] == [
+        "16384x1024",
+        "65536x1024",
+    ]
+    assert len(jobs) == len(SHAPES) + 3
+    assert jobs[0].name == "training"
+    assert jobs[-1].name == "grid"  # it may take all that is left
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "scripts" / "bench" / "gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--results", "results"), ("--results", ROOT / "results")]
+)
+def test_a_dry_run_needs_a_folder_of_its_own(arguments, script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--dry", *map(str, arguments)])
+    with pytest.raises(ArgumentError, match=r"^--results is "):
+        script.main()
+    assert not any(tmp_path.iterdir())
+
+
+def test_without_a_gpu_the_error_is_one_sentence(tmp_path):
+    code = (
+        "import sys, runpy; sys.modules['cupy'] = None; sys.argv = ['gpu.py', '--results', "
+        f"{str(tmp_path)!r}]; runpy.run_path({str(ROOT / 'scripts' / 'bench' / 'gpu.py')!r}, "
+        "run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: backend=cupy needs CuPy")
+    assert done.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_without_hydra_and_figures_the_numbers_are_kept(tmp_path):
+    """As on a machine that has nothing but the array packages."""
+    code = (
+        "import sys, runpy\n"
+        "for name in ('hydra', 'pandas', 'matplotlib', 'torch', 'jax'): sys.modules[name] = None\n"
+        f"sys.argv = ['gpu.py', '--dry', '--results', {str(tmp_path)!r}, '--rounds', '2']\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'bench' / 'gpu.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no figures" in done.stderr
+    for name in NAMES:
+        found = table(tmp_path / "benchmarks", name)
+        assert any(row["who"] == "gpubn" and row["seconds"] for row in found)
+        assert all("ModuleNotFoundError" in r["note"] for r in found if r["who"] != "gpubn")
+
+
+def test_a_process_that_fails_or_does_not_end_gives_a_reason():
+    assert run([sys.executable, "-c", "pass"], 30)[1] == ""
+    _, reason = run([sys.executable, "-c", "import sys; sys.exit('error: no such thing')"], 30)
+    assert reason == "exit code 1: error: no such thing"
+    _, reason = run([sys.executable, "-c", "import time; time.sleep(30)"], 0.2)
+    assert reason == "not finished after 0 s"

@@ -1,0 +1,181 @@
+"""Rows, what is decided from them, and what is drawn from them; all numbers here are made up."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from bench.gpubench import rows, targets
+from bench.gpubench.figures import draw_all
+from bench.gpubench.kernels import SHAPES
+from bench.gpubench.rows import MADE_DRY, Row, Table
+
+from gpubn.errors import StoreError
+
+COPY = 3e12
+LABELS = ["x".join(map(str, shape)) for shape in SHAPES]
+PEERS = {"PyTorch eager": 2.0, "torch.compile": 1.5, "JAX jit": 1.3}
+
+
+def made_up(who, launch, shape, ratio, device="a made-up device"):
+    numbers = 1
+    for part in shape.split("x"):
+        numbers *= int(part)
+    ours = 20 * numbers / (0.9 * COPY) + (20e-6 if launch == "python" else 4e-6)
+    seconds = ours * (ratio or 1.0)
+    return Row(
+        *("batchnorm", shape, who, launch),
+        seconds=seconds,
+        low=0.97 * seconds,
+        high=1.05 * seconds,
+        ratio=ratio,
+        ratio_min=ratio and 0.8 * ratio,
+        ratio_max=ratio and 1.3 * ratio,
+        rounds=50,
+        bytes=20 * numbers,
+        copy_share=20 * numbers / COPY / seconds,
+        copy_rate=COPY,
+        far=int(shape == "65536x1024"),
+        device=device,
+    )
+
+
+@pytest.fixture
+def batchnorm():
+    table = []
+    for shape in LABELS:
+        for launch in ("python", "graph"):
+            table.append(made_up("gpubn", launch, shape, None))
+            for who, ratio in PEERS.items():
+                if (who, launch) == ("JAX jit", "graph"):
+                    continue
+                names = [who]
+                if who == "PyTorch eager" and shape.count("x") == 2:
+                    names = [f"{who}, loop", f"{who}, vmap"]
+                for i, name in enumerate(names):
+                    table.append(
+                        made_up(name, launch, shape, ratio * (1 + 20 * (i == 0 < len(names) - 1)))
+                    )
+    return table
+
+
+@pytest.fixture
+def training():
+    def row(work, who, launch, seconds, ratio=None, networks=1):
+        return Row(
+            *(work, "784-128-10, 1500 steps of 32", who, launch, networks),
+            seconds=seconds,
+            low=0.98 * seconds,
+            high=1.03 * seconds,
+            ratio=ratio,
+            rounds=50,
+            device="a made-up device",
+        )
+
+    return [
+        row("training", "gpubn", "train", 0.06),
+        row("training", "PyTorch eager", "python", 0.6, 10.0),
+        row("training", "PyTorch eager", "graph", 0.07, 1.17),
+        row("training", "JAX", "scan", 0.09, 1.5),
+        row("networks", "gpubn", "train", 0.0017, None, 256),
+        row("networks", "PyTorch eager", "python", 0.6, 353.0),
+        replace(row("grid", "gpubn", "process", 58.0), rounds=1),
+    ]
+
+
+def store(folder, name, table):
+    kept = Table(folder / name)
+    for row in table:
+        kept.add(row)
+    return kept
+
+
+def test_a_table_grows_row_by_row_and_reads_back(tmp_path, batchnorm):
+    path = tmp_path / "new" / "gpu_batchnorm.csv"
+    table = Table(path)
+    assert rows.read(path) == []
+    missing = Row("batchnorm", "8x4", "JAX jit", "python", note='ImportError: "x", gone')
+    table.add(missing)
+    assert rows.read(path) == [missing]
+    table.add(replace(batchnorm[0], seconds=0.125, low=None))
+    assert rows.read(path)[1].seconds == 0.125
+    assert rows.read(path)[1].low is None
+    assert csv.DictReader(path.read_text().splitlines()).fieldnames == list(rows.COLUMNS)
+    table.describe({"device": "none"})
+    assert json.loads(path.with_suffix(".json").read_text()) == {"device": "none"}
+
+
+def test_a_table_of_other_columns_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(StoreError, match="other columns"):
+        rows.read(tmp_path / "t.csv")
+    assert rows.read(tmp_path / "none.csv") == []
+
+
+def decided(folder):
+    found = {t.target.split(": ", 1)[-1]: t for t in targets.decide(folder)}
+    lines = list(csv.DictReader((folder / targets.TARGETS).read_text().splitlines()))
+    assert [line["met"] for line in lines] == [t.met for t in found.values()]
+    return found
+
+
+def test_targets_are_decided_from_the_tables(tmp_path, batchnorm, training):
+    store(tmp_path, targets.BATCHNORM, batchnorm)
+    store(tmp_path, targets.TRAINING, training)
+    found = decided(tmp_path)
+    assert {name: t.met for name, t in found.items()} == {
+        "never slower than PyTorch eager, at every shape": "yes",
+        "PyTorch eager over ours, geometric mean": "yes",
+        "torch.compile over ours, geometric mean": "yes",
+        "JAX jit over ours, geometric mean": "yes",
+        "share of the copy rate, tensors far beyond the L2 cache": "yes",
+        "PyTorch eager over ours, both captured, geometric mean": "",
+        "torch.compile over ours, both captured, geometric mean": "",
+        "one network: PyTorch eager over ours": "yes",
+        "one network: PyTorch captured over ours": "no",
+        "one network: JAX scan over ours": "yes",
+        "many networks at once, each: PyTorch eager one by one over ours": "yes",
+        "the whole default grid, seconds": "yes",
+    }
+    # Of the loop and vmap the better one counts.
+    mean = found["PyTorch eager over ours, geometric mean"]
+    assert mean.measured == "2 (9 of 9 shapes)"
+
+
+def test_a_mean_over_some_shapes_only_is_incomplete(tmp_path, batchnorm):
+    lost = [
+        replace(row, seconds=None, ratio=None) if row.who == "JAX jit" else row
+        for row in batchnorm
+        if row.shape != "32x128"
+    ]
+    slower = [
+        replace(row, ratio=0.9) if (row.who, row.shape) == ("PyTorch eager", "256x512") else row
+        for row in lost
+    ]
+    store(tmp_path, targets.BATCHNORM, slower)
+    found = decided(tmp_path)
+    assert found["JAX jit over ours, geometric mean"].met == "not measured"
+    assert found["torch.compile over ours, geometric mean"].met == "incomplete"
+    never = found["never slower than PyTorch eager, at every shape"]
+    assert (never.met, never.measured) == ("no", "0.9 at 256x512, the least (8 of 9 shapes)")
+    assert found["the whole default grid, seconds"].met == "not measured"
+
+
+def test_a_dry_run_meets_and_misses_nothing(tmp_path, batchnorm):
+    store(tmp_path, targets.BATCHNORM, [replace(row, made=MADE_DRY) for row in batchnorm])
+    assert {t.met for t in decided(tmp_path).values()} == {"dry run"}
+
+
+def test_figures_are_drawn_from_the_tables_alone(tmp_path, batchnorm, training):
+    store(tmp_path, targets.BATCHNORM, batchnorm)
+    store(tmp_path, targets.TRAINING, training)
+    paths = draw_all(tmp_path)
+    assert sorted(path.name for path in paths) == [
+        f"gpu_{name}.{kind}" for name in ("batchnorm", "training") for kind in ("png", "svg")
+    ]
+    assert all(path.stat().st_size > 5000 for path in paths)
+
+
+def test_nothing_is_drawn_where_nothing_was_timed(tmp_path, training):
+    store(tmp_path, targets.TRAINING, [replace(row, seconds=None) for row in training])
+    assert draw_all(tmp_path) == []

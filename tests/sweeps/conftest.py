@@ -1,0 +1,90 @@
+"""A made-up experiment without arithmetic, for what happens to cells around the numbers."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import gpubn.experiments.base as registry
+from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig
+from gpubn.experiments import Experiment
+from gpubn.rows import Observation
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.runner import run_cells
+
+NUMPY = resolve("numpy")
+
+
+@pytest.fixture(autouse=True)
+def no_data_or_network(monkeypatch, tmp_path):
+    """Neither MNIST nor a network is to be had, and nobody else shows what happens."""
+    from gpubn.data import download, registry
+    from gpubn.data.sets import mnist
+
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    for variable in ("GPUBN_DATA", "GPUBN_DISPLAY", *proxies):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
+    # The discard port, where nothing listens.
+    monkeypatch.setattr(download, "MIRRORS", ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"))
+    registry._load.cache_clear()
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The experiment `fake`: calls counts its runs, rows are what it returns, fail names errors.
+
+    fake.cell(init) is its cell with that axis.
+    """
+
+    def run(config, context):
+        state.calls.append(config.init.name)
+        context.tick(1)
+        if config.init.name in state.fail:
+            raise state.fail[config.init.name]
+        return list(state.rows)
+
+    def cell(init="a", data="gaussian", seeds=2):
+        of_init = InitConfig(name=init)
+        return Cell.of(Config(name="fake", data=DataConfig(name=data), init=of_init, seeds=seeds))
+
+    experiment = Experiment(
+        name="fake",
+        datasets=("gaussian", "digits"),
+        axes={"data": "data.name", "init": "init.name"},
+        keys=("data.name", "init", "seeds"),
+        run=run,
+        work=lambda config: 1,
+        exact=True,
+    )
+    rows = [Observation(0, 10, None, "loss", 0.1), Observation(1, 10, None, "loss", 1 / 3)]
+    state = SimpleNamespace(calls=[], rows=rows, fail={}, cell=cell)
+    monkeypatch.setitem(
+        sys.modules, "gpubn.experiments.fake", SimpleNamespace(EXPERIMENT=experiment)
+    )
+    monkeypatch.setattr(registry, "_NAMES", (*registry._NAMES, "fake"))
+    return state
+
+
+@pytest.fixture
+def outcomes():
+    """outcomes(cells, store, **options): what becomes of each cell, in the order it is told."""
+
+    def run(cells, store, backend=NUMPY, **options):
+        return list(run_cells(cells, store, backend, **options))
+
+    return run
+
+
+@pytest.fixture
+def finish(outcomes):
+    """finish(cells, store): the results in the order of the cells; none of them may fail."""
+
+    def run(cells, store, force=False, **options):
+        found = {o.cell.id: o for o in outcomes(cells, store, force=force, **options)}
+        failed = [f"{o.cell}: {o.failure.traceback}" for o in found.values() if o.failure]
+        assert failed == []
+        return [found[cell.id].result for cell in cells]
+
+    return run

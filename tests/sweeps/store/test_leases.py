@@ -1,0 +1,435 @@
+"""Two sweeps on one store do different cells, and what a dead one left behind is taken over.
+
+The processes are real. Their cells have no data, so that they start quickly.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
+from gpubn.errors import StoreError
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store import leases
+from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.store.leases import FRESH, Leases, holder
+
+NUMPY = resolve("numpy")
+SECONDS = 15
+"""What takes so long waits for something that does not come."""
+STEPS = 1500
+HOST = socket.gethostname()
+NOBODY = 2**22 + 1
+"""No process has so large an id."""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CellStore(tmp_path / "cells")
+
+
+def place(store, cell):
+    return store.path(cell).with_suffix(".running")
+
+
+def write_lease(store, cell, content, age=0.0):
+    path = place(store, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+# Claims -------------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_claimed_once_and_free_again_when_released(store, fake):
+    mine, theirs, cell = Leases(store), Leases(store), fake.cell()
+    assert holder(store, cell) is None
+    assert mine.claim(cell)
+    assert json.loads(place(store, cell).read_bytes()) == {"host": HOST, "pid": os.getpid()}
+    assert str(holder(store, cell)) == f"process {os.getpid()} on {HOST}"
+    assert not theirs.claim(cell)
+    assert not mine.claim(cell)
+    assert theirs.claim(fake.cell("b"))
+    mine.release(cell)
+    assert not place(store, cell).exists()
+    assert theirs.claim(cell)
+
+
+def test_who_did_not_get_a_lease_does_not_give_it_back(store, fake):
+    with Leases(store) as mine:
+        mine.claim(fake.cell())
+        with Leases(store) as theirs:
+            assert not theirs.claim(fake.cell())
+        assert holder(store, fake.cell()) is not None
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_at_the_end_all_are_given_back(store, fake, error):
+    with contextlib.suppress(ValueError, KeyboardInterrupt), Leases(store) as held:
+        for init in "abc":
+            held.claim(fake.cell(init))
+        assert len(list(store.root.glob("*/*.running"))) == 3
+        if error is not None:
+            raise error
+    assert list(store.root.glob("*/*")) == []
+
+
+def test_to_release_what_is_gone_is_no_error(store, fake):
+    with Leases(store) as held:
+        held.claim(fake.cell())
+        place(store, fake.cell()).unlink()
+        held.release(fake.cell())
+        held.release(fake.cell("never claimed"))
+
+
+def test_the_lease_of_a_dead_process_is_taken_over(store, fake, dead):
+    write_lease(store, fake.cell(), {"host": HOST, "pid": dead})
+    assert holder(store, fake.cell()) is None
+    assert Leases(store).claim(fake.cell())
+    assert holder(store, fake.cell()).pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("age", "free"), [(0, False), (FRESH - 5, False), (FRESH + 1, True), (1e6, True), (-60, False)]
+)
+@pytest.mark.parametrize(
+    "content", [{"host": "elsewhere", "pid": NOBODY}, {"host": HOST, "pid": os.getpid()}, b""]
+)
+def test_a_lease_that_nobody_touched_for_long_is_taken_over(store, fake, content, age, free):
+    """The process on another host cannot be asked; an empty one is about to say who it is."""
+    write_lease(store, fake.cell(), content, age)
+    assert (holder(store, fake.cell()) is None) == free
+    assert Leases(store).claim(fake.cell()) == free
+
+
+DAMAGED = [b"{", b"\xff\xfe", bytes(40), b"null", b"[]", b"5", b'"text"']
+ODD = [{"pid": "one"}, {"pid": None}, {"pid": -1}, {"pid": True}]
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, *({"host": HOST} | odd for odd in ODD)], ids=str)
+def test_a_damaged_lease_is_no_error_and_gone_in_the_end(store, fake, content):
+    write_lease(store, fake.cell(), content)
+    Leases(store).claim(fake.cell())
+    os.utime(place(store, fake.cell()), (0, 0))
+    assert holder(store, fake.cell()) is None
+    assert Leases(store).claim(fake.cell())
+    assert holder(store, fake.cell()).pid == os.getpid()
+
+
+def test_a_stale_lease_that_cannot_be_removed_is_an_error(store, fake):
+    """To try again and again would never end."""
+    place(store, fake.cell()).mkdir(parents=True)
+    assert holder(store, fake.cell()) is None
+    with pytest.raises(StoreError, match=r"\.running cannot be written"):
+        Leases(store).claim(fake.cell())
+
+
+def test_leases_are_touched_while_they_are_held(store, fake, monkeypatch):
+    monkeypatch.setattr(leases, "_TOUCH", 0.02)
+    kept, released, others = (fake.cell(init) for init in "abc")
+    old = time.time() - FRESH - 100
+    with Leases(store) as held:
+        for cell in (kept, released):
+            held.claim(cell)
+        held.release(released)
+        for cell in (released, others):
+            write_lease(store, cell, {"host": "elsewhere", "pid": 1}, FRESH + 100)
+        os.utime(place(store, kept), (old, old))
+        until = time.monotonic() + SECONDS
+        while holder(store, kept) is None:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for cell in (released, others):
+            assert place(store, cell).stat().st_mtime < old + 50
+    write_lease(store, kept, {"host": "elsewhere", "pid": 1}, FRESH + 100)
+    time.sleep(0.1)
+    assert place(store, kept).stat().st_mtime < old + 50
+
+
+def test_leases_are_touched_long_before_they_are_stale():
+    assert leases._TOUCH * 3 < FRESH
+
+
+def test_a_folder_that_is_not_there_is_made(store, fake):
+    assert not store.root.exists()
+    assert Leases(store).claim(fake.cell())
+
+
+def test_a_store_that_takes_no_lease(tmp_path, fake):
+    (tmp_path / "file").write_text("kept")
+    held = Leases(CellStore(tmp_path / "file" / "cells"))
+    with pytest.raises(StoreError, match=r"\.running cannot be written \(Not a directory\)"):
+        held.claim(fake.cell())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_store_takes_no_lease(store, fake):
+    store.path(fake.cell()).parent.mkdir(parents=True)
+    store.path(fake.cell()).parent.chmod(0o500)
+    with pytest.raises(StoreError, match=r"\.running cannot be written \(Permission denied\)"):
+        Leases(store).claim(fake.cell())
+
+
+def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake, monkeypatch):
+    """Kept until the cell is saved: who gets the lease then finds the result."""
+    cells, save = [fake.cell(init) for init in "abc"], CellStore.save
+
+    def leased(cell, *arguments):
+        assert place(store, cell).exists()
+        return save(store, cell, *arguments)
+
+    monkeypatch.setattr(store, "save", leased)
+    for done, _ in enumerate(run_cells(cells, store, NUMPY)):
+        assert not any(place(store, cell).exists() for cell in cells[:done])
+    assert done == 2
+
+
+# Sweeps -------------------------------------------------------------------------------------------
+
+
+def averages(momentum, steps=STEPS):
+    return Config(
+        name="moving_average",
+        data=DataConfig("gaussian", examples=4),
+        norm=NormConfig("before", "before", momentum=momentum),
+        optim=OptimConfig(steps=steps),
+        dtype="float64",
+        seeds=2,
+    )
+
+
+CELLS = [Cell.of(averages(n / 10)) for n in range(1, 9)]
+BEGIN = f"""
+import json, sys
+from pathlib import Path
+from gpubn.sweeps import runner
+from gpubn.backend import resolve
+from gpubn.sweeps.cells import Cell
+from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
+from gpubn.sweeps.store.cell_store import CellStore
+
+def averages(n):
+    norm = NormConfig("before", "before", momentum=n / 10)
+    data, optim = DataConfig("gaussian", examples=4), OptimConfig(steps={STEPS})
+    return Config("moving_average", data, norm=norm, optim=optim, dtype="float64", seeds=2)
+
+store, cells = CellStore(Path("cells")), [Cell.of(averages(n)) for n in range(1, 9)]
+"""
+SWEEP = """
+print("ready", flush=True)
+sys.stdin.readline()
+for o in runner.run_cells(cells[::int(sys.argv[1])], store, resolve("numpy"), processes=1):
+    print(json.dumps([o.cell.id, o.fresh, o.result.digest]), flush=True)
+"""
+MEET = """
+import os, time
+measure, here = runner.measure, Path(f"begun-{os.getpid()}")
+
+def meet(configs, context):
+    here.touch()
+    while len(list(Path().glob("begun-*"))) < 2:
+        time.sleep(0.01)
+    return measure(configs, context)
+
+runner.measure = meet
+"""
+HOLD = """
+measure, done = runner.measure, []
+
+def hold(configs, context):
+    if len(done) == 3:
+        print("holding", flush=True)
+        sys.stdin.readline()
+    done.append(configs)
+    return measure(configs, context)
+
+runner.measure = hold
+"""
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """begin(code, *arguments): a process that runs cells, once it is told to."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GPUBN_", "PYTHON"))}
+    running = []
+
+    def start(code, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BEGIN + code, *map(str, arguments)],
+            cwd=tmp_path,
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        running.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def tell(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def outcomes_of(process):
+    out, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory):
+    """What one process alone makes: cell id -> digest."""
+    store = CellStore(tmp_path_factory.mktemp("alone"))
+    return {o.cell.id: o.result.digest for o in run_cells(CELLS, store, NUMPY)}
+
+
+@pytest.mark.parametrize("orders", [(1, 1), (1, -1)], ids=str)
+def test_two_sweeps_share_the_cells_of_one_store(begin, store, digests, orders):
+    """In one order they step on each other's heels, in opposite ones they meet in the middle."""
+    processes = [begin(MEET + SWEEP, order) for order in orders]
+    for process in processes:
+        tell(process)
+    found = [outcomes_of(process) for process in processes]
+    for of_one in found:
+        assert {id: digest for id, _, digest in of_one} == digests
+        assert len(of_one) == len(CELLS)
+    fresh = [[id for id, fresh, _ in of_one if fresh] for of_one in found]
+    assert all(fresh)
+    assert sorted(fresh[0] + fresh[1]) == sorted(digests)  # each was done by one of them
+    names = sorted(path.name for path in store.root.glob("*/*"))
+    assert names == sorted(f"{id}.json" for id in digests)
+    assert {cell.id: store.load(cell).digest for cell in CELLS} == digests
+
+
+def test_what_a_killed_sweep_held_is_done_by_the_next(begin, store, digests, outcomes):
+    process = begin(HOLD + SWEEP, 1)
+    tell(process)
+    while process.stdout.readline() != "holding\n":
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = [path.suffix for path in store.root.glob("*/*")]
+    assert sorted(left) == [".json"] * 3 + [".running"]
+    started = time.monotonic()
+    found = outcomes(CELLS, store)
+    assert time.monotonic() - started < SECONDS
+    assert {o.cell.id: o.result.digest for o in found} == digests
+    assert sum(o.fresh for o in found) == 5
+    assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
+
+
+@pytest.fixture
+def on_waiting():
+    """on_waiting(call): call it when the sweep of this process says that it waits."""
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("waiting for"):
+                said.append(record.getMessage())
+                for call in calls:
+                    call()
+
+    said, calls, listener = [], [], Listener()
+    log = logging.getLogger("gpubn.sweeps.runner")
+    level = log.level
+    log.addHandler(listener)
+    log.setLevel(logging.INFO)
+    yield lambda call: calls.append(call) or said
+    log.removeHandler(listener)
+    log.setLevel(level)
+
+
+def test_a_sweep_waits_for_the_cells_of_another_and_goes_on(
+    begin, store, digests, outcomes, on_waiting
+):
+    process = begin(HOLD + SWEEP, 1)
+    tell(process)
+    while process.stdout.readline() != "holding\n":
+        pass
+    said = on_waiting(lambda: threading.Timer(0.5, tell, [process]).start())
+    found = outcomes(CELLS, store)  # looks several times, and says so once
+    assert said == [f"waiting for 1 cells of another sweep (process {process.pid} on {HOST})"]
+    assert {o.cell.id: o.result.digest for o in found} == digests
+    assert [o.fresh for o in found] == [False] * 3 + [True] * 4 + [False]
+    assert found[-1].cell == CELLS[3]
+    assert [id for id, fresh, _ in outcomes_of(process) if fresh] == [CELLS[3].id]
+    assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_sweep_that_waits_takes_over_when_the_other_dies(
+    begin, store, digests, outcomes, on_waiting, processes
+):
+    process = begin(HOLD + SWEEP, 1)
+    tell(process)
+    while process.stdout.readline() != "holding\n":
+        pass
+    on_waiting(lambda: [process.kill(), process.wait()])
+    found = outcomes(CELLS, store, processes=processes)
+    assert {o.cell.id: o.result.digest for o in found} == digests
+    assert (found[-1].cell, found[-1].fresh) == (CELLS[3], True)
+    assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
+
+
+def test_ctrl_c_stops_the_waiting(store, fake, outcomes, on_waiting):
+    path = write_lease(store, fake.cell("a"), {"host": "elsewhere", "pid": 1})
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    on_waiting(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes([fake.cell("a"), fake.cell("b")], store)
+    assert fake.calls == ["b"]
+    assert path.exists()
+    assert store.load(fake.cell("b")) is not None
+
+
+def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
+    store, fake, outcomes, monkeypatch
+):
+    """Between the look at the store and the claim."""
+    claim = Leases.claim
+
+    def late(self, cell):
+        store.save(cell, fake.rows[:1], {"seconds": 0.0, "data": {}})
+        return claim(self, cell)
+
+    monkeypatch.setattr(Leases, "claim", late)
+    (outcome,) = outcomes([fake.cell()], store)
+    assert (outcome.fresh, outcome.result.rows, fake.calls) == (False, fake.rows[:1], [])
+    assert not place(store, fake.cell()).exists()
+
+
+def test_force_runs_what_another_sweep_has_finished_meanwhile(store, fake, outcomes):
+    store.save(fake.cell(), fake.rows[:1], {"seconds": 0.0, "data": {}})
+    (outcome,) = outcomes([fake.cell()], store, force=True)
+    assert (outcome.fresh, outcome.result.rows) == (True, fake.rows)

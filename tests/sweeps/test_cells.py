@@ -1,0 +1,205 @@
+"""A cell's id: the same for the same numbers, another for any other, on every machine."""
+
+import copy
+import dataclasses
+
+import pytest
+
+from gpubn import experiments
+from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
+from gpubn.errors import ConfigError
+from gpubn.sweeps.cells import Cell, Names, _at
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.variants import Variants
+
+OTHER_WORD = {
+    "data.name": ("digits", "mnist", "gaussian"),
+    "model.activation": ("relu", "tanh"),
+    "norm.placement": ("before", "after"),
+    "norm.average": ("std", "var"),
+    "init.scaled": ("hidden", "all"),
+    "init.kind": ("he_normal", "normal"),
+    "optim.schedule": ("constant", "linear"),
+    "arithmetic": ("published", "corrected"),
+    "dtype": ("float64", "float32"),
+}
+LABELS = ("model.name", "norm.name", "init.name", "optim.name")
+
+
+def leaves(config, prefix=""):
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        key = prefix + field.name
+        yield from leaves(value, f"{key}.") if dataclasses.is_dataclass(value) else (key,)
+
+
+def changed(config, key):
+    """The configuration with another valid value at `key`."""
+    out = copy.deepcopy(config)
+    *groups, name = key.split(".")
+    owner = _at(out, ".".join(groups)) if groups else out
+    old = getattr(owner, name)
+    if isinstance(old, bool):
+        new = not old
+    elif isinstance(old, int):
+        new = 1 if key == "norm.correction" else old + 3
+    elif isinstance(old, float):
+        new = old * 0.5 + 0.2
+    elif key in OTHER_WORD:
+        new = next(word for word in OTHER_WORD[key] if word != old)
+    else:
+        new = "other"
+    setattr(owner, name, new)
+    return out
+
+
+def covers(experiment, key):
+    """Whether `key` is part of an experiment's identity."""
+    inside = any(key == k or key.startswith(f"{k}.") for k in experiment.keys)
+    return key in experiment.axes.values() or (
+        inside and (key not in LABELS or key in experiment.keys)
+    )
+
+
+CASES = [(name, key) for name in experiments.names() for key in leaves(Config())]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(n, k) for n, k in CASES if k != "name" and covers(experiments.get(n), k)],
+)
+def test_every_number_of_the_identity_changes_the_id(name, key):
+    config = Config(name=name)
+    assert Cell.of(changed(config, key)).id != Cell.of(config).id
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(n, k) for n, k in CASES if k != "name" and not covers(experiments.get(n), k)],
+)
+def test_nothing_else_changes_the_id(name, key):
+    config = Config(name=name)
+    assert changed(config, key) != config
+    assert Cell.of(changed(config, key)).id == Cell.of(config).id
+
+
+@pytest.mark.parametrize("name", experiments.names())
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("backend.name", "tracker.name", "tracker.uri", "results", "force", "retry_failed"),
+        *("data.root", "model.name"),
+    ],
+)
+def test_how_and_where_it_runs_is_never_identity(name, key):
+    assert not covers(experiments.get(name), key)
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_seeds_and_precision_are_always_identity(name):
+    cell = Cell.of(Config(name=name, seeds=7, first_seed=3))
+    assert {"seeds", "first_seed", "dtype"} <= set(cell.identity["config"])
+    assert (cell.identity["config"]["seeds"], cell.identity["config"]["first_seed"]) == (7, 3)
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_axes_are_of_the_identity(name):
+    experiment = experiments.get(name)
+    cell = Cell.of(Config(name=name))
+    assert cell.identity["axes"] == cell.axes
+    assert list(cell.axes) == list(experiment.axes)
+    assert all(isinstance(value, str) for value in cell.axes.values())
+
+
+def test_experiments_do_not_share_ids():
+    ids = {Cell.of(Config(name=name)).id for name in experiments.names()}
+    assert len(ids) == len(experiments.names())
+
+
+def test_the_id_is_the_same_on_every_machine():
+    """Pinned; it changes when a key joins the schema, and then every finished cell runs again."""
+    cell = Cell.of(
+        Config(
+            name="mnist_init",
+            data=DataConfig(name="digits"),
+            norm=NormConfig(name="before", placement="before", eps=0.0),
+            init=InitConfig(name="small", kind="normal", std=0.01),
+            optim=OptimConfig(rate=0.3, steps=100),
+        )
+    )
+    assert cell.id == "f0bd2200f5d3"
+    assert str(cell) == "mnist_init (data=digits, init=small, norm=before)"
+
+
+BASE = ("data=digits", "init=small", "norm=before", "norm.eps=0.01", "optim.rate=1")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("experiment=mnist_init", *BASE),
+        (*reversed(BASE), "experiment=mnist_init"),
+        ("experiment=mnist_init", *BASE[:3], "norm.eps=1e-2", "optim.rate=1.0"),
+        ("experiment=mnist_init", *BASE, "backend=numpy", "results=x", "force=true"),
+        ("experiment=mnist_init", *BASE, "data.root=/nowhere", "model.name=mine"),
+        ("experiment=mnist_init", *BASE[:2], "norm=before", *BASE[3:], "seeds=10"),
+        (
+            "experiment=mnist_init",
+            "data.name=digits",
+            "init.name=small",
+            "init.kind=normal",
+            "init.std=0.01",
+            "init=rand",
+            "init.high=1",
+            *BASE[2:],
+        ),
+    ],
+)
+def test_the_way_to_a_cell_does_not_matter(overrides):
+    (reference,) = expand(["experiment=mnist_init", *BASE])
+    (cell,) = expand(overrides)
+    assert cell.id == reference.id
+
+
+def cells_of(**values):
+    """Cells of the rate sweep, one for each of the lists' first values, second values, ..."""
+    variants = Variants(Config(name="rate_sweep", data=DataConfig("digits")))
+    keys = [key.replace("__", ".") for key in values]
+    rows = zip(*values.values(), strict=True)
+    return [Cell.of(variants.make(dict(zip(keys, row, strict=True)))) for row in rows]
+
+
+def called(cells):
+    return [Names(cells)(cell) for cell in cells]
+
+
+def test_cells_are_called_by_their_axes_where_that_tells_them_apart():
+    cells = cells_of(optim__rate=[0.1, 0.2], norm__eps=[0.1, 0.2])
+    assert called(cells) == [str(cell) for cell in cells]
+    assert called(cells[:1]) == [str(cells[0])]
+
+
+def test_namesakes_are_called_by_what_tells_them_apart():
+    cells = cells_of(
+        optim__rate=[0.1, 0.1, 0.1, 0.2], norm__eps=[0.1, 0.2, 0.1, 0.7], seeds=[2, 2, 3, 9]
+    )
+    start = "rate_sweep (data=digits, norm=none, activation=tanh, rate="
+    assert called(cells) == [
+        f"{start}0.1, norm.eps=0.1, seeds=2)",
+        f"{start}0.1, norm.eps=0.2, seeds=2)",
+        f"{start}0.1, norm.eps=0.1, seeds=3)",
+        f"{start}0.2)",
+    ]
+
+
+def test_cells_of_several_experiments_are_told_apart():
+    """Not all of them have every key."""
+    configs = [Config(name=name, seeds=n) for name in ("rate_sweep", "exact") for n in (1, 2)]
+    names = called([Cell.of(config) for config in configs])
+    assert len(set(names)) == 4
+    assert all(f"seeds={config.seeds}" in name for config, name in zip(configs, names, strict=True))
+
+
+def test_unknown_experiment():
+    with pytest.raises(ConfigError, match=r"experiment is 'nope'; expected one of .*mnist_init"):
+        Cell.of(Config(name="nope"))

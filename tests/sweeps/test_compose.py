@@ -1,0 +1,323 @@
+"""From conf/ to cells: every file of it, every grid, and the plans that remember them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from gpubn import experiments
+from gpubn.errors import ConfigError
+from gpubn.experiments import get
+from gpubn.sweeps import cli, compose
+from gpubn.sweeps.compose import expand
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (compose.CONF / "experiment").glob("*.yaml"))
+OPTIONS = {
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in sorted(compose.CONF.iterdir())
+    if folder.is_dir() and folder.name not in ("experiment", "hydra")
+}
+ONE = ["experiment=mnist_init", "data=digits", "init=rand", "norm=none"]
+TWO = ["experiment=mnist_init", "data=digits", "init=rand,randn", "norm=none"]
+
+
+def ids(cells):
+    return [cell.id for cell in cells]
+
+
+def number(text):
+    """A number by its value, for 1.0e-5 becomes 1e-05; any other word as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def params(experiment):
+    document = yaml.safe_load((compose.CONF / "experiment" / f"{experiment}.yaml").read_text())
+    swept = document.get("hydra", {}).get("sweeper", {}).get("params", {})
+    return {key: str(values).split(",") for key, values in swept.items()}
+
+
+@pytest.fixture(scope="module")
+def two():
+    return expand(TWO)
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """How often a grid was composed, as a list of its overrides."""
+    calls = []
+    real = compose._compose_grid
+
+    def spy(overrides):
+        calls.append(list(overrides))
+        return real(overrides)
+
+    monkeypatch.setattr(compose, "_compose_grid", spy)
+    return calls
+
+
+@pytest.fixture
+def own_conf(tmp_path, monkeypatch):
+    """A copy of conf/ that a test may change."""
+    conf = tmp_path / "conf"
+    shutil.copytree(compose.CONF, conf)
+    monkeypatch.setattr(compose, "CONF", conf)
+    return conf
+
+
+def test_every_experiment_has_its_file():
+    assert sorted(experiments.names()) == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_one_axis_of_every_experiment_expands(name):
+    """Given single values replace swept axes; the whole grids are in test_experiments_run.py."""
+    kept, *others = sorted(params(name).items(), key=lambda item: -len(item[1]))
+    fixed = {key: values[-1] for key, values in others}
+    cells = expand([f"experiment={name}", *(f"{key}={value}" for key, value in fixed.items())])
+    assert len(set(ids(cells))) == len(cells) == len(kept[1])
+    columns = {key: column for column, key in experiments.get(name).axes.items()}
+    for key, values in [kept, *((key, [value]) for key, value in fixed.items())]:
+        column = columns.get(key, columns.get(f"{key}.name"))
+        assert {number(cell.axes[column]) for cell in cells} == set(map(number, values))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_grid_in_full_where_there_is_one(name):
+    path = compose.CONF / "experiment" / "full" / f"{name}.yaml"
+    assert compose.grid(name) == f"experiment={name}"
+    assert compose.grid(name, full=True) == f"experiment={'full/' * path.exists()}{name}"
+    if path.exists():
+        wider = params(f"full/{name}")
+        swept = params(name) | wider
+        one = [f"{key}={values[-1]}" for key, values in swept.items()]
+        (full,), (few,) = (expand([compose.grid(name, full=f), *one]) for f in (True, False))
+        assert full.config.name == name
+        assert full.axes == few.axes
+        longer = full.config.optim.steps > few.config.optim.steps
+        assert longer or full.config.model.width > few.config.model.width
+        for key, values in wider.items():
+            assert set(map(number, values)) > set(map(number, params(name)[key]))
+
+
+def test_the_files_of_full_grids_are_of_experiments():
+    files = {path.stem for path in (compose.CONF / "experiment" / "full").iterdir()}
+    assert files
+    assert files <= set(EXPERIMENTS)
+
+
+def test_a_given_sweep_replaces_an_axis_and_adds_another():
+    cells = expand([*TWO, "norm=before", "optim.rate=0.1,0.2,0.3"])
+    assert len(cells) == 6
+    assert {cell.config.optim.rate for cell in cells} == {0.1, 0.2, 0.3}
+    assert {cell.axes["init"] for cell in cells} == {"rand", "randn"}
+    assert {cell.config.norm.placement for cell in cells} == {"before"}
+
+
+@pytest.mark.parametrize("group", OPTIONS)
+def test_every_option_composes_and_validates(group):
+    takes = get("mnist_init").datasets
+    options = [o for o in OPTIONS[group] if group != "data" or o in takes]
+    cells = expand([*ONE, "optim.batch=64", f"{group}={','.join(options)}"])  # of ghost batches
+    # Tables and figures know an option by the name in it.
+    assert [getattr(cell.config, group).name for cell in cells] == options
+
+
+def test_data_that_an_experiment_does_not_take():
+    with pytest.raises(ConfigError, match="data is 'digits'; expected gaussian for signal"):
+        expand(["experiment=signal_propagation", "init=small", "norm=none", "data=digits"])
+
+
+def test_a_wrong_value_in_a_grid():
+    with pytest.raises(ConfigError, match=r"norm\.momentum is 7\.0; expected"):
+        expand([*ONE, "norm.momentum=0.1,7"])
+
+
+GOOD_JOBS = (
+    ["norm=before", "optim.rate=0.1", "seeds=3"],
+    ["norm=before", "optim.rate=1e-3", "seeds=3"],
+    ["optim.rate=1e-3", "norm=after"],
+    ["norm.eps=0.5", "norm=after"],  # the value wins, although the group comes after it
+    ["norm.name=mine", "norm=before"],
+    ["optim.rate=0.3", "optim.rate=0.7"],
+    ["results='a b, c=d'", 'model.name="x,y"', "data.root='null'"],
+    ["results=1e3", "model.name=007"],
+    ["model.name=on", "data.root=${results}/here", "every=${optim.steps}"],
+    ["data.root=null", "norm.name=''"],
+    ["optim.rate=1", "optim.steps=10", "force=1"],
+    ["+colour=red", "optim.rate=0.4"],
+    ["++optim.rate=0.4", "optim.steps=7"],
+    ["hydra.job.chdir=true", "hydra.sweep.dir=elsewhere", "optim.rate=0.4"],
+    ["hydra/job_logging=disabled", "optim.rate=0.4"],
+    ["experiment=full/rate_sweep", "optim.rate=0.1"],
+    ["experiment=full/rate_sweep", "optim.rate=0.2", "norm=before"],
+    ["~init"],
+)
+BAD_JOBS = (
+    ["norm.epss=1"],
+    ["optim.rate=0.1", "norm.epss=1"],
+    ["norm.epss=1", "optim.rate=fast"],
+    ["colour=red"],
+    ["+optim.rate=0.4"],
+    ["optim.rate=fast"],
+    ["optim.rate=[1,2]"],
+    ["optim.steps=1.5"],
+    ["force=maybe"],
+    ["seeds=null"],
+    ["seeds=???"],
+    ["norm.eps.x=1"],
+    ["norm.momentum=7"],
+    ["every=${nowhere}"],
+    ["norm=nope"],
+    ["norm=nope", "norm.epss=1"],
+    ["~norm.eps", "norm.eps=1"],
+)
+
+
+@pytest.fixture
+def jobs():
+    """jobs(jobs): the configurations that gpubn composes, and those that Hydra does, each alone."""
+    compose.register()
+    parser = OverridesParser.create()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+
+        def ours(jobs):
+            composer = compose._Composer(parser)
+            return [composer.config(job) for job in jobs]
+
+        yield (
+            ours,
+            lambda jobs: [compose.config_of(compose.compose("config", list(job))) for job in jobs],
+        )
+
+
+def test_jobs_are_composed_as_hydra_composes_them(jobs):
+    given = [[*ONE, *job] for job in GOOD_JOBS]
+    given += given[:2]  # what was composed before is still as it was
+    found, right = (compose_them(given) for compose_them in jobs)
+    for job, one, other in zip(given, found, right, strict=True):
+        assert repr(one) == repr(other), job  # the types of the values included
+    quoted = found[6]
+    assert (quoted.results, quoted.model.name, quoted.data.root) == ("a b, c=d", "x,y", "null")
+
+
+@pytest.mark.parametrize("first", [[], ["norm.eps=1", "optim.rate=1"]], ids=["alone", "second"])
+@pytest.mark.parametrize("job", BAD_JOBS, ids=" ".join)
+def test_a_bad_job_is_refused_in_the_words_of_hydra(jobs, job, first):
+    before = [[*ONE, *first]] if first else []
+
+    def outcome(compose_them):
+        try:
+            return compose_them([*before, [*ONE, *job]])
+        except Exception as error:
+            return type(error), str(error), cli.explain(error)
+
+    found, right = map(outcome, jobs)
+    assert isinstance(right, tuple)
+    assert right[2]  # a sentence, and no traceback
+    assert found == right
+
+
+def test_hydra_composes_once_for_each_choice_of_groups(monkeypatch):
+    real, calls = compose.compose, []
+
+    def spy(name, overrides, **options):
+        calls.append(overrides)
+        return real(name, overrides, **options)
+
+    monkeypatch.setattr(compose, "compose", spy)
+    rates = [n / 100 for n in range(1, 21)]
+    cells = expand(
+        [*ONE[:2], "norm=none,before", f"optim.rate={','.join(map(str, rates))}", "init=he"]
+    )
+    assert [cell.config.optim.rate for cell in cells] == rates * 2
+    assert len(calls) == 1 + 2  # for the axes of the file, and for two norms
+
+
+def test_a_plan_gives_equal_cells_without_composing(tmp_path, composed):
+    first = expand(TWO, tmp_path)
+    again = expand(TWO, tmp_path)
+    assert len(composed) == 1
+    assert first == again
+    assert ids(first) == ids(again)
+
+
+def test_other_overrides_are_another_plan(tmp_path, composed):
+    expand(ONE, tmp_path)
+    (cell,) = expand([*ONE, "seeds=3"], tmp_path)
+    assert len(composed) == 2
+    assert cell.config.seeds == 3
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "optim/sgd.yaml", "experiment/mnist_init.yaml"])
+def test_a_changed_file_of_conf_makes_a_new_plan(own_conf, tmp_path, composed, file):
+    expand(ONE, tmp_path / "plans")
+    with (own_conf / file).open("a") as out:
+        out.write("\n# seen\n")
+    expand(ONE, tmp_path / "plans")
+    assert len(composed) == 2
+
+
+def test_a_changed_number_of_conf_reaches_the_cells(own_conf, tmp_path):
+    (before,) = expand(ONE, tmp_path / "plans")
+    path = own_conf / "optim" / "sgd.yaml"
+    path.write_text(path.read_text().replace("rate: 0.1\n", "rate: 0.25\n"))
+    (after,) = expand(ONE, tmp_path / "plans")
+    assert (before.config.optim.rate, after.config.optim.rate) == (0.1, 0.25)
+    assert before.id != after.id
+
+
+DAMAGE = {
+    "truncated": lambda plan: plan[: len(plan) // 2],
+    "empty": lambda plan: b"",
+    "garbage": lambda plan: bytes(range(256)),
+    "null": lambda plan: b"null",
+    "an object": lambda plan: b"{}",
+    "no cells": lambda plan: b"[]",
+    "a key lost": lambda plan: plan.replace(b'"optim"', b'"optix"', 1),
+    "a name changed": lambda plan: plan.replace(b"mnist_init", b"mnist_inix"),
+    "a value out of range": lambda plan: plan.replace(b'"momentum": 0', b'"momentum": 7', 1),
+    "another number": lambda plan: plan.replace(b'"rate": 0.1', b'"rate": 0.7', 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_plan_is_composed_again(two, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(compose, "_compose_grid", lambda _overrides: two)
+    expand(TWO, tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    good = path.read_bytes()
+    spoilt = DAMAGE[damage](good)
+    assert spoilt != good
+    path.write_bytes(spoilt)
+    assert ids(expand(TWO, tmp_path)) == ids(two)
+    assert path.read_bytes() == good
+
+
+def test_a_sweep_from_the_command_line_makes_the_same_cells(tmp_path):
+    tiny = ["seeds=1", "optim.steps=2", "every=1", "model.width=2"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GPUBN_", "HYDRA_", "PYTHON"))}
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "run.py", "-m", *TWO, *tiny, f"results={tmp_path}"],
+        cwd=tmp_path,
+        env=env,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    expected = ids(expand([*TWO, *tiny]))
+    folders = sorted(p.name for p in (tmp_path / "runs" / "mnist_init").iterdir() if p.is_dir())
+    assert folders == sorted(expected)
+    stored = sorted(path.stem for path in (tmp_path / "cells" / "mnist_init").iterdir())
+    assert stored == sorted(expected)

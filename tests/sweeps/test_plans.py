@@ -1,0 +1,148 @@
+"""Plans give back the cells of a sweep, are small, and are nothing where they are damaged."""
+
+import json
+
+import pytest
+
+from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
+from gpubn.errors import StoreError
+from gpubn.sweeps import plans
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.plans import Plan, plan_path, read_plan, read_plans, write_plan
+from gpubn.sweeps.variants import Variants
+
+BASE = Config(
+    name="rate_sweep",
+    data=DataConfig("digits"),
+    norm=NormConfig("before", "before"),
+    optim=OptimConfig(rate=0.001, steps=100),
+)
+RATES = ["experiment=rate_sweep", "optim.rate=..."]
+
+
+def sweep(count, overrides=RATES, key="k"):
+    variants = Variants(BASE)
+    configs = [variants.make({"optim.rate": n / 1000}) for n in range(1, count + 1)]
+    return Plan(list(overrides), key, [Cell.of(config) for config in configs])
+
+
+@pytest.fixture
+def written(tmp_path):
+    write_plan(tmp_path, sweep(5))
+    return plan_path(tmp_path, RATES)
+
+
+def test_a_plan_comes_back_as_it_was(tmp_path):
+    cells = [
+        *sweep(3).cells,
+        Cell.of(Config(name="exact", data=DataConfig("gaussian"), dtype="float64", seeds=1)),
+        Cell.of(Variants(BASE).make({"data.root": "/é", "norm.eps": 1e-300, "results": "a b"})),
+    ]
+    plan = Plan(RATES, "k", cells)
+    write_plan(tmp_path, plan)
+    again = read_plan(plan_path(tmp_path, RATES))
+    assert again == plan
+    assert repr(again) == repr(plan)
+    assert [cell.id for cell in again.cells] == [cell.id for cell in cells]
+
+
+@pytest.mark.parametrize("overrides", [[], ["a"], ["a", "b"], ["b", "a"], ["a,b"]])
+def test_every_choice_of_cells_has_a_file_of_its_own(tmp_path, overrides):
+    others = {plan_path(tmp_path, o) for o in ([], ["a"], ["a", "b"], ["b", "a"], ["a,b"])}
+    assert len(others) == 5
+    assert plan_path(tmp_path, tuple(overrides)) in others
+
+
+def test_a_cell_of_a_large_sweep_takes_few_bytes(tmp_path):
+    count = 1000
+    write_plan(tmp_path, sweep(count))
+    assert plan_path(tmp_path, RATES).stat().st_size < 200 * count
+    small = tmp_path / "small"
+    write_plan(small, sweep(1))
+    each = plan_path(tmp_path, RATES).stat().st_size - plan_path(small, RATES).stat().st_size
+    assert each < 30 * count
+    assert read_plan(plan_path(tmp_path, RATES)) == sweep(count)
+
+
+def test_cells_of_a_plan_share_what_they_have_in_common(tmp_path):
+    write_plan(tmp_path, sweep(100))
+    cells = read_plan(plan_path(tmp_path, RATES)).cells
+    for group in ("data", "model", "norm", "init", "backend", "tracker"):
+        assert len({id(getattr(cell.config, group)) for cell in cells}) == 1
+
+
+def test_the_last_plan_of_the_same_overrides_stands(tmp_path, written):
+    other = sweep(2, key="another")
+    write_plan(tmp_path, other)
+    assert list(tmp_path.iterdir()) == [written]
+    assert read_plan(written) == other
+
+
+def test_all_plans_that_are_still_right(tmp_path, written):
+    write_plan(tmp_path, sweep(2, ["other"]))
+    write_plan(tmp_path, sweep(3, ["old"], key="old"))
+    (tmp_path / "damaged.json").write_bytes(written.read_bytes()[:-9])
+    (tmp_path / "note.txt").write_text("no plan")
+    found = list(read_plans(tmp_path, "k"))
+    assert sorted(len(plan.cells) for plan in found) == [2, 5]
+    assert list(read_plans(tmp_path / "missing", "k")) == []
+
+
+def edit(change):
+    def damage(data):
+        document = json.loads(data)
+        change(document)
+        return json.dumps(document).encode()
+
+    return damage
+
+
+def signed(change):
+    """A change that the digest does not tell."""
+
+    def change_and_sign(document):
+        change(document)
+        document["digest"] = plans.digest([document["base"], document["changes"]])
+
+    return edit(change_and_sign)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "no text": lambda data: b"\xff\xfe" + data,
+    "null": lambda data: b"null",
+    "a list": lambda data: b"[]",
+    "an object": lambda data: b"{}",
+    "another rate": edit(lambda d: d["changes"][1].update({"optim.rate": 0.5})),
+    "a cell lost": edit(lambda d: d["changes"].pop()),
+    "another base": edit(lambda d: d["base"].update(seeds=11)),
+    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("base", "changes", "digest")},
+    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("key", "overrides")},
+    "a value out of range": signed(lambda d: d["changes"][1].update({"norm.momentum": 7.0})),
+    "an unknown experiment": signed(lambda d: d["base"].update(name="nope")),
+    "a key of another schema": signed(lambda d: d["changes"][1].update({"norm.nope": 1})),
+    "a group lost": signed(lambda d: d["base"].pop("norm")),
+    "changes without a list": signed(lambda d: d.update(changes=5)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_plan_is_none(written, damage):
+    data = written.read_bytes()
+    spoilt = DAMAGE[damage](data)
+    assert spoilt != data
+    written.write_bytes(spoilt)
+    assert read_plan(written) is None
+
+
+def test_what_is_no_file_is_none(tmp_path):
+    assert read_plan(tmp_path / "missing.json") is None
+    (tmp_path / "folder.json").mkdir()
+    assert read_plan(tmp_path / "folder.json") is None
+
+
+def test_a_plan_that_cannot_be_kept(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_plan(tmp_path / "file", sweep(2))

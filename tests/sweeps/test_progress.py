@@ -1,0 +1,380 @@
+"""What a person sees of a sweep: a bar on a terminal and lines above it, or plain lines."""
+
+import io
+import logging
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from gpubn.config import Config
+from gpubn.rows import Observation
+from gpubn.sweeps import progress as display
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.progress import ConsoleHandler, Display, last_loss
+from gpubn.sweeps.store.cell_store import CellStore
+
+OWNER = "GPUBN_DISPLAY"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+    def screen(self):
+        """The lines that stand on it in the end: after a return what follows overwrites."""
+        lines = []
+        for raw in self.getvalue().split("\n"):
+            line = []
+            for part in raw.split("\r"):
+                line[: len(part)] = part
+            lines.append("".join(line).rstrip())
+        return lines
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """use(stream): stdout and stderr go there; called in the test, as pytest sets its own late."""
+
+    def redirect(stream):
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        return stream
+
+    return redirect
+
+
+@pytest.fixture
+def console():
+    """console(): from now on the console shows what is logged, from INFO up."""
+    root, added = logging.getLogger(), []
+    level = root.level
+
+    def show(stream=None):
+        added.append(ConsoleHandler(stream))
+        root.addHandler(added[-1])
+        root.setLevel(logging.INFO)
+        return added[-1]
+
+    yield show
+    for handler in added:
+        root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CellStore(tmp_path / "cells")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds that the display reads, in `clock.now`."""
+    state = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(display, "time", SimpleNamespace(perf_counter=lambda: state.now))
+    return state
+
+
+def losses(*values, step=10):
+    return [Observation(seed, step, None, "batch_loss", v) for seed, v in enumerate(values)]
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+# Lines --------------------------------------------------------------------------------------------
+
+
+def test_one_line_a_cell_where_there_is_no_terminal(store, fake, use, caplog, finish):
+    plain = use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    finish([fake.cell("a")], store)
+    caplog.clear()
+    finish([fake.cell(init) for init in "abc"], store)
+    assert lines(caplog) == [
+        "1/2 fake (data=gaussian, init=b): 0.0 s",
+        "2/2 fake (data=gaussian, init=c): 0.0 s",
+    ]
+    assert plain.getvalue() == ""
+
+
+def test_a_line_says_the_loss_where_there_is_one(store, fake, use, caplog, finish):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    fake.rows[:] = losses(0.25, 0.5, step=7)
+    finish([fake.cell()], store)
+    assert lines(caplog) == ["1/1 fake (data=gaussian, init=a): 0.0 s, loss 0.375"]
+
+
+def test_a_failure_is_a_warning_and_counts(store, fake, use, caplog, outcomes):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    fake.fail["a"] = ValueError("not\nso")
+    outcomes([fake.cell(init) for init in "ab"], store)
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", "fake (data=gaussian, init=a) failed: ValueError: not so"),
+        ("INFO", "2/2 fake (data=gaussian, init=b): 0.0 s"),
+    ]
+
+
+def test_many_cells_share_some_lines(fake, use, caplog, clock):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    cells = [fake.cell(seeds=n) for n in range(1, 3001)]
+    with Display(cells) as shown:
+        for cell in cells:
+            clock.now += 0.001
+            shown.finished(cell, [], 0.0)
+    of = [int(line.split("/")[0]) for line in lines(caplog)]
+    assert of[:100] == list(range(1, 101))
+    assert len(of) <= 100 + 2 * 3 + 2
+    assert of[-1] == 3000
+    assert all(" left" not in line for line in lines(caplog))
+
+
+def test_a_line_says_how_long_it_will_take(fake, use, caplog, clock):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    cells = [fake.cell(init) for init in "abcd"]
+    with Display(cells) as shown:
+        for cell in cells:
+            clock.now += 30
+            shown.finished(cell, [], 30.0)
+    assert [line.rpartition(": ")[2] for line in lines(caplog)] == [
+        *("30.0 s", "30.0 s, about 01:00 left", "30.0 s, about 00:30 left", "30.0 s"),
+    ]
+
+
+def test_cells_of_several_experiments(store, fake, use, caplog, finish):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    finish([fake.cell("a", seeds=2), fake.cell("a", seeds=3)], store)
+    assert len({line.partition(" ")[2] for line in lines(caplog)}) == 2  # told apart
+
+
+# A bar --------------------------------------------------------------------------------------------
+
+
+def test_a_bar_on_a_terminal(store, fake, use, console, outcomes):
+    terminal = use(Terminal())
+    console()
+    fake.rows[:] = losses(0.25, 0.5)
+    fake.fail["b"] = ValueError("no")
+    outcomes([fake.cell(init) for init in "abc"], store)
+    *_, bar, after = terminal.screen()
+    assert re.match(
+        r"fake: +100%\|.*3/3 cells, 1 failed.*loss 0\.375", bar.replace("3.00/3.00", "")
+    )
+    assert after == ""
+    assert terminal.getvalue().count("\n") == 2  # the warning's and the bar's
+    assert "0/3 cells" in terminal.getvalue()
+    assert "1/3 cells, loss 0.375" in terminal.getvalue()
+
+
+def test_lines_stand_whole_above_the_bar(store, fake, use, console, outcomes):
+    terminal = use(Terminal())
+    console()
+    sentences = {init: f"because of {init * 40}" for init in "bdf"}
+    fake.fail.update({init: ValueError(sentence) for init, sentence in sentences.items()})
+    outcomes([fake.cell(init) for init in "abcdefg"], store)
+    screen = terminal.screen()
+    assert screen[:-2] == [
+        f"fake (data=gaussian, init={init}) failed: ValueError: {sentence}"
+        for init, sentence in sentences.items()
+    ]
+    assert "7/7 cells, 3 failed" in screen[-2]
+
+
+def test_lines_of_several_threads_stand_whole_above_the_bar(fake, use, console):
+    terminal = use(Terminal())
+    console()
+    log, said = logging.getLogger("gpubn.mine"), set()
+
+    def talk(name):
+        for n in range(40):
+            log.warning("%s says %d %s", name, n, "and so on" * (n % 7))
+            said.add(f"{name} says {n} {'and so on' * (n % 7)}".rstrip())
+            shown.tick(1)
+
+    with Display([fake.cell(init) for init in "abc"]) as shown:
+        threads = [threading.Thread(target=talk, args=(name,)) for name in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        for n in range(40):
+            shown.tick(1)
+            if n % 20 == 0:
+                shown.finished(fake.cell("a"), [], 0.0)
+        for thread in threads:
+            thread.join()
+    screen = terminal.screen()
+    assert sorted(screen[:-2]) == sorted(said)
+    assert "2/3 cells" in screen[-2]
+
+
+def test_a_finished_cell_is_no_line_on_a_terminal(store, fake, use, console, caplog, finish):
+    terminal = use(Terminal())
+    console()
+    finish([fake.cell("a"), fake.cell("b")], store)
+    assert terminal.getvalue().count("\n") == 1
+    assert caplog.records == []
+
+
+def test_what_is_logged_into_a_file_has_no_trace_of_the_bar(store, fake, monkeypatch, console):
+    """As with `> log`, where only stderr is a terminal."""
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(sys, "stdout", file := io.StringIO())
+    console()
+    with Display([fake.cell()]) as shown:
+        logging.getLogger("gpubn.mine").warning("look")
+        shown.finished(fake.cell(), [], 0.0)
+    assert file.getvalue() == "look\n"
+    assert "1/1 cells" in terminal.getvalue()
+    assert "look" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_the_bar_ends_its_line_whatever_happens(fake, use, error):
+    terminal = use(Terminal())
+    with pytest.raises(error), Display([fake.cell()]):
+        raise error
+    terminal.write("stopped\n")
+    assert terminal.screen()[-2:] == ["stopped", ""]
+    assert OWNER not in os.environ
+
+
+def test_the_speed_is_in_the_bar(fake, use, clock):
+    terminal = use(Terminal())
+    cells = [fake.cell(seeds=n) for n in range(1, 11)]
+    with Display(cells) as shown:
+        for cell in cells:
+            clock.now += 0.5
+            shown.finished(cell, [], 0.5)
+    assert "10/10 cells, 2 cells/s" in terminal.getvalue()
+
+
+def test_the_bar_of_several_experiments(fake, use):
+    terminal = use(Terminal())
+    with Display([fake.cell()]):
+        pass
+    with Display([fake.cell(), Cell.of(Config(name="exact"))]):
+        pass
+    one, two, _ = terminal.screen()
+    assert one.startswith("fake:")
+    assert two.startswith("2 experiments:")
+
+
+# Whose display it is ------------------------------------------------------------------------------
+
+
+def test_a_display_says_whose_it_is_while_it_lasts(fake, use):
+    use(io.StringIO())
+    assert OWNER not in os.environ
+    with Display([fake.cell()]):
+        assert os.environ[OWNER] == str(os.getpid())
+        assert not display.shown_elsewhere()
+        with Display([fake.cell()]):
+            pass
+        assert os.environ[OWNER] == str(os.getpid())
+    assert OWNER not in os.environ
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_what_another_process_shows_is_not_shown_again(
+    store, fake, monkeypatch, use, console, outcomes, stream, caplog
+):
+    monkeypatch.setenv(OWNER, "1")
+    shown = use(stream())
+    console()
+    caplog.set_level(logging.INFO)  # as a log file sees it
+    fake.fail["b"] = ValueError("no")
+    with Display([fake.cell()]):
+        logging.getLogger("gpubn.mine").info("working")
+        logging.getLogger("gpubn.mine").warning("careful")
+    outcomes([fake.cell(init) for init in "abc"], store)
+    assert shown.getvalue() == "careful\n"
+    assert lines(caplog) == [
+        *("working", "careful", "fake (data=gaussian, init=b) failed: ValueError: no"),
+    ]
+    assert os.environ[OWNER] == "1"
+
+
+def test_the_console_shows_what_this_process_does(use, console, monkeypatch):
+    terminal = use(Terminal())
+    monkeypatch.setenv(OWNER, str(os.getpid()))
+    console()
+    logging.getLogger("gpubn.mine").info("working")
+    assert terminal.getvalue() == "working\n"
+
+
+def test_the_console_may_be_another_stream(use, console):
+    terminal = use(Terminal())
+    console(stream := io.StringIO())
+    logging.getLogger("gpubn.mine").info("working")
+    assert (stream.getvalue(), terminal.getvalue()) == ("working\n", "")
+
+
+PIPE = """
+import logging
+from gpubn.sweeps.progress import ConsoleHandler
+logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[ConsoleHandler()])
+for n in range(100_000):
+    logging.info("line %d", n)
+open("done", "w").close()
+"""
+
+
+def test_nobody_reads_any_more(tmp_path):
+    """As with `| head`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PIPE],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert (tmp_path / "done").exists()
+    assert "Logging error" not in said
+
+
+# The loss -----------------------------------------------------------------------------------------
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.mark.parametrize(
+    ("rows", "loss"),
+    [
+        ([], None),
+        ([Observation(0, 3, None, "test_loss", 1.0)], None),
+        ([Observation(0, 3, None, "train_loss", 1.0), *losses(9.0, step=7)], 1.0),
+        ([Observation(None, 3, None, "batch_loss", 1.0)], None),
+        ([Observation(0, None, None, "batch_loss", 1.0)], None),
+        (losses(2.0, step=0), 2.0),
+        ([*losses(1.0, 2.0, step=5), *losses(9.0, 9.0, step=0), *losses(3.0, 4.0, step=7)], 3.5),
+        ([*losses(3.0, step=7), *losses(1.0, step=5), Observation(1, 7, None, "m", 8.0)], 3.0),
+        (losses(1.0, INF), INF),
+        (losses(1e308, 1e308), 1e308),
+        (losses(1.0, NAN), NAN),
+    ],
+)
+def test_the_last_loss_is_the_mean_over_the_seeds(rows, loss):
+    assert last_loss(iter(rows)) == pytest.approx(loss, nan_ok=True)
+
+
+def test_a_loss_that_has_diverged_is_shown(store, fake, use, caplog, finish):
+    use(io.StringIO())
+    caplog.set_level(logging.INFO)
+    fake.rows[:] = losses(1.0, NAN)
+    finish([fake.cell()], store)
+    assert lines(caplog)[0].endswith(", loss nan")

@@ -1,0 +1,250 @@
+"""Only what is missing runs, and what is finished is kept, whatever happens to the next cell."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from gpubn.backend import resolve
+from gpubn.errors import BackendError, DataError, StoreError
+from gpubn.rows import Failure
+from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.store.leases import Leases
+
+NUMPY = resolve("numpy")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CellStore(tmp_path / "cells")
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+
+def test_finished_cells_are_skipped(store, fake, finish):
+    finish([fake.cell("b")], store)
+    before = store.path(fake.cell("b")).read_bytes()
+    results = finish([fake.cell(init) for init in "abc"], store)
+    assert fake.calls == ["b", "a", "c"]
+    assert [result.rows for result in results] == [fake.rows] * 3
+    assert store.path(fake.cell("b")).read_bytes() == before
+    finish([fake.cell(init) for init in "cab"], store)
+    assert len(fake.calls) == 3
+
+
+def test_another_number_of_seeds_is_another_cell(store, fake, finish):
+    finish([fake.cell(seeds=2)], store)
+    finish([fake.cell(seeds=3)], store)
+    assert len(fake.calls) == 2
+
+
+def test_force_runs_again(store, fake, finish):
+    cells = [fake.cell("a"), fake.cell("b")]
+    finish(cells, store)
+    fake.rows[:] = fake.rows[:1]
+    assert [len(result.rows) for result in finish(cells, store)] == [2, 2]
+    assert [len(result.rows) for result in finish(cells, store, force=True)] == [1, 1]
+    assert fake.calls == ["a", "b", "a", "b"]
+    assert len(store.load(cells[0]).rows) == 1
+
+
+def test_results_come_in_the_order_of_the_cells(store, fake, finish):
+    cells = [fake.cell(init) for init in "abcd"]
+    finish([cells[2]], store)
+    digests = []
+    for cell in cells:
+        fake.rows[0] = type(fake.rows[0])(0, 10, None, "loss", float(len(digests)))
+        digests.append(finish([cell], store, force=True)[0].digest)
+    assert len(set(digests)) == 4
+    shuffled = [3, 0, 2, 1]
+    results = finish([cells[i] for i in shuffled], store)
+    assert [result.digest for result in results] == [digests[i] for i in shuffled]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), BackendError("b"), DataError("d"), StoreError("s")], ids=repr
+)
+def test_what_is_finished_before_the_run_ends_is_kept(store, fake, error, outcomes, finish):
+    fake.fail["c"] = error
+    cells = [fake.cell(init) for init in "abcd"]
+    with pytest.raises(type(error)) as caught:
+        outcomes(cells, store)
+    assert caught.value is error
+    assert [store.load(cell) is not None for cell in cells] == [True, True, False, False]
+    assert fake.calls == ["a", "b", "c"]
+    # The leases of what was to come next are given back.
+    assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
+    fake.fail.clear()
+    assert len(finish(cells, store)) == 4
+    assert fake.calls[3:] == ["c", "d"]
+
+
+@pytest.mark.parametrize("error", [ValueError("third"), MemoryError(), AssertionError(), OSError()])
+def test_a_cell_that_fails_fails_alone(store, fake, error, outcomes, finish):
+    fake.fail["b"] = error
+    cells = [fake.cell(init) for init in "abc"]
+    a, b, c = outcomes(cells, store)
+    assert [o.cell for o in (a, b, c)] == cells
+    assert [(o.result is None, o.failure is None, o.fresh) for o in (a, b, c)] == [
+        *((False, True, True), (True, False, True), (False, True, True)),
+    ]
+    assert b.failure.sentence == f"{type(error).__name__}: {error}".strip()
+    assert fake.calls == ["a", "b", "c"]
+    assert store.failure(cells[1]) == b.failure
+    assert [store.load(cell) is not None for cell in cells] == [True, False, True]
+    fake.fail.clear()
+    assert len(finish(cells, store)) == 3
+    assert fake.calls[3:] == ["b"]
+
+
+def test_outcomes_come_once_each_and_what_is_finished_first(store, fake, outcomes):
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abcd"]
+    outcomes(cells[1:3], store)
+    fake.calls.clear()
+    found = outcomes([*cells, *cells], store, retry_failed=False)
+    assert [(o.cell.axes["init"], o.fresh) for o in found] == [
+        *(("b", False), ("c", False), ("a", True), ("d", True)),
+    ]
+    assert fake.calls == ["a", "d"]
+
+
+def test_each_outcome_is_kept_before_it_is_told(store, fake):
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abc"]
+    for done, outcome in enumerate(run_cells(cells, store, NUMPY), start=1):
+        assert len(fake.calls) == done
+        if outcome.failure is None:
+            assert store.load(outcome.cell).digest == outcome.result.digest
+        else:
+            assert store.failure(outcome.cell) == outcome.failure
+
+
+def test_who_stops_listening_stops_the_run(store, fake):
+    sweep = run_cells([fake.cell(init) for init in "abc"], store, NUMPY)
+    assert next(sweep).cell == fake.cell("a")
+    sweep.close()
+    assert fake.calls == ["a"]
+    assert [path.suffix for path in (store.root / "fake").iterdir()] == [".json"]
+
+
+def test_each_cell_is_saved_before_the_next_runs(store, fake, monkeypatch, finish):
+    seen = []
+    save = CellStore.save
+
+    def spy(self, cell, rows, provenance):
+        seen.append((cell.axes["init"], list(fake.calls)))
+        return save(self, cell, rows, provenance)
+
+    monkeypatch.setattr(CellStore, "save", spy)
+    finish([fake.cell("a"), fake.cell("b")], store)
+    assert seen == [("a", ["a"]), ("b", ["a", "b"])]
+
+
+def test_a_cell_given_twice_runs_once(store, fake, finish):
+    results = finish([fake.cell("a"), fake.cell("b"), fake.cell("a")], store)
+    assert fake.calls == ["a", "b"]
+    assert len(results) == 3
+    assert results[0] == results[2]
+
+
+def test_no_cells(store, finish):
+    assert finish([], store) == []
+    assert not store.root.exists()
+
+
+def test_a_store_that_cannot_be_written_serves_what_it_has(store, fake, finish, monkeypatch):
+    finish([fake.cell("a")], store)
+    monkeypatch.setattr(CellStore, "check_writable", lambda _: pytest.fail("asked to write"))
+    (again,) = finish([fake.cell("a")], store)
+    assert again.rows == fake.rows
+
+
+@pytest.mark.parametrize(("data", "files"), [("gaussian", set()), ("digits", {"digits-images"})])
+def test_provenance(store, fake, data, files, finish):
+    (result,) = finish([fake.cell(data=data)], store)
+    assert files <= set(result.provenance["data"])
+    assert bool(files) == bool(result.provenance["data"])
+    assert result.provenance["backend"] == "numpy"
+    assert {"device", "numpy", "python", "seconds"} <= set(result.provenance)
+    assert json.loads(store.path(fake.cell(data=data)).read_text())["provenance"]
+
+
+# Failures -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failed(store, fake, outcomes):
+    """Of the cells a, b and c the second one has failed."""
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abc"]
+    outcomes(cells, store)
+    fake.calls.clear()
+    return cells
+
+
+def test_a_known_failure_is_told_without_running(store, fake, failed, outcomes):
+    told = outcomes([*failed, fake.cell("d")], store, retry_failed=False)
+    found = {o.cell.axes["init"]: o for o in told}
+    assert fake.calls == ["d"]
+    assert found["b"] == Outcome(failed[1], failure=store.failure(failed[1]))
+    assert not found["b"].fresh
+    assert "ValueError: no" in found["b"].failure.traceback
+
+
+@pytest.mark.parametrize("options", [{}, {"retry_failed": True}], ids=str)
+def test_a_known_failure_is_run_again(store, fake, failed, outcomes, options):
+    assert [o.failure is None for o in outcomes(failed, store, **options)] == [True, True, False]
+    assert fake.calls == ["b"]
+    fake.fail.clear()
+    (found,) = outcomes(failed[1:2], store, **options)
+    assert (found.result.rows, found.fresh) == (fake.rows, True)
+    assert store.failure(failed[1]) is None
+    assert [o.fresh for o in outcomes(failed, store, retry_failed=False)] == [False] * 3
+    assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
+
+
+def test_force_runs_a_known_failure_too(store, fake, failed, outcomes):
+    found = outcomes(failed, store, force=True, retry_failed=False)
+    assert fake.calls == ["a", "b", "c"]
+    assert all(o.fresh for o in found)
+
+
+def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, failed, outcomes):
+    fake.fail["a"] = ValueError("not again")
+    found = {o.cell.axes["init"]: o for o in outcomes(failed, store, force=True)}
+    assert found["a"].failure.sentence == "ValueError: not again"
+    assert store.load(failed[0]).rows == fake.rows
+    again = {o.cell.axes["init"]: o for o in outcomes(failed, store, retry_failed=False)}
+    assert again["a"].result.rows == fake.rows
+
+
+def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, monkeypatch):
+    monkeypatch.setattr(
+        "gpubn.sweeps.store.cell_store.fingerprint", lambda _code, **_where: "other"
+    )
+    found = outcomes(failed, store, retry_failed=False)
+    assert fake.calls == ["a", "b", "c"]
+    assert all(o.fresh for o in found)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_what_another_sweep_failed_meanwhile_is_run_again_only_to_retry(
+    store, fake, monkeypatch, retry
+):
+    failure, claim = Failure("theirs", "trace"), Leases.claim
+
+    def slow(self, cell):
+        store.save_failure(cell, failure)
+        return claim(self, cell)
+
+    monkeypatch.setattr(Leases, "claim", slow)
+    (outcome,) = run_cells([fake.cell()], store, NUMPY, retry_failed=retry)
+    assert fake.calls == ["a"] * retry
+    assert outcome.failure == (None if retry else failure)
+    assert not list(store.root.rglob("*.running"))

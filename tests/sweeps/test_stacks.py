@@ -1,0 +1,492 @@
+"""Cells that are measured as one program: which ones, in which order, and to the bits of alone."""
+
+import dataclasses
+import itertools
+import logging
+import math
+import sys
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpubn.backend import Backend, resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.errors import BackendError, ConfigError, DataError, StoreError
+from gpubn.experiments import Context, get, training
+from gpubn.experiments.base import Stacking
+from gpubn.experiments.generalisation import Generalisation
+from gpubn.experiments.measures import (
+    Densities,
+    Drift,
+    GradientShift,
+    Percentiles,
+    Ratios,
+    Saturation,
+    UnitMeans,
+)
+from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.rows import Failure, Observation
+from gpubn.sweeps import runner
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.stacks import measure, plan
+from gpubn.sweeps.store.cell_store import CellStore
+
+NUMPY = resolve("numpy")
+GPU = Backend("cupy", np, "a GPU", 1)
+PROBES = (
+    *(partial(kind, 2) for kind in (Saturation, Percentiles, Ratios, Drift, GradientShift)),
+    *(partial(NormParameters, 2), partial(Densities, 2, bins=6), partial(Generalisation, 2)),
+    *(UnitMeans, ZeroVariance, NormInputVariance),
+)
+BY_POPULATION = (partial(Generalisation, 2, population=True),)
+RELU = {"activation": "relu", "width": 6, "depth": 2}
+TANH = {"activation": "tanh", "width": 5, "depth": 1}
+
+
+def make(name="depth_grid", *, data=None, model=None, norm=None, init=None, optim=None, **options):
+    return Config(
+        name=name,
+        data=DataConfig(**{"name": "digits", "train_examples": 48} | (data or {})),
+        model=ModelConfig(**{"width": 5} | (model or {})),
+        norm=NormConfig(**norm or {}),
+        init=InitConfig(**init or {}),
+        optim=OptimConfig(**{"batch": 16, "steps": 4} | (optim or {})),
+        **{"seeds": 2, "every": 2} | options,
+    )
+
+
+def train(configs, group, kinds=PROBES):
+    context = Context(replace(NUMPY, workers=2))
+    probes = lambda config: [probe() for probe in kinds]  # noqa: E731
+    return training.run(configs, context, probes=probes, group=group, evaluated=40)
+
+
+def assert_as_alone(configs, group, kinds=PROBES):
+    """The rows of each cell, in one stack, are those it has alone, to the last bit."""
+    together = train(configs, group, kinds)
+    for config, rows in zip(configs, together, strict=True):
+        (alone,) = train([config], group, kinds)
+        assert list(map(repr, rows)) == list(map(repr, alone))
+    return together
+
+
+def values(rows, metric):
+    return [row.value for row in rows if row.metric == metric]
+
+
+# Together as alone --------------------------------------------------------------------------------
+
+# Numbers in which the cells of a stack differ; the third one will diverge.
+CELLS = (
+    {"optim": {"rate": 0.1, "min_rate": 0.0}},
+    {
+        "optim": {"rate": 0.7, "min_rate": 0.3},
+        "init": {"kind": "normal", "std": 0.4, "name": "mine"},
+        "norm": {"eps": 0.0, "momentum": 0.5, "initial_beta": 1.0, "initial_spread": 0.0},
+        "model": {"dropout": 0.5},
+        "seeds": 3,
+    },
+    {
+        "init": {"kind": "uniform", "low": -0.5, "high": 0.2, "scale": 3.0, "scaled": "hidden"},
+        "norm": {"eps": 0.1, "momentum": 1.0},
+        "seeds": 1,
+    },
+    {
+        "init": {"kind": "he_normal", "per_sqrt_fan_in": True},
+        "norm": {"initial_beta": -0.25, "initial_spread": 4.0, "name": "other"},
+        "model": {"dropout": 0.9},
+        "first_seed": 1,
+        "seeds": 2,
+    },
+)
+
+
+def cell(shared, own):
+    groups = ("model", "norm", "init", "optim")
+    merged = {key: {**shared.get(key, {}), **own.get(key, {})} for key in groups}
+    if shared["model"].get("dropout") == 0:
+        merged["model"]["dropout"] = 0.0
+    return make(**{**shared, **own, **merged})
+
+
+@pytest.mark.parametrize("dropout_at", [None, "before_norm", "end", "last"])
+@pytest.mark.parametrize("placement", ["none", "before", "after"])
+@pytest.mark.parametrize(
+    ("model", "norm", "options"),
+    [
+        (RELU, {"correction": 1, "average": "var"}, {"optim": {"schedule": "constant"}}),
+        (TANH, {"average": "std", "learnable": False}, {"dtype": "float64", "every": 1}),
+    ],
+    ids=["relu", "tanh"],
+)
+def test_the_rows_of_a_stack_are_those_of_each_cell_alone(
+    model, norm, options, placement, dropout_at
+):
+    drops = {"dropout": 0.2, "dropout_at": dropout_at} if dropout_at else {"dropout": 0.0}
+    shared = {"model": model | drops, "norm": norm | {"placement": placement}, **options}
+    configs = [cell(shared, own) for own in CELLS]
+    configs[2].optim.rate = 1e30 if configs[2].dtype == "float32" else 1e300
+    found = assert_as_alone(configs, group=8)  # all in one program
+    diverged = [any(values(rows, "diverged")) for rows in found]
+    assert diverged == [False, False, True, False]
+    assert any(math.isnan(row.value) for row in found[2])
+    assert len({repr(values(rows, "batch_loss")) for rows in found}) == len(found)
+
+
+@pytest.mark.parametrize("ghost", [0, 4, 16])
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_the_rows_of_ghost_batches_and_of_the_population(placement, ghost):
+    norm = {"placement": placement, "ghost": ghost, "average": "std"}
+    configs = [cell({"model": RELU | {"dropout": 0.0}, "norm": norm}, own) for own in CELLS]
+    found = assert_as_alone(configs, group=8, kinds=(*PROBES[:-2], *BY_POPULATION))
+    assert len({repr(values(rows, "best_test_loss")) for rows in found}) == len(found)
+
+
+def test_each_seed_of_a_stack_has_its_own_sample():
+    """Cells of one seed share it, and it is the seed's wherever that stands."""
+    configs = [
+        make(seeds=seeds, first_seed=first, data={"train_examples": 16}, optim={"rate": rate})
+        for seeds, first, rate in ((3, 0, 0.1), (2, 1, 0.2), (1, 2, 0.1))
+    ]
+    found = assert_as_alone(configs, group=6)
+    start = [
+        {r.seed: r.value for r in rows if (r.metric, r.step) == ("batch_loss", 0)} for rows in found
+    ]
+    assert start[1] == {seed: start[0][seed] for seed in (1, 2)}
+    assert start[2] == {2: start[0][2]}
+    ends = [[(r.metric, r.step, r.value) for r in rows if r.seed == 2] for rows in found]
+    by_first = [e for e in ends[0] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
+    alone = [e for e in ends[2] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
+    assert repr(by_first) == repr(alone)
+
+
+def test_the_rows_of_networks_of_the_usual_size():
+    """Wide enough for the library to block its products."""
+    norms = [{"placement": "before"}, {"placement": "before", "eps": 0.3, "momentum": 0.2}]
+    configs = [
+        make(data={"train_examples": 0}, model={"width": 128, "depth": 2}, norm=norm, seeds=seeds)
+        for norm, seeds in zip(norms, (2, 3), strict=True)
+    ]
+    assert_as_alone([replace(c, optim=OptimConfig(batch=32, steps=3)) for c in configs], group=5)
+
+
+numbers = st.fixed_dictionaries(
+    {
+        "rate": st.sampled_from([1e-3, 0.1, 0.5, 3.0, 1e30]),
+        "min_rate": st.sampled_from([0.0, 0.2]),
+        "kind": st.sampled_from(["normal", "uniform", "glorot_uniform", "he_normal"]),
+        "scale": st.sampled_from([1e-3, 1.0, 30.0]),
+        "eps": st.sampled_from([0.0, 1e-5, 1.0]),
+        "momentum": st.sampled_from([0.01, 0.1, 1.0]),
+        "spread": st.sampled_from([0.0, 1.0]),
+        "beta": st.sampled_from([0.0, -2.0]),
+        "dropout": st.sampled_from([0.1, 0.5]),
+        "seeds": st.integers(1, 4),
+        "first_seed": st.integers(0, 2),
+    }
+)
+
+
+@settings(max_examples=12)
+@given(
+    cells=st.lists(numbers, min_size=2, max_size=4),
+    group=st.integers(1, 6),
+    placement=st.sampled_from(["none", "before", "after"]),
+    drops=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_any_numbers_may_differ(cells, group, placement, drops, dtype):
+    assert_as_alone(
+        [
+            make(
+                model={"dropout": n["dropout"] if drops else 0.0},
+                norm={
+                    "placement": placement,
+                    **{key: n[key] for key in ("eps", "momentum")},
+                    **{"initial_spread": n["spread"], "initial_beta": n["beta"]},
+                },
+                init={key: n[key] for key in ("kind", "scale")},
+                optim={"rate": n["rate"], "min_rate": n["min_rate"], "steps": 3},
+                dtype=dtype,
+                **{key: n[key] for key in ("seeds", "first_seed")},
+            )
+            for n in cells
+        ],
+        group,
+    )
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 5, 100])
+def test_a_group_may_split_the_seeds_of_a_cell(group):
+    seeds = [(5, 0), (1, 7), (4, 3), (2, 0)]
+    configs = [
+        make(norm={"placement": "after", "eps": n * 0.1}, seeds=count, first_seed=first)
+        for n, (count, first) in enumerate(seeds)
+    ]
+    for rows, (count, first) in zip(assert_as_alone(configs, group), seeds, strict=True):
+        of_losses = {row.seed for row in rows if row.metric == "batch_loss"}
+        assert of_losses == set(range(first, first + count))
+
+
+def test_the_same_seeds_in_another_cell_draw_the_same_and_train_apart():
+    """What replicas of one seed share is drawn once; no replica may write to what is shared."""
+    configs = [make(model={"dropout": 0.4}, optim={"rate": rate}) for rate in (0.1, 0.1, 2.0)]
+    one, twin, other = assert_as_alone(configs, group=6)
+    assert list(map(repr, one)) == list(map(repr, twin))
+    first = [[r.value for r in rows if r.metric == "batch_loss"][:2] for rows in (one, other)]
+    assert first[0] == first[1]
+    assert values(one, "batch_loss") != values(other, "batch_loss")
+
+
+def test_observers_see_their_own_cell():
+    """Of a unit that never varies, as every one under weights of 0, and of others."""
+    flat = {"kind": "normal", "std": 0.0}
+    norm = {"placement": "before"}
+    configs = [make(norm=norm), make(norm=norm, init=flat, seeds=3), make(norm=norm)]
+    found = assert_as_alone(configs, group=7)
+    assert values(found[0], "zero_variance_share") == values(found[2], "zero_variance_share")
+    assert values(found[1], "zero_variance_share") == [1.0] * 3
+    assert max(values(found[0], "zero_variance_share")) < 1
+    assert values(found[1], "zero_variance_step") == [0.0] * 3
+
+
+def test_ticks_add_up_to_the_work_of_all():
+    ticks = []
+    configs = [make(seeds=3), make(seeds=4, optim={"rate": 0.2})]
+    get("depth_grid").stacking.run(configs, Context(NUMPY, ticks.append))
+    assert sum(ticks) == (3 + 4) * 4
+
+
+SWEEP = [
+    *(make("rate_sweep", optim={"rate": rate}, seeds=3) for rate in (0.1, 0.3, 1e30)),
+    *(make("recipe", norm={"placement": "before", "eps": eps}) for eps in (0.0, 0.1)),
+    *(make("mnist_init", init={"scale": scale}) for scale in (0.1, 1.0)),
+    *(make("diagnostics", norm={"placement": "after", "momentum": m}) for m in (0.1, 0.9)),
+]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The digest of every cell of the sweep, each run on its own, and its rows."""
+    store = CellStore(tmp_path_factory.mktemp("alone"))
+    runs = [list(runner.run_cells([Cell.of(config)], store, NUMPY)) for config in SWEEP]
+    return {run[0].cell.id: run[0].result for run in runs}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_store_holds_the_same_however_it_was_run(alone, outcomes, tmp_path, processes):
+    cells = [Cell.of(config) for config in SWEEP]
+    assert len(plan(cells, NUMPY)) < len(cells)
+    store = CellStore(tmp_path / "cells")
+    found = outcomes(cells, store, processes=processes)
+    assert {o.cell.id: o.result.digest for o in found} == {i: r.digest for i, r in alone.items()}
+    for cell in cells:
+        assert repr(store.get(cell).rows) == repr(alone[cell.id].rows)
+        assert {*store.get(cell).provenance} == {*alone[cell.id].provenance}
+
+
+# Which cells --------------------------------------------------------------------------------------
+
+MAY_DIFFER = {
+    **{"optim.rate": 0.3, "optim.min_rate": 0.2},
+    **{"init.kind": "normal", "init.std": 0.3, "init.scale": 3.0, "init.name": "mine"},
+    **{"init.low": -1.0, "init.high": 7.0, "init.per_sqrt_fan_in": True, "init.scaled": "hidden"},
+    **{"norm.eps": 0.0, "norm.momentum": 0.7, "norm.name": "mine"},
+    **{"norm.initial_spread": 3.0, "norm.initial_beta": 1.0},
+    **{"model.dropout": 0.9, "model.name": "mine", "seeds": 3, "first_seed": 9},
+    **{"backend.name": "numpy", "tracker.name": "mlflow", "tracker.uri": "here"},
+    **{"results": "elsewhere", "force": True, "retry_failed": True},
+}
+MAY_NOT = {
+    **{"optim.steps": 9, "optim.batch": 8, "optim.schedule": "constant", "optim.name": "mine"},
+    **{"model.width": 9, "model.depth": 3, "model.activation": "relu", "model.dropout_at": "last"},
+    **{"norm.placement": "after", "norm.correction": 1, "norm.average": "std"},
+    **{
+        "norm.ghost": 8,
+        "norm.learnable": False,
+        "model.dropout": 0.0,
+        "every": 3,
+        "dtype": "float64",
+    },
+    **{"data.name": "mnist", "data.root": "here", "data.train_examples": 9},
+    **{"data.examples": 9, "data.features": 9, "arithmetic": "published", "name": "rate_sweep"},
+}
+
+
+def changed(config, key, value):
+    group, _, name = key.rpartition(".")
+    if not group:
+        return replace(config, **{name: value})
+    return replace(config, **{group: replace(getattr(config, group), **{name: value})})
+
+
+def planned(configs, backend=NUMPY):
+    """The stacks, by the places of their cells in the list."""
+    cells = [Cell.of(config) for config in configs]
+    place = {id(cell): i for i, cell in enumerate(cells)}
+    return [[place[id(cell)] for cell in stack] for stack in plan(cells, backend)]
+
+
+BASE = make(model={"dropout": 0.5}, norm={"placement": "before"})
+
+
+def test_every_key_may_differ_or_may_not():
+    groups = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)]
+    keys = {f"{g.name}.{f.name}" for g in groups for f in dataclasses.fields(g.type)}
+    keys |= {f.name for f in dataclasses.fields(Config)} - {g.name for g in groups}
+    assert {*MAY_DIFFER} | {*MAY_NOT} == keys
+    assert {*MAY_DIFFER} & {*MAY_NOT} == {"model.dropout"}  # some, or none
+
+
+@pytest.mark.parametrize("key", MAY_DIFFER)
+def test_what_may_differ_in_a_stack(key):
+    other = changed(BASE, key, MAY_DIFFER[key])
+    assert other != BASE
+    assert planned([BASE, other]) == [[0, 1]]
+
+
+@pytest.mark.parametrize("key", MAY_NOT)
+def test_what_may_not_differ_in_a_stack(key):
+    other = changed(BASE, key, MAY_NOT[key])
+    assert other != BASE
+    assert planned([BASE, other, BASE]) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize("name", ["moving_average", "signal_propagation", "exact", "estimators"])
+def test_an_experiment_without_stacking_is_measured_cell_by_cell(name):
+    config = Config(name=name, data=DataConfig("gaussian"))
+    assert get(name).stacking is None
+    assert planned([config, replace(config, seeds=3), config]) == [[0], [1], [2]]
+
+
+def test_stacks_are_filled_and_stand_in_the_order_of_their_first_cells():
+    group = get("depth_grid").stacking.group
+    assert group == 10
+    tanh, relu = make(seeds=4), make(seeds=4, model={"activation": "relu"})
+    whole, large = make(seeds=10), make(seeds=11)
+    configs = [tanh, relu, tanh, tanh, relu, Config(name="exact"), tanh, whole, large, tanh, tanh]
+    assert planned(configs) == [[0, 2], [1, 4], [3, 6], [5], [7], [8], [9, 10]]
+
+
+@given(
+    kinds=st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["relu", "tanh"])), max_size=30),
+    backend=st.sampled_from([NUMPY, GPU]),
+)
+def test_every_cell_is_in_one_stack_that_is_not_too_large(kinds, backend):
+    configs = [make(seeds=seeds, model={"activation": name}) for seeds, name in kinds]
+    found = planned(configs, backend)
+    assert sorted(itertools.chain(*found)) == list(range(len(configs)))
+    assert [stack[0] for stack in found] == sorted(stack[0] for stack in found)
+    for stack in found:
+        assert stack == sorted(stack)
+        assert len({configs[i].model.activation for i in stack}) == 1
+        replicas = sum(configs[i].seeds for i in stack)
+        assert replicas <= (10 if backend is NUMPY else 1024) or len(stack) == 1
+
+
+def test_a_gpu_takes_many_cells_at_once():
+    configs = [make(seeds=10, optim={"rate": n / 100}) for n in range(1, 201)]
+    assert [len(stack) for stack in planned(configs)] == [1] * 200
+    assert [len(stack) for stack in planned(configs, GPU)] == [102, 98]
+
+
+def test_no_cells_are_no_stacks():
+    assert plan([], NUMPY) == []
+
+
+# One that fails -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stackable(fake, monkeypatch):
+    """The experiment `fake` with a stack that raises what any of its cells raises.
+
+    stacked counts the cells of its stacks; cells(inits) are its cells.
+    """
+
+    def run_the_stack(configs, context):
+        state.stacked.append(len(configs))
+        for config in configs:
+            if config.init.name in fake.fail:
+                raise fake.fail[config.init.name]
+        return [[Observation(0, 0, None, config.init.name, 1.0)] for config in configs]
+
+    module = sys.modules["gpubn.experiments.fake"]
+    stacking = Stacking(run_the_stack, ("init", "seeds"), lambda config: None, group=100)
+    replaced = SimpleNamespace(EXPERIMENT=replace(module.EXPERIMENT, stacking=stacking))
+    monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", replaced)
+    state = SimpleNamespace(stacked=[], cells=lambda inits: [fake.cell(init) for init in inits])
+    return state
+
+
+def measured(cells):
+    return measure([cell.config for cell in cells], Context(NUMPY, lambda n: None))
+
+
+def test_a_stack_is_measured_at_once_and_one_cell_by_itself(stackable, fake):
+    found = measured(stackable.cells("abc"))
+    assert [rows[0].metric for rows in found] == ["a", "b", "c"]
+    assert (stackable.stacked, fake.calls) == ([3], [])
+    assert measured(stackable.cells("d")) == [fake.rows]
+    assert (stackable.stacked, fake.calls) == ([3], ["d"])
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), MemoryError(), ConfigError("no")], ids=repr)
+def test_one_failing_cell_of_a_stack_fails_alone(stackable, fake, error):
+    fake.fail["b"] = error
+    a, b, c = measured(stackable.cells("abc"))
+    assert (a, c) == (fake.rows, fake.rows)
+    assert isinstance(b, Failure)
+    known = isinstance(error, ConfigError)
+    assert b.sentence == ("no" if known else f"{type(error).__name__}: {error}".strip())
+    assert "in run\n    raise state.fail[config.init.name]" in b.traceback
+    assert b.traceback.rstrip().endswith(f"{type(error).__name__}: {error}".strip(": "))
+
+
+def test_a_stack_that_fails_though_no_cell_does(stackable, fake, monkeypatch):
+    broken = replace(get("fake").stacking, run=lambda configs, context: 1 / 0)
+    monkeypatch.setattr(
+        sys.modules["gpubn.experiments.fake"], "EXPERIMENT", replace(get("fake"), stacking=broken)
+    )
+    assert measured(stackable.cells("abc")) == [fake.rows] * 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BackendError("b"), DataError("d"), StoreError("s"), KeyboardInterrupt(), SystemExit()],
+    ids=repr,
+)
+@pytest.mark.parametrize("inits", ["b", "abc"])
+def test_what_is_not_the_fault_of_a_cell_is_raised(stackable, fake, error, inits):
+    fake.fail["b"] = error
+    with pytest.raises(type(error)) as caught:
+        measured(stackable.cells(inits))
+    assert caught.value is error
+    assert "a" not in fake.calls
+
+
+def test_a_stack_whose_cells_all_fail():
+    configs = [make(optim={"batch": 49, "rate": rate}) for rate in (0.1, 0.2)]
+    found = measure(configs, Context(NUMPY))
+    sentence = "optim.batch is 49; expected at most 48, the number of training examples of digits"
+    assert [failure.sentence for failure in found] == [sentence] * 2
+    for failure in found:
+        assert "in check_batch_fits" in failure.traceback
+        assert failure.traceback.endswith(f"ConfigError: {sentence}\n")
+
+
+def test_a_failing_cell_of_a_stack_in_the_store(stackable, fake, outcomes, tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    fake.fail["b"] = ValueError("two\nlines")
+    store, cells = CellStore(tmp_path), stackable.cells("abc")
+    found = outcomes(cells, store)
+    assert [o.failure is None for o in found] == [True, False, True]
+    assert found[1].failure.sentence == "ValueError: two lines"
+    assert [store.load(cell) is None for cell in cells] == [False, True, False]
+    (record,) = caplog.records
+    assert record.getMessage() == ("fake (data=gaussian, init=b) failed: ValueError: two lines")

@@ -1,0 +1,116 @@
+"""Parameters, curves and final values of a cell, against the numbers of single seeds."""
+
+import numpy as np
+import pytest
+
+from gpubn.report.statistics import mean_interval
+from gpubn.rows import Observation, per_seed
+from gpubn.sweeps.trackers.curves import FAMILY, Facts, Point
+
+
+@pytest.fixture
+def series(cell):
+    """series(rows): the points of every series."""
+    return lambda rows: Facts.of(cell(), rows).series
+
+
+def test_params_are_flat_and_name_axes_and_seeds(cell):
+    params = Facts.of(cell(seeds=4, first_seed=7), []).params
+    assert params["init"] == "glorot"  # an axis, which the configuration calls init.name
+    assert params["norm"] == "none"
+    assert (params["seeds"], params["first_seed"]) == (4, 7)
+    assert params["model.depth"] == 1
+    assert params["init.kind"] == "glorot_normal"
+    assert params["optim.rate"] == 0.1
+    assert not any(isinstance(value, dict) for value in params.values())
+
+
+def test_points_are_means_over_seeds_with_their_interval(cell, rows):
+    facts = Facts.of(cell(), rows())
+    assert set(facts.curves) == {
+        "batch_loss",
+        "gradient_norm/layer 1",
+        "gradient_norm/layer 2",
+    }
+    for point in facts.curves["gradient_norm/layer 2"]:
+        values = [
+            row.value
+            for row in rows()
+            if (row.metric, row.layer, row.step) == ("gradient_norm", 2, point.step)
+        ]
+        assert point == Point(point.step, *map(float, mean_interval(np.array(values))), 3)
+        assert point.low < point.mean < point.high
+    assert [point.step for point in facts.curves["batch_loss"]] == [0, 10, 20]
+
+
+def test_steps_are_in_order_whatever_that_of_the_rows(series, rows):
+    assert series(rows()[::-1])["batch_loss"] == [
+        pytest.approx(point) for point in series(rows())["batch_loss"]
+    ]
+
+
+def test_finals_are_the_last_points(cell, rows):
+    facts = Facts.of(cell(), rows())
+    assert facts.finals["batch_loss"] == facts.curves["batch_loss"][-1]
+    assert facts.finals["test_accuracy"].step == 20
+    assert facts.finals["steps_to_loss 0.5"].mean == np.inf
+
+
+def test_what_is_not_trained_has_finals_at_step_0_and_no_curve(cell):
+    facts = Facts.of(cell(), per_seed(range(3), "weight_var", np.array([1.0, 2, 3]), layer=4))
+    assert facts.curves == {}
+    assert facts.finals["weight_var/layer 4"][:2] == (0, 2.0)
+
+
+def test_rows_that_pool_seeds_are_left_out(series, rows):
+    assert not any("hist" in name for name in series(rows()))
+    assert series([Observation(None, 0, None, "loss", 1.0)]) == {}
+
+
+def test_one_seed_has_no_interval(cell, rows):
+    facts = Facts.of(cell(seeds=1), rows(seeds=1))
+    assert all(np.isnan([p.low, p.high]).all() for p in facts.curves["batch_loss"])
+    names = {scalar.name for scalar in facts.scalars()}
+    assert "batch_loss/mean" in names
+    assert not {"batch_loss/low", "batch_loss/high"} & names
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_seed_that_diverged_is_in_the_mean_and_takes_the_interval(cell, bad):
+    rows = per_seed(range(2), "batch_loss", np.array([1.0, 2.0]), step=0)
+    rows += per_seed(range(2), "batch_loss", np.array([1.0, bad]), step=5)
+    facts = Facts.of(cell(), rows)
+    np.testing.assert_equal(facts.finals["batch_loss"], Point(5, bad, np.nan, np.nan, 2))
+    told = [(name, step) for name, step, _ in facts.scalars()]
+    assert told == [
+        ("batch_loss/mean", 0),
+        ("batch_loss/low", 0),
+        ("batch_loss/high", 0),
+        ("batch_loss/mean", 5),
+        ("final/batch_loss", 5),
+    ]
+
+
+def test_steps_may_have_different_numbers_of_seeds(series):
+    rows = per_seed(range(3), "loss", np.array([1.0, 2, 3]), step=0)
+    rows += per_seed(range(2), "loss", np.array([1.0, 2]), step=1)
+    assert [(p.step, p.mean, p.seeds) for p in series(rows)["loss"]] == [(0, 2, 3), (1, 1.5, 2)]
+
+
+@pytest.mark.parametrize(("indices", "told"), [(FAMILY, FAMILY), (FAMILY + 1, 0)])
+def test_a_distribution_is_left_out(series, indices, told):
+    rows = [Observation(0, 0, 1, f"unit_mean[{i}]", 0.0) for i in range(indices)]
+    # A metric of the same name without an index is another one.
+    assert len(series([*rows, Observation(0, 0, 1, "unit_mean", 0.0)])) == told + 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("steps_to_loss[0.3]", "steps_to_loss 0.3"),
+        ("mean_error:moving[0.01]", "mean_error:moving 0.01"),
+        ("odd[+1e-3]%", "odd 1e-3"),
+    ],
+)
+def test_names_have_letters_that_every_tracker_takes(series, metric, name):
+    assert list(series([Observation(0, 0, None, metric, 0.0)])) == [name]

@@ -1,0 +1,100 @@
+"""The figure of a cell's loss, and its tables."""
+
+import numpy as np
+import pytest
+
+from gpubn.rows import per_seed
+from gpubn.sweeps.trackers.curves import Facts
+from gpubn.sweeps.trackers.page import loss_figure, loss_png, tables
+
+
+def text_of(figure):
+    axes = figure.axes[0]
+    return " ".join([*(text.get_text() for text in figure.texts), axes.get_title()])
+
+
+def loss(values, metric="batch_loss"):
+    """Rows of a loss from (steps, seeds)."""
+    values = np.asarray(values, dtype=float)
+    return [
+        row
+        for step, of_seeds in enumerate(values)
+        for row in per_seed(range(values.shape[1]), metric, of_seeds, step=step)
+    ]
+
+
+def test_it_says_what_it_shows(cell, rows):
+    figure = loss_figure(cell(), Facts.of(cell(), rows()))
+    said = text_of(figure)
+    for part in ("mnist_init", "NOT MNIST", "n = 3 seeds", "init=glorot", "norm=none", "95%"):
+        assert part in said
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("step", "loss (nats)")
+
+
+def test_it_shows_mean_and_interval(cell, rows):
+    facts = Facts.of(cell(), rows())
+    axes = loss_figure(cell(), facts).axes[0]
+    points = facts.curves["batch_loss"]
+    line = next(line for line in axes.lines if len(line.get_xdata()) == len(points))
+    np.testing.assert_array_equal(line.get_xdata(), [p.step for p in points])
+    np.testing.assert_array_equal(line.get_ydata(), [p.mean for p in points])
+    edges = axes.collections[0].get_paths()[0].vertices
+    assert {p.low for p in points} | {p.high for p in points} <= set(edges[:, 1])
+
+
+def test_one_seed_claims_no_interval(cell):
+    said = text_of(loss_figure(cell(1), Facts.of(cell(1), loss([[1], [2]]))))
+    assert "n = 1 seed" in said
+    assert "n = 1 seeds" not in said
+    assert "One seed: no interval." in said
+
+
+@pytest.mark.parametrize("lost", [[np.nan, 1.0], [np.inf, np.nan], [1e308, 1.5e308]])
+def test_a_diverged_seed_is_a_cross_on_the_edge(cell, lost):
+    facts = Facts.of(cell(), loss([[1, 2], [3, 4], lost]))
+    figure = loss_figure(cell(), facts)
+    crosses = [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert crosses == [[2]]
+    assert "NaN or infinite in some seed" in text_of(figure)
+    assert loss_png(cell(), facts).startswith(b"\x89PNG")
+
+
+def test_nothing_finite_can_still_be_drawn(cell):
+    assert loss_png(cell(), Facts.of(cell(), loss([[np.nan] * 2] * 3))).startswith(b"\x89PNG")
+
+
+def test_losses_far_apart_have_a_logarithmic_axis(cell):
+    def scale(rows):
+        return loss_figure(cell(), Facts.of(cell(), rows)).axes[0].get_yscale()
+
+    assert scale(loss([[1, 2], [3, 4]])) == "linear"
+    assert scale(loss([[1, 2], [3e9, 4e9]])) == "log"
+    assert scale(loss([[0, 0], [3e9, 4e9]])) == "linear"
+
+
+def test_several_losses_have_a_legend(cell):
+    rows = loss([[1, 2], [3, 4]], "train_loss_path") + loss([[5, 6], [7, 8]], "test_loss_path")
+    legend = loss_figure(cell(), Facts.of(cell(), rows)).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["training part", "test part"]
+
+
+def test_no_loss_no_figure(cell, rows):
+    other = [row for row in rows() if row.metric != "batch_loss"]
+    assert loss_png(cell(), Facts.of(cell(), other)) is None
+    assert loss_png(cell(), Facts.of(cell(), loss([[1, 2]]))) is None  # one step is no curve
+
+
+def test_the_same_cell_has_the_same_image(cell, rows):
+    first, second = (loss_png(cell(), Facts.of(cell(), rows())) for _ in range(2))
+    assert first == second
+
+
+def test_tables(cell, rows):
+    facts = Facts.of(cell(), rows())
+    text = tables(facts)
+    assert "| model.depth | 1 |" in text
+    point = facts.finals["test_accuracy"]
+    assert (
+        f"| test_accuracy | 20 | {point.mean:.4g} | {point.low:.4g} to {point.high:.4g} | 3 |"
+    ) in text
+    assert "| steps_to_loss 0.5 | 20 | inf | - | 3 |" in text

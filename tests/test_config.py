@@ -1,0 +1,247 @@
+"""The configuration's ranges: what is refused, and in which words."""
+
+import dataclasses
+
+import pytest
+
+from gpubn import config as schema
+from gpubn.config import (
+    BackendConfig,
+    Config,
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    NormConfig,
+    OptimConfig,
+    TrackerConfig,
+)
+from gpubn.errors import ConfigError
+from gpubn.kernels import activation
+from gpubn.nn.init import KINDS
+
+NAN, INF = float("nan"), float("inf")
+ARITHMETICS = "corrected, published, early, sign, mean"
+GROUPS = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "norm": NormConfig,
+    "init": InitConfig,
+    "optim": OptimConfig,
+    "backend": BackendConfig,
+    "tracker": TrackerConfig,
+}
+
+
+def make(key, value):
+    group, _, field = key.rpartition(".")
+    return (GROUPS[group] if group else Config)(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("data.name", "cifar", "one of mnist, digits, gaussian"),
+        ("data.examples", 1, "at least 2"),
+        ("data.examples", -5, "at least 2"),
+        ("data.features", 0, "at least 1"),
+        ("data.train_examples", -1, r"at least 0 \(0 takes all\)"),
+        ("model.depth", 0, "at least 1"),
+        ("model.width", 0, "at least 1"),
+        ("model.width", -1, "at least 1"),
+        ("model.activation", "gelu", "one of relu, tanh, sigmoid, linear$"),
+        ("model.dropout", 1.0, r"a number in \[0, 1\)"),
+        ("model.dropout", -0.1, r"a number in \[0, 1\)"),
+        ("model.dropout_at", "start", "one of before_norm, end, last$"),
+        ("norm.placement", "inside", "one of none, before, after"),
+        ("norm.eps", -1e-9, "at least 0, and finite"),
+        ("norm.eps", INF, "at least 0, and finite"),
+        ("norm.momentum", 0.0, r"a number in \(0, 1\]"),
+        ("norm.momentum", 1.5, r"a number in \(0, 1\]"),
+        ("norm.momentum", -0.1, r"a number in \(0, 1\]"),
+        ("norm.correction", 2, "0 or 1"),
+        ("norm.correction", -1, "0 or 1"),
+        ("norm.average", "median", "one of var, std"),
+        ("norm.initial_spread", -0.5, "at least 0, and finite"),
+        ("norm.initial_spread", INF, "at least 0, and finite"),
+        ("norm.initial_beta", INF, "finite"),
+        ("norm.initial_beta", -INF, "finite"),
+        *(("norm.ghost", n, r"0 \(the whole batch\), or at least 2$") for n in (1, -1, -4)),
+        ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
+        ("init.std", -0.1, "at least 0, and finite"),
+        ("init.std", INF, "at least 0, and finite"),
+        ("init.low", 1.0, r"less than init.high \(1.0\)"),
+        ("init.low", 3.0, r"less than init.high \(1.0\)"),
+        ("init.scale", 0.0, "more than 0, and finite"),
+        ("init.scale", -1.0, "more than 0, and finite"),
+        ("init.scale", INF, "more than 0, and finite"),
+        *(("init.scaled", word, "one of all, hidden$") for word in ("output", "", "Hidden")),
+        ("optim.rate", 0.0, "more than 0, and finite"),
+        ("optim.rate", -0.1, "more than 0, and finite"),
+        ("optim.rate", INF, "more than 0, and finite"),
+        ("optim.schedule", "cosine", "one of linear, constant"),
+        ("optim.min_rate", -0.01, "at least 0, and finite"),
+        ("optim.min_rate", INF, "at least 0, and finite"),
+        ("optim.batch", 0, "at least 1"),
+        ("optim.steps", 0, "at least 1"),
+        ("backend.name", "torch", "one of auto, numpy, cupy"),
+        ("tracker.name", "wandb", "one of none, tensorboard, mlflow$"),
+        ("results", "", "the name of a folder"),
+        *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "no_eps")),
+        ("dtype", "float16", "one of float32, float64"),
+        ("seeds", 0, "1 to 100000"),
+        ("seeds", 100_001, "1 to 100000"),
+        ("first_seed", -1, "at least 0"),
+        ("every", 0, "at least 1"),
+    ],
+)
+def test_refuses(key, value, allowed):
+    text = repr(value).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ConfigError, match=f"^{key} is {text}; expected {allowed}"):
+        make(key, value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{group}.{field.name}"
+        for group, kind in GROUPS.items()
+        for field in dataclasses.fields(kind)
+        if field.type is float
+    ],
+)
+def test_nan_is_refused_everywhere(key):
+    with pytest.raises(ConfigError, match=r"is nan; expected|init\.high \(nan\)"):
+        make(key, NAN)
+
+
+def test_the_list_of_floats_above_is_complete():
+    floats = {
+        (kind.__name__, f.name)
+        for kind in vars(schema).values()
+        if dataclasses.is_dataclass(kind)
+        for f in dataclasses.fields(kind)
+        if f.type in (float, "float")
+    }
+    assert floats == {
+        ("ModelConfig", "dropout"),
+        ("NormConfig", "eps"),
+        ("NormConfig", "momentum"),
+        ("NormConfig", "initial_spread"),
+        ("NormConfig", "initial_beta"),
+        ("InitConfig", "std"),
+        ("InitConfig", "low"),
+        ("InitConfig", "high"),
+        ("InitConfig", "scale"),
+        ("OptimConfig", "rate"),
+        ("OptimConfig", "min_rate"),
+    }
+
+
+@pytest.mark.parametrize(("key", "value"), [("init.low", -INF), ("init.high", INF)])
+def test_an_infinite_range_of_the_uniform_initialiser_is_refused(key, value):
+    with pytest.raises(ConfigError, match=r"init\.(low|high)"):
+        make(key, value)
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_batch_norm_needs_a_batch_of_two(placement):
+    norm = NormConfig(name="mine", placement=placement)
+    text = "optim.batch is 1; expected at least 2, which norm=mine needs in training"
+    with pytest.raises(ConfigError, match=text):
+        Config(norm=norm, optim=OptimConfig(batch=1))
+    Config(norm=norm, optim=OptimConfig(batch=2))
+    Config(norm=NormConfig(), optim=OptimConfig(batch=1))
+
+
+@pytest.mark.parametrize(("batch", "ghost"), [(32, 5), (32, 64), (30, 4), (2, 3)])
+def test_ghost_batches_fill_a_batch(batch, ghost):
+    norm = NormConfig("mine", "before", ghost=ghost)
+    text = rf"norm\.ghost is {ghost}; expected a divisor of optim\.batch \({batch}\)$"
+    with pytest.raises(ConfigError, match=f"^{text}"):
+        Config(norm=norm, optim=OptimConfig(batch=batch))
+
+
+@pytest.mark.parametrize(("batch", "ghost"), [(32, 2), (32, 32), (30, 15), (31, 0), (2, 2)])
+def test_ghost_batches_that_fill_a_batch(batch, ghost):
+    norm = NormConfig("mine", "before", ghost=ghost)
+    assert Config(norm=norm, optim=OptimConfig(batch=batch)).norm.ghost == ghost
+
+
+@pytest.mark.parametrize("kind", [*GROUPS.values(), Config])
+def test_the_defaults_validate(kind):
+    assert kind() == kind()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.examples", 2),
+        ("data.features", 1),
+        ("data.train_examples", 0),
+        ("data.train_examples", 1),
+        ("model.dropout", 0.0),
+        ("model.dropout", 0.999),
+        *(("model.dropout_at", where) for where in ("before_norm", "end", "last")),
+        ("norm.eps", 0.0),
+        ("norm.momentum", 1.0),
+        ("norm.momentum", 1e-9),
+        ("norm.correction", 1),
+        ("norm.initial_spread", 0.0),
+        ("norm.initial_beta", 0.0),
+        ("norm.initial_beta", -1e300),
+        ("norm.ghost", 0),
+        ("norm.ghost", 2),
+        *(("init.scaled", which) for which in ("all", "hidden")),
+        *(("arithmetic", word) for word in ARITHMETICS.split(", ")),
+        ("init.std", 0.0),
+        ("init.low", -7.0),
+        ("optim.min_rate", 0.0),
+        ("optim.batch", 1),
+        ("optim.steps", 1),
+        ("seeds", 1),
+        ("seeds", 100_000),
+        ("first_seed", 0),
+        ("every", 1),
+    ],
+)
+def test_the_edges_of_the_ranges_are_allowed(key, value):
+    assert getattr(make(key, value), key.rpartition(".")[2]) == value
+
+
+def test_every_kind_and_activation_that_is_implemented_can_be_configured():
+    for kind in KINDS:
+        InitConfig(kind=kind)
+    for name in ("relu", "tanh", "sigmoid", "linear"):
+        activation(ModelConfig(activation=name).activation)
+
+
+def test_two_configurations_share_nothing():
+    one, other = Config(), Config()
+    one.optim.rate = 7.0
+    assert other.optim.rate == 0.1
+
+
+def test_a_document_gives_back_its_configuration():
+    config = Config(
+        name="dropout",
+        data=DataConfig("digits", train_examples=7),
+        model=ModelConfig(dropout=0.25, dropout_at="last"),
+        norm=NormConfig(initial_beta=1.0, ghost=4),
+        init=InitConfig(scale=2.0, scaled="hidden"),
+        optim=OptimConfig(batch=16),
+        arithmetic="sign",
+    )
+    assert schema.from_dict(dataclasses.asdict(config)) == config
+    document = dataclasses.asdict(config)
+    document["model"]["dropout"] = 2.0
+    with pytest.raises(ConfigError, match=r"model\.dropout is 2\.0"):
+        schema.from_dict(document)
+
+
+def test_nothing_is_dropped_or_cut_short_unless_asked():
+    config = Config()
+    assert (config.model.dropout, config.model.dropout_at) == (0.0, "end")
+    assert (config.norm.initial_beta, config.data.train_examples) == (0.0, 0)
+    assert (config.norm.ghost, config.init.scaled) == (0, "all")
+    assert config.arithmetic == "corrected"
+    assert (config.tracker.name, config.force, config.retry_failed) == ("none", False, False)
