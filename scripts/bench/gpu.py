@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.gpubench import order, targets
-from bench.gpubench.clock import Budget
-from bench.gpubench.facts import site_of
+from gpubench import order, targets
+from gpubench.clock import Budget
+from gpubench.facts import site_of
+
 from gpubn.backend import resolve
 from gpubn.errors import ArgumentError, BackendError, GpubnError
 
@@ -87,7 +88,7 @@ def _summarise(folder: Path) -> None:
 
 def _draw(folder: Path, *, must: bool) -> None:
     try:
-        from bench.gpubench.figures import draw_all
+        from gpubench.figures import draw_all
     except ImportError as error:
         if must:
             raise GpubnError(f"the figures need a package that is missing ({error})") from error

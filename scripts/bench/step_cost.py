@@ -5,6 +5,8 @@ Whatever is compared takes turns: one call of each, again and again, and a value
 of its round. So a machine that slows down slows all of them.
 """
 
+import argparse
+import logging
 import statistics
 import time
 import tracemalloc
@@ -21,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from gpubn.backend import Array, Backend, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
+from gpubn.errors import ArgumentError
 from gpubn.experiments.training import GROUP
 from gpubn.files import git_revision
 from gpubn.kernels import (
@@ -37,6 +40,9 @@ from gpubn.nn.rng import generator
 from gpubn.nn.train import DeviceData, to_device, train
 from gpubn.report.tables import write_table
 from gpubn.rows import SCHEMA_VERSION, Observation
+from gpubn.sweeps import cli
+
+log = logging.getLogger("gpubn")
 
 STEM = "step_cost"
 DTYPE = "float32"
@@ -229,3 +235,19 @@ def _provenance(rounds: int, sizes: Sizes, backend: Backend) -> dict[str, Any]:
             "trainings": sizes.trainings,
         },
     }
+
+
+def main() -> None:
+    """Time and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--rounds", type=int, default=15, help="rounds, one value each")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        raise ArgumentError(f"--rounds is {options.rounds}; expected at least 1")
+    log.info("%s", write_step_cost(options.results / "benchmarks", rounds=options.rounds))
+
+
+if __name__ == "__main__":
+    cli.log_to_stderr()
+    cli.main(main)

@@ -8,8 +8,8 @@ import struct
 import xml.etree.ElementTree as ET
 
 import pytest
+import step_cost as timing
 import yaml
-from bench import step_cost as timing
 
 from gpubn.backend import resolve
 from gpubn.report.figures import drawing as figures

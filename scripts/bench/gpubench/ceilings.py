@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpubench.clock import Contestant, Site, race, sentence
+from gpubench.clock import Contestant, Site, race, sentence
 from gpubn.nn.rng import generator
 
 ROUNDS = 50

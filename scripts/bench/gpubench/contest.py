@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench.gpubench.ceilings import Ceilings
-from bench.gpubench.clock import (
+from gpubench.ceilings import Ceilings
+from gpubench.clock import (
     Budget,
     Contestant,
     Site,
@@ -19,7 +19,7 @@ from bench.gpubench.clock import (
     race,
     sentence,
 )
-from bench.gpubench.rows import MADE_DRY, MADE_ON_DEVICE, Row
+from gpubench.rows import MADE_DRY, MADE_ON_DEVICE, Row
 
 log = logging.getLogger("gpubn")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from bench.gpubench.clock import DeviceClock, HostClock, Site
+from gpubench.clock import DeviceClock, HostClock, Site
 from gpubn.files import git_revision
 
 _QUERY = (

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.gpubench import rows
-from bench.gpubench.contest import OURS
-from bench.gpubench.rows import Row
-from bench.gpubench.targets import BATCHNORM, TRAINING
+from gpubench import rows
+from gpubench.contest import OURS
+from gpubench.rows import Row
+from gpubench.targets import BATCHNORM, TRAINING
 from gpubn.files import write_atomic
 from gpubn.report.figures.style import (
     BLACK,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench.gpubench.contest import OURS, Course, Work
-from bench.gpubench.rows import Row
+from gpubench.contest import OURS, Course, Work
+from gpubench.rows import Row
 
 NAME = "grid"
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpubench.clock import TIMES_THE_CACHE, Site, no_wait, sets_needed
-from bench.gpubench.contest import OURS, Course, Entry, Work, hold
-from bench.gpubench.rows import Row
-from bench.gpubench.ways import GROUP, Norm, Shared, captured, launched
+from gpubench.clock import TIMES_THE_CACHE, Site, no_wait, sets_needed
+from gpubench.contest import OURS, Course, Entry, Work, hold
+from gpubench.rows import Row
+from gpubench.ways import GROUP, Norm, Shared, captured, launched
 from gpubn import batch_norm, batch_norm_backward
 from gpubn.backend import device_of
 from gpubn.kernels import RunningStatistics
@@ -164,12 +164,12 @@ def _makers(
     inputs: Inputs, site: Site, peers: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], Norm]]]:
     def torch(way: str) -> Norm:
-        from bench.gpubench.peers_torch import TorchNorm
+        from gpubench.peers_torch import TorchNorm
 
         return TorchNorm(inputs, site, way)
 
     def jax() -> Norm:
-        from bench.gpubench.peers_jax import JaxNorm
+        from gpubench.peers_jax import JaxNorm
 
         return JaxNorm(inputs, site)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.gpubench import facts, kernels, targets
-from bench.gpubench.ceilings import measure
-from bench.gpubench.clock import Budget, Site, sentence
-from bench.gpubench.contest import OURS, Course, Work
-from bench.gpubench.rows import Row, Table
+from gpubench import facts, kernels, targets
+from gpubench.ceilings import measure
+from gpubench.clock import Budget, Site, sentence
+from gpubench.contest import OURS, Course, Work
+from gpubench.rows import Row, Table
 
 log = logging.getLogger("gpubn")
 
@@ -138,7 +138,7 @@ class _Training:
 
     def _trainings(self) -> Any:
         if self._made is None:
-            from bench.gpubench.training import DRY_SIZES, Sizes, Trainings
+            from gpubench.training import DRY_SIZES, Sizes, Trainings
 
             sizes = DRY_SIZES if self._course.site.dry else Sizes()
             self._made = Trainings(sizes, self._course, self._peers)
@@ -146,7 +146,7 @@ class _Training:
 
 
 def _grid(course: Course) -> Iterator[Row]:
-    from bench.gpubench.grid import time_grid
+    from gpubench.grid import time_grid
 
     return time_grid(course)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpubench.clock import Site
-from bench.gpubench.kernels import EPS, MOMENTUM, Inputs
+from gpubench.clock import Site
+from gpubench.kernels import EPS, MOMENTUM, Inputs
 
 
 def jax_for(site: Site) -> Any:
@@ -27,7 +27,7 @@ def jax_for(site: Site) -> Any:
 
 
 class JaxNorm:
-    """A `bench.gpubench.kernels.Norm`, except that nothing can be captured."""
+    """A `gpubench.kernels.Norm`, except that nothing can be captured."""
 
     def __init__(self, inputs: Inputs, site: Site) -> None:
         jax = self._jax = jax_for(site)
@@ -92,7 +92,7 @@ def _follow(running: Any, of_batch: Any, n: int) -> tuple[Any, Any]:
 
 
 class JaxTraining:
-    """One network, all steps in one `lax.scan`; see `bench.gpubench.training.Trainer`.
+    """One network, all steps in one `lax.scan`; see `gpubench.training.Trainer`.
 
     Args:
         start: "weight0", "bias0", "gamma", "beta", "weight1" and "bias1".

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpubench.clock import Site, no_wait
-from bench.gpubench.kernels import EPS, MOMENTUM, Inputs
+from gpubench.clock import Site, no_wait
+from gpubench.kernels import EPS, MOMENTUM, Inputs
 
 _WARM_UPS = 3
 
@@ -29,7 +29,7 @@ def torch_for(site: Site) -> Any:
 
 
 class TorchNorm:
-    """A `bench.gpubench.kernels.Norm`; gradients by `torch.autograd.grad`.
+    """A `gpubench.kernels.Norm`; gradients by `torch.autograd.grad`.
 
     Args:
         way: "eager" or "compile"; for (R, N, D) "loop", each replica for itself, "vmap", all at

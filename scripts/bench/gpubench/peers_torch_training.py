@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpubench.clock import Site
-from bench.gpubench.peers_torch import capture, torch_for
+from gpubench.clock import Site
+from gpubench.peers_torch import capture, torch_for
 
 _WARM_UPS = 3
 
 
 class TorchTraining:
-    """One network of `torch.nn` and `torch.optim.SGD`; see `bench.gpubench.training.Trainer`.
+    """One network of `torch.nn` and `torch.optim.SGD`; see `gpubench.training.Trainer`.
 
     Args:
         start: "weight0", "bias0", "gamma", "beta", "weight1" and "bias1".

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.gpubench import rows
-from bench.gpubench.contest import OURS
-from bench.gpubench.kernels import SHAPES
-from bench.gpubench.rows import Row
+from gpubench import rows
+from gpubench.contest import OURS
+from gpubench.kernels import SHAPES
+from gpubench.rows import Row
 
 BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
 TARGETS = "gpu_targets.csv"

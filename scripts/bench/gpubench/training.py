@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.gpubench.clock import Contestant, Site, no_wait
-from bench.gpubench.contest import OURS, Course, Entry, Work, check, hold
-from bench.gpubench.rows import Row
+from gpubench.clock import Contestant, Site, no_wait
+from gpubench.contest import OURS, Course, Entry, Work, check, hold
+from gpubench.rows import Row
 from gpubn.backend import Backend, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
@@ -190,12 +190,12 @@ class Trainings:
             yield Entry("PyTorch eager", launch, partial(self._checked, name, make), "train")
 
     def _make_torch(self, *, graph: bool) -> Trainer:
-        from bench.gpubench.peers_torch_training import TorchTraining
+        from gpubench.peers_torch_training import TorchTraining
 
         return TorchTraining(*self._for_peer(), graph=graph)
 
     def _jax(self) -> Trainer:
-        from bench.gpubench.peers_jax import JaxTraining
+        from gpubench.peers_jax import JaxTraining
 
         return JaxTraining(*self._for_peer())
 

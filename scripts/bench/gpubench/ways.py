@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.gpubench.clock import Contestant, Rotation, Site, calls_for, sentence
-from bench.gpubench.contest import check
+from gpubench.clock import Contestant, Rotation, Site, calls_for, sentence
+from gpubench.contest import check
 
 GROUP = 128
 """Calls of one captured graph at most."""

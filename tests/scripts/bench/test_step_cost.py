@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import step_cost as timing
-from bench.step_cost import Sizes, write_step_cost
+import step_cost as timing
+from step_cost import Sizes, write_step_cost
 
 from gpubn.kernels import batch_norm_inference, fold_batch_norm
 from gpubn.report.tables import is_current, read_table
@@ -90,7 +90,7 @@ def test_scale_and_shift_is_inference(rng):
 
 def test_the_command_line_refuses_no_rounds(tmp_path):
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "bench" / "steps.py", "--rounds", "0"],
+        [sys.executable, ROOT / "scripts" / "bench" / "step_cost.py", "--rounds", "0"],
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from bench.gpubench.clock import (
+from gpubench.clock import (
     Budget,
     Contestant,
     HostClock,
@@ -17,7 +17,7 @@ from bench.gpubench.clock import (
     race,
     sets_needed,
 )
-from bench.gpubench.facts import site_of
+from gpubench.facts import site_of
 
 MIB = 1 << 20
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from bench.gpubench.ceilings import Ceilings
-from bench.gpubench.clock import Budget, Contestant, Site
-from bench.gpubench.contest import OURS, Course, Entry, Work, check, hold
-from bench.gpubench.kernels import Inputs, Ours, draw, reference, time_batchnorm, work_of
-from bench.gpubench.ways import Shared, captured, launched
+from gpubench.ceilings import Ceilings
+from gpubench.clock import Budget, Contestant, Site
+from gpubench.contest import OURS, Course, Entry, Work, check, hold
+from gpubench.kernels import Inputs, Ours, draw, reference, time_batchnorm, work_of
+from gpubench.ways import Shared, captured, launched
 
 from gpubn.backend import resolve
 
@@ -144,7 +144,7 @@ def test_wrong_results_are_never_timed():
 
 def test_jax_computes_the_same():
     pytest.importorskip("jax", reason="JAX, a peer, is not installed")
-    from bench.gpubench.clock import HostClock
+    from gpubench.clock import HostClock
 
     site = Site(resolve("numpy"), HostClock(), 1 << 10, dry=True)
     course = Course(site, Budget(), Ceilings(), 2)

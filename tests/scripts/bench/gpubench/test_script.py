@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.gpubench import order
-from bench.gpubench.ceilings import Ceilings
-from bench.gpubench.clock import Budget, HostClock, Site
-from bench.gpubench.contest import Course
-from bench.gpubench.facts import site_of
-from bench.gpubench.grid import run
-from bench.gpubench.kernels import SHAPES
-from bench.gpubench.rows import COLUMNS, MADE_DRY
+from gpubench import order
+from gpubench.ceilings import Ceilings
+from gpubench.clock import Budget, HostClock, Site
+from gpubench.contest import Course
+from gpubench.facts import site_of
+from gpubench.grid import run
+from gpubench.kernels import SHAPES
+from gpubench.rows import COLUMNS, MADE_DRY
 
 from gpubn.backend import resolve
 from gpubn.errors import ArgumentError

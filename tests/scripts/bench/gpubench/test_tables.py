@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from bench.gpubench import rows, targets
-from bench.gpubench.figures import draw_all
-from bench.gpubench.kernels import SHAPES
-from bench.gpubench.rows import MADE_DRY, Row, Table
+from gpubench import rows, targets
+from gpubench.figures import draw_all
+from gpubench.kernels import SHAPES
+from gpubench.rows import MADE_DRY, Row, Table
 
 from gpubn.errors import StoreError
 
