@@ -420,7 +420,7 @@ def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
     claim = Leases.claim
 
     def late(self, cell):
-        store.save(cell, fake.rows[:1], {"seconds": 0.0, "data": {}})
+        store.save(cell, fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
         return claim(self, cell)
 
     monkeypatch.setattr(Leases, "claim", late)
@@ -430,6 +430,6 @@ def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
 
 
 def test_force_runs_what_another_sweep_has_finished_meanwhile(store, fake, outcomes):
-    store.save(fake.cell(), fake.rows[:1], {"seconds": 0.0, "data": {}})
+    store.save(fake.cell(), fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
     (outcome,) = outcomes([fake.cell()], store, force=True)
     assert (outcome.fresh, outcome.result.rows) == (True, fake.rows)
