@@ -22,7 +22,7 @@ GROUP = 1
 """Replicas in one program: one fills the cache already."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Draw the batches of every seed and record the estimators' means."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -53,12 +53,12 @@ def ratios(x: Array, true_var: float) -> dict[str, Array]:
     return found
 
 
-EXPERIMENT = Experiment(
+ESTIMATORS = Experiment(
     name="estimators",
     datasets=("gaussian",),
     axes={"batch": "data.examples"},
     keys=("data.name", "data.examples", "dtype", "seeds", "first_seed"),
-    run=run,
+    run=run_cell,
     work=lambda config: config.seeds,
     exact=True,
 )

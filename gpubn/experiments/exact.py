@@ -1,6 +1,6 @@
 """What must hold to rounding: identities, gradients and invariances of batchnorm, by shape.
 
-`gpubn.experiments.checks` defines them. Each runs on standard normal input and, with the suffix
+`exact_checks` defines them. Each runs on standard normal input and, with the suffix
 `_shifted`, on the same input about a mean of `SHIFT` standard deviations.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.experiments.checks import DIFFERENCES, ROUNDING, Case
+from gpubn.experiments.exact_checks import DIFFERENCES, ROUNDING, CheckInput
 from gpubn.nn.rng import generator
 from gpubn.rows import Observation, per_seed
 
@@ -23,7 +23,7 @@ GROUP = 5
 """Replicas in one program."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Run every check on every seed of the cell."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -35,14 +35,16 @@ def _measure_group(
     checks = ROUNDING + (DIFFERENCES if config.dtype == "float64" else ())
     rows: list[Observation] = []
     for suffix, mean in (("", 0.0), ("_shifted", SHIFT)):
-        case = draw_case(config, backend, seeds, mean)
+        case = draw_check_input(config, backend, seeds, mean)
         for check in checks:
             rows += per_seed(seeds, check.__name__ + suffix, backend.to_host(check(case)))
     tick(len(seeds))
     return rows
 
 
-def draw_case(config: Config, backend: Backend, seeds: Sequence[int], mean: float) -> Case:
+def draw_check_input(
+    config: Config, backend: Backend, seeds: Sequence[int], mean: float
+) -> CheckInput:
     """Draw input with this mean, and parameters, each from its own generator.
 
     gamma keeps away from 0, where what it multiplies would drown in the rounding of beta.
@@ -53,7 +55,7 @@ def draw_case(config: Config, backend: Backend, seeds: Sequence[int], mean: floa
         drawn = np.stack([generator(seed, purpose).standard_normal(shape) for seed in seeds])
         return backend.asarray(drawn + np.copysign(gap, drawn) + shift, config.dtype)
 
-    return Case(
+    return CheckInput(
         backend=backend,
         eps=config.norm.eps,
         x=draw("input", n, d, shift=mean),
@@ -70,7 +72,7 @@ def draw_case(config: Config, backend: Backend, seeds: Sequence[int], mean: floa
     )
 
 
-EXPERIMENT = Experiment(
+EXACT = Experiment(
     name="exact",
     datasets=("gaussian",),
     axes={"batch": "data.examples", "features": "data.features", "dtype": "dtype"},
@@ -83,7 +85,7 @@ EXPERIMENT = Experiment(
         "seeds",
         "first_seed",
     ),
-    run=run,
+    run=run_cell,
     work=lambda config: config.seeds,
     exact=True,
     rounding=True,

@@ -27,7 +27,7 @@ GROUP = 10
 """Replicas in one program: arrays are small, so that many hide the interpreter."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Update the moving averages of every seed `optim.steps` times; record them on the way."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -87,7 +87,7 @@ def _measure(
     ]
 
 
-EXPERIMENT = Experiment(
+MOVING_AVERAGE = Experiment(
     name="moving_average",
     datasets=("gaussian",),
     axes={"momentum": "norm.momentum"},
@@ -104,7 +104,7 @@ EXPERIMENT = Experiment(
         "seeds",
         "first_seed",
     ),
-    run=run,
+    run=run_cell,
     work=lambda config: config.seeds * config.optim.steps,
     exact=True,
 )

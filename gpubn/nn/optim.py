@@ -14,12 +14,12 @@ Schedule = Callable[[int], float]
 """The factor on the rate at a step."""
 
 
-def constant(step: int) -> float:
+def constant_rate(step: int) -> float:
     """Return 1 at every step."""
     return 1.0
 
 
-def linear(steps: int) -> Schedule:
+def linear_decay(steps: int) -> Schedule:
     """Return the schedule that falls from 1 by 1/steps a step."""
     return lambda step: 1.0 - step / steps
 

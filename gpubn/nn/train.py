@@ -149,7 +149,7 @@ def _order(seed: int, examples: int, sample: int, batch: int, steps: int) -> np.
     return example_order(seed, "train", examples)[batch_order(seed, sample, batch, steps)]
 
 
-def evaluate(
+def loss_and_accuracy(
     model: MLP, x: Array, labels: Array, chosen: np.ndarray, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each.

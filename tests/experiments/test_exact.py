@@ -8,8 +8,9 @@ import pytest
 from gpubn import theory
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig
-from gpubn.experiments import Context, checks, exact, get
-from gpubn.experiments.checks import DIFFERENCES, ROUNDING
+from gpubn.experiments import Context, exact, get
+from gpubn.experiments import exact_checks as checks
+from gpubn.experiments.exact_checks import DIFFERENCES, ROUNDING
 
 NUMPY = resolve("numpy")
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
@@ -31,7 +32,7 @@ def run(config, tick=None):
 
 def case(mean=0.0, **options):
     config = make(**options)
-    return exact.draw_case(config, NUMPY, [5, 6, 7], mean)
+    return exact.draw_check_input(config, NUMPY, [5, 6, 7], mean)
 
 
 def tolerance(name, dtype, examples, mean=0.0):
