@@ -8,8 +8,8 @@ from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
 from gpubn.experiments import Context, get
 from gpubn.experiments.training import trainer
-from gpubn.nn.init import draw_weight
 from gpubn.nn.rng import example_order
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 

@@ -7,13 +7,13 @@ from gpubn.backend import Cancelled, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
-from gpubn.nn.init import draw_weight
 from gpubn.nn.layers import Affine
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.optim import SGD, constant_rate, linear_decay
 from gpubn.nn.rng import batch_order, example_order
 from gpubn.nn.train import check_batch_fits, loss_and_accuracy, to_device, train
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 WIDTH, BATCH = 16, 32
@@ -58,7 +58,7 @@ class Run:
             self.model, sgd, self.data, backend, seeds=seeds, batch=batch, steps=steps, **options
         )
 
-    def loss_and_accuracy(self, chosen=None, **options):
+    def evaluate(self, chosen=None, **options):
         """On the test set, all of it unless a choice is made."""
         x, y = self.data.x_test, self.data.y_test
         chosen = np.stack([np.arange(len(x))] * self.losses.shape[1]) if chosen is None else chosen

@@ -17,9 +17,9 @@ from gpubn.experiments.deep.listing_backward import (
     gradient_differences,
 )
 from gpubn.experiments.deep.signal_propagation import published_norm, published_norm_backward
-from gpubn.nn.init import draw_weight
 from gpubn.nn.rng import generator
 from tests.cuda.checkers import check_gradient
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["before", "after"]
 METRICS = {"weight_grad_relative_error", "weight_grad_cosine", "weight_grad_size_ratio"}

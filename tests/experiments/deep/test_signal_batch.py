@@ -9,8 +9,8 @@ from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
 from gpubn.experiments.deep import signal_batch
-from gpubn.nn.init import draw_weight
 from gpubn.nn.rng import generator
+from tests.nn.weights import draw_weight
 
 ACTIVATIONS = ["relu", "linear"]
 PLACEMENTS = ["none", "before", "after"]

@@ -8,9 +8,9 @@ from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
 from gpubn.experiments.deep import signal_propagation
-from gpubn.nn.init import draw_weight
 from gpubn.nn.rng import generator
 from gpubn.theory import relu_activation_var, relu_weight_grad_var
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 ARITHMETICS = ["published", "corrected"]
