@@ -19,6 +19,7 @@ from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
+    GROUP,
     NormBackward,
     draw_network,
     hidden_layer,
@@ -31,8 +32,6 @@ from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.rows import Observation, per_seed
 
 FAULTS = ("early", "sign", "mean")
-GROUP = 1
-"""Replicas in one program: one fills the cache already."""
 
 
 def run_cell(config: Config, context: Context) -> list[Observation]:

@@ -17,6 +17,9 @@ from gpubn.kernels.agnostic.batch_norm import BatchNormCache
 from gpubn.nn.init import initial_weight
 from gpubn.nn.rng import generator
 
+GROUP = 1
+"""Replicas in one program: one fills the cache already."""
+
 Norm = Callable[[Array], tuple[Array, Any]]
 NormBackward = Callable[[Array, Any], Array]
 

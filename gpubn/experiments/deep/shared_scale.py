@@ -14,15 +14,12 @@ from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.experiments.deep.network import draw_network, sum_of_products
+from gpubn.experiments.deep.network import GROUP, draw_network, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.nn.layers import Activation, Affine, Gradients, Layer, StepByGradients
 from gpubn.nn.model import MLP
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.rows import Observation, per_seed
-
-GROUP = 1
-"""Replicas in one program: one fills the cache already."""
 
 
 class SharedBatchNorm(StepByGradients):

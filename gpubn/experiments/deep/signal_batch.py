@@ -16,6 +16,7 @@ from gpubn.errors import ConfigError
 from gpubn.experiments import array_statistics as probes
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
+    GROUP,
     draw_network,
     hidden_layer,
     mean_square,
@@ -29,8 +30,6 @@ EDGE = 5
 """Layers at each end that the fit leaves out."""
 EVERY = 5
 """Layers from one that is recorded to the next; the last three are recorded as well."""
-GROUP = 1
-"""Replicas in one program: one fills the cache already."""
 
 
 def run_cell(config: Config, context: Context) -> list[Observation]:

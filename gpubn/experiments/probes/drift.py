@@ -6,8 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array
 from gpubn.experiments import array_statistics as probes
-from gpubn.experiments.probes.base import Evenly
-from gpubn.experiments.probes.network import Network, Reading, trace
+from gpubn.experiments.probes.base import Evenly, Network, Reading, trace
 from gpubn.nn.layers import Activation, Affine
 
 

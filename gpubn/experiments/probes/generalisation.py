@@ -6,8 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array
 from gpubn.config import OptimConfig
-from gpubn.experiments.probes.base import Evenly
-from gpubn.experiments.probes.network import Network, Reading
+from gpubn.experiments.probes.base import Evenly, Network, Reading
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.rows import per_seed
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array
 from gpubn.experiments import array_statistics as probes
-from gpubn.experiments.probes.base import Evenly
-from gpubn.experiments.probes.network import Network, Reading
+from gpubn.experiments.probes.base import Evenly, Network, Reading
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.nn.layers import Affine, Gradients
 

@@ -23,8 +23,7 @@ from gpubn.backend import Array
 from gpubn.config import Config, OptimConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments.array_statistics import rms
-from gpubn.experiments.probes.base import Probe
-from gpubn.experiments.probes.network import Network, Reading
+from gpubn.experiments.probes.base import Network, Probe, Reading
 from gpubn.kernels import softmax_cross_entropy
 from gpubn.nn.layers import Layer
 from gpubn.nn.norms.batch_norm import BatchNorm

@@ -6,8 +6,7 @@ from typing import Any
 from gpubn.backend import Array
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics as probes
-from gpubn.experiments.probes.base import Evenly, Probe
-from gpubn.experiments.probes.network import Network, Reading, trace
+from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
 from gpubn.nn.norms.batch_norm import BatchNorm
 
 

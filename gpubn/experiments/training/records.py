@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from gpubn.experiments.probes.network import Network
+from gpubn.experiments.probes.base import Network
 from gpubn.rows import Observation, per_seed
 
 LOSS_TARGETS = (1.0, 0.5, 0.3)

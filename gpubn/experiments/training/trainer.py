@@ -15,8 +15,7 @@ from gpubn.config import Config
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
-from gpubn.experiments.probes.base import Probe
-from gpubn.experiments.probes.network import Network, Reading, fetch_readings
+from gpubn.experiments.probes.base import Network, Probe, Reading, fetch_readings
 from gpubn.experiments.training.programs import (
     LOOKED_AT,
     CellReplicas,

@@ -6,7 +6,7 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
-from gpubn.experiments.probes.network import Network, fetch_readings
+from gpubn.experiments.probes.base import Network, fetch_readings
 from gpubn.nn import optim
 from gpubn.nn.layers import Activation, Affine, Dropout
 from gpubn.nn.model import build_mlp

@@ -9,8 +9,8 @@ from gpubn.config import OptimConfig
 from gpubn.experiments.probes import (
     generalisation,
 )
+from gpubn.experiments.probes.base import Network
 from gpubn.experiments.probes.generalisation import Generalisation, loss_at
-from gpubn.experiments.probes.network import Network
 from gpubn.nn.layers import Activation, Affine
 from gpubn.nn.norms.batch_norm import BatchNorm
 from tests.experiments.probes.by_hand import (

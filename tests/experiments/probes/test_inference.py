@@ -11,8 +11,8 @@ from gpubn.data import Dataset
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
 from gpubn.experiments.probes import inference
+from gpubn.experiments.probes.base import Network, fetch_readings
 from gpubn.experiments.probes.inference import InferenceModes
-from gpubn.experiments.probes.network import Network, fetch_readings
 from gpubn.experiments.training import trainer
 from gpubn.nn import optim
 from gpubn.nn.model import build_mlp

@@ -360,7 +360,7 @@ def needed(backend, monkeypatch):
         numbers = np.arange(len(dataset.x_train) + len(dataset.x_test))
         monkeypatch.setattr("gpubn.nn.train._order", lambda *_: order)
         monkeypatch.setattr(
-            "gpubn.experiments.probes.network.example_order",
+            "gpubn.experiments.probes.base.example_order",
             lambda seed, part, count: numbers[:count],
         )
         monkeypatch.setattr(trainer, "load", lambda *_: dataset)

@@ -8,7 +8,7 @@ import pytest
 from gpubn.backend import Backend
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
-from gpubn.experiments.probes.network import Network, OnDevice, fetch_readings
+from gpubn.experiments.probes.base import Network, OnDevice, fetch_readings
 from gpubn.nn.model import build_mlp
 from gpubn.nn.rng import example_order
 from gpubn.nn.train import loss_and_accuracy, to_device
