@@ -56,7 +56,7 @@ class _Checked:
 
 @dataclass
 class DataConfig(_Checked):
-    """Where examples come from. `examples` and `features` size the Gaussian input only.
+    """The data. `examples` and `features` size the Gaussian input only.
 
     `train_examples` draws so many training images at random for each seed; 0 takes all. Which
     names there are is not known here: an experiment names the data that it takes.
@@ -116,7 +116,7 @@ class NormConfig(_Checked):
 
 @dataclass
 class InitConfig(_Checked):
-    """How weights are drawn; biases start at 0. See `gpubn.nn.init.initial_weight`.
+    """Initial weights; biases start at 0. See `gpubn.nn.init.initial_weight`.
 
     `scaled` says which layers `scale` is a factor on: all, or the hidden ones alone.
     """
@@ -152,7 +152,7 @@ class OptimConfig(_Checked):
 
 @dataclass
 class BackendConfig(_Checked):
-    """Where arrays live: auto, numpy or cupy. Not part of a cell's identity."""
+    """The array module: auto, numpy or cupy. Not part of a cell's identity."""
 
     group = "backend."
     name: str = _one_of("auto", "numpy", "cupy")
@@ -160,7 +160,7 @@ class BackendConfig(_Checked):
 
 @dataclass
 class TrackerConfig(_Checked):
-    """Where finished cells are reported besides the store. Not part of a cell's identity.
+    """A place to report finished cells to besides the store. Not part of a cell's identity.
 
     `uri` is a folder for tensorboard and a tracking URI for mlflow; below `results` where null.
     """

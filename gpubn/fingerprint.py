@@ -35,7 +35,7 @@ def fingerprint(definitions: tuple[str, ...], *, device: bool = False) -> str:
     """Return a short hash of what can change the numbers of some definitions.
 
     Args:
-        definitions: "module:name" each, e.g. "gpubn.experiments.catalogue:BESSEL".
+        definitions: "module:name" each, e.g. "gpubn.experiments.bessel:EXPERIMENT".
         device: also of the code that runs on a GPU alone.
     """
     sources = sorted(map(_cuda, _PACKAGE.rglob("*.cu*"))) if device else []

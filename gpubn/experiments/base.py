@@ -1,4 +1,4 @@
-"""What an experiment is, and the registry that finds one by name."""
+"""Experiments, and the registry that finds one by name."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _ELSEWHERE = {
     "listing_backward": "gpubn.experiments.deep.listing_backward",
     "estimators": "gpubn.experiments.estimators",
     "moving_average": "gpubn.experiments.moving_average",
-    "exact": "gpubn.experiments.exact",
+    "exact": "gpubn.experiments.exact.experiment",
     "shared_scale": "gpubn.experiments.deep.shared_scale",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
@@ -27,7 +27,7 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Context:
-    """What a cell runs with but does not depend on.
+    """Surroundings of a cell, on which its numbers do not depend.
 
     Attributes:
         backend: where arrays live.
@@ -67,7 +67,7 @@ def measure_seeds(
 
 @dataclass(frozen=True)
 class Stacking:
-    """How cells that differ in numbers alone are measured as one replica-batched program.
+    """Measures cells that differ in numbers alone as one replica-batched program.
 
     Attributes:
         run: measures several cells; what it returns for a cell is what `Experiment.run` returns.

@@ -56,7 +56,7 @@ DIAGNOSTICS = training_experiment(
         NormParameters(8),
     ),
 )
-"""What happens inside a five-layer network while it trains."""
+"""Activations, gradients and batchnorm of a five-layer network while it trains."""
 
 DIAGNOSTICS_DEEP = training_experiment(
     "diagnostics_deep",
@@ -68,7 +68,7 @@ DIAGNOSTICS_DEEP = training_experiment(
 INFERENCE = training_experiment(
     "inference", {"norm": "norm.name"}, probes=inference_probes, whole_set=True
 )
-"""Which statistics a batchnorm should use at inference, and when each is ready."""
+"""Kinds of statistics that a batchnorm may use at inference, and when each is ready."""
 
 RATE_SWEEP = training_experiment(
     "rate_sweep",
@@ -113,7 +113,7 @@ DROPOUT_SHIFT = Experiment(
     work=lambda config: config.seeds,
     exact=True,
 )
-"""How dropout changes the variance that batchnorm sees, between training and inference."""
+"""Variance that batchnorm sees behind dropout, in training and at inference."""
 
 RECIPE = training_experiment(
     "recipe",

@@ -1,4 +1,4 @@
-"""How dropout changes the variance that batchnorm sees, between training and inference.
+"""Variance that batchnorm sees behind dropout, in training and at inference.
 
 The ReLU of standard normal values, with a mask (training) and without (inference):
 `variance_ratio` is the variance without over the variance with it.

@@ -1,4 +1,4 @@
-"""How far a batch's variance and standard deviation are off on average, by batch size.
+"""Error of a batch's variance and standard deviation on average, by batch size.
 
 Each metric is the mean of an estimator over `BATCHES` batches, divided by the true value: `biased`
 divides the sum of squares by B, `unbiased` by B - 1. Examples are standard normal or, with the
@@ -43,14 +43,17 @@ def _measure_group(
 
 
 def ratios(x: Array, true_var: float) -> dict[str, Array]:
-    """Mean over the batches of x (R, batches, B) of each estimator over its true value, (R,)."""
+    """Return the mean of each estimator over the batches of x (R, batches, B), over its true value.
+
+    The values are (R,), under the names of the metrics.
+    """
     b = x.shape[-1]
-    found = {}
+    by_metric = {}
     biased = x.var(axis=-1)
     for name, var in (("biased", biased), ("unbiased", biased * (b / (b - 1)))):
-        found[f"var_{name}_ratio"] = var.mean(axis=-1) / true_var
-        found[f"std_{name}_ratio"] = (var**0.5).mean(axis=-1) / true_var**0.5
-    return found
+        by_metric[f"var_{name}_ratio"] = var.mean(axis=-1) / true_var
+        by_metric[f"std_{name}_ratio"] = (var**0.5).mean(axis=-1) / true_var**0.5
+    return by_metric
 
 
 ESTIMATORS = Experiment(

@@ -1,4 +1,4 @@
-"""How a moving mean and variance find the truth, from their start at 0 and 1, and how they scatter.
+"""Bias and scatter of a moving mean and variance, from their start at 0 and 1.
 
 `BatchNorm` itself keeps them, over batches of `data.examples` values a unit, uniform with mean
 `MEAN` and variance `VAR`. `mean_bias` and `var_bias` are the mean over `UNITS` units of moving
@@ -66,7 +66,7 @@ def _measure_group(
 
 
 def measured_steps(steps: int) -> set[int]:
-    """Numbers of updates to measure after: evenly spaced in their logarithm, and the last."""
+    """Return the numbers of updates to measure after: evenly spaced logarithms, and the last."""
     exponents = np.arange(0, np.log10(steps), 1 / A_DECADE)
     return {round(float(10**e)) for e in exponents} | {steps}
 

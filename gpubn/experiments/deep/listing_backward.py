@@ -84,12 +84,15 @@ def _turned(values: Array) -> Array:
 
 
 def faults_of(arithmetic: str) -> tuple[str, ...]:
-    """The faults that an arithmetic stands for."""
+    """Return the faults that an arithmetic stands for."""
     return {"published": FAULTS, "corrected": ()}.get(arithmetic, (arithmetic,))
 
 
 def gradient_differences(found: Array, true: Array) -> dict[str, Array]:
-    """How two gradients (R, D, H) differ, (R,) each; what is 0 throughout has a cosine of 0."""
+    """Return measures of the difference of two gradients (R, D, H), (R,) each, by metric.
+
+    A gradient that is 0 throughout has a cosine of 0.
+    """
     difference = found - true
     size, true_size = (sum_of_products(g, g) ** 0.5 for g in (found, true))
     product = size * true_size

@@ -1,4 +1,4 @@
-"""What the experiments on deep networks share: a drawn network, run forward and back by layer.
+"""A drawn deep network, run forward and back by layer.
 
 No biases, no gamma and no beta. Layers are numbered 1 ... L; layer 0 is the input.
 """
@@ -25,7 +25,7 @@ NormBackward = Callable[[Array, Any], Array]
 
 
 class Hidden(NamedTuple):
-    """What follows the affine map of a layer, z -> h.
+    """Result of a layer behind its affine map, z -> h.
 
     Attributes:
         h: the layer's output, (R, N, H).
@@ -55,7 +55,10 @@ class LayerGradients(NamedTuple):
 def draw_network(
     config: Config, backend: Backend, seeds: Sequence[int]
 ) -> tuple[Array, list[Array], Array]:
-    """Input (R, N, D), weights and upstream gradient (R, N, H); the outer two standard normal."""
+    """Return input (R, N, D), weights (R, D, H) by layer, and upstream gradient (R, N, H).
+
+    Input and upstream gradient are standard normal.
+    """
     d, m = config.data, config.model
     sizes = [d.features, *[m.width] * m.depth]
     x = np.stack([generator(s, "input").standard_normal((d.examples, d.features)) for s in seeds])
@@ -73,7 +76,7 @@ def draw_network(
 
 
 def true_norm_backward(dy: Array, cache: BatchNormCache) -> Array:
-    """Gradient of `batch_norm` with respect to its input."""
+    """Return the gradient of `batch_norm` with respect to its input, (R, N, D)."""
     return batch_norm_backward(dy, cache)[0]
 
 
@@ -125,10 +128,10 @@ def propagate_back(
 
 
 def sum_of_products(a: Array, b: Array) -> Array:
-    """Sum of a * b over the last two axes, (R,), without a temporary the size of a."""
+    """Return the sum of a * b over the last two axes, (R,), without a temporary the size of a."""
     return namespace(a, b).einsum("rnd,rnd->r", a, b)
 
 
 def mean_square(values: Array) -> Array:
-    """Mean of the squares over the last two axes, (R,)."""
+    """Return the mean of the squares over the last two axes, (R,)."""
     return sum_of_products(values, values) / (values.shape[-2] * values.shape[-1])

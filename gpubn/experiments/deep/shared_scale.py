@@ -122,7 +122,7 @@ def _step(model: MLP, gradients: Sequence[Gradients], rate: float) -> None:
 
 
 def _scale_update_difference(of_units: Gradients, of_layer: Gradients) -> Array:
-    """How far the shared gamma and beta move from what the units' own would do, relative, (R,)."""
+    """Return the relative distance of the shared update from that of the units' own, (R,)."""
     both = [(of_layer[name], of_units[name]) for name in ("gamma", "beta")]
     difference = sum(((s - u) ** 2).sum(axis=-1) for s, u in both)
     return (difference / sum((u**2).sum(axis=-1) for _, u in both)) ** 0.5

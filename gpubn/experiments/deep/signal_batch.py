@@ -1,4 +1,4 @@
-"""How fast gradients grow towards the input at initialisation, by batch size.
+"""Growth of gradients towards the input at initialisation, by batch size.
 
 The growth of a network is exp(-slope) of a line through log(mean square gradient) against layer,
 fitted to each seed. Left out are `EDGE` layers at the top, where the upstream gradient is still
@@ -13,7 +13,7 @@ import numpy as np
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.errors import ConfigError
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
     GROUP,
@@ -52,12 +52,12 @@ def _measure_group(
     norm = partial(batch_norm, eps=config.norm.eps)
     hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
     recorded = set(range(0, depth + 1, EVERY)) | set(range(depth - 2, depth + 1))
-    activation_var, signal, weight_grad = {0: probes.variance(x)}, {}, {}
+    activation_var, signal, weight_grad = {0: stats.variance(x)}, {}, {}
     layers = []
     for number, layer in enumerate(propagate_forward(x, weights, hidden), start=1):
         layers.append(layer)
         if number in recorded:
-            activation_var[number] = probes.variance(layer.hidden.h)
+            activation_var[number] = stats.variance(layer.hidden.h)
         tick(len(seeds))
     signal[depth] = mean_square(upstream)
     gradients = propagate_back(upstream, layers)
@@ -80,7 +80,7 @@ def _measure_group(
 
 
 def growth(squares: np.ndarray) -> np.ndarray:
-    """Factor a layer towards the input, (R,), from mean squares (layers, R) in order of layers.
+    """Return the factor a layer towards the input, (R,), from mean squares (layers, R) in order.
 
     Least squares in closed form, which lets NaN and infinity through.
     """

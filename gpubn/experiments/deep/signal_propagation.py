@@ -15,7 +15,7 @@ import numpy as np
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.errors import ConfigError
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
     Norm,
@@ -66,7 +66,7 @@ def _measure_group(
         rows.extend(per_seed(seeds, metric, backend.to_host(values) * scale, layer=layer))
 
     def record_histogram(quantity: str, layer: int, values: Array) -> None:
-        counts = [probes.histogram(one, HISTOGRAM_BINS, HISTOGRAM_REACH) for one in values]
+        counts = [stats.histogram(one, HISTOGRAM_BINS, HISTOGRAM_REACH) for one in values]
         histograms[quantity, layer] = np.sum([backend.to_host(c) for c in counts], axis=0)
 
     x, weights, upstream = draw_network(config, backend, seeds)
@@ -75,33 +75,33 @@ def _measure_group(
     published_scale = PUBLISHED_UPSTREAM[config.norm.placement] ** 2
 
     for number, weight in enumerate(weights, start=1):
-        record("weight_var", number, probes.variance(weight))
-    record("activation_var", 0, probes.variance(x))
+        record("weight_var", number, stats.variance(weight))
+    record("activation_var", 0, stats.variance(x))
     record_histogram("activation", 0, x)
     layers: list[PropagatedLayer] = []
     for number, layer in enumerate(propagate_forward(x, weights, hidden), start=1):
         layers.append(layer)
-        record("activation_var", number, probes.variance(layer.hidden.h))
-        record("unit_var", number, probes.unit_variance(layer.hidden.h))
-        record("zero_share", number, probes.zero_share(layer.hidden.activated))
-        record("small_share", number, probes.small_share(layer.hidden.activated))
+        record("activation_var", number, stats.variance(layer.hidden.h))
+        record("unit_var", number, stats.unit_variance(layer.hidden.h))
+        record("zero_share", number, stats.zero_share(layer.hidden.activated))
+        record("small_share", number, stats.small_share(layer.hidden.activated))
         record_histogram("activation", number, layer.hidden.h)
         tick(len(seeds))
 
     top, end = config.model.depth, layers[-1].hidden
-    record("mixing_share", top, probes.off_diagonal_share(weights[-1]))
-    record("unit_offset", top, probes.offset(end.h, axis=-2))
-    record("example_offset", top, probes.offset(end.h, axis=-1))
+    record("mixing_share", top, stats.off_diagonal_share(weights[-1]))
+    record("unit_offset", top, stats.offset(end.h, axis=-2))
+    record("example_offset", top, stats.offset(end.h, axis=-1))
 
     last = _last_layer(config)
-    record("signal_var", last, probes.variance(upstream))
-    record("signal_var_published_scale", last, probes.variance(upstream), published_scale)
+    record("signal_var", last, stats.variance(upstream))
+    record("signal_var_published_scale", last, stats.variance(upstream), published_scale)
     gradients = propagate_back(upstream, layers[:last], norm_backward)
     for number, (dweight, dh) in zip(range(last, 0, -1), gradients, strict=True):
         for metric, at, values in (("weight_grad", number, dweight), ("signal", number - 1, dh)):
             # The gradient is linear in the upstream gradient, so one pass serves both scales.
-            record(f"{metric}_var", at, probes.variance(values))
-            record(f"{metric}_var_published_scale", at, probes.variance(values), published_scale)
+            record(f"{metric}_var", at, stats.variance(values))
+            record(f"{metric}_var_published_scale", at, stats.variance(values), published_scale)
         record_histogram("weight_grad", number, dweight)
         tick(len(seeds))
     return rows, histograms
@@ -119,14 +119,14 @@ def _last_layer(config: Config) -> int:
 
 
 def published_norm(x: Array) -> tuple[Array, tuple[Array, Array]]:
-    """The document's normalisation: each example over its units, no eps. x is (..., N, D)."""
+    """Return y and cache of the document's normalisation: each example of x (..., N, D), no eps."""
     centred = x - x.mean(axis=-1, keepdims=True)
     std = x.std(axis=-1, keepdims=True)
     return centred / std, (centred, std)
 
 
 def published_norm_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
-    """The document's gradient of its normalisation, errors kept (see the module's head)."""
+    """Return the document's gradient of its normalisation, errors kept (see the module's head)."""
     centred, std = cache
     units = centred.shape[-1]
     dvar = (dy * centred).sum(axis=-1, keepdims=True) * (-0.5 / std**3)

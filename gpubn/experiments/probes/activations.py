@@ -1,4 +1,4 @@
-"""Probes of what the hidden layers give. Layers are numbered from 1, the first hidden layer."""
+"""Probes of the activations of the hidden layers."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ import numpy as np
 
 from gpubn.backend import Array
 from gpubn.config import OptimConfig
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
 from gpubn.nn.layers import Activation
 from gpubn.rows import Observation
 
 PERCENTILES = (15, 50, 85)
-
-
 PINNED = (0.9, 0.99)
 """A unit with a mean above these stands at 1 in a bar chart: by the eye, and strictly."""
 
@@ -26,8 +24,8 @@ class Saturation(Evenly):
         name = network.config.model.activation
         for number, activation in _activation_outputs(network):
             for metric, measure in (
-                ("saturated_share", probes.saturated_share),
-                ("dead_share", probes.dead_share),
+                ("saturated_share", stats.saturated_share),
+                ("dead_share", stats.dead_share),
             ):
                 values = measure(activation, name)
                 yield from network.rows(metric, values, step=step, layer=number)
@@ -55,9 +53,9 @@ class UnitMeans(Probe):
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
         for number, activation in _activation_outputs(network):
-            unit_means = probes.unit_means(activation)
+            unit_means = stats.unit_means(activation)
             for value in PINNED:
-                pinned = probes.pinned_share(activation, value)
+                pinned = stats.pinned_share(activation, value)
                 metric = f"pinned_share[{value:g}]"
                 yield from network.rows(metric, pinned, step=step, layer=number)
             means = network.backend.to_host(unit_means)
@@ -80,7 +78,7 @@ class Histograms(Probe):
         return range(0, config.steps + 1, self.every)
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
-        (_, x, y) = next(part for part in trace(network) if isinstance(part[0], Activation))
+        (_, x, y) = next(entry for entry in trace(network) if isinstance(entry[0], Activation))
         share = len(network.seeds) / network.config.seeds
         for place, values, reach in (("pre", x, self.reach), ("post", y, 1.0)):
             xp = network.backend.xp

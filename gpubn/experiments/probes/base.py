@@ -1,4 +1,4 @@
-"""What a probe is: a class that looks at a network while it trains, and leaves readings behind.
+"""Probes look at a network while it trains and leave readings behind.
 
 Layers are numbered from 1, the first hidden layer; the output layer is depth + 1.
 """
@@ -25,7 +25,7 @@ EXAMPLES = 1000
 
 @dataclass(frozen=True)
 class OnDevice:
-    """One row a seed whose values (R,) are still on the device."""
+    """One reading a seed, whose values (R,) are still on the device."""
 
     seeds: Sequence[int]
     metric: str
@@ -39,7 +39,7 @@ Reading = Observation | OnDevice
 
 @dataclass(frozen=True)
 class Network:
-    """Replicas in training. What a probe sees are some or all seeds of one cell."""
+    """Replicas in training; a probe sees some or all seeds of one cell."""
 
     config: Config
     backend: Backend
@@ -50,27 +50,27 @@ class Network:
     seeds: Sequence[int]
 
     def chosen(self, split: str, count: int) -> np.ndarray:
-        """Each seed's own examples of one split, train or test, at most `count`, (R, n).
+        """Return the numbers (R, n) of at most `count` examples a seed of a split, train or test.
 
         They are drawn at random for each seed, those of training among the ones it trains on:
-        what is told of the seeds then is told of the data as well.
+        what holds over the seeds then holds over the data as well.
         """
         total = len(self.data.x_train if split == "train" else self.data.x_test)
         pool = min(self.config.data.train_examples or total, total) if split == "train" else total
         return np.stack([example_order(s, split, total)[: min(count, pool)] for s in self.seeds])
 
     def examples(self, split: str, count: int) -> tuple[Array, Array]:
-        """What `chosen` stands for, on the device: x (R, n, D) and labels (R, n)."""
+        """Return x (R, n, D) and labels (R, n) of the `chosen` examples, on the device."""
         return self.look_up(split, self.chosen(split, count))
 
     def look_up(self, split: str, chosen: np.ndarray) -> tuple[Array, Array]:
-        """Examples by their numbers (R, n), on the device: x (R, n, D) and labels (R, n)."""
+        """Return x (R, n, D) and labels (R, n) of examples by their numbers, on the device."""
         rows, data = self.backend.asarray(chosen), self.data
         x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
         return x[rows], y[rows]
 
     def evaluate(self, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Loss and accuracy in inference mode, (R,) each, on what `chosen` stands for."""
+        """Return loss (nats) and accuracy in inference mode, (R,), on the `chosen` examples."""
         data = self.data
         x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
         return loss_and_accuracy(self.model, x, y, self.chosen(split, count), self.backend)
@@ -78,7 +78,7 @@ class Network:
     def rows(
         self, metric: str, values: Array, *, step: int, layer: int | None = None
     ) -> list[Reading]:
-        """One row a replica from `values` (R,) on the device, which is not waited for."""
+        """Return a reading a replica from `values` (R,) on the device, which is not waited for."""
         return [OnDevice(self.seeds, metric, values, step, layer)]
 
 
@@ -86,11 +86,11 @@ class Probe:
     """Measures a network at some steps. One instance lives through one training."""
 
     def at(self, config: OptimConfig) -> Collection[int]:
-        """Numbers of finished updates at which to measure."""
+        """Return the numbers of finished updates at which to measure."""
         return (0, config.steps)
 
     def measure(self, network: Network, step: int) -> Iterable[Reading]:
-        """What stands in the table for this step."""
+        """Return the readings of this step."""
         raise NotImplementedError
 
     def observe(self, network: Network, caches: list[Any]) -> None:
@@ -110,7 +110,7 @@ class Evenly(Probe):
 def trace(
     network: Network, *, training: bool = True, examples: int = EXAMPLES
 ) -> list[tuple[Layer, Array, Array]]:
-    """Every layer with its input and its output for each seed's own training examples."""
+    """Return every layer with its input and output (R, n, D) for each seed's own examples."""
     (x, _), steps = network.examples("train", examples), []
     with np.errstate(all="ignore"):
         for layer in network.model.layers:
@@ -121,9 +121,9 @@ def trace(
 
 
 def fetch_readings(rows: Sequence[Sequence[Reading]], backend: Backend) -> list[list[Observation]]:
-    """All rows as observations, their values fetched in one block a dtype."""
+    """Return all readings as observations, their values fetched in one block a dtype."""
     waiting: dict[str, list[OnDevice]] = {}
-    for row in (row for part in rows for row in part):
+    for row in (row for readings in rows for row in readings):
         if isinstance(row, OnDevice):
             waiting.setdefault(str(row.values.dtype), []).append(row)
     values: dict[int, Any] = {}
@@ -136,7 +136,7 @@ def fetch_readings(rows: Sequence[Sequence[Reading]], backend: Backend) -> list[
     return [
         [
             observation
-            for row in part
+            for row in readings
             for observation in (
                 [row]
                 if isinstance(row, Observation)
@@ -145,5 +145,5 @@ def fetch_readings(rows: Sequence[Sequence[Reading]], backend: Backend) -> list[
                 )
             )
         ]
-        for part in rows
+        for readings in rows
     ]

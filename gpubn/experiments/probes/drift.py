@@ -1,17 +1,17 @@
-"""Covariate shift: how the distribution of a layer's input moves. Layers are numbered from 1."""
+"""Covariate shift by distributions."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from gpubn.backend import Array
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Reading, trace
 from gpubn.nn.layers import Activation, Affine
 
 
 class Drift(Evenly):
-    """How far the distribution of each layer's input moves from one measurement to the next.
+    """Change of the distribution of each layer's input from one measurement to the next.
 
     The input of hidden layer l + 1 is counted as that of layer l's output. `drift_mean` is the root
     mean square over units of the change of their mean, over the root mean variance before;
@@ -30,7 +30,7 @@ class Drift(Evenly):
                 mean, var = values.mean(axis=-2), values.var(axis=-2).mean(axis=-1)
                 if before := self._before.get((place, number)):
                     for metric, moved in (
-                        ("mean", probes.rms(mean - before[0], axes=1) / before[1] ** 0.5),
+                        ("mean", stats.rms(mean - before[0], axes=1) / before[1] ** 0.5),
                         ("std", abs(xp.log(var / before[1])) / 2),
                     ):
                         yield from network.rows(f"{place}_{metric}", moved, step=step, layer=number)

@@ -1,4 +1,4 @@
-"""What training gains on the training set, and what of it on the test set."""
+"""Losses through training on the training set and on the test set."""
 
 from collections.abc import Collection, Iterator
 
@@ -11,9 +11,7 @@ from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.rows import per_seed
 
 EVALUATED = 2000
-"""Examples of each part whose loss is followed through training."""
-
-
+"""Examples of each split whose loss is followed through training."""
 TRAIN_LOSSES = (0.5, 0.2, 0.1)
 """Training losses, in nats, at which test losses are compared."""
 
@@ -41,18 +39,18 @@ class Generalisation(Evenly):
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
         losses = []
         running = _use_population(network) if self._population else []
-        for part in ("train", "test"):
-            loss, _ = network.evaluate(part, EVALUATED)
+        for split in ("train", "test"):
+            loss, _ = network.evaluate(split, EVALUATED)
             losses.append(loss)
-            yield from per_seed(network.seeds, f"{part}_loss_path", loss, step=step)
+            yield from per_seed(network.seeds, f"{split}_loss_path", loss, step=step)
         for layer, mean, spread in running:
             layer.running_mean, layer.running_spread = mean, spread
         self._path.append((losses[0], losses[1]))
         if step == network.config.optim.steps:
-            train, test = (np.array(part) for part in zip(*self._path, strict=True))
+            train, test = (np.array(split) for split in zip(*self._path, strict=True))
             for target in TRAIN_LOSSES:
-                found = np.array([loss_at(a, b, target) for a, b in zip(train.T, test.T)])  # noqa: B905
-                yield from per_seed(network.seeds, f"test_loss_at[{target:g}]", found, step=step)
+                first = np.array([loss_at(a, b, target) for a, b in zip(train.T, test.T)])  # noqa: B905
+                yield from per_seed(network.seeds, f"test_loss_at[{target:g}]", first, step=step)
             yield from per_seed(network.seeds, "best_test_loss", test.min(axis=0), step=step)
 
 
@@ -69,7 +67,7 @@ def _use_population(network: Network) -> list[tuple[BatchNorm, Array, Array]]:
 
 
 def loss_at(train: np.ndarray, test: np.ndarray, target: float) -> float:
-    """The test loss where the training loss, both along (T,) times, first crosses `target`."""
+    """Return the test loss where the training loss, both (T,) over time, first crosses `target`."""
     below = np.flatnonzero(train <= target)
     if below.size == 0:
         return float("inf")

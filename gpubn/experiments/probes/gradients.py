@@ -1,11 +1,11 @@
-"""Probes of gradients and updates. Layers are numbered from 1; the output layer is depth + 1."""
+"""Probes of gradients and of the updates that follow."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from gpubn.backend import Array
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Reading
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.nn.layers import Affine, Gradients
@@ -31,14 +31,14 @@ class UpdateRatios(Evenly):
         rate = network.backend.asarray(_rates(network, step), network.config.dtype)
         with np.errstate(all="ignore"):
             dweights = [g["weight"] for g in training_gradients(network) if "weight" in g]
-            parts = zip(_weights(network), self._initial, dweights, strict=True)
-            for number, (weight, initial, dweight) in enumerate(parts, start=1):
-                size, of_gradient = probes.norm(weight), probes.norm(dweight)
+            layers = zip(_weights(network), self._initial, dweights, strict=True)
+            for number, (weight, initial, dweight) in enumerate(layers, start=1):
+                size, of_gradient = stats.norm(weight), stats.norm(dweight)
                 for metric, values in (
                     ("gradient_norm", of_gradient),
                     ("gradient_to_weight", of_gradient / size),
                     ("update_to_weight", rate * of_gradient / size),
-                    ("weight_change", probes.norm(weight - initial) / probes.norm(initial)),
+                    ("weight_change", stats.norm(weight - initial) / stats.norm(initial)),
                 ):
                     yield from network.rows(metric, values, step=step, layer=number)
 
@@ -61,9 +61,9 @@ class GradientShift(Evenly):
                     number += 1
                     if number > 1:
                         g, moved = before[i]["weight"], training_gradients(network)[i]["weight"]
-                        shift = probes.norm(moved - g) / probes.norm(g)
+                        shift = stats.norm(moved - g) / stats.norm(g)
                         yield from network.rows("gradient_shift", shift, step=step, layer=number)
-                        cosine = probes.cosine(moved, g)
+                        cosine = stats.cosine(moved, g)
                         yield from network.rows(
                             "gradient_shift_cosine", cosine, step=step, layer=number
                         )
@@ -79,13 +79,13 @@ class GradientShift(Evenly):
 
 
 def training_gradients(network: Network) -> list[Gradients]:
-    """The gradients of each seed's own training examples; a fresh copy."""
+    """Return the gradients of each seed's own training examples, a fresh copy, by layer."""
     model = network.model
     x, y = network.examples("train", GRADIENT_BATCH)
     logits, caches = model.forward(x, training=True, track=False)
     _, cache = softmax_cross_entropy(logits, y, check_labels=False)
-    found = model.backward(softmax_cross_entropy_backward(cache), caches)
-    return [{name: g.copy() for name, g in of_layer.items()} for of_layer in found]
+    by_layer = model.backward(softmax_cross_entropy_backward(cache), caches)
+    return [{name: g.copy() for name, g in of_layer.items()} for of_layer in by_layer]
 
 
 def _weights(network: Network) -> list[Array]:

@@ -1,4 +1,4 @@
-"""Which statistics a batchnorm should use at inference, and when each is ready.
+"""The statistics that a batchnorm may use at inference, and when each is ready.
 
 One hidden layer. While it trains, moving averages of several momenta follow the batches side by
 side; at steps spread over decades the network is evaluated with every kind of statistics:
@@ -29,28 +29,14 @@ from gpubn.nn.layers import Layer
 from gpubn.nn.norms.batch_norm import BatchNorm
 
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
-
-
 BIASED = 0.01
 """The weight whose moving averages are kept of the biased variance as well."""
-
-
 BATCHES = (1, 2, 8, 32, 128, 512, 2048)
-
-
 EVALUATED = 2048
 """Test examples, at most."""
-
-
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-
-
 CHUNK = 2000
-
-
 _MOVING = {f"moving[{a:g}]": a for a in MOMENTA}
-
-
 _MOVING_BIASED = {f"biased[{BIASED:g}]": BIASED}
 
 
@@ -62,7 +48,7 @@ class Statistics(NamedTuple):
 
 
 class InferenceModes(Probe):
-    """Loss and accuracy on the test set by kind of statistics, and how far off these are."""
+    """Loss and accuracy on the test set by kind of statistics, and the error of these."""
 
     def __init__(self) -> None:
         self._moving: dict[str, Statistics] = {}
@@ -87,20 +73,20 @@ class InferenceModes(Probe):
                 )
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
-        whole, population = _of_training_set(network)
+        truth, population = _of_training_set(network)
         xp = network.backend.xp
         kinds = dict(self._moving)
         kinds["population"] = population
-        kinds["never"] = Statistics(xp.zeros_like(whole.mean), xp.ones_like(whole.var))
+        kinds["never"] = Statistics(xp.zeros_like(truth.mean), xp.ones_like(truth.var))
         test = network.examples("test", EVALUATED)
-        for kind, found in kinds.items():
-            mean_error = rms((found.mean - whole.mean) / whole.var**0.5, axes=1)
-            var_error = rms(found.var / whole.var - 1, axes=1)
+        for kind, estimate in kinds.items():
+            mean_error = rms((estimate.mean - truth.mean) / truth.var**0.5, axes=1)
+            var_error = rms(estimate.var / truth.var - 1, axes=1)
             yield from network.rows(f"mean_error:{kind}", mean_error, step=step)
             yield from network.rows(f"var_error:{kind}", var_error, step=step)
             error = (mean_error**2 + var_error**2) ** 0.5
             yield from network.rows(f"statistics_error:{kind}", error, step=step)
-            yield from self._evaluate(network, test, kind, found, step)
+            yield from self._evaluate(network, test, kind, estimate, step)
         for n in BATCHES:
             if n <= len(network.data.x_test):
                 yield from self._evaluate(network, test, f"batch[{n}]", n, step)
@@ -158,20 +144,20 @@ def _of_training_set(network: Network) -> tuple[Statistics, Statistics]:
     m = network.config.optim.batch
     chosen = network.chosen("train", len(network.data.x_train))
     pre = network.model.layers[: _place(network.model.layers)]
-    parts = []
+    chunks = []
     for start in range(0, chosen.shape[1], CHUNK):
-        part, _ = network.look_up("train", chosen[:, start : start + CHUNK])
+        chunk, _ = network.look_up("train", chosen[:, start : start + CHUNK])
         for layer in pre:
-            part, _ = layer.forward(part, training=False, track=False)
-        parts.append(part)
-    values = network.backend.xp.concatenate(parts, axis=1)
-    whole = Statistics(values.mean(axis=1), values.var(axis=1))
+            chunk, _ = layer.forward(chunk, training=False, track=False)
+        chunks.append(chunk)
+    values = network.backend.xp.concatenate(chunks, axis=1)
+    truth = Statistics(values.mean(axis=1), values.var(axis=1))
     batches = values[:, : values.shape[1] // m * m]
     batches = batches.reshape(values.shape[0], -1, m, values.shape[2])
     population = Statistics(
         batches.mean(axis=2).mean(axis=1), batches.var(axis=2).mean(axis=1) * (m / (m - 1))
     )
-    return whole, population
+    return truth, population
 
 
 def _place(layers: list[Layer]) -> int:

@@ -1,11 +1,11 @@
-"""Probes of batchnorm itself. Layers are numbered from 1."""
+"""Probes of batchnorm itself."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from gpubn.backend import Array
 from gpubn.config import OptimConfig
-from gpubn.experiments import array_statistics as probes
+from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
 from gpubn.nn.norms.batch_norm import BatchNorm
 
@@ -14,20 +14,20 @@ class NormParameters(Evenly):
     """gamma and beta of every batchnorm, and what leaves it: mean and spread of its units."""
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
-        normed = [part for part in trace(network) if isinstance(part[0], BatchNorm)]
+        normed = [entry for entry in trace(network) if isinstance(entry[0], BatchNorm)]
         for number, (layer, _, y) in enumerate(normed, start=1):
-            found = {
-                "norm_output_mean": probes.rms(y.mean(axis=-2), axes=1),
+            metrics = {
+                "norm_output_mean": stats.rms(y.mean(axis=-2), axes=1),
                 "norm_output_std": y.std(axis=-2).mean(axis=-1),
             }
             for name, value in layer.params.items():
-                found |= {f"{name}_mean": value.mean(axis=-1), f"{name}_std": value.std(axis=-1)}
-            for metric, values in found.items():
+                metrics |= {f"{name}_mean": value.mean(axis=-1), f"{name}_std": value.std(axis=-1)}
+            for metric, values in metrics.items():
                 yield from network.rows(metric, values, step=step, layer=number)
 
 
 class ZeroVariance(Probe):
-    """Where a listing without eps divides by zero: batches in which a unit does not vary.
+    """Batches in which a unit does not vary: there a listing without eps divides by zero.
 
     `zero_variance_share` is the share of (step, unit) pairs of all training steps,
     `zero_variance_step` the first step at which a unit of any layer did not vary (inf: none).

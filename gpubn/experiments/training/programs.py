@@ -1,4 +1,4 @@
-"""Which seeds of which cells train as one program, and how much memory a replica takes."""
+"""Programs: the seeds of cells that train at once, and the memory that a replica takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class CellReplicas:
 def fill_programs(
     configs: Sequence[Config], backend: Backend, group: int, bytes_each: int
 ) -> list[list[CellReplicas]]:
-    """Split all seeds of all cells into programs.
+    """Return the programs that all seeds of all cells train in.
 
     On the CPU a program has `group` replicas at most and a cell is split as if it ran alone; on a
     device there are as few programs of the same size as fit into memory.
@@ -45,12 +45,12 @@ def fill_programs(
 
 
 def halve(parts: Sequence[CellReplicas]) -> list[list[CellReplicas]]:
-    """The replicas of a program in two halves, or as they are where there is only one."""
+    """Return the replicas of a program in two halves, or as they are where there is only one."""
     return cut(parts, -(-_count(parts) // 2))
 
 
 def cut(parts: Sequence[CellReplicas], size: int) -> list[list[CellReplicas]]:
-    """Consecutive programs of `size` replicas; the last may have fewer."""
+    """Return consecutive programs of `size` replicas; the last may have fewer."""
     programs: list[list[CellReplicas]] = [[]]
     for part in parts:
         seeds = part.seeds
@@ -68,7 +68,7 @@ def _count(parts: Sequence[CellReplicas]) -> int:
 
 
 def replica_bytes(config: Config, features: int, classes: int, looked_at: int = LOOKED_AT) -> int:
-    """Device memory that one replica in training takes, an estimate from above.
+    """Return the bytes of device memory that a replica in training takes, an estimate from above.
 
     Its parameters, with a gradient and three copies that probes make; three times what a step
     allocates, for the first step and two recordings; the tables of order, rates and losses; and

@@ -1,4 +1,4 @@
-"""What every training records: its losses, what became of it, and the final evaluation."""
+"""Rows of every training: its losses, whether it diverged, and the final evaluation."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,15 @@ from gpubn.rows import Observation, per_seed
 
 LOSS_TARGETS = (1.0, 0.5, 0.3)
 """Nats at which `steps_to_loss` looks: reached when the mean of `every` mini-batches is below."""
-
-
 DIVERGED = 10.0
 """Nats: a training that ends above this, or at inf or NaN, has diverged. A guess has 2.3."""
 
 
 def loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Observation]:
-    """The first mini-batch loss, then the mean over each `every` steps, at the last of them."""
+    """Return the rows of the losses (steps, R) of mini-batches.
+
+    `batch_loss` is the first one, then the mean over each `every` steps, at the last of them.
+    """
     steps = len(losses)
     rows = per_seed(seeds, "batch_loss", losses[0], step=0)
     width = min(every, steps)
@@ -37,7 +38,7 @@ def loss_rows(seeds: Sequence[int], losses: np.ndarray, every: int) -> list[Obse
 def evaluation_rows(
     network: Network, parts: Sequence[tuple[slice, Network]], evaluated: int
 ) -> list[list[Observation]]:
-    """Loss and accuracy in inference mode, on each seed's examples of either part of the data."""
+    """Return loss and accuracy in inference mode on each seed's examples of both splits."""
     step = network.config.optim.steps
     rows: list[list[Observation]] = [[] for _ in parts]
     for half in ("train", "test"):
@@ -49,7 +50,7 @@ def evaluation_rows(
 
 
 def pool_rows(rows: Sequence[Observation]) -> list[Observation]:
-    """Rows without a seed hold a group's part of a sum: add them up."""
+    """Return the rows of a cell, those without a seed added up: each holds a group's share."""
     sums: dict[tuple[int | None, int | None, str], float] = {}
     for row in rows:
         if row.seed is None:

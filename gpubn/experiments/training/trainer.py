@@ -9,10 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gpubn import data as datasets
 from gpubn.backend import Backend
 from gpubn.config import Config
-from gpubn.data import Dataset, load
+from gpubn.data import Dataset, dataset_definition, dataset_names, load
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.probes.base import Network, Probe, Reading, fetch_readings
@@ -24,24 +23,19 @@ from gpubn.experiments.training.programs import (
     replica_bytes,
 )
 from gpubn.experiments.training.records import evaluation_rows, loss_rows, pool_rows
-from gpubn.nn import norms, optim
+from gpubn.nn import optim
 from gpubn.nn.model import build_mlp, select_from_cache
+from gpubn.nn.norms import norm_definition
 from gpubn.nn.train import DeviceData, check_batch_fits, to_device, train
 from gpubn.rows import Observation
 
 GROUP = 5
 """Replicas of 128 units in one program: enough to hide the interpreter, few enough for the cache.
 Narrower networks take more."""
-
-
 EVALUATED = 2000
-"""At most so many examples of each part are evaluated at the end, unless an experiment asks for
+"""At most so many examples of each split are evaluated at the end, unless an experiment asks for
 more: in a short sweep evaluation would cost more than training."""
-
-
 ReplicaRows = list[tuple[CellReplicas, list[Observation]]]
-
-
 FREE = (
     "init",
     "optim.rate",
@@ -56,9 +50,7 @@ FREE = (
     "seeds",
     "first_seed",
 )
-"""What the replicas of one program may differ in: numbers and names."""
-
-
+"""Keys in which the replicas of one program may differ: numbers and names."""
 KEYS = (
     "data.name",
     "data.train_examples",
@@ -87,7 +79,7 @@ def training_experiment(
     Args:
         axes: beside the data, as in `Experiment`.
         group: replicas in one program on the CPU.
-        evaluated: at most so many examples of each part count in the final evaluation.
+        evaluated: at most so many examples of each split count in the final evaluation.
         whole_set: that its probes look at the whole training set at once.
     """
     together = partial(
@@ -95,7 +87,7 @@ def training_experiment(
     )
     return Experiment(
         name=name,
-        datasets=datasets.names(),
+        datasets=dataset_names(),
         axes={"data": "data.name", **axes},
         keys=KEYS,
         run=lambda config, context: together([config], context)[0],
@@ -107,7 +99,7 @@ def training_experiment(
 
 
 def _definitions(config: Config) -> tuple[str, ...]:
-    return datasets.definition(config.data.name), norms.norm_definition(config.norm)
+    return dataset_definition(config.data.name), norm_definition(config.norm)
 
 
 def train_cells(
@@ -137,13 +129,13 @@ def train_cells(
         final = evaluation_rows(network, networks, evaluated)
         return [(part, [*a, *b]) for part, a, b in zip(parts, during, final, strict=True)]
 
-    whole = min(shared.data.train_examples or len(dataset.x_train), len(dataset.x_train))
-    looked_at = max(whole, LOOKED_AT) if whole_set else LOOKED_AT
+    examples = min(shared.data.train_examples or len(dataset.x_train), len(dataset.x_train))
+    looked_at = max(examples, LOOKED_AT) if whole_set else LOOKED_AT
     bytes_each = replica_bytes(shared, dataset.features, dataset.classes, looked_at)
     programs = fill_programs(configs, backend, group, bytes_each)
     rows: list[list[Observation]] = [[] for _ in configs]
-    for found in backend.run_groups(work, programs, halve=halve, on_progress=context.tick):
-        for part, of_part in found:
+    for measured in backend.run_groups(work, programs, halve=halve, on_progress=context.tick):
+        for part, of_part in measured:
             rows[part.cell] += of_part
     return [pool_rows(of_cell) for of_cell in rows]
 
@@ -175,14 +167,14 @@ def _of_parts(network: Network, parts: Sequence[CellReplicas]) -> list[tuple[sli
     """The replicas of each part, and the network of these alone, as views."""
     if len(parts) == 1:
         return [(slice(None), network)]
-    found, start = [], 0
+    views, start = [], 0
     for part in parts:
-        own = slice(start, start + len(part.seeds))
-        start = own.stop
-        model, sgd = network.model.select(own), network.sgd.select(own)
+        replicas = slice(start, start + len(part.seeds))
+        start = replicas.stop
+        model, sgd = network.model.select(replicas), network.sgd.select(replicas)
         view = replace(network, config=part.config, model=model, sgd=sgd, seeds=part.seeds)
-        found.append((own, view))
-    return found
+        views.append((replicas, view))
+    return views
 
 
 def _train(

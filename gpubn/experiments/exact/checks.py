@@ -6,11 +6,11 @@ for two examples, and a gradient of weights exactly 0 for one feature.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from gpubn.backend import Array, Backend, namespace
+from gpubn.backend import Array, namespace
+from gpubn.experiments.exact.check_input import CheckInput
 from gpubn.kernels import (
     affine,
     affine_backward,
@@ -31,33 +31,6 @@ COLUMNS = 3
 """Columns of a Jacobian that are compared."""
 LOOPED = 8
 """Units that are compared with the loop in extended precision, which is slow."""
-
-
-@dataclass(frozen=True)
-class CheckInput:
-    """Input and parameters of batchnorm over D units, and of an affine map to H units before it.
-
-    Attributes:
-        x, dy, direction: (R, N, D); `direction` is that of a finite difference in x.
-        gamma, beta: (R, D).
-        weight, weight_direction: (R, D, H).
-        bias, wide_gamma, wide_beta: (R, H).
-        wide_dy: (R, N, H).
-    """
-
-    backend: Backend
-    eps: float
-    x: Array
-    dy: Array
-    direction: Array
-    gamma: Array
-    beta: Array
-    weight: Array
-    weight_direction: Array
-    bias: Array
-    wide_gamma: Array
-    wide_beta: Array
-    wide_dy: Array
 
 
 def identity_error(c: CheckInput) -> Array:
@@ -122,14 +95,14 @@ def affine_norm_relu_error(c: CheckInput) -> Array:
         c.backend.to_host(a).astype(np.longdouble)
         for a in (c.x, c.weight, c.bias, c.wide_gamma, c.wide_beta)
     )
-    found = c.backend.to_host(y)
-    errors = np.zeros(len(found))
-    for replica, unit in np.ndindex(len(found), LOOPED):
+    computed = c.backend.to_host(y)
+    errors = np.zeros(len(computed))
+    for replica, unit in np.ndindex(len(computed), LOOPED):
         h = x[replica] @ weight[replica, :, unit] + bias[replica, unit]
         h = h - h.sum() / len(h)
         normalised = h / np.sqrt((h * h).sum() / len(h) + np.longdouble(c.eps))
         right = np.maximum(gamma[replica, unit] * normalised + beta[replica, unit], 0)
-        difference = float(abs(found[replica, :, unit] - right).max())
+        difference = float(abs(computed[replica, :, unit] - right).max())
         errors[replica] = np.maximum(errors[replica], difference)
     return c.backend.asarray(errors) / _largest(v)[:, 0, 0]
 
