@@ -26,8 +26,8 @@ def make(examples=7, features=4, dtype="float64", **options):
     )
 
 
-def run(config, tick=None):
-    return get("exact").run(config, Context(NUMPY, tick=tick))
+def run(config):
+    return get("exact").run(config, Context(NUMPY))
 
 
 def case(mean=0.0, **options):
@@ -169,17 +169,3 @@ def test_what_is_drawn():
     arrays = [getattr(c, f.name) for f in dataclasses.fields(c)][2:]
     assert {a.dtype for a in arrays} == {np.dtype("float64")}
     assert len({a.ravel()[0] for a in arrays}) == len(arrays)
-
-
-def test_the_split_into_groups_changes_no_bit(monkeypatch):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(experiment, "GROUP", group)
-        results.append(sorted(run(make()), key=lambda r: (r.metric, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_ticks_add_up_to_the_work():
-    ticks, config = [], make()
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("exact").work(config) == 3

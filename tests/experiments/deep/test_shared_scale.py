@@ -27,8 +27,8 @@ def make(placement="before", *, rate=0.01, width=7, **options):
     )
 
 
-def run(config, tick=None):
-    return get("shared_scale").run(config, Context(NUMPY, tick=tick))
+def run(config):
+    return get("shared_scale").run(config, Context(NUMPY))
 
 
 def values(rows, metric, layer=None):
@@ -158,17 +158,3 @@ def test_a_step_too_large_is_recorded():
     # Warnings are errors in this suite.
     rows = run(make(rate=1e300))
     assert not np.isfinite(values(rows, "output_difference_after_step")).all()
-
-
-def test_the_split_into_groups_changes_no_bit(monkeypatch):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(shared_scale, "GROUP", group)
-        results.append(sorted(run(make()), key=lambda r: (r.metric, r.layer or 0, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_ticks_add_up_to_the_work():
-    ticks, config = [], make()
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("shared_scale").work(config) == 3

@@ -27,8 +27,8 @@ def make(placement="before", activation="relu", *, examples=8, width=6, depth=12
     )
 
 
-def run(config, tick=None):
-    return get("signal_batch").run(config, Context(resolve("numpy"), tick=tick))
+def run(config):
+    return get("signal_batch").run(config, Context(resolve("numpy")))
 
 
 def values(rows, metric, layer=None):
@@ -145,19 +145,3 @@ def test_a_network_too_shallow_for_the_fit_is_refused():
     with pytest.raises(ConfigError, match=r"model\.depth is 10; expected at least 11"):
         run(make(depth=10))
     assert np.isfinite(list(values(run(make(depth=11)), "signal_growth").values())).all()
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_split_into_groups_changes_no_bit(monkeypatch, placement):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(signal_batch, "GROUP", group)
-        rows = run(make(placement))
-        results.append(sorted(rows, key=lambda r: (r.metric, r.layer or 0, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_ticks_add_up_to_the_work():
-    ticks, config = [], make()
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("signal_batch").work(config) == 3 * 24

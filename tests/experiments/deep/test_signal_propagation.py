@@ -7,7 +7,6 @@ from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
-from gpubn.experiments.deep import signal_propagation
 from gpubn.nn.rng import generator
 from gpubn.theory import relu_activation_var, relu_weight_grad_var
 from tests.nn.weights import draw_weight
@@ -32,8 +31,8 @@ def make(placement="none", arithmetic="corrected", **options):
     )
 
 
-def run(config, tick=None):
-    return get("signal_propagation").run(config, Context(resolve("numpy"), tick=tick))
+def run(config):
+    return get("signal_propagation").run(config, Context(resolve("numpy")))
 
 
 def values(rows, metric):
@@ -276,26 +275,6 @@ def test_histograms_are_shares_of_all_seeds_together(arithmetic):
     expected, _ = np.histogram(pooled, 41, (-5.125, 5.125))
     found = [r.value for r in rows if r.metric.startswith("activation_hist") and r.layer == 0]
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_split_into_groups_changes_no_bit(monkeypatch, placement, arithmetic, dtype):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(signal_propagation, "GROUP", group)
-        rows = run(make(placement, arithmetic, dtype=dtype))
-        # As text, for a share of no diagonal is NaN.
-        results.append(repr(sorted(rows, key=lambda r: (r.metric, r.layer, r.seed or 0))))
-    assert results[0] == results[1] == results[2]
-
-
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
-def test_the_ticks_add_up_to_the_work(arithmetic):
-    ticks, config = [], make("after", arithmetic)
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("signal_propagation").work(config)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS[1:])
