@@ -17,10 +17,10 @@ from gpubn import backend, batch_norm, batch_norm_backward
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import DataUnavailableError, GpubnError
-from gpubn.experiments.training import GROUP
+from gpubn.experiments.training.trainer import GROUP
 from gpubn.files import git_revision
 from gpubn.nn.model import build_mlp
-from gpubn.nn.optim import SGD, linear
+from gpubn.nn.optim import SGD, linear_decay
 from gpubn.nn.train import to_device, train
 from gpubn.report.benchmarks import interleave, write_benchmark
 from gpubn.sweeps import cli
@@ -98,7 +98,7 @@ def _train_ours(data: Dataset, norm: str, steps: int) -> None:
             backend=where,
             dtype="float32",
         )
-        sgd = SGD(RATE, linear(steps), MIN_RATE, where, "float32")
+        sgd = SGD(RATE, linear_decay(steps), MIN_RATE, where, "float32")
         return train(model, sgd, moved, where, seeds=seeds, batch=BATCH, steps=steps)
 
     where.map_groups(work, range(NETWORKS), group=GROUP)

@@ -21,7 +21,7 @@ from typing import TypeVar
 from gpubn import backend
 from gpubn.config import Config
 from gpubn.errors import ArgumentError
-from gpubn.experiments import Context, Experiment, get, rate_sweep
+from gpubn.experiments import Context, Experiment, catalogue, get
 from gpubn.files import git_revision
 from gpubn.report.benchmarks import write_benchmark
 from gpubn.rows import Observation
@@ -65,7 +65,7 @@ def _simulate(count: int) -> dict[str, object]:
     from gpubn.sweeps.runner import run_cells
     from gpubn.sweeps.store.cell_store import CellStore
 
-    rate_sweep.EXPERIMENT = _with_stub()
+    catalogue.RATE_SWEEP = _with_stub()
     phases: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ from gpubn.backend import Array, Backend, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
 from gpubn.errors import ArgumentError
-from gpubn.experiments.training import GROUP
+from gpubn.experiments.training.trainer import GROUP
 from gpubn.files import git_revision
 from gpubn.kernels import (
     affine,
@@ -35,7 +35,7 @@ from gpubn.kernels import (
     fold_batch_norm,
 )
 from gpubn.nn.model import MLP, build_mlp
-from gpubn.nn.optim import SGD, constant
+from gpubn.nn.optim import SGD, constant_rate
 from gpubn.nn.rng import generator
 from gpubn.nn.train import DeviceData, to_device, train
 from gpubn.report.tables import write_table
@@ -154,7 +154,7 @@ def _trainer(
 
     seeds = range(sizes.networks)
     models = {i: build(seeds[i : i + GROUP]) for i in seeds[::GROUP]}
-    sgd = SGD(sizes.rate, constant, 0.0, backend, DTYPE)
+    sgd = SGD(sizes.rate, constant_rate, 0.0, backend, DTYPE)
 
     def work(part: Sequence[int], tick: Callable[[int], None]) -> np.ndarray:
         model, steps = models[part[0]], sizes.steps

@@ -6,9 +6,10 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset, load
-from gpubn.experiments import Context, get, training
-from gpubn.nn.init import draw_weight
+from gpubn.experiments import Context, get
+from gpubn.experiments.training import trainer
 from gpubn.nn.rng import example_order
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 
@@ -92,7 +93,7 @@ def test_all_test_examples_of_mnist_are_evaluated(monkeypatch):
     order = example_order(3, "test", 10_200)
     y[500 + order[10_000:]] = 1  # another label
     many = Dataset("many", x[:500], y[:500], x[500:], y[500:], 2)
-    monkeypatch.setattr(training, "load", lambda *_: many)
+    monkeypatch.setattr(trainer, "load", lambda *_: many)
     rows = run(make(optim={"steps": 40}))
     found = values(rows, "test_accuracy", 40)
     assert found[3] == pytest.approx(1, rel=1e-9)
@@ -128,7 +129,7 @@ def test_all_units_saturate_under_uniform_weights_of_many_features(monkeypatch):
     x = rng.random((200, 784)).astype(np.float32)
     y = rng.integers(0, 10, 200)
     wide = Dataset("wide", x[:150], y[:150], x[150:], y[150:], 10)
-    monkeypatch.setattr(training, "load", lambda *_: wide)
+    monkeypatch.setattr(trainer, "load", lambda *_: wide)
     rows = run(make(init={"kind": "uniform"}))
     assert values(rows, "saturated_share", 0, 1) == {2: 1.0, 3: 1.0, 4: 1.0}
     assert values(rows, "dead_share", 0, 1) == {2: 1.0, 3: 1.0, 4: 1.0}

@@ -6,12 +6,12 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.nn.init import draw_weight
 from gpubn.nn.layers import Activation, Affine, Dropout
 from gpubn.nn.model import build_mlp, select_from_cache
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
 from tests.cuda.checkers import check_gradient
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 ACTIVATIONS = ["tanh", "sigmoid", "relu", "linear"]

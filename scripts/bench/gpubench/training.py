@@ -17,7 +17,7 @@ from gpubn.data import Dataset, load
 from gpubn.errors import GpubnError
 from gpubn.nn.init import initial_weight
 from gpubn.nn.model import MLP, build_mlp
-from gpubn.nn.optim import SGD, constant
+from gpubn.nn.optim import SGD, constant_rate
 from gpubn.nn.rng import batch_order, generator
 from gpubn.nn.train import DeviceData, to_device, train
 
@@ -88,7 +88,7 @@ class Ours:
     dtype: str = _DTYPE
 
     def train(self) -> np.ndarray:
-        sgd = SGD(RATE, constant, 0.0, self.backend, self.dtype)
+        sgd = SGD(RATE, constant_rate, 0.0, self.backend, self.dtype)
         return train(
             *(self.model, sgd, self.data, self.backend),
             seeds=self.seeds,
