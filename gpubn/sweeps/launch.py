@@ -24,8 +24,8 @@ from gpubn.sweeps import cli, compose
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore, Result
-from gpubn.sweeps.summary import summarise
-from gpubn.sweeps.trackers import Tracker, tracker
+from gpubn.sweeps.trackers import Tracker, make_tracker
+from gpubn.sweeps.trackers.curves import summarise
 from gpubn.vectorized import vectorized
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     cli.check_stopped()
     cell = outcome.cell if outcome is not None else compose.cell_of(composed)
     store = CellStore(Path(cell.config.results) / "cells")
-    told = tracker(cell.config.tracker, Path(cell.config.results))
+    told = make_tracker(cell.config.tracker, Path(cell.config.results))
     if outcome is None:
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         way = _Way.of(cell.config, sweep=sweep)
