@@ -15,7 +15,7 @@ from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.trackers import tracker
+from gpubn.sweeps.trackers import check_run_names, make_tracker
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,12 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
     launcher = config.hydra.launcher
     _check_processes(launcher, config.backend.name)
     results = Path(config.results)
-    tracker(compose.config_of(config).tracker, results)  # says at once what it lacks
+    tracker = compose.config_of(config).tracker
+    make_tracker(tracker, results)  # says at once what it lacks
     cells = compose.expand(
         [o for o in overrides if not o.lstrip("+").startswith(_HOW_IT_RUNS)], results / "plans"
     )
+    check_run_names(tracker, cells)
     store = CellStore(results / "cells")
     to_do = [cell for cell in cells if config.force or store.load(cell) is None]
     if to_do:

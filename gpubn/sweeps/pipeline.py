@@ -11,7 +11,7 @@ from gpubn.errors import CellError, DataUnavailableError
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, write_tables
 from gpubn.sweeps.compose import expand
-from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def make_tables(
         for name, overrides in experiments.items()
     }
     missing = [cell for cells in plans.values() for cell in cells if cell.id not in kept]
-    failed: list[Outcome] = []
+    failed: list[CellOutcome] = []
     for outcome in run_cells(missing, store, backend, processes=processes or cores()):
         if outcome.result is None:
             failed.append(outcome)
@@ -67,7 +67,7 @@ def make_tables(
     return made
 
 
-def _error(failed: Sequence[Outcome], store: CellStore) -> CellError:
+def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:
     first = failed[0]
     assert first.failure is not None
     others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
