@@ -25,7 +25,7 @@ _OPTIONAL_INTEGERS = ("seed", "step", "layer")
 
 
 def provenance_path(table: Path) -> Path:
-    """The JSON file beside a table."""
+    """Return the path of the JSON file beside a table."""
     return table.with_suffix(".json")
 
 
@@ -106,7 +106,7 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a table.
+    """Return the bytes of a table.
 
     Raises:
         StoreError: there is no such file.

@@ -14,7 +14,7 @@ from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
 
 @dataclass(frozen=True)
 class Kept:
-    """What is remembered of a finished cell while others run: its rows stay in the store."""
+    """A finished cell as it is remembered while others run: its rows stay in the store."""
 
     digest: str
     pooled: bool
@@ -22,7 +22,7 @@ class Kept:
 
     @classmethod
     def of(cls, result: Result) -> "Kept":
-        """The traces of a result: whether it has rows that pool the seeds, and others."""
+        """Remember of a result whether it has rows that pool the seeds, and others."""
         pooled = [row.seed is None for row in result.rows]
         return cls(result.digest, any(pooled), not all(pooled))
 
@@ -114,7 +114,7 @@ class _Table:
 
 
 class _Provenance:
-    """Where and with what the cells of a table were made, gathered result by result."""
+    """The provenance of a table, gathered result by result."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._cells = cells
@@ -131,7 +131,7 @@ class _Provenance:
         self._seconds += result.provenance["seconds"]
 
     def document(self) -> dict[str, Any]:
-        """What stands beside the table."""
+        """Return the JSON document that stands beside the table."""
         first = self._cells[0]
         differing = differing_keys(self._cells, lambda _: "")[""]
         return {

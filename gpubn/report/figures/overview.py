@@ -86,20 +86,19 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
         legend=[_legend_entry(style) for style in styles] if len(lines) > 1 else (),
         legend_columns=max(1, int(_WIDTH / (0.6 + 0.058 * max(map(len, lines))))),
     )
-    for number, ax in enumerate(axes.flat):
-        if number >= len(places):
-            ax.set_visible(False)
-            continue
-        metric, panel = places[number]
-        rows = shown[shown["metric"] == metric]
+    for ax in axes.flat[len(places) :]:
+        ax.set_visible(False)
+    for number, (metric, panel) in enumerate(places):
+        row, column = divmod(number, across)
+        ax, rows = axes[row, column], shown[shown["metric"] == metric]
         if _is_far(rows["value"]):
             ax.set_yscale("log")
-        if len(panels) > 1 and number % across:
-            ax.sharey(axes[number // across, 0])
+        if len(panels) > 1 and column:
+            ax.sharey(axes[row, 0])
             ax.tick_params(labelleft=False)
         else:
             ax.set_ylabel(textwrap.fill(metric.replace("_", " "), 24))
-        if number < across:
+        if row == 0:
             ax.set_title(panel, fontsize=7)
         axis.mark(ax, labels=number + across >= len(places))
         for i, style in enumerate(styles):
@@ -202,11 +201,14 @@ def _at_the_end(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _panel_keys(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys that choose the panel: few panels, none with more lines than colours."""
-    lines = frame.drop_duplicates(list(keys)) if keys else frame[:1]
+    """Return the keys that choose the panel: few panels, and no more lines than colours."""
+
+    def count(some: Sequence[str]) -> int:
+        return len(frame.drop_duplicates(list(some))) if some else 1
+
     choices = [some for n in range(len(keys) + 1) for some in combinations(keys, n)]
-    sizes = {some: lines.value_counts(list(some)) if some else [len(lines)] for some in choices}
-    return min((c for c in choices if max(sizes[c]) <= len(_COLORS)), key=lambda c: len(sizes[c]))
+    fit = [c for c in choices if count([k for k in keys if k not in c]) <= len(_COLORS)]
+    return min(fit, key=count)
 
 
 def _labels(frame: pd.DataFrame, keys: Sequence[str], between: str) -> pd.Series:

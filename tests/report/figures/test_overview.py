@@ -111,7 +111,16 @@ def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(d
     figure = draw(cells, {f"m{i}": of_seed for i in range(5)}, seeds=1)
     assert len(visible(figure)) == 15
     assert visible(figure)[1].get_title() == "b=x\nc=l"
+    assert len(figure.legends[0].get_texts()) == 7
     assert "In the table alone: 1 more of the panels by b, c; m3, m4." in caption(figure)
+
+
+def test_panels_may_have_lines_of_their_own(draw):
+    """Two columns that vary together are as many lines in all as one of them has values."""
+    cells = [{"a": str(i), "b": f"b{i}", "c": "c"} for i in range(12)]
+    figure = draw([cell | {"a": a} for cell in cells for a in ("1", "2")], {"m": of_seed})
+    assert {ax.get_xlabel() for ax in visible(figure)} == {"a"}
+    assert "In the table alone: 7 more of the panels by b." in caption(figure)
 
 
 def test_what_is_not_finite_is_a_cross_on_the_edge(draw):
