@@ -9,7 +9,7 @@ from gpubn.backend import Backend, cores
 from gpubn.data import load
 from gpubn.errors import CellError, DataUnavailableError
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.collect import Kept, write_tables
+from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
@@ -87,8 +87,8 @@ def _plan(
     """The cells of an experiment; those that are finished are entered in `kept`."""
     folder = results / "plans"
     cells = expand(overrides, folder)
-    finished = _finished(cells, store)
-    if len(finished) < len(cells) and _use(cells, "mnist"):
+    found = finished(cells, store)
+    if len(found) < len(cells) and _use(cells, "mnist"):
         try:
             load("mnist", cells[0].config.data.root)
         except DataUnavailableError as error:
@@ -100,14 +100,9 @@ def _plan(
                 results / "digits",
             )
             cells = expand([*overrides, "data=digits"], folder)
-            finished = _finished(cells, store)
-    kept |= finished
+            found = finished(cells, store)
+    kept |= found
     return cells
-
-
-def _finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:
-    found = ((cell.id, store.load(cell)) for cell in cells)
-    return {id: Kept.of(result) for id, result in found if result is not None}
 
 
 def _use(cells: Sequence[Cell], dataset: str) -> bool:
