@@ -63,6 +63,5 @@ def draw(sheet: Sheet) -> None:
             [*(f"whole\nover {size}" for size in sizes), "none over\nwhole"],
         )
         everything = ", all training images" * (batch == str(c["data.train_examples"]))
-        upper.set_title(f"batches of {batch}{everything}")
-        upper.set_xlabel("examples normalised together")
+        upper.set(title=f"batches of {batch}{everything}", xlabel="examples normalised together")
     scales.label_grid(axes, y=["best test loss (nats)", "log ratio of losses"])

@@ -43,7 +43,7 @@ def draw(sheet: Sheet) -> None:
         axes differ. Weights {INITS["rand_small"][0]} are those that document D calls scaled.
     """
     legend = [
-        Line2D([], [], color=color, label=f"step {s:}" if s == steps[0] else f"{s:}")
+        Line2D([], [], color=color, label=f"step {s:,}" if s == steps[0] else f"{s:,}")
         for s, color in colors.items()
     ]
     axes = sheet.grid((len(rows), len(COLUMNS)), (7.2, 8.0), text, legend, legend_columns=8)
@@ -55,8 +55,7 @@ def draw(sheet: Sheet) -> None:
             for step, color in colors.items():
                 _draw_density(ax, select(curve, step=step), color)
             ax.set_ylim(bottom=0)
-            ax.set_xlim(-reach, reach)
-            ax.set_title(f"{INITS[init][0]}, {ROWS[init, norm]}")
+            ax.set(xlim=(-reach, reach), title=f"{INITS[init][0]}, {ROWS[init, norm]}")
     x = [f"value that {label}" for label in COLUMNS.values()]
     label_grid(axes, x=x, y=["density"] * len(rows), shared=False)
 

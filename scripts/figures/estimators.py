@@ -71,12 +71,10 @@ def draw(sheet: Sheet) -> None:
         ax.set_xscale("log")
         ax.set_xticks(batches[::2], [str(b) for b in batches[::2]])
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_title(name)
-        ax.set_xlabel("batch size B")
+        ax.set(title=name, xlabel="batch size B")
     axes[0, 0].set_ylabel("mean estimate / truth")
     draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
-    axes[0, 2].set_title(f"bias at B = {DECIDES}, normal")
-    axes[0, 2].set_xlabel("mean estimate less truth (%)")
+    axes[0, 2].set(title=f"bias at B = {DECIDES}, normal", xlabel="mean estimate less truth (%)")
 
 
 def _points(source: str, color: str, marker: str) -> dict[str, Any]:

@@ -62,8 +62,7 @@ def draw(sheet: Sheet) -> None:
     axes = sheet.grid((1, 2), (7.4, 4.4), text, legend)
     for ax, (suffix, title) in zip(axes[0], PANELS.items(), strict=True):
         _draw_panel(ax, table, suffix)
-        ax.set_title(title)
-        ax.set_xlabel("worst error / eps")
+        ax.set(title=title, xlabel="worst error / eps")
     axes[0, 0].set_yticks(range(len(CHECKS)), list(CHECKS.values()))
     axes[0, 1].set_yticks(range(len(CHECKS)), [""] * len(CHECKS))
     axes[0, 1].tick_params(left=False)
@@ -94,8 +93,7 @@ def _draw_panel(ax: Axes, table: pd.DataFrame, suffix: str) -> None:
         shift = SHIFT if suffix and check not in AS_EXACT else 1
         at = shift * allowed / eps
         ax.plot([at, at], [row - 0.38, row + 0.38], color=INK, linewidth=1.2)
-    ax.set_xscale("log")
-    ax.set_xlim(FLOOR * 0.7, 1e12)
+    ax.set(xscale="log", xlim=(FLOOR * 0.7, 1e12))
     ax.set_xticks([10.0**i for i in range(0, 13, 3)])
     ax.minorticks_off()
     ax.set_ylim(len(CHECKS) - 0.5, -0.5)

@@ -51,12 +51,10 @@ def draw(sheet: Sheet) -> None:
             lines.append(ForestLine(f"{PLACES[norm]}:\n{label}", of_seeds, NORMS[norm]))
     course.set_ylim(*ends(np.concatenate(shown)))
     step_axis(course, losses)
-    course.set_title("mini-batch loss while training")
-    course.set_xlabel("step")
+    course.set(title="mini-batch loss while training", xlabel="step")
     course.set_ylabel("log ratio, without over with")
     draw_forest(forest, lines, bounds=(-MATTERS, MATTERS), origin=0)
-    forest.set_title("at the end")
-    forest.set_xlabel("log ratio, without over with")
+    forest.set(title="at the end", xlabel="log ratio, without over with")
 
 
 def _log_ratios(rows: pd.DataFrame, norm: str) -> tuple[np.ndarray, np.ndarray]:

@@ -67,8 +67,7 @@ def _draw_by_step(
 ) -> None:
     for kind, style in styles.items():
         draw_course(ax, matching(rows, metric=f"{quantity}:{kind}"), style, log=log)
-    ax.set_xscale("log")
-    ax.set_xlabel("step")
+    ax.set(xscale="log", xlabel="step")
 
 
 def _draw_by_batch(

@@ -76,8 +76,7 @@ def draw(sheet: Sheet) -> None:
         for norm in norms
     ]
     draw_forest(lost, lines, bounds=(0.1,), origin=0)
-    lost.set_title(f"B5: never updated,\nstep {late:,}")
-    lost.set_xlabel("test accuracy lost")
+    lost.set(title=f"B5: never updated,\nstep {late:,}", xlabel="test accuracy lost")
     lines = [
         ForestLine(f"step {s:,}", loss_of_accuracy("before", MOVING, OURS, s), NORMS["before"])
         for s in (max(step for step in steps if step <= EARLY), late)

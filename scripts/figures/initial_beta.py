@@ -58,8 +58,7 @@ def draw(sheet: Sheet) -> None:
         sweeps.draw_seeds(ax, at, of_depth, style, ends=ends, aside=0.2)
         scales.ratio_axis(ax, ends)
         ax.set_xticks(at, names)
-        ax.set_xlim(-0.5, len(names) - 0.5)
-        ax.set_ylabel("log ratio of losses")
+        ax.set(xlim=(-0.5, len(names) - 0.5), ylabel="log ratio of losses")
     axes[0, -1].set_title("beta 1 over beta 0")
     labels = [f"{d} hidden layer{'s' * (d != '1')}\n\nmini-batch loss (nats)" for d in depths]
     scales.label_grid(axes[:, :-1], titles=names, x="step", y=labels)

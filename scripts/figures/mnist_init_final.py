@@ -75,8 +75,7 @@ def draw(sheet: Sheet) -> None:
     draw_forest(
         near, grouped({NEAR[metric]: of_init(metric, "glorot", PRINTED) for metric in NEAR})
     )
-    near.set_title("Glorot, enlarged")
-    near.set_xlabel("loss (nats)")
+    near.set(title="Glorot, enlarged", xlabel="loss (nats)")
     inits = present(table, "init", MNIST_INITS)
     for ax, (metric, label) in zip(panels, PANELS.items(), strict=True):
         log = metric != "test_accuracy"

@@ -81,8 +81,7 @@ def draw(sheet: Sheet) -> None:
                 _star(ax, last, STATED[init, norm])
         log_ticks(ax, TICKS)
         ax.set_ylim(*ends(values(losses), log=True))
-        ax.set_title(INITS[init][0])
-        ax.set_xlabel("step")
+        ax.set(title=INITS[init][0], xlabel="step")
     for ax in axes[:2, 0]:
         ax.set_ylabel("mini-batch loss (nats)")
 

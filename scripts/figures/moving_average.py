@@ -49,8 +49,7 @@ def draw(sheet: Sheet) -> None:
             ax.plot(
                 fine, [_theory(metric, float(momentum), k, c) for k in fine], **THEORY, zorder=1
             )
-        ax.set_title(title)
-        ax.set_xlabel("updates k")
+        ax.set(title=title, xlabel="updates k")
         ax.set_xscale("symlog", linthresh=1, linscale=0.3)
         ax.set_xlim(-0.15, steps[-1] * 1.5)
         ax.set_xticks([0, *(10**i for i in range(5) if 10**i <= steps[-1])])

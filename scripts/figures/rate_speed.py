@@ -53,8 +53,7 @@ def draw(sheet: Sheet) -> None:
         upper.axhline(steps, color=FAINT, linewidth=0.4)
         scales.decade_axis(upper, rates)
         upper.set_yticks([*ticks, never], [*(f"{tick:.3g}" for tick in ticks), "never"])
-        upper.set_ylim(0, 1.2 * steps)
-        upper.set_xlabel("learning rate (per step)")
+        upper.set(ylim=(0, 1.2 * steps), xlabel="learning rate (per step)")
         sweeps.draw_strips(lower, gains[activation], ends, matters)
     titles = [ACTIVATIONS[activation] for activation in activations]
     x, y = "gain at the best rate (log ratio of steps)", [f"steps to {USABLE:g} nats", "gain"]

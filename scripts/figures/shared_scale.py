@@ -50,8 +50,7 @@ def draw(sheet: Sheet) -> None:
                 rates[:, None] * ASIDE[norm], of_seeds, ".", color=STYLES[norm][1], markersize=2,
                 alpha=0.6,
             )  # fmt: skip
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        ax.set(xscale="log", yscale="log")
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("learning rate")
     bounds(outputs, MATTERS)
@@ -67,5 +66,4 @@ def draw(sheet: Sheet) -> None:
     updates.set_yscale("log")
     updates.set_ylim(*ends(values(rows), log=True))
     updates.set_title("updates of gamma and beta:\nshared against per unit")
-    updates.set_ylabel("relative difference")
-    updates.set_xlabel("layer")
+    updates.set(ylabel="relative difference", xlabel="layer")

@@ -75,8 +75,7 @@ def draw(sheet: Sheet) -> None:
         ax.set_xticks(batches, list(map(str, batches)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("batch size")
-    signal.set_title("backpropagated signal dL/dh")
-    signal.set_ylabel("growth of mean square a layer")
+    signal.set(title="backpropagated signal dL/dh", ylabel="growth of mean square a layer")
     of_weights.set_title("weight gradients dL/dW")
     of_weights.sharey(signal)
     _draw_profiles(profiles, table, batches, depth // 2)
@@ -100,7 +99,5 @@ def _draw_profiles(ax: Axes, table: pd.DataFrame, batches: list[int], anchor: in
         pinned = interval.mean[list(layers).index(anchor)]
         growth = theory.batchnorm_relu_gradient_growth(batch)
         ax.plot(layers, pinned * growth ** (anchor - layers), **THEORY, zorder=5)
-    ax.set_yscale("log")
-    ax.set_title("mean square of the signal")
-    ax.set_xlabel("layer (0 is the input)")
+    ax.set(yscale="log", title="mean square of the signal", xlabel="layer (0 is the input)")
     ax.legend(loc="upper right")

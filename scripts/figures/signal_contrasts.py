@@ -44,8 +44,7 @@ def draw(sheet: Sheet) -> None:
         for name, metric in (("exactly 0", "zero_share"), ("below 0.01", "small_share"))
     ]
     draw_forest(zeros, lines, bounds=(0.9,))
-    zeros.set_xlim(0, 1.05)
-    zeros.set_title("A5: activations that are zero")
+    zeros.set(xlim=(0, 1.05), title="A5: activations that are zero")
     zeros.set_xlabel(f"share at layer {depth}, no batchnorm")
 
     normed = select(small, norm="after")
@@ -56,13 +55,11 @@ def draw(sheet: Sheet) -> None:
         ForestLine("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), MENDED),
     ]
     draw_forest(centred, lines, bounds=(0.05,))
-    centred.set_title("A10: what is centred")
-    centred.set_xlabel(f"offset at layer {depth} (std)")
+    centred.set(title="A10: what is centred", xlabel=f"offset at layer {depth} (std)")
 
     mixing = seeds(listed, metric="mixing_share")
     draw_forest(mixed, [ForestLine("of other\nexamples", mixing, LISTED)])
-    mixed.set_xlim(0, 1.05)
-    mixed.set_title("A10: rows read as examples")
+    mixed.set(xlim=(0, 1.05), title="A10: rows read as examples")
     mixed.set_xlabel("share of a row's new value")
 
     gradients = select(table, arithmetic="corrected", metric="weight_grad_var")
@@ -74,8 +71,7 @@ def draw(sheet: Sheet) -> None:
             for init, of_init in compared.items()
         ]
         draw_forest(ax, lines, bounds=bounds, origin=0)
-        ax.set_title(title.format(depth))
-        ax.set_xlabel(label)
+        ax.set(title=title.format(depth), xlabel=label)
 
 
 def _compared(gradients: pd.DataFrame, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -52,8 +52,7 @@ def draw(sheet: Sheet) -> None:
     for ax, (kind, (title, label)) in zip(axes[0], PANELS.items(), strict=True):
         rows = select(table, kind=kind)
         _draw_ratios(ax, _steps(rows) if kind == "step" else _pairs(rows, kind))
-        ax.set_title(title)
-        ax.set_ylabel(label)
+        ax.set(title=title, ylabel=label)
         if kind == "step":
             bounds(ax, MATTERS)
         else:
