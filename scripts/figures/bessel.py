@@ -27,12 +27,12 @@ def draw(sheet: Sheet) -> None:
     text = f"""Biased and unbiased variance in training, by batch size
 
         Dataset: {sheet.dataset}; {sheet.hidden_layers} {sheet.activation} units, batchnorm
-        {c["norm.placement"]} these, {c["optim.steps"]} steps at each batch size N, rate
-        {c["optim.rate"]:g} falling linearly to {c["optim.min_rate"]:g}, n = {sheet.seeds} seeds. In
-        training the variance divides by N or by N-1; the moving average follows the unbiased one in
-        either case. Top: loss at the end (mini-batch: mean of the last {c["every"]}). Bottom:
-        logarithm of the loss with the unbiased variance over that with the biased one, the same
-        seed; below 0 the unbiased one is better. {sweeps.MARKS} {sweeps.diverged_note(table)}
+        {c["norm.placement"]} these, {c["optim.steps"]} steps at each batch size N,
+        {sheet.falling_rate}, n = {sheet.seeds} seeds. In training the variance divides by N or by
+        N-1; the moving average follows the unbiased one in either case. Top: loss at the end
+        (mini-batch: mean of the last {c["every"]}). Bottom: logarithm of the loss with the unbiased
+        variance over that with the biased one, the same seed; below 0 the unbiased one is better.
+        {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
     axes = sheet.grid((2, len(METRICS)), (7.2, 5.0), text, keys(STYLES))
     losses = {

@@ -35,12 +35,12 @@ def draw(sheet: Sheet) -> None:
 
         Dataset: {sheet.dataset}. {d["model.depth"]} ReLU layers (He weights but where said) and
         {c["model.depth"]} layers (Glorot) of {c["model.width"]} units, {d["optim.steps"]} and
-        {c["optim.steps"]} steps of batch {c["optim.batch"]}. Shift: |g' - g| / |g|, g a layer's
-        gradient, g' the same once all layers below took this step. Drift: move of the units' means
-        since the measurement before, in standard deviations. Top: geometric mean of n =
-        {deep["seed"].nunique()} seeds (5 layers: {sheet.seeds}); bands: 95% t-interval. Right
-        below: filled marks decide. Dots: seeds; marks and bars: mean and its 95% t-interval;
-        dashes: the least that matters. {edge_note(shown, (), ("right", "left"))}
+        {sheet.training}. Shift: |g' - g| / |g|, g a layer's gradient, g' the same once all layers
+        below took this step. Drift: move of the units' means since the measurement before, in
+        standard deviations. Top: geometric mean of n = {deep["seed"].nunique()} seeds (5 layers:
+        {sheet.seeds}); bands: 95% t-interval. Right below: filled marks decide. Dots: seeds; marks
+        and bars: mean and its 95% t-interval; dashes: the least that matters.
+        {edge_note(shown, (), ("right", "left"))}
     """
     axes = sheet.grid((2, 2), (7.8, 6.8), text, keys(PLACEMENTS))
     by_layer = {

@@ -1,14 +1,17 @@
 """Document D: do saturated units learn? Saturation, gradient and change of the first weights."""
 
+import functools
+
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gpubn.report.figures.forest import ForestLine, draw_forest, grouped
+from gpubn.report.figures.forest import ForestLine, by_init, draw_forest
 from gpubn.report.figures.marks import edge_note, geometric
-from gpubn.report.figures.selection import present, seeds, select
+from gpubn.report.figures.selection import seeds, select
 from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, MNIST_INITS, NORMS, TREATMENTS, concise, keys
+from gpubn.report.figures.style import NORMS, TREATMENTS, concise, keys
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)
@@ -32,30 +35,23 @@ def draw(sheet: Sheet) -> None:
     shown = shown[shown["step"] == np.where(shown["metric"] == "weight_change", last, 0)]
     text = f"""Saturated units, their gradient, and how far their weights move
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units. Left three panels: before training. Saturated: |tanh| > 0.99, on 1,000 training
-        images; gradient: Frobenius norm over 256. Right: the Frobenius norm of the weights after
-        {last:,} steps of batch {c["optim.batch"]} less the initial ones, over that of these. Ratios
-        to the Glorot network of the same seed and treatment, on logarithmic axes. Dots: n =
-        {sheet.seeds} seeds; marks and bars: mean (ratios: geometric) and its 95% t-interval;
-        dashes: a tenth; numbers: no batchnorm. {edge_note(shown, tuple(RATIOS), ("right", "left"))}
+        Dataset: {sheet.dataset}. {sheet.one_layer}. Left three panels: before training. Saturated:
+        |tanh| > 0.99, on 1,000 training images; gradient: Frobenius norm over 256. Right: the
+        Frobenius norm of the weights after {last:,} steps of batch {c["optim.batch"]} less the
+        initial ones, over that of these. Ratios to the Glorot network of the same seed and
+        treatment, on logarithmic axes. Dots: n = {sheet.seeds} seeds; marks and bars: mean (ratios:
+        geometric) and its 95% t-interval; dashes: a tenth; numbers: no batchnorm.
+        {edge_note(shown, tuple(RATIOS), ("right", "left"))}
     """
     legend = keys(TREATMENTS, line=False)
     axes = sheet.grid((1, len(SHARES) + len(RATIOS)), (7.8, 4.8), text, legend)
     for ax, (metric, label) in zip(axes[0], {**SHARES, **RATIOS}.items(), strict=True):
-        lines: dict[str, list[ForestLine]] = {}
-        for init in present(table, "init", MNIST_INITS):
-            of_init = lines.setdefault(INITS[init][0], [])
-            for norm in present(table, "norm", TREATMENTS):
-                of_norm = seeds(shown, metric=metric, norm=norm, init=init)
-                if metric in RATIOS:
-                    of_norm = of_norm / seeds(shown, metric=metric, norm=norm, init="glorot")
-                of_init.append(ForestLine("", of_norm, NORMS[norm]))
         bounds = (MATTERS,) if metric == "weight_change" else ()
-        draw_forest(ax, grouped(lines), log=metric in RATIOS, bounds=bounds)
+        lines = by_init(shown, functools.partial(_line, select(shown, metric=metric)))
+        draw_forest(ax, lines, log=metric in RATIOS, bounds=bounds)
         ax.set_xlabel(label)
         if bounds:
-            _print_ratios(ax, grouped(lines))
+            _print_ratios(ax, lines)
         if metric in RATIOS:
             ax.xaxis.set_major_locator(LogLocator(numticks=4))
             ax.xaxis.set_minor_locator(NullLocator())
@@ -63,6 +59,13 @@ def draw(sheet: Sheet) -> None:
             ax.set_xlim(-0.07, 1.07)
         if ax is not axes[0, 0]:
             ax.set_yticklabels([])
+
+
+def _line(rows: pd.DataFrame, init: str, norm: str) -> ForestLine:
+    of_seeds = seeds(rows, norm=norm, init=init)
+    if rows["metric"].iloc[0] in RATIOS:
+        of_seeds = of_seeds / seeds(rows, norm=norm, init="glorot")
+    return ForestLine("", of_seeds, NORMS[norm])
 
 
 def _print_ratios(ax: Axes, lines: list[ForestLine]) -> None:

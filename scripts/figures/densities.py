@@ -27,7 +27,7 @@ COLUMNS = {"pre": "goes into tanh", "post": "comes out of tanh"}
 
 def draw(sheet: Sheet) -> None:
     """Four treatments (rows), before and after the activation (columns), one line a step."""
-    pooled, c = sheet.tables["mnist_init_pooled"], sheet.config
+    pooled = sheet.tables["mnist_init_pooled"]
     rows = [key for key in ROWS if len(matching(pooled, init=key[0], norm=key[1]))]
     if not rows:
         select(pooled, init=["glorot", "rand_small"], norm="none")
@@ -35,8 +35,7 @@ def draw(sheet: Sheet) -> None:
     colors = dict(zip(steps, shades(len(steps)), strict=True))
     text = f"""Distribution of pre- and post-activations while training
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}. Density of the values of all
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}. Density of the values of all
         units on 1,000 training images (normalised by their statistics where there is batchnorm), n
         = {sheet.seeds} seeds pooled, without interval. At least {100 * KEPT:g}% of the values of
         each curve lie in its panel; the outermost bins of the tables also hold what lies beyond. y

@@ -33,12 +33,11 @@ def draw(sheet: Sheet) -> None:
     activations = present(table, "activation", CLAIMED)
     text = f"""Loss with batchnorm at the other place over that at the claimed one
 
-        Dataset: {sheet.dataset}; hidden layers of {c["model.width"]} units, {c["optim.steps"]}
-        steps of batch {c["optim.batch"]}, n = {sheet.seeds} seeds. Up: logarithm of the ratio of
-        two losses of the same seed, each at the best of the constant rates
-        {", ".join(sheet.levels("rate"))}; above 0 the claimed place is better. Mini-batch: mean of
-        the last {c["every"]}. Shaded columns: the depths that decide. {sweeps.MARKS}
-        {sweeps.diverged_note(table)}
+        Dataset: {sheet.dataset}; hidden layers of {c["model.width"]} units, {sheet.training}, n =
+        {sheet.seeds} seeds. Up: logarithm of the ratio of two losses of the same seed, each at the
+        best of the constant rates {", ".join(sheet.levels("rate"))}; above 0 the claimed place is
+        better. Mini-batch: mean of the last {c["every"]}. Shaded columns: the depths that decide.
+        {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
     legend = sweeps.legend(METRICS, matters=f"±{MATTERS:g}")
     axes = sheet.grid((1, len(activations)), (7.2, 3.9), text, legend)

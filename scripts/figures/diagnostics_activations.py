@@ -32,13 +32,13 @@ def draw(sheet: Sheet) -> None:
     text = f"""Percentiles of the activations, saturated and dead shares, by layer
 
         Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        {sheet.weights} weights, {c["optim.steps"]} steps of batch {c["optim.batch"]}; before,
-        after: batchnorm before or after the activation. Measured on 1,000 training images with
-        their statistics. Upper rows: percentiles of what leaves the activation, over images and
-        units. Lower rows, one line a layer: share of (image, unit) pairs without a slope, which is
-        |tanh| > 0.99, logistic within 0.005 of 0 or 1, ReLU exactly 0; share of units that have no
-        slope on any image. Lines: mean of n = {sheet.seeds} seeds; bands: 95% t-interval. y axes
-        are shared by each row; lines may overlap. {edge_note(shown)}
+        {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or after the
+        activation. Measured on 1,000 training images with their statistics. Upper rows: percentiles
+        of what leaves the activation, over images and units. Lower rows, one line a layer: share of
+        (image, unit) pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or
+        1, ReLU exactly 0; share of units that have no slope on any image. Lines: mean of n =
+        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
+        overlap. {edge_note(shown)}
     """
     legend = keys([*PERCENTILES.values(), *styles.values()])
     axes = sheet.grid(

@@ -26,13 +26,13 @@ def draw(sheet: Sheet) -> None:
     text = f"""Gradient, update and change of the weights, by layer
 
         Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        layer {max(styles)} the output layer, {sheet.weights} weights, {c["optim.steps"]} steps of
-        batch {c["optim.batch"]}; before, after: batchnorm before or after the activation. Frobenius
-        norms of each layer's weight matrix; gradients over 256 training images; the update is the
-        gradient times the learning rate of the step, which falls linearly from {c["optim.rate"]:g}
-        to {c["optim.min_rate"]:g}. Lines: geometric mean of n = {sheet.seeds} seeds; bands: 95%
-        t-interval; numbers above: the same mean of the seeds' medians over layers and steps. y axes
-        are logarithmic and shared by each row. {edge_note(shown, list(METRICS))}
+        layer {max(styles)} the output layer, {sheet.weights} weights, {sheet.training}; before,
+        after: batchnorm before or after the activation. Frobenius norms of each layer's weight
+        matrix; gradients over 256 training images; the update is the gradient times the learning
+        rate of the step, which falls linearly from {c["optim.rate"]:g} to {c["optim.min_rate"]:g}.
+        Lines: geometric mean of n = {sheet.seeds} seeds; bands: 95% t-interval; numbers above: the
+        same mean of the seeds' medians over layers and steps. y axes are logarithmic and shared by
+        each row. {edge_note(shown, list(METRICS))}
     """
     axes = sheet.grid((len(METRICS), len(columns)), (7.8, 5.6), text, keys(styles.values()))
     draw_layers(axes, shown, METRICS, columns, styles, log=tuple(METRICS), median=True)

@@ -21,20 +21,18 @@ MATTERS = 0.1
 
 def draw(sheet: Sheet) -> None:
     """Drift into and out of tanh (rows) by step under two initialisations, and none over with."""
-    table, c = sheet.table, sheet.config
+    table = sheet.table
     inits = present(table, "init", ("glorot", "rand_small"))
     shown = select(table, init=inits, metric=[*METRICS])
     text = f"""Drift of pre- and post-activations while training
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}, rate {c["optim.rate"]:g}
-        falling linearly to {c["optim.min_rate"]:g}. From one of {shown["step"].nunique() + 1}
-        evenly spaced measurements to the next, on 1,000 training images: root mean square over
-        units of the change of their mean, over their root mean variance before. Lines: geometric
-        mean of n = {sheet.seeds} seeds; bands: 95% t-interval, mostly narrower than the line.
-        Right: Glorot, log ratio of the means over the steps, none over batchnorm; dots: seeds;
-        marks and bars: mean and its 95% t-interval; dashes: the least that matters.
-        {edge_note(shown, list(METRICS))}
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}, {sheet.falling_rate}. From
+        one of {shown["step"].nunique() + 1} evenly spaced measurements to the next, on 1,000
+        training images: root mean square over units of the change of their mean, over their root
+        mean variance before. Lines: geometric mean of n = {sheet.seeds} seeds; bands: 95%
+        t-interval, mostly narrower than the line. Right: Glorot, log ratio of the means over the
+        steps, none over batchnorm; dots: seeds; marks and bars: mean and its 95% t-interval;
+        dashes: the least that matters. {edge_note(shown, list(METRICS))}
     """
     axes = sheet.grid((len(METRICS), len(inits) + 1), (7.8, 4.6), text, keys(TREATMENTS))
     rows = [

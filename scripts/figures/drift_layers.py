@@ -27,13 +27,13 @@ def draw(sheet: Sheet) -> None:
     text = f"""Drift and shift of the gradient while training, by layer
 
         Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        layer {max(styles)} the output layer, {sheet.weights} weights, {c["optim.steps"]} steps of
-        batch {c["optim.batch"]}; before, after: batchnorm before or after the activation. Drift, on
-        1,000 training images: move of the units' means since the measurement before, root mean
-        square over their root mean variance; what a layer puts out goes into the next. Shift: |g' -
-        g| / |g|, g the gradient of a layer's weights over 256 training images, g' the same once all
-        layers below took this step, and the cosine of the two. Lines: mean (logarithmic axes:
-        geometric) of n = {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row.
+        layer {max(styles)} the output layer, {sheet.weights} weights, {sheet.training}; before,
+        after: batchnorm before or after the activation. Drift, on 1,000 training images: move of
+        the units' means since the measurement before, root mean square over their root mean
+        variance; what a layer puts out goes into the next. Shift: |g' - g| / |g|, g the gradient of
+        a layer's weights over 256 training images, g' the same once all layers below took this
+        step, and the cosine of the two. Lines: mean (logarithmic axes: geometric) of n =
+        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row.
         {edge_note(shown, LOG)}
     """
     axes = sheet.grid((len(METRICS), len(columns)), (7.8, 6.4), text, keys(styles.values()))

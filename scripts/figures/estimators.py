@@ -8,7 +8,7 @@ from matplotlib.ticker import NullLocator
 
 from gpubn import theory
 from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import points
+from gpubn.report.figures.marks import point_look, points
 from gpubn.report.figures.selection import by, seeds
 from gpubn.report.figures.sheet import Sheet
 from gpubn.report.figures.style import BLUE, ORANGE, RED, SKY, THEORY, theory_key
@@ -17,11 +17,11 @@ from gpubn.report.statistics import mean_interval
 TABLES = ("estimators",)
 CLAIMS = ("D9",)
 
-ESTIMATORS = {
-    ("biased", ""): ("divided by B, normal", RED, "o"),
-    ("biased", "_relu"): ("divided by B, ReLU", ORANGE, "o"),
-    ("unbiased", ""): ("divided by B - 1, normal", BLUE, "s"),
-    ("unbiased", "_relu"): ("divided by B - 1, ReLU", SKY, "s"),
+ESTIMATORS: dict[tuple[str, str], dict[str, Any]] = {
+    ("biased", ""): {**point_look(RED, "o"), "label": "divided by B, normal"},
+    ("biased", "_relu"): {**point_look(ORANGE, "o", hollow=True), "label": "divided by B, ReLU"},
+    ("unbiased", ""): {**point_look(BLUE, "s"), "label": "divided by B - 1, normal"},
+    ("unbiased", "_relu"): {**point_look(SKY, "s", hollow=True), "label": "divided by B - 1, ReLU"},
 }
 QUANTITIES = {
     "var": ("variance", theory.var_ratio),
@@ -44,28 +44,22 @@ def draw(sheet: Sheet) -> None:
         no divisor removes the bias of the root. Right: dots are seeds, bars the 95% t-interval,
         dashes a bias of {100 * MATTERS:g}%.
     """
-    legend = [
-        *(
-            Line2D([], [], **_points(source, color, marker), label=label)
-            for (_, source), (label, color, marker) in ESTIMATORS.items()
-        ),
-        theory_key(),
-    ]
+    legend = [*(Line2D([], [], **look) for look in ESTIMATORS.values()), theory_key()]
     axes = sheet.grid((1, 3), (7.8, 3.6), text, legend, legend_columns=5)
     axes[0, 1].sharey(axes[0, 0])
     lines = []
     batches = [int(batch) for batch in sheet.levels("batch")]
     fine = sorted({round(float(b)) for b in np.geomspace(batches[0], batches[-1], 100)})
     for ax, (what, (name, predicted)) in zip(axes[0], QUANTITIES.items(), strict=False):
-        for (kind, source), (_, color, marker) in ESTIMATORS.items():
+        for (kind, source), look in ESTIMATORS.items():
             at, of_seeds = by(table, "batch", metric=f"{what}_{kind}_ratio{source}")
-            at, look = at * (ASIDE if source else 1 / ASIDE), _points(source, color, marker)
+            at = at * (ASIDE if source else 1 / ASIDE)
             points(ax, at, mean_interval(of_seeds), **look, capsize=2, elinewidth=0.8)
             if not source:
                 biases = 100 * (seeds(table, batch=str(DECIDES), metric=f"{what}_{kind}_ratio") - 1)
-                divisor = "B" if kind == "biased" else "B - 1"
-                label = f"{name.replace(' ', chr(10))},\n/ ({divisor})"
-                lines.append(ForestLine(label, biases, ("", color, "-", marker)))
+                label = f"{name.replace(' ', chr(10))},\n/ ({'B' if kind == 'biased' else 'B - 1'})"
+                style = ("", look["color"], "-", look["marker"])
+                lines.append(ForestLine(label, biases, style))
         for correction in (0, 1):
             ax.plot(fine, [predicted(b, correction) for b in fine], **THEORY, zorder=1)
         ax.set_xscale("log")
@@ -75,10 +69,3 @@ def draw(sheet: Sheet) -> None:
     axes[0, 0].set_ylabel("mean estimate / truth")
     draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
     axes[0, 2].set(title=f"bias at B = {DECIDES}, normal", xlabel="mean estimate less truth (%)")
-
-
-def _points(source: str, color: str, marker: str) -> dict[str, Any]:
-    """Points, hollow for the ReLU."""
-    face = "none" if source else color
-    look = {"color": color, "marker": marker, "markersize": 3.5, "markerfacecolor": face}
-    return {**look, "linestyle": ""}

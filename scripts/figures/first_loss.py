@@ -1,21 +1,15 @@
 """Document D: the first mini-batch loss under every initialisation against that of a guess."""
 
+import functools
+
 from matplotlib.lines import Line2D
 
-from gpubn.report.figures.forest import ForestLine, draw_forest, grouped
+from gpubn.report.figures.forest import ForestLine, by_init, draw_forest
 from gpubn.report.figures.marks import edge_note
 from gpubn.report.figures.scales import GUESS, plain_ticks
-from gpubn.report.figures.selection import present, seeds, select
+from gpubn.report.figures.selection import seeds, select
 from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import (
-    FAINT,
-    FIRST_INIT,
-    INITS,
-    MNIST_INITS,
-    NORMS,
-    TREATMENTS,
-    keys,
-)
+from gpubn.report.figures.style import FAINT, FIRST_INIT, NORMS, TREATMENTS, keys
 from gpubn.report.published import FIRST_LOSS
 
 TABLES = ("mnist_init",)
@@ -37,9 +31,8 @@ def draw(sheet: Sheet) -> None:
         Dataset: {sheet.dataset}. One hidden layer of {sheet.config["model.width"]}
         {sheet.config["model.activation"]} units, biases 0, first batch of
         {sheet.config["optim.batch"]} images, before any update. Dots: n = {sheet.seeds} seeds;
-        marks and bars: mean (left: geometric) and its 95% t-interval.
-        {stars * published}
-        Right: less ln 10; dashes: the smallest difference that matters.
+        marks and bars: mean (left: geometric) and its 95% t-interval. {stars * published} Right:
+        less ln 10; dashes: the smallest difference that matters.
         {edge_note(losses, ("batch_loss",), ("right", "left"))}
     """
     legend = [
@@ -49,29 +42,18 @@ def draw(sheet: Sheet) -> None:
     ]
     axes = sheet.grid((1, 2), (7.6, 5.0), text, legend)
 
-    def of_init(init: str, less: float = 0.0) -> list[ForestLine]:
-        return [
-            ForestLine(
-                "",
-                seeds(losses, init=init, norm=norm) - less,
-                NORMS[norm],
-                FIRST_LOSS
-                if published and (norm, less) == ("none", 0) and init in FIRST_INIT
-                else None,
-            )
-            for norm in present(losses, "norm", TREATMENTS)
-        ]
+    def line(init: str, norm: str, less: float = 0.0) -> ForestLine:
+        stated = published and not less and norm == "none" and init in FIRST_INIT
+        of_seeds = seeds(losses, init=init, norm=norm) - less
+        return ForestLine("", of_seeds, NORMS[norm], FIRST_LOSS if stated else None)
 
     everything, near = axes[0]
-    inits = present(losses, "init", MNIST_INITS)
-    draw_forest(
-        everything, grouped({INITS[i][0]: of_init(i) for i in inits}), log=True, origin=GUESS
-    )
+    draw_forest(everything, by_init(losses, line), log=True, origin=GUESS)
     if published:
         everything.axvspan(low, high, color=FAINT, alpha=0.3, linewidth=0, zorder=0)
     everything.set_xlabel("loss of the first mini-batch (nats)")
     plain_ticks(everything.xaxis)
-    small = present(losses, "init", ("rand_small", "glorot"))
-    lines = grouped({INITS[init][0]: of_init(init, GUESS) for init in small})
+    near_guess = functools.partial(line, less=GUESS)
+    lines = by_init(losses, near_guess, ("rand_small", "glorot"))
     draw_forest(near, lines, bounds=(-MATTERS, MATTERS), origin=0)
     near.set_xlabel("loss of the first mini-batch less ln 10 (nats)")

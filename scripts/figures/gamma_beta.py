@@ -27,12 +27,11 @@ def draw(sheet: Sheet) -> None:
     table, c = sheet.table, sheet.config
     text = f"""Batchnorm with and without gamma and beta
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {sheet.weights} weights, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}, rate
-        {c["optim.rate"]:g} falling linearly to {c["optim.min_rate"]:g}. Log ratio of the same
-        seed's losses, without over with gamma and beta. Left: mini-batch loss in training mode,
-        mean of {c["every"]} steps; mean of n = {sheet.seeds} seeds and its 95% t-interval. Right:
-        dots: seeds; marks and bars: mean and its 95% t-interval; dashes: the least that matters.
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.weights} weights, {sheet.training},
+        {sheet.falling_rate}. Log ratio of the same seed's losses, without over with gamma and beta.
+        Left: mini-batch loss in training mode, mean of {c["every"]} steps; mean of n =
+        {sheet.seeds} seeds and its 95% t-interval. Right: dots: seeds; marks and bars: mean and its
+        95% t-interval; dashes: the least that matters.
     """
     legend = keys((NORMS[norm] for norm in PLACES), marker=False)
     axes = sheet.grid((1, 2), (7.4, 3.4), text, legend)

@@ -31,8 +31,7 @@ def draw(sheet: Sheet) -> None:
     logs = [m for m in shown["metric"].unique() if not m.startswith("test_accuracy")]
     text = f"""Inference by kind of statistics
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]} on
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training} on
         {c["data.train_examples"]:,} images a seed at most. Statistics on the test images: those of
         n evaluated together; moving averages of the training batches with weight a, from mean 0 and
         variance 1; population: one pass over the training images as the weights stand; never

@@ -35,14 +35,13 @@ def draw(sheet: Sheet) -> None:
     shown = select(table, metric=[f"{ERROR}:{kind}" for kind in KINDS])
     text = f"""Error of population statistics and of moving averages
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {c["optim.steps"]:,} steps of batch {c["optim.batch"]}, rate {c["optim.rate"]:g}
-        falling linearly to {c["optim.min_rate"]:g}, on {c["data.train_examples"]:,} images a seed
-        at most. Error against the statistics of all of these as the weights stand: root of the
-        summed squares of the rms error of the means (in standard deviations) and of the variances
-        (relative); population: batch by batch in one pass over them. Lines: mean (errors:
-        geometric) of n = {sheet.seeds} seeds; bands, bars: 95% t-interval; dots: seeds; dashes: the
-        least that matters. {edge_note(shown, list(shown["metric"].unique()))}
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}, {sheet.falling_rate}, on
+        {c["data.train_examples"]:,} images a seed at most. Error against the statistics of all of
+        these as the weights stand: root of the summed squares of the rms error of the means (in
+        standard deviations) and of the variances (relative); population: batch by batch in one pass
+        over them. Lines: mean (errors: geometric) of n = {sheet.seeds} seeds; bands, bars: 95%
+        t-interval; dots: seeds; dashes: the least that matters.
+        {edge_note(shown, list(shown["metric"].unique()))}
     """
     axes = sheet.grid((2, 3), (7.8, 5.6), text, keys(KINDS))
     for ax, norm in zip(axes[0], norms, strict=False):

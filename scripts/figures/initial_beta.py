@@ -26,12 +26,11 @@ def draw(sheet: Sheet) -> None:
     text = f"""Training with beta starting at 0 and at 1
 
         Dataset: {sheet.dataset}; batchnorm before the activation, gamma starting at 1, hidden
-        layers of {c["model.width"]} units, {c["optim.steps"]} steps of batch {c["optim.batch"]},
-        rate {c["optim.rate"]} falling linearly to {c["optim.min_rate"]}, n = {sheet.seeds} seeds.
-        Curves: mini-batch loss, mean of {c["every"]} steps (step 0: the first batch); geometric
-        mean and its 95% t-interval; dotted: loss of a guess. Last column: logarithm of the last
-        such loss with beta from 1 over that with beta from 0, the same seed; above 0, starting at 1
-        costs. {sweeps.MARKS} {sweeps.diverged_note(table)}
+        layers of {c["model.width"]} units, {sheet.training}, {sheet.falling_rate}, n =
+        {sheet.seeds} seeds. Curves: mini-batch loss, mean of {c["every"]} steps (step 0: the first
+        batch); geometric mean and its 95% t-interval; dotted: loss of a guess. Last column:
+        logarithm of the last such loss with beta from 1 over that with beta from 0, the same seed;
+        above 0, starting at 1 costs. {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
     legend = keys(BETAS, marker=False)
     axes = sheet.grid((len(depths), len(activations) + 1), (7.4, 4.8), text, legend)

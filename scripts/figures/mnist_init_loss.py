@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from gpubn.report.figures.forest import ForestLine, draw_forest
 from gpubn.report.figures.marks import geometric
 from gpubn.report.figures.scales import GUESS, ends, log_ticks
-from gpubn.report.figures.selection import by, present, seeds, select, values
+from gpubn.report.figures.selection import by, seeds, select, values
 from gpubn.report.figures.sheet import Sheet
 from gpubn.report.figures.style import (
     FAINT,
@@ -47,14 +47,12 @@ def draw(sheet: Sheet) -> None:
     stars = "stars: what document D prints of one run; thin bars: 95% interval of one of ours;"
     text = f"""Training loss, by initialisation and batchnorm
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, batch {c["optim.batch"]}, SGD, rate {c["optim.rate"]} falling linearly to
-        {c["optim.min_rate"]}, batchnorm as in document D's listing. Curves: mini-batch loss, mean
-        of {c["every"]} steps (step 0: the first batch), thin of each of n = {sheet.seeds} seeds,
-        thick their geometric mean. Bottom: the last of these; ratios of the same seed's. Dots:
-        seeds; marks and bars: mean and its 95% t-interval;
-        {stars * published}
-        dashes: the smallest effect that matters.
+        Dataset: {sheet.dataset}. {sheet.one_layer}, batch {c["optim.batch"]}, SGD,
+        {sheet.falling_rate}, batchnorm as in document D's listing. Curves: mini-batch loss, mean of
+        {c["every"]} steps (step 0: the first batch), thin of each of n = {sheet.seeds} seeds, thick
+        their geometric mean. Bottom: the last of these; ratios of the same seed's. Dots: seeds;
+        marks and bars: mean and its 95% t-interval; {stars * published} dashes: the smallest effect
+        that matters.
     """
     legend = [
         *keys(TREATMENTS, marker=False),
@@ -63,12 +61,8 @@ def draw(sheet: Sheet) -> None:
     ]
     axes = sheet.grid((3, 3), (7.6, 7.6), text, legend)
     last = int(losses["step"].max())
-    norms, inits = present(losses, "norm", TREATMENTS), present(losses, "init", MNIST_INITS)
     for ax, init in zip(axes[:2].flat, MNIST_INITS, strict=True):
-        if init not in inits:
-            ax.remove()
-            continue
-        for norm in norms:
+        for norm in TREATMENTS:
             _, color, line, _ = NORMS[norm]
             steps, of_seeds = by(losses, "step", init=init, norm=norm)
             ax.plot(steps, of_seeds, color=color, linewidth=0.4, alpha=0.4)
@@ -76,9 +70,8 @@ def draw(sheet: Sheet) -> None:
         ax.axhline(GUESS, color=FAINT, linestyle="--", linewidth=0.8)
         if published and init in FIRST_INIT:
             _star(ax, 0, FIRST_LOSS)
-        for norm in norms * published:
-            if (init, norm) in STATED:
-                _star(ax, last, STATED[init, norm])
+        for norm in [norm for norm in TREATMENTS if published and (init, norm) in STATED]:
+            _star(ax, last, STATED[init, norm])
         log_ticks(ax, TICKS)
         ax.set_ylim(*ends(values(losses), log=True))
         ax.set(title=INITS[init][0], xlabel="step")
@@ -98,12 +91,11 @@ def draw(sheet: Sheet) -> None:
     top, low = digits_range(FINAL_LOSS_FIRST_INIT), digits_range(FINAL_LOSS_SCALED)
     stated = (float(np.log(top[0] / low[1])), float(np.log(top[1] / low[0])))
     scaled = INITS["rand_small"][0]
-    lines = []
-    for init in FIRST_INIT:
-        ratio = np.log(final(init) / final("rand_small"))
-        lines.append(
-            ForestLine(INITS[init][0], ratio, NORMS["none"], stated if published else None)
-        )
+    compared = {init: np.log(final(init) / final("rand_small")) for init in FIRST_INIT}
+    lines = [
+        ForestLine(INITS[init][0], ratio, NORMS["none"], stated if published else None)
+        for init, ratio in compared.items()
+    ]
     draw_forest(ratios, lines, bounds=(TWICE,), origin=0)
     ratios.set_xlabel(f"D2: last losses, over those of\n{scaled} (log ratio)")
     lines = []

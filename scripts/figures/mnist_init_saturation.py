@@ -24,10 +24,9 @@ def draw(sheet: Sheet) -> None:
     text = f"""Saturated activations and dead units over training
 
         Dataset: {sheet.dataset}. Hidden layer of {c["model.width"]} {c["model.activation"]} units,
-        measured on 1,000 training images during {c["optim.steps"]:,} steps of batch
-        {c["optim.batch"]}. Points: mean of n = {sheet.seeds} seeds; bars: 95% t-interval. A unit is
-        dead when it is saturated on all images: its weights get almost no gradient. Lines at zero
-        overlap.
+        measured on 1,000 training images during {sheet.training}. Points: mean of n = {sheet.seeds}
+        seeds; bars: 95% t-interval. A unit is dead when it is saturated on all images: its weights
+        get almost no gradient. Lines at zero overlap.
     """
     legend = keys(INITS[init] for init in inits)
     axes = sheet.grid((len(METRICS), len(norms)), (7.2, 4.6), text, legend, legend_columns=4)

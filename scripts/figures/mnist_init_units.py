@@ -62,9 +62,9 @@ def draw(sheet: Sheet) -> None:
     before, after = grid[2, :half], grid[2, half:]
     for place, lines, when in zip((before, after), shares, ("before", "after"), strict=True):
         ax = sheet.figure.add_subplot(place)
-        label = f"share of units at 1, less scaled ({when} training)"
-        draw_forest(ax, lines, bounds=(MATTERS,), x=label)
+        draw_forest(ax, lines, bounds=(MATTERS,))
         ax.set_xlim(-0.05, 1.05)
+        ax.set_xlabel(f"share of units at 1, less scaled ({when} training)")
         if when == "after":
             ax.set_yticklabels([])
 

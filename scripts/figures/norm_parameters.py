@@ -31,14 +31,14 @@ def draw(sheet: Sheet) -> None:
     text = f"""Gamma, beta and the output of every batchnorm, by layer
 
         Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        {c["optim.steps"]} steps of batch {c["optim.batch"]}; before, after: batchnorm before or
-        after the activation. Mean over the units of a layer and standard deviation among them, of
-        gamma and beta, which start at 1 and {c["norm.initial_beta"]:g}. Output of the batchnorm on
-        1,000 training images with their statistics: root mean square over units of their mean,
-        logarithmic, dashes the smallest that matters; mean over units of their standard deviation;
-        0 and 1 directly after normalising, a unit that never varies counts as 0. Lines: mean
-        (logarithmic axis: geometric) of n = {sheet.seeds} seeds; bands: 95% t-interval. y axes are
-        shared by each row; lines may overlap. {edge_note(shown, (MEAN,))}
+        {sheet.training}; before, after: batchnorm before or after the activation. Mean over the
+        units of a layer and standard deviation among them, of gamma and beta, which start at 1 and
+        {c["norm.initial_beta"]:g}. Output of the batchnorm on 1,000 training images with their
+        statistics: root mean square over units of their mean, logarithmic, dashes the smallest that
+        matters; mean over units of their standard deviation; 0 and 1 directly after normalising, a
+        unit that never varies counts as 0. Lines: mean (logarithmic axis: geometric) of n =
+        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
+        overlap. {edge_note(shown, (MEAN,))}
     """
     axes = sheet.grid((len(METRICS), len(columns)), (7.6, 8.2), text, keys(styles.values()))
     draw_layers(axes, shown, METRICS, columns, styles, log=(MEAN,))

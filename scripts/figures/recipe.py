@@ -41,9 +41,8 @@ def draw(sheet: Sheet) -> None:
     shown = select(table, metric=["zero_variance_share", "test_loss"])
     text = f"""Document D's batchnorm, its quirks one at a time
 
-        Dataset: {sheet.dataset}. One hidden layer of {c["model.width"]} {c["model.activation"]}
-        units, {c["optim.steps"]} steps of batch {c["optim.batch"]}; batchnorm before or after tanh,
-        moving averages with weight {c["norm.momentum"]:g} on the new value, from
+        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}; batchnorm before or after
+        tanh, moving averages with weight {c["norm.momentum"]:g} on the new value, from
         {c["norm.initial_spread"]:g}. Quirks of the listing: no eps; the moving average is of the
         standard deviation (std) and not of the variance (var); the variance that normalises divides
         by N-1 and not by N. Left: over all steps and units of a training; above, in how many of the

@@ -26,12 +26,11 @@ def draw(sheet: Sheet) -> None:
 
         Dataset: {sheet.dataset}; {sheet.hidden_layers} units, whose initial weights are
         {sheet.weights} times the scale; n = {sheet.seeds} seeds. Top: loss of the last {c["every"]}
-        of {c["optim.steps"]} mini-batches of {c["optim.batch"]}, rate {c["optim.rate"]} falling
-        linearly to {c["optim.min_rate"]}, geometric mean, above {TOP:g} nats counting as {TOP:g}.
-        Second: one line a seed, the scales at which its loss, interpolated, is below {USABLE:g}
-        nats. Below: decades of them, gaps left out, mean over the limits
-        {", ".join(f"{limit:g}" for limit in LIMITS)} nats, and what batchnorm adds. {sweeps.MARKS}
-        {sweeps.diverged_note(table)}
+        of {c["optim.steps"]} mini-batches of {c["optim.batch"]}, {sheet.falling_rate}, geometric
+        mean, above {TOP:g} nats counting as {TOP:g}. Second: one line a seed, the scales at which
+        its loss, interpolated, is below {USABLE:g} nats. Below: decades of them, gaps left out,
+        mean over the limits {", ".join(f"{limit:g}" for limit in LIMITS)} nats, and what batchnorm
+        adds. {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
     legend = sweeps.legend(guess=True, limit=True, matters=f"±{MATTERS:g} decade")
     axes = sheet.grid((4, len(activations)), (7.2, 6.8), text, legend, legend_columns=3)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.report.figures.marks import band, geometric, points
+from gpubn.report.figures.marks import band, geometric, point_look, points
 from gpubn.report.figures.selection import by, matching, select
 from gpubn.report.figures.sheet import Sheet
 from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, SKY, THEORY, theory_key
@@ -19,12 +19,13 @@ from gpubn.report.statistics import mean_interval
 TABLES = ("signal_batch",)
 CLAIMS = ("A7", "A8")
 
-NETWORKS: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("relu", "before"): ("ReLU, batchnorm", BLUE, "o"),
-    ("linear", "before"): ("linear, batchnorm", RED, "s"),
-    ("relu", "none"): ("ReLU alone", SKY, "o"),
-    ("linear", "none"): ("linear alone", ORANGE, "s"),
+NETWORKS: dict[tuple[str, str], dict[str, Any]] = {
+    ("relu", "before"): {**point_look(BLUE, "o"), "label": "ReLU, batchnorm"},
+    ("linear", "before"): {**point_look(RED, "s"), "label": "linear, batchnorm"},
+    ("relu", "none"): {**point_look(SKY, "o", hollow=True, size=5.5), "label": "ReLU alone"},
+    ("linear", "none"): {**point_look(ORANGE, "s", hollow=True, size=5.5), "label": "linear alone"},
 }
+"""Activation and batchnorm -> the look of their points."""
 BATCHNORM_THEORY: dict[str, Callable[[int], float]] = {
     "relu": theory.batchnorm_relu_gradient_growth,
     "linear": theory.batchnorm_linear_gradient_growth,
@@ -36,15 +37,11 @@ def draw(sheet: Sheet) -> None:
     """Growth of the signal, the profiles it was fitted to, growth of the weight gradients."""
     table, depth = sheet.table, sheet.config["model.depth"]
     networks = {
-        (activation, norm): _points(norm, color, marker)
-        for (activation, norm), (_, color, marker) in NETWORKS.items()
-        if len(matching(table, activation=activation, norm=norm))
+        network: look
+        for network, look in NETWORKS.items()
+        if len(matching(table, activation=network[0], norm=network[1]))
     }
-    labels = (NETWORKS[network][0] for network in networks)
-    legend = [
-        Line2D([], [], **look, label=label)
-        for look, label in zip(networks.values(), labels, strict=True)
-    ]
+    legend = [Line2D([], [], **look) for look in networks.values()]
     text = f"""How fast squared gradients grow a layer towards the input, by batch size
 
         {depth} layers of {sheet.config["model.width"]} units at initialisation ({sheet.weights}),
@@ -79,13 +76,6 @@ def draw(sheet: Sheet) -> None:
     of_weights.set_title("weight gradients dL/dW")
     of_weights.sharey(signal)
     _draw_profiles(profiles, table, batches, depth // 2)
-
-
-def _points(norm: str, color: str, marker: str) -> dict[str, Any]:
-    """Points, hollow without batchnorm."""
-    face, size = ("none", 5.5) if norm == "none" else (color, 3.5)
-    look = {"color": color, "marker": marker, "markersize": size, "markerfacecolor": face}
-    return {**look, "linestyle": ""}
 
 
 def _draw_profiles(ax: Axes, table: pd.DataFrame, batches: list[int], anchor: int) -> None:

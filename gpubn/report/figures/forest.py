@@ -1,15 +1,17 @@
 """Forests: lines of seeds from top to bottom, each with its mean and 95% interval."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from gpubn.report.figures.marks import HIGH_EDGE, LOW_EDGE, interval
 from gpubn.report.figures.scales import ends
-from gpubn.report.figures.style import BOUND, FAINT, INK, Style
+from gpubn.report.figures.selection import present
+from gpubn.report.figures.style import BOUND, FAINT, INITS, INK, MNIST_INITS, TREATMENTS, Style
 from gpubn.report.statistics import predictive_interval
 
 
@@ -40,6 +42,17 @@ def grouped(groups: Mapping[str, Iterable[ForestLine]], *, gaps: bool = True) ->
     return lines
 
 
+def by_init(
+    rows: pd.DataFrame,
+    line: Callable[[str, str], ForestLine],
+    inits: Iterable[str] = MNIST_INITS,
+) -> list[ForestLine]:
+    """Return `line(init, norm)` of each network that a table has, grouped by its initialisation."""
+    norms = present(rows, "norm", TREATMENTS)
+    inits = present(rows, "init", inits)
+    return grouped({INITS[init][0]: [line(init, norm) for norm in norms] for init in inits})
+
+
 def draw_forest(
     ax: Axes,
     lines: Sequence[ForestLine],
@@ -47,10 +60,8 @@ def draw_forest(
     log: bool = False,
     bounds: Sequence[float] = (),
     origin: float | None = None,
-    title: str = "",
-    x: str = "",
 ) -> None:
-    """Draw lines of seeds, labelled at the left; `x` is the label of the x axis.
+    """Draw lines of seeds, labelled at the left.
 
     `bounds` are dashed across all; `origin` is where there is no difference. A dot is a seed; mark
     and bar are the mean and its 95% interval; where a value is printed the thin bar is the 95%
@@ -75,7 +86,6 @@ def draw_forest(
             _draw_single_run(ax, y, line.seeds, line.published, log)
             inside.append(np.array(line.published))
             wide.append(np.array(single_run(line.seeds, log)))
-    ax.set(title=title, xlabel=x)
     ax.set_yticks(range(len(lines)), [line.label for line in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)

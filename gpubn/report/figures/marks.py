@@ -53,6 +53,15 @@ def points(ax: Axes, x: np.ndarray, interval: Interval, **look: Any) -> None:
     ax.errorbar(x, mean, yerr=(mean - low, high - mean), **look)
 
 
+def point_look(
+    color: str, marker: str, *, hollow: bool = False, size: float = 3.5
+) -> dict[str, Any]:
+    """Return the look of points without a line."""
+    face = "none" if hollow else color
+    look = {"color": color, "marker": marker, "markersize": size, "markerfacecolor": face}
+    return {**look, "linestyle": ""}
+
+
 def band_with_marks(
     ax: Axes, x: np.ndarray, interval: Interval, style: Style, every: int = 1
 ) -> None:

@@ -82,6 +82,23 @@ class Sheet:
         return f"{depth} hidden layer{'s' * (depth > 1)} of {self.config['model.width']}"
 
     @property
+    def one_layer(self) -> str:
+        """The network in words: One hidden layer of 100 tanh units."""
+        c = self.config
+        return f"One hidden layer of {c['model.width']} {c['model.activation']} units"
+
+    @property
+    def training(self) -> str:
+        """The length of a training in words: 1,500 steps of batch 60."""
+        return f"{self.config['optim.steps']:,} steps of batch {self.config['optim.batch']}"
+
+    @property
+    def falling_rate(self) -> str:
+        """The learning rate in words: rate 0.1 falling linearly to 0.01."""
+        c = self.config
+        return f"rate {c['optim.rate']:g} falling linearly to {c['optim.min_rate']:g}"
+
+    @property
     def weights(self) -> str:
         """How the weights are drawn, in words: Glorot normal."""
         return str(self.config["init.kind"]).replace("_", " ").capitalize()
