@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from gpubn.report.figures import scales
 from gpubn.report.figures.forest import ForestLine, draw_forest, grouped
-from gpubn.report.figures.marks import band_with_marks, edge_note, geometric
+from gpubn.report.figures.marks import band, edge_note, geometric
 from gpubn.report.figures.selection import at_end, by, distinct, present, select, values
 from gpubn.report.figures.sheet import Sheet, common_config
 from gpubn.report.figures.style import INITS, PLACEMENTS, keys
@@ -68,7 +68,7 @@ def _draw_layers(ax: Axes, rows: pd.DataFrame) -> None:
     scales.scale(ax, log=True)
     for norm in present(rows, "norm", PLACEMENTS):
         layers, of_seeds = by(rows, "layer", norm=norm)
-        band_with_marks(ax, layers, geometric(of_seeds), PLACEMENTS[norm])
+        band(ax, layers, geometric(of_seeds), PLACEMENTS[norm], marks_every=1)
     low, high = scales.ends(values(rows), log=True)
     ax.set_ylim(low, high)
     if high < 100 * low:

@@ -12,10 +12,7 @@ from gpubn.report.figures.style import INITS, NORMS, TREATMENTS, keys
 TABLES = ("mnist_init",)
 CLAIMS = ("D7",)
 
-METRICS = {
-    "preactivation_drift_mean": "goes into tanh",
-    "drift_mean": "the next layer sees",
-}
+METRICS = {"preactivation_drift_mean": "goes into tanh", "drift_mean": "the next layer sees"}
 MATTERS = 0.1
 
 

@@ -47,9 +47,7 @@ def draw(sheet: Sheet) -> None:
     legend = [*sweeps.legend(matters=f"±{MATTERS:g}"), Line2D([], [], **DASHES, label="theory")]
     axes = sheet.grid((4, len(orders)), (7.2, 8.0), text, legend, legend_columns=3)
     best = sweeps.by_arm(
-        table,
-        "dropout_at",
-        lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1],
+        table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
     )
     added = {
         order: {norm: sweeps.log_ratio(loss[1:], loss[0]) for norm, loss in arms.items()}

@@ -75,10 +75,7 @@ def _draw_panel(ax: Axes, table: pd.DataFrame, suffix: str) -> None:
         for dtype in dtypes:
             color, marker, offset = DTYPES[dtype]
             of_check = matching(table, metric=check + suffix, dtype=dtype)
-            for rows, fill in (
-                (of_check, "white"),
-                (matching(of_check, features=FEATURES), color),
-            ):
+            for rows, fill in ((of_check, "white"), (matching(of_check, features=FEATURES), color)):
                 if len(rows):
                     at = max(float(values(rows).max()) / float(np.finfo(dtype).eps), FLOOR)
                     ax.plot(

@@ -42,8 +42,7 @@ def draw(sheet: Sheet) -> None:
     shown, lines = [np.array([-MATTERS, MATTERS])], []
     for norm in present(table, "norm", PLACES):
         steps, ratios = _log_ratios(losses, norm)
-        _, color, line, _ = NORMS[norm]
-        band(course, steps, mean_interval(ratios), color=color, line=line)
+        band(course, steps, mean_interval(ratios), NORMS[norm])
         shown.append(ratios.mean(axis=1))
         for metric, label in METRICS.items():
             of_seeds = _log_ratios(select(last, metric=metric), norm)[1][0]

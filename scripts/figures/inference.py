@@ -15,10 +15,7 @@ from gpubn.report.figures.style import BLACK, GREEN, PINK, Style, keys, tints
 TABLES = ("inference",)
 CLAIMS = ("B5", "D10")
 
-QUANTITIES = {
-    "test_loss": ("test loss (nats)", True),
-    "test_accuracy": ("test accuracy", False),
-}
+QUANTITIES = {"test_loss": ("test loss (nats)", True), "test_accuracy": ("test accuracy", False)}
 LOOKS = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"), ("-", "v"))
 
 

@@ -91,9 +91,8 @@ def _draw_log_ratio(ax: Axes, table: pd.DataFrame, norms: list[str], quantity: s
     for norm, aside in zip(norms, (0.95, 1.05), strict=False):
         steps, ours = by(table, "step", norm=norm, metric=f"{quantity}:{OURS}")
         ratio = np.log(by(table, "step", norm=norm, metric=f"{quantity}:{BIASED}")[1] / ours)
-        _, color, line, _ = NORMS[norm]
-        band(ax, steps, mean_interval(ratio), color=color, line=line, label=f"{norm} tanh")
-        ax.plot(aside * steps[:, None], ratio, ".", color=color, markersize=2, alpha=0.5)
+        band(ax, steps, mean_interval(ratio), NORMS[norm])
+        ax.plot(aside * steps[:, None], ratio, ".", color=NORMS[norm][1], markersize=2, alpha=0.5)
         drawn.append(ratio.ravel())
     ax.axhline(0, color=FAINT, linewidth=0.8)
     if quantity == ERROR:

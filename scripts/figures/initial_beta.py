@@ -41,9 +41,8 @@ def draw(sheet: Sheet) -> None:
         for ax, activation in zip(of_row, activations, strict=False):
             rows = select(losses, depth=depth, activation=activation)
             for beta in present(rows, "beta", BETAS):
-                _, color, line, _ = BETAS[beta]
                 steps, of_seeds = by(rows, "step", beta=beta)
-                band(ax, steps, geometric(of_seeds), color=color, line=line)
+                band(ax, steps, geometric(of_seeds), BETAS[beta])
             scales.guess_line(ax)
             scales.log_ticks(ax, TICKS)
             ax.set_ylim(*scales.finite_range(values(losses)))

@@ -2,20 +2,11 @@
 
 import numpy as np
 
-from gpubn.report.figures.marks import band_with_marks, geometric
+from gpubn.report.figures.marks import band, geometric
 from gpubn.report.figures.scales import label_grid
 from gpubn.report.figures.selection import by, present, select, values
 from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    INITS,
-    RED,
-    Style,
-    concise,
-    keys,
-)
+from gpubn.report.figures.style import BLACK, BLUE, GREEN, INITS, RED, Style, concise, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("listing_backward",)
@@ -65,7 +56,7 @@ def draw(sheet: Sheet) -> None:
                 else:  # no gradient has no size
                     interval = geometric(np.where(of_seeds > 0, of_seeds, np.nan))
                     ax.set_yscale("log")
-                band_with_marks(ax, layers, interval, FAULTS[fault], every=5)
+                band(ax, layers, interval, FAULTS[fault], marks_every=5)
             ax.set_xlim(0.5, c["model.depth"] + 0.5)
             ax.set_xticks([1, *range(5, c["model.depth"] + 1, 5)])
             if ax is not of_row[0]:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from gpubn.report.figures.marks import band_with_marks, geometric
+from gpubn.report.figures.marks import band, geometric
 from gpubn.report.figures.scales import bounds, ends
 from gpubn.report.figures.selection import by, present, select, values
 from gpubn.report.figures.sheet import Sheet
@@ -45,7 +45,7 @@ def draw(sheet: Sheet) -> None:
     for ax, metric in zip((outputs, steps), BY_RATE, strict=True):
         for norm in norms:
             rates, of_seeds = by(table, "rate", metric=metric, norm=norm)
-            band_with_marks(ax, rates, geometric(of_seeds), STYLES[norm])
+            band(ax, rates, geometric(of_seeds), STYLES[norm], marks_every=1)
             ax.plot(
                 rates[:, None] * ASIDE[norm], of_seeds, ".", color=STYLES[norm][1], markersize=2,
                 alpha=0.6,
@@ -62,7 +62,7 @@ def draw(sheet: Sheet) -> None:
     rows = select(table, rate=sheet.levels("rate")[0], metric="scale_update_difference")
     for norm in norms:
         layers, of_seeds = by(rows, "layer", norm=norm)
-        band_with_marks(updates, layers, geometric(of_seeds), STYLES[norm])
+        band(updates, layers, geometric(of_seeds), STYLES[norm], marks_every=1)
     updates.set_yscale("log")
     updates.set_ylim(*ends(values(rows), log=True))
     updates.set_title("updates of gamma and beta:\nshared against per unit")

@@ -85,7 +85,7 @@ def _draw_profiles(ax: Axes, table: pd.DataFrame, batches: list[int], anchor: in
     for batch, (color, line) in zip(some, PROFILES, strict=False):
         layers, of_seeds = by(rows, "layer", batch=str(batch))
         interval = geometric(of_seeds)
-        band(ax, layers, interval, color=color, line=line, label=f"batch {batch}")
+        band(ax, layers, interval, (f"batch {batch}", color, line, ""))
         pinned = interval.mean[list(layers).index(anchor)]
         growth = theory.batchnorm_relu_gradient_growth(batch)
         ax.plot(layers, pinned * growth ** (anchor - layers), **THEORY, zorder=5)

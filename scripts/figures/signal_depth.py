@@ -54,7 +54,7 @@ def draw(sheet: Sheet) -> None:
                 rows = select(table, norm=norm, arithmetic=arithmetic, init=init)
                 at, of_seeds = by(rows, "layer", metric=metric)
                 mean = geometric(of_seeds)
-                band(ax, at, mean, color=INITS[init][1], line=INITS[init][2])
+                band(ax, at, mean, INITS[init])
                 factor, anchor, level = _theory(metric, norm, rows, c)
                 known = arithmetic == "corrected" and (norm == "none" or init == "small")
                 if known:

@@ -40,10 +40,7 @@ class CourseRow:
 
 
 def draw_courses(
-    axes: np.ndarray,
-    table: pd.DataFrame,
-    rows: Sequence[CourseRow],
-    columns: Mapping[str, Where],
+    axes: np.ndarray, table: pd.DataFrame, rows: Sequence[CourseRow], columns: Mapping[str, Where]
 ) -> None:
     """Fill a grid of axes whose y axis is shared by each row; `columns` maps title to rows."""
     frames = {title: select(table, **where) for title, where in columns.items()}

@@ -43,9 +43,7 @@ def grouped(groups: Mapping[str, Iterable[ForestLine]], *, gaps: bool = True) ->
 
 
 def by_init(
-    rows: pd.DataFrame,
-    line: Callable[[str, str], ForestLine],
-    inits: Iterable[str] = MNIST_INITS,
+    rows: pd.DataFrame, line: Callable[[str, str], ForestLine], inits: Iterable[str] = MNIST_INITS
 ) -> list[ForestLine]:
     """Return `line(init, norm)` of each network that a table has, grouped by its initialisation."""
     norms = present(rows, "norm", TREATMENTS)

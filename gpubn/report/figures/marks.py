@@ -33,18 +33,15 @@ def interval(values: np.ndarray, log: bool) -> Interval:
 
 
 def band(
-    ax: Axes,
-    x: Sequence[float] | np.ndarray,
-    interval: Interval,
-    *,
-    color: str,
-    line: str = "-",
-    label: str = "",
+    ax: Axes, x: np.ndarray, interval: Interval, style: Style, *, marks_every: int = 0
 ) -> None:
-    """Draw a line at the mean and a band over the interval."""
-    xs = np.asarray(x, dtype=np.float64)
-    ax.plot(xs, interval.mean, color=color, linestyle=line, label=label)
-    ax.fill_between(xs, interval.low, interval.high, color=color, alpha=0.22, linewidth=0)
+    """Draw a line at the mean, a band over the interval, and markers at multiples of a number."""
+    label, color, line, marker = style
+    ax.plot(x, interval.mean, color=color, linestyle=line, label=label)
+    ax.fill_between(x, interval.low, interval.high, color=color, alpha=0.22, linewidth=0)
+    if marks_every:
+        at = x % marks_every == 0 if marks_every > 1 else np.full(len(x), True)
+        ax.plot(x[at], interval.mean[at], color=color, marker=marker, markersize=3, linestyle="")
 
 
 def points(ax: Axes, x: np.ndarray, interval: Interval, **look: Any) -> None:
@@ -60,18 +57,6 @@ def point_look(
     face = "none" if hollow else color
     look = {"color": color, "marker": marker, "markersize": size, "markerfacecolor": face}
     return {**look, "linestyle": ""}
-
-
-def band_with_marks(
-    ax: Axes, x: np.ndarray, interval: Interval, style: Style, every: int = 1
-) -> None:
-    """Draw a line, a band, and markers where `x` is a multiple of `every`."""
-    _, color, line, marker = style
-    band(ax, x, interval, color=color, line=line)
-    marked = x % every == 0 if every > 1 else np.ones(len(x), dtype=bool)
-    ax.plot(
-        x[marked], interval.mean[marked], color=color, marker=marker, markersize=3, linestyle=""
-    )
 
 
 def place(

@@ -96,7 +96,7 @@ def _draw(ax: Axes, points: list[Point], label: str, color: str, line: str) -> N
     steps, mean, low, high, _ = np.array(points, dtype=np.float64).T
     lost = ~np.isfinite(mean)
     mean[lost] = np.nan
-    band(ax, steps, Interval(mean, low, high), color=color, line=line, label=label)
+    band(ax, steps, Interval(mean, low, high), (label, color, line, ""))
     if len(points) < 20 or lost.any():  # one point between two gaps makes no line
         ax.plot(steps, mean, "o", color=color, markersize=2)
     ax.plot(
