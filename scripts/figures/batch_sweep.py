@@ -41,7 +41,7 @@ def draw(sheet: Sheet) -> None:
         lambda rows: sweeps.at_best_rate(rows, "batch", "best_test_loss")[1],
         arms=names,
     )
-    ratios = {batch: sweeps.over(losses, base="before") for batch, losses in best.items()}
+    ratios = sweeps.over(best, base="before")
     for of_batch in ratios.values():
         of_batch |= {"none": -of_batch["none"]} if "none" in of_batch else {}
     loss_limits = scales.finite_range(best)

@@ -42,7 +42,7 @@ def draw(sheet: Sheet) -> None:
         }
         for metric in METRICS
     }
-    ratios = [sweeps.over(arms, base="1")["0"] for arms in losses.values()]
+    ratios = [ratio["0"] for ratio in sweeps.over(losses, base="1").values()]
     limits = scales.finite_range(losses)
     ratio_limits = scales.ratio_ends(ratios)
     sizes = [float(size) for size in sheet.levels("batch")]

@@ -42,15 +42,12 @@ def draw(sheet: Sheet) -> None:
         ["activation", "init"],
         lambda rows: sweeps.at_best_rate(rows, "depth", "batch_loss")[1],
     )
-    gains = {panel: sweeps.over(arms) for panel, arms in losses.items()}
+    gains = sweeps.over(losses)
     select(table, depth=str(DEPTHS[0]))
     select(table, depth=str(DEPTHS[1]))
     depths = sheet.levels("depth")
     few, many = ([depths.index(str(depth))] for depth in DEPTHS)
-    grown = {
-        panel: {norm: gain[many] - gain[few] for norm, gain in arms.items()}
-        for panel, arms in gains.items()
-    }
+    grown = sweeps.each(gains, lambda gain: gain[many] - gain[few])
     ends, gain_ends = scales.loss_ends(losses), scales.ratio_ends([gains, grown], MATTERS)
     at, place = np.arange(len(depths)), len(depths)
     for i, activation in enumerate(activations):

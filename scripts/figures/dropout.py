@@ -49,14 +49,8 @@ def draw(sheet: Sheet) -> None:
     best = sweeps.by_arm(
         table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
     )
-    added = {
-        order: {norm: sweeps.log_ratio(loss[1:], loss[0]) for norm, loss in arms.items()}
-        for order, arms in best.items()
-    }
-    harm = {
-        order: sweeps.over(arms, lambda none, normed: normed - none)
-        for order, arms in added.items()
-    }
+    added = sweeps.each(best, lambda loss: sweeps.log_ratio(loss[1:], loss[0]))
+    harm = sweeps.over(added, sweeps.difference)
     losses_ends, ends = scales.finite_range(best), scales.ratio_ends(harm, MATTERS)
     ratios = select(table, metric=RATIO, rate=rates[0])
     levels = np.array([float(level) for level in sheet.levels("dropout")])

@@ -37,12 +37,8 @@ def draw(sheet: Sheet) -> None:
         "activation",
         lambda rows: sweeps.by_level(rows, "rate", f"steps_to_loss[{USABLE:g}]"),
     )
-    gains = {
-        activation: sweeps.over(
-            {norm: np.fmin(of_rates.min(axis=0), steps) for norm, (_, of_rates) in arms.items()}
-        )
-        for activation, arms in reached.items()
-    }
+    fewest = sweeps.each(reached, lambda swept: np.fmin(swept[1].min(axis=0), steps))
+    gains = sweeps.over(fewest)
     matters = float(np.log(MATTERS))
     ends = scales.ratio_ends(gains, matters)
     ticks = np.linspace(0, steps, 4)

@@ -32,13 +32,8 @@ def draw(sheet: Sheet) -> None:
     axes = sheet.grid((4, len(activations)), (7.2, 6.6), text, legend, legend_columns=3)
     axes[0, 0].get_gridspec().set_height_ratios([3, 0.8, 0.8, 0.8])
     swept = sweeps.draw_losses(axes[0], table, "rate")
-    largest = {
-        a: {norm: sweeps.largest_usable(*losses) for norm, losses in arms.items()}
-        for a, arms in swept.items()
-    }
-    gains = {
-        a: sweeps.over(arms, lambda none, normed: normed - none) for a, arms in largest.items()
-    }
+    largest = sweeps.each(swept, sweeps.largest_usable)
+    gains = sweeps.over(largest, sweeps.difference)
     matters = float(np.log10(MATTERS))
     ends = scales.ratio_ends(gains, matters)
     for (_, shares, rates, gain), activation in zip(axes.T, activations, strict=True):

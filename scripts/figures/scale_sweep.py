@@ -36,11 +36,8 @@ def draw(sheet: Sheet) -> None:
     axes = sheet.grid((4, len(activations)), (7.2, 6.8), text, legend, legend_columns=3)
     axes[0, 0].get_gridspec().set_height_ratios([3, 1.1, 0.8, 0.8])
     swept = sweeps.draw_losses(axes[0], table, "scale")
-    widths = {
-        a: {norm: sweeps.usable_decades(*losses, LIMITS) for norm, losses in arms.items()}
-        for a, arms in swept.items()
-    }
-    gains = {a: sweeps.over(arms, lambda none, normed: normed - none) for a, arms in widths.items()}
+    widths = sweeps.each(swept, lambda losses: sweeps.usable_decades(losses, LIMITS))
+    gains = sweeps.over(widths, sweeps.difference)
     ends = scales.ratio_ends(gains, MATTERS)
     for (_, ranges, width, gain), activation in zip(axes.T, activations, strict=True):
         for row, (norm, (levels, losses)) in enumerate(swept[activation].items()):

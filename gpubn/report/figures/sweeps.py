@@ -38,6 +38,8 @@ SHADE = "#EFEFEF"
 
 Swept = tuple[np.ndarray, np.ndarray]
 """Levels in order, and values (levels, seeds)."""
+Arms = dict[Any, dict[str, Any]]
+"""Panel -> arm -> what was measured."""
 
 
 def by_level(rows: pd.DataFrame, axis: str, metric: str) -> Swept:
@@ -63,47 +65,62 @@ def capped(values: np.ndarray, most: float = CEILING * USABLE) -> np.ndarray:
     return np.fmin(np.where(np.isnan(values), np.inf, values), most)
 
 
-def usable_decades(
-    levels: np.ndarray, values: np.ndarray, limits: Sequence[float] = (USABLE,)
-) -> np.ndarray:
-    """Return the decades of the levels on which values (levels, seeds) are below a limit, gaps left
-    out; the mean over the limits."""
-    _refuse_single(levels)
-    decades = [parts_below(levels, values, limit)[0].sum(axis=0) for limit in limits]
+def usable_decades(swept: Swept, limits: Sequence[float]) -> np.ndarray:
+    """Return the decades of the levels on which values are below a limit, gaps left out; the mean
+    over the limits."""
+    decades = [_below(swept, limit)[0].sum(axis=0) for limit in limits]
     return np.asarray(np.mean(decades, axis=0))
 
 
-def largest_usable(levels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the largest level at which values (levels, seeds) are below `USABLE`;
-    of the first level where none is."""
-    _refuse_single(levels)
-    end = parts_below(levels, values, USABLE)[1].max(axis=0)
-    return np.where(np.isfinite(end), end, np.log10(levels[0]))
+def largest_usable(swept: Swept) -> np.ndarray:
+    """Return the logarithm of the largest level at which values are below `USABLE`; of the first
+    level where none is."""
+    end = _below(swept, USABLE)[1].max(axis=0)
+    return np.where(np.isfinite(end), end, np.log10(swept[0][0]))
 
 
-def _refuse_single(levels: np.ndarray) -> None:
+def _below(swept: Swept, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    levels, values = swept
     if len(levels) < 2:
         raise StoreError(
             f"the swept axis has one level, {levels[0]:g}; the figure interpolates between levels "
             "and needs two"
         )
+    return parts_below(levels, values, limit)
 
 
 def over(
-    arms: Mapping[str, np.ndarray],
+    panels: Arms,
     compare: Callable[[np.ndarray, np.ndarray], np.ndarray] = log_ratio,
     base: str = "none",
-) -> dict[str, np.ndarray]:
-    """Return how `base` compares with each other arm; as it is, the log ratio of `base` to it.
+) -> Arms:
+    """Return how `base` compares with each other arm of its panel: the log ratio of `base` to it.
 
     Raises:
-        StoreError: `base` is missing, or there is no other.
+        StoreError: `base` is missing in a panel, or there is no other arm.
     """
-    if base not in arms or len(arms) < 2:
-        raise StoreError(
-            f"the arms are {', '.join(arms)}; the figure compares {base} with another, needs both"
-        )
-    return {name: compare(arms[base], of_arm) for name, of_arm in arms.items() if name != base}
+    for arms in panels.values():
+        if base not in arms or len(arms) < 2:
+            raise StoreError(
+                f"the arms are {', '.join(arms)}; the figure compares {base} with another, and "
+                "needs both"
+            )
+    return {
+        panel: {name: compare(arms[base], arm) for name, arm in arms.items() if name != base}
+        for panel, arms in panels.items()
+    }
+
+
+def difference(base: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how much more the other one is."""
+    return other - base
+
+
+def each(panels: Arms, measure: Callable[[Any], Any]) -> Arms:
+    """Return what is made of every arm of every panel."""
+    return {
+        panel: {name: measure(arm) for name, arm in arms.items()} for panel, arms in panels.items()
+    }
 
 
 def compared(
@@ -123,7 +140,7 @@ def by_arm(
     measure: Callable[[pd.DataFrame], Any],
     arm: str = "norm",
     arms: Iterable[str] = PLACEMENTS,
-) -> dict[Any, dict[str, Any]]:
+) -> Arms:
     """Return for each value of `panel` in the table what is measured of the rows of each arm."""
     return {
         value: {name: measure(select(rows, **{arm: name})) for name in present(rows, arm, arms)}
@@ -243,7 +260,7 @@ def legend(
     return [*keys(styles), *extra]
 
 
-def draw_losses(axes: np.ndarray, table: pd.DataFrame, axis: str) -> dict[str, dict[str, Swept]]:
+def draw_losses(axes: np.ndarray, table: pd.DataFrame, axis: str) -> Arms:
     """Fill a row of axes, one an activation: mini-batch loss at the end by decades of `axis`.
 
     Losses above `TOP`, or not finite, count as `TOP`. Return levels and losses (levels, seeds) by
