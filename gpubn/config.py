@@ -4,8 +4,9 @@ Hydra composes `conf/` into `Config`; a misspelt key or a wrong type fails there
 range where the configuration is made, before any work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from math import inf, isfinite
 from typing import Any, ClassVar
 
@@ -48,10 +49,15 @@ class _Checked:
     group: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # type: ignore[arg-type]
-            if f.metadata:
-                value = getattr(self, f.name)
-                _require(f.metadata["ok"](value), self.group + f.name, value, f.metadata["allowed"])
+        for name, limit in _limits(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            _require(limit["ok"](value), self.group + name, value, limit["allowed"])
+
+
+@cache
+def _limits(kind: type) -> dict[str, Mapping[str, Any]]:
+    """Return what the fields of a class allow; once a class, for sweeps make many cells."""
+    return {f.name: f.metadata for f in fields(kind) if f.metadata}
 
 
 @dataclass

@@ -340,21 +340,6 @@ def test_the_initial_beta_arrives_in_every_layer(backend):
         assert backend.to_host(layer.params["gamma"]).tolist() == [[1.0] * WIDTH] * 2
 
 
-def test_the_standard_deviation_of_a_normal_arrives(backend):
-    model = build_mlp(
-        ModelConfig(depth=1, width=WIDTH),
-        NormConfig(),
-        InitConfig(kind="normal", std=0.01),
-        features=FEATURES,
-        classes=CLASSES,
-        seeds=[3],
-        backend=backend,
-        dtype="float64",
-    )
-    expected = draw_weight("normal", FEATURES, WIDTH, [3], 0, std=0.01)
-    assert (backend.to_host(model.layers[0].params["weight"]) == expected).all()
-
-
 @pytest.mark.parametrize("learnable", [True, False])
 @pytest.mark.parametrize("correction", [0, 1])
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -46,7 +46,7 @@ class PropagatedLayer(NamedTuple):
 
 
 class LayerGradients(NamedTuple):
-    """LayerGradients with respect to a layer's weights (R, D, H) and to its input (R, N, D)."""
+    """Gradients with respect to a layer's weights (R, D, H) and to its input (R, N, D)."""
 
     weight: Array
     input: Array

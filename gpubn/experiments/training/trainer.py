@@ -35,7 +35,6 @@ Narrower networks take more."""
 EVALUATED = 2000
 """At most so many examples of each split are evaluated at the end, unless an experiment asks for
 more: in a short sweep evaluation would cost more than training."""
-ReplicaRows = list[tuple[CellReplicas, list[Observation]]]
 FREE = (
     "init",
     "optim.rate",
@@ -63,6 +62,8 @@ KEYS = (
     "first_seed",
     "every",
 )
+
+ReplicaRows = list[tuple[CellReplicas, list[Observation]]]
 
 
 def training_experiment(

@@ -20,7 +20,7 @@ from gpubn.experiments.probes.gradients import UpdateRatios
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.records import loss_rows, pool_rows
 from gpubn.experiments.training.trainer import train_cells, training_experiment
-from gpubn.nn.layers import Activation, Affine
+from gpubn.nn.layers import Affine
 from gpubn.nn.model import MLP
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order
@@ -672,17 +672,3 @@ def test_what_follows_whole_batches_refuses_ghost_batches(name):
     config = make("before", name=name, model={"depth": 1, "activation": "relu"}, norm={"ghost": 8})
     with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
         get(name).run(config, Context(NUMPY))
-
-
-def test_the_layers_of_a_network_are_counted_by_kind():
-    """Guards the numbers above: two hidden layers, and the output layer is the third affine map."""
-    found = []
-
-    class Count(Probe):
-        def measure(self, network, step):
-            for kind in (Affine, Activation, BatchNorm):
-                found.append(len(network.model.layers_of(kind)))
-            return []
-
-    run(make("before", model={"depth": 2}, optim={"steps": 1}), Count)
-    assert found == [3, 2, 2] * 2
