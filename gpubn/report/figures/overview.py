@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gpubn.report.figures.marks import interval
+from gpubn.report.figures.sheet import Sheet
 from gpubn.report.figures.style import (
     BLACK,
     BLUE,
@@ -22,12 +24,7 @@ from gpubn.report.figures.style import (
     RED,
     SKY,
     Style,
-    dataset_label,
-    geometric,
-    new_figure,
-    titled,
 )
-from gpubn.report.statistics import mean_interval
 from gpubn.rows import COLUMNS
 
 _OF_TRAININGS = ("train_loss", "test_loss", "test_accuracy")
@@ -76,14 +73,12 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
     places = [(metric, panel) for metric in metrics for panel in panels]
     across = len(panels) if len(panels) > 1 else min(3, len(metrics))
     down = -(-len(places) // across)
-    figure, axes = new_figure(
-        down,
-        across,
-        width=_WIDTH,
-        height=1.7 + 1.5 * down,
-        title=titled(frame, title) if "data" in frame else title,
-        caption=f"{_caption(frame, shown, axis)} {omission} {note}",
-        legend=[_legend_entry(style) for style in styles] if len(lines) > 1 else (),
+    sheet = Sheet({title: frame})
+    axes = sheet.grid(
+        (down, across),
+        (_WIDTH, 1.7 + 1.5 * down),
+        f"{title}\n{_caption(sheet, shown, axis)} {omission} {note}",
+        [_legend_entry(style) for style in styles] if len(lines) > 1 else (),
         legend_columns=max(1, int(_WIDTH / (0.6 + 0.058 * max(map(len, lines))))),
     )
     for ax in axes.flat[len(places) :]:
@@ -104,7 +99,7 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
         for i, style in enumerate(styles):
             of_line = rows[(rows["panel"] == panel) & (rows["line"] == style[0])]
             _draw_line(ax, of_line, axis, style, (i + 0.5) / len(styles) - 0.5)
-    return figure
+    return sheet.figure
 
 
 @dataclass(frozen=True)
@@ -162,9 +157,12 @@ def _draw_line(ax: Axes, rows: pd.DataFrame, axis: _Horizontal, style: Style, sh
     """Draw mean and interval at each value, and a cross above where a seed's is not finite."""
     if rows.empty:
         return
-    average = geometric if ax.get_yscale() == "log" else mean_interval
+    log = ax.get_yscale() == "log"
     found = sorted(
-        (axis.positions[str(name)] + shift * axis.room, *map(float, average(values.to_numpy())))
+        (
+            axis.positions[str(name)] + shift * axis.room,
+            *map(float, interval(values.to_numpy(), log)),
+        )
         for name, values in rows.groupby(axis.key, sort=False)["value"]
     )
     x, mean, low, high = np.array(found).T
@@ -224,8 +222,8 @@ def _legend_entry(style: Style) -> Artist:
     return Line2D([], [], color=color, linestyle=dashes, marker=marker, markersize=3, label=label)
 
 
-def _caption(frame: pd.DataFrame, shown: pd.DataFrame, axis: _Horizontal) -> str:
-    dataset = dataset_label(frame) if "data" in frame else "standard normal input"
+def _caption(sheet: Sheet, shown: pd.DataFrame, axis: _Horizontal) -> str:
+    dataset = sheet.dataset if "data" in sheet.table else "standard normal input"
     places = {place: shown[place].dropna().unique() for place in ("step", "layer")}
     ends = [
         f"last {place} ({at[0]:,})" if len(at) == 1 else f"last {place} of each cell"
