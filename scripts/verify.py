@@ -6,8 +6,8 @@ Exits 1 where a table is missing, cannot be made again, or differs by more than 
 
 import argparse
 import csv
-import logging
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,8 +20,6 @@ from gpubn.report.compare import Comparison, compare
 from gpubn.report.tables import read_table
 from gpubn.sweeps import cli
 from gpubn.sweeps.pipeline import make_tables
-
-log = logging.getLogger("gpubn")
 
 
 class NotReproducedError(GpubnError):
@@ -39,34 +37,45 @@ def main() -> None:
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
     parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
     options = parser.parse_args()
-    where = backend.resolve(options.backend)
-    rows: list[Comparison] = []
-    unmade: list[str] = []
+    device = backend.resolve(options.backend)
+    chosen = {
+        experiments.get(name).name: [f"experiment={name}", *options.override]
+        for name in options.experiments or experiments.names()
+    }
     with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
-        names = options.experiments or experiments.names()
-        chosen = {
-            experiments.get(name).name: [f"experiment={name}", *options.override] for name in names
-        }
-        for name, made in make_tables(chosen, Path(scratch), where).items():
-            experiment = experiments.get(name)
-            for path in made.paths:
-                committed = options.results / path.relative_to(scratch)
-                if not committed.exists():
-                    unmade.append(str(committed))
-                    continue
-                rows += compare(
-                    path.stem,
-                    read_table(committed),
-                    read_table(path),
-                    exact=experiment.exact,
-                    rounding=experiment.rounding,
-                )
-        other = None if options.experiments else _other_verdicts(Path(scratch), options.results)
+        fresh = Path(scratch)
+        made = make_tables(chosen, fresh, device)
+        tables = {path: name for name, outcome in made.items() for path in outcome.paths}
+        missing = [options.results / path.relative_to(fresh) for path in tables]
+        missing = [path for path in missing if not path.exists()]
+        rows = [
+            row
+            for path, name in tables.items()
+            if (committed := options.results / path.relative_to(fresh)).exists()
+            for row in _compared(experiments.get(name), committed, path)
+        ]
+        other = [] if options.experiments else _other_verdicts(fresh, options.results)
     if options.report is not None and rows:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
         facts = {"compared_with": str(options.results), "revision": git_revision()}
-        write_benchmark(options.report, lines, {**where.facts(), **facts})
-    _report(rows, unmade, other)
+        write_benchmark(options.report, lines, {**device.facts(), **facts})
+    _print_comparison(rows)
+    different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
+    _refuse(missing, "is not there; expected a committed table to compare with")
+    _refuse(different, "differ beyond the tolerances; expected what was committed")
+    _refuse(other, "came to another verdict; expected those of claims.csv")
+    verdicts = "" if options.experiments else ", and every verdict"
+    print(f"reproduced: {len(rows)} metrics{verdicts}")
+
+
+def _compared(experiment: experiments.Experiment, committed: Path, fresh: Path) -> list[Comparison]:
+    return compare(
+        fresh.stem,
+        read_table(committed),
+        read_table(fresh),
+        exact=experiment.exact,
+        rounding=experiment.rounding,
+    )
 
 
 def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
@@ -83,7 +92,7 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
     return [d.id for d in decided if before.get(d.id) != (d.verdict.text if d.verdict else "")]
 
 
-def _report(rows: list[Comparison], unmade: list[str], other: list[str] | None) -> None:
+def _print_comparison(rows: Sequence[Comparison]) -> None:
     print(
         f"{'table':20} {'metric':38} {'compared':>8} {'identical':>9} {'worst':>7} {'outside':>7} "
         f"{'missing':>7}"
@@ -94,21 +103,11 @@ def _report(rows: list[Comparison], unmade: list[str], other: list[str] | None) 
             f"{row.outside:7.1%} {row.missing:7d} {'' if row.within else ' DIFFERS'}"
         )
     print("worst: largest difference as a share of its tolerance (gpubn/report/compare.py)")
-    different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
-    if unmade:
-        raise NotReproducedError(
-            f"{', '.join(unmade)} is not there; expected a committed table to compare with"
-        )
-    if different:
-        raise NotReproducedError(
-            f"{', '.join(different)} differ beyond the tolerances; expected what was committed"
-        )
-    if other:
-        raise NotReproducedError(
-            f"{', '.join(other)} came to another verdict; expected those of claims.csv"
-        )
-    verdicts = "" if other is None else ", and every verdict"
-    print(f"reproduced: {len(rows)} metrics{verdicts}")
+
+
+def _refuse(names: Sequence[object], why: str) -> None:
+    if names:
+        raise NotReproducedError(f"{', '.join(map(str, names))} {why}")
 
 
 if __name__ == "__main__":

@@ -16,20 +16,26 @@ they are no ordinary draws its state is `other value`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 SHOWN, OTHER, FAILS, OPPOSITE, OPEN = "shown", "other value", "fails", "opposite", "open"
 STATES = (SHOWN, OTHER, FAILS, OPPOSITE, OPEN)
 
-REPRODUCED = "reproduced"
-OTHER_VALUE = "reproduced, other value"
-CONDITIONAL = "holds only when"
-NOT_REPRODUCED = "not reproduced"
-CONTRADICTED = "contradicted"
-UNDECIDED = "undecided"
-VERDICTS = (REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED)
+Word = Literal[
+    "reproduced",
+    "reproduced, other value",
+    "holds only when",
+    "not reproduced",
+    "contradicted",
+    "undecided",
+]
+"""What a verdict says, without its conditions."""
+VERDICTS: tuple[Word, ...] = get_args(Word)
+REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED = VERDICTS
 
-EFFECT, EQUAL, EXACT, PUBLISHED = "effect", "equal", "exact", "published"
-KINDS = (EFFECT, EQUAL, EXACT, PUBLISHED)
+Kind = Literal["effect", "equal", "exact", "published"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+EFFECT, EQUAL, EXACT, PUBLISHED = KINDS
 
 ABOVE, BELOW, UNKNOWN = 1, -1, 0
 """Where a quantity is shown to lie, as seen from a bound."""
@@ -66,7 +72,7 @@ def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
     return OTHER if within else FAILS if beyond else OPEN
 
 
-def decide(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verdict:
+def verdict_of(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verdict:
     """The verdict on a claim from the states of its cases, and the conditions that tell them apart.
 
     A condition is given only where it is shown on both sides: the claim holds where it is met, and
@@ -100,3 +106,8 @@ def decide(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verd
 
 def _joined(phrases: Sequence[str | None]) -> str:
     return ", or ".join(phrase or "" for phrase in phrases)
+
+
+def verdict_word(text: str) -> Word:
+    """Return a verdict without its conditions: `verdict_word("undecided: open when it is red")`."""
+    return max((word for word in VERDICTS if text.startswith(word)), key=len)

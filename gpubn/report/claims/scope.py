@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from gpubn.errors import StoreError
 from gpubn.report import words
+from gpubn.report.claims.entries import as_number
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.claims.measure import Measure, Tables
+from gpubn.report.claims.measure import Measure, TableReader
 
 
-def scope(claim: Claim, tables: Tables) -> str:
+def scope(claim: Claim, tables: TableReader) -> str:
     """The network, data and training behind a claim's cases, one part a table; empty if unknown."""
     by_table: dict[str, list[Measure]] = {}
     for wanted in claim.decisive.values():
@@ -25,23 +26,24 @@ def scope(claim: Claim, tables: Tables) -> str:
 class _Facts:
     """The values that the cells read from one table share, or take one after the other."""
 
-    def __init__(self, stem: str, measures: Sequence[Measure], tables: Tables) -> None:
+    def __init__(self, stem: str, measures: Sequence[Measure], tables: TableReader) -> None:
         self._config = tables.config(stem)
         self._levels = tables.levels(stem)
         self._measures = measures
 
     def __call__(self, key: str, axis: str = "") -> list[str]:
         """The values of a key of the configuration, or of the axis that stands for it."""
-        found: set[str] = set()
+        values: set[str] = set()
         for measure in self._measures:
-            chosen = dict(measure.where)
-            if axis in chosen:
-                found.add(chosen[axis])
-            elif axis and axis in self._levels:
-                found |= set(self._levels[axis])
-        if not found and self._config.get(key) not in (None, ""):
-            found = {str(self._config[key])}
-        return sorted(found, key=lambda v: (not _is_number(v), float(v) if _is_number(v) else 0, v))
+            column = axis if axis in self._levels else key
+            if column in measure.where:
+                values.add(str(measure.where[column]))
+            else:
+                values |= set(self._levels.get(column, ()))
+        if not values and self._config.get(key) not in (None, ""):
+            values = {str(self._config[key])}
+        numbers = {value: as_number(value) for value in values}
+        return sorted(values, key=lambda v: (numbers[v] is None, numbers[v] or 0, v))
 
 
 def _of_table(facts: _Facts) -> str:
@@ -76,9 +78,9 @@ def _training(facts: _Facts, data: Sequence[str]) -> list[str]:
     parts = [" and ".join(words.DATASETS.get(d, d) for d in data)]
     images = facts("data.train_examples")
     if images not in ([], ["0"]):
-        parts.append(f"{_number(images[0])} training images a seed")
+        parts.append(f"{_grouped(images[0])} training images a seed")
     steps, batch = facts("optim.steps"), facts("optim.batch", "batch")
-    parts.append(f"{_number(steps[0])} steps" + (f" of batch {_listed(batch)}" if batch else ""))
+    parts.append(f"{_grouped(steps[0])} steps" + (f" of batch {_listed(batch)}" if batch else ""))
     if rates := facts("optim.rate", "rate"):
         shown = f"rate {_listed(rates)}" if len(rates) < 5 else f"rates {rates[0]} to {rates[-1]}"
         parts.append(shown)
@@ -97,16 +99,8 @@ def _listed(values: Sequence[str]) -> str:
 
 
 def _span(values: Sequence[str]) -> str:
-    return _number(values[0]) if len(values) == 1 else f"{values[0]} to {_number(values[-1])}"
+    return _grouped(values[0]) if len(values) == 1 else f"{values[0]} to {_grouped(values[-1])}"
 
 
-def _number(value: str) -> str:
+def _grouped(value: str) -> str:
     return f"{int(value):,}" if value.isdigit() else value
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True

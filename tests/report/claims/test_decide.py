@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from gpubn.report.claims import decide_all, infer, ledger
-from gpubn.report.claims.decide import decide
+from gpubn.report.claims.decide import decide_claims
 from gpubn.report.claims.measure import PerSeed
+from gpubn.report.statistics import predictive_interval
 from gpubn.rows import Observation, per_seed
 
 RAMP = np.linspace(-1, 1, 10)
@@ -125,7 +126,7 @@ def test_a_printed_value(world, values, state):
     words = {"shown": "reproduced", "fails": "contradicted", "open": "undecided"}
     assert decision.verdict.text == words.get(state, "reproduced, other value")
     assert outcome.bounds == pytest.approx((0.95, 3.05))
-    assert outcome.draw == pytest.approx(infer.draws(np.asarray(values)))
+    assert outcome.draw == pytest.approx(predictive_interval(np.asarray(values)))
     p = infer.p_of_draw(np.asarray(values), 1.95, 2.05)
     assert outcome.p_draw == pytest.approx(p)
 
@@ -460,7 +461,7 @@ def simulated(world, claim, monkeypatch):
 
     def run(mean, kind, allowed, times=200):
         ids = ledger.EXPECTED[:12]
-        book = ledger.load(world.ledger(*(claim(id_, kind=kind) for id_ in ids)))
+        book = ledger.load_ledger(world.ledger(*(claim(id_, kind=kind) for id_ in ids)))
         seeds = tuple(range(10))
         monkeypatch.setattr(
             importlib.import_module("gpubn.report.claims.decide"),
@@ -469,7 +470,7 @@ def simulated(world, claim, monkeypatch):
         )
         wrong = 0
         for _ in range(times):
-            found = decide(book, world.tables, ids)
+            found = decide_claims(book, world.tables, ids)
             wrong += any(o.state not in allowed for d in found for o in d.outcomes)
         return wrong / times
 

@@ -8,15 +8,15 @@ import yaml
 
 from gpubn import experiments
 from gpubn.errors import LedgerError
-from gpubn.report.claims import expression, ledger, rules
-from gpubn.report.claims.fields import as_number
-from gpubn.report.claims.ledger import Artefact, Case, Prediction, Threshold
+from gpubn.report.claims import ledger, rules
+from gpubn.report.claims.entries import as_number
+from gpubn.report.claims.ledger import Artefact, ClaimCase, Prediction, Threshold
 from gpubn.report.figures import drawing as figures
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "experiment"
 TIMED = {"step_cost": {"kind": None, "shape": None}}
 """Benchmark that claims read -> its axes."""
-SHIPPED = ledger.load()
+SHIPPED = ledger.load_ledger()
 
 
 def test_the_ids_of_the_documents():
@@ -78,18 +78,18 @@ def test_what_a_claim_that_ships_reads_is_swept_over(grids, id_):
     for name, wanted in SHIPPED.claims[id_].measures.items():
         assert wanted.table in grids, name
         grid = grids[wanted.table]
-        for column, value in wanted.where:
+        for column, value in wanted.where.items():
             assert column in grid, (name, column)
             values = grid[column]
             known = values is None or value in values
             assert known or as_number(value) in map(as_number, values), (name, column, value)
         if wanted.along:
-            assert wanted.along.column in {*grid, "layer", "step"}, name
-            fixed = {column for column, _ in (*wanted.where, *wanted.at)}
-            assert wanted.along.column not in fixed
+            assert wanted.along in {*grid, "layer", "step"}, name
+            fixed = {*wanted.where, *wanted.fixed}
+            assert wanted.along not in fixed
         free = {c for c, values in grid.items() if values and len(values) > 1}
-        free -= {column for column, _ in wanted.where}
-        free -= {wanted.along.column} if wanted.along else set()
+        free -= {*wanted.where}
+        free -= {wanted.along} if wanted.along else set()
         assert free <= {"data"} or wanted.table in TIMED, (name, free)
 
 
@@ -98,7 +98,7 @@ def test_the_ledger_that_ships_reads_nothing_in_vain():
     for id_, claim in SHIPPED.claims.items():
         formulas = [(q.value, q.predicted) for q in claim.quantities.values()]
         trees = [tree for pair in formulas for tree in pair if tree is not None]
-        used = set().union(*map(expression.names_in, trees))
+        used = set().union(*(tree.names for tree in trees))
         idle += [(id_, name) for name in claim.measures if name not in used]
     assert idle == []
 
@@ -116,16 +116,16 @@ def test_figures_declare_claims_that_exist():
 
 
 def test_a_claim(world, claim):
-    book = ledger.load(world.ledger(claim("B2"), claim("A10"), claim("A2")))
+    book = ledger.load_ledger(world.ledger(claim("B2"), claim("A10"), claim("A2")))
     assert (book.titles, book.faults) == ({"A": "Title A", "B": "Title B"}, {})
     assert list(book.claims) == ["A2", "A10", "B2"]
     found = book.claims["A2"]
     assert (found.text, found.published, found.tables) == ("The gain is above one.", "1.5", ("t",))
     assert (found.kind, found.note, found.thresholds) == ("effect", None, {})
-    assert found.matters == Threshold(1.0, "margin", "one is much")
-    assert found.prediction == Prediction("reproduced", "it gains", "a book")
-    assert found.artefact == Artefact("one machine", "two machines")
-    assert found.cases == (Case("gain", None, None, {}),)
+    assert found.matters == Threshold(value=1.0, basis="margin", why="one is much")
+    assert found.prediction == Prediction(verdict="reproduced", why="it gains", source="a book")
+    assert found.artefact == Artefact(threat="one machine", excluded="two machines")
+    assert found.cases == [ClaimCase(quantity="gain")]
     quantity = found.quantities["gain"]
     assert (quantity.unit, quantity.label, quantity.kind, quantity.log) == (
         *("times", "the gain", "mean"),
@@ -145,9 +145,9 @@ def test_defaults_and_optional_fields(world, claim):
         note="Nothing\n  more.",
         published=None,
     )
-    (found,) = ledger.load(world.ledger(entry)).claims.values()
+    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
     assert (found.published, found.note) == (None, "Nothing more.")
-    assert found.thresholds == {"one": Threshold(1.0, "words", "one")}
+    assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
     assert found.quantities["gain"].label == "gain"
     assert found.quantities["twice"].log
     assert found.quantities["twice"].source == "a book"
@@ -156,7 +156,7 @@ def test_defaults_and_optional_fields(world, claim):
 def test_a_threshold_from_theory(world, claim):
     value = "batchnorm_relu_gradient_growth(1000) ** 2"
     matters = {"value": value, "basis": "theory", "why": "theorem"}
-    (found,) = ledger.load(world.ledger(claim(matters=matters))).claims.values()
+    (found,) = ledger.load_ledger(world.ledger(claim(matters=matters))).claims.values()
     assert found.matters.value == pytest.approx(1.46854**2, rel=1e-4)
 
 
@@ -167,7 +167,7 @@ def test_cases_with_what_is_printed(world):
     entry = world.plant(*arms, printed=printed, thresholds={"one": one}, kind="published")
     entry["quantities"]["more"] = {"value": "in_red", "unit": "u"}
     entry["cases"][1]["beside"] = {"more": ["1e-46", 1]}
-    (found,) = ledger.load(world.ledger(entry)).claims.values()
+    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
     assert [(case.quantity, case.when) for case in found.cases] == [
         *(("red", "it is red"), ("blue", "it is blue")),
     ]
@@ -185,7 +185,7 @@ def test_what_a_claim_rests_on(world, claim):
     }
     cases = [{"quantity": "gain", "published": [1, 2], "beside": {"told": [1, 2]}}]
     entry = claim(measures=measures, quantities=quantities, cases=cases)
-    (found,) = ledger.load(world.ledger(entry)).claims.values()
+    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
     assert set(found.decisive) == {"u", "v", "x"}
     assert found.tables == ("t_u", "t_v", "t_w", "t_x", "t_y")
 
@@ -447,7 +447,7 @@ def test_what_is_no_claim_is_named_and_others_go_on(world, claim, case):
 def test_a_field_that_is_missing(world, claim, field):
     entry = claim()
     del entry[field]
-    book = ledger.load(world.ledger(entry, claim("A2")))
+    book = ledger.load_ledger(world.ledger(entry, claim("A2")))
     assert list(book.claims) == ["A2"]
     assert book.faults["A1"].startswith(f"A1: has no {field}; expected the keys id, claim, kind")
 
@@ -478,7 +478,7 @@ OVERLOOKED = {
 @pytest.mark.parametrize("case", OVERLOOKED)
 def test_what_would_silently_not_apply_is_named(world, claim, case):
     changes, said = OVERLOOKED[case]
-    assert ledger.load(world.ledger(claim(**changes))).faults["A1"].startswith(said)
+    assert ledger.load_ledger(world.ledger(claim(**changes))).faults["A1"].startswith(said)
 
 
 IDS = {
@@ -493,7 +493,7 @@ IDS = {
 @pytest.mark.parametrize("id_", IDS)
 def test_what_is_no_id_is_named(world, claim, id_):
     with pytest.raises(LedgerError, match=IDS[id_]):
-        ledger.load(world.ledger(claim(id_)))
+        ledger.load_ledger(world.ledger(claim(id_)))
 
 
 FILES = {
@@ -501,7 +501,7 @@ FILES = {
     "document: A\nclaims: []\n": "A.yaml: has no title",
     "document: A\ntitle: T\nclaims: {}\n": "A.yaml: claims is {}; expected a list",
     "document: A\ntitle: T\nclaims: [3]\n": "A.yaml: a claim is 3; expected a mapping",
-    "document: A\ntitle: T\nclaims: [{claim: x}]\n": "A.yaml: a claim has no id; expected one",
+    "document: A\ntitle: T\nclaims: [{claim: x}]\n": "A.yaml: a claim has no id; expected",
     "document: A\ntitle: T\nclaims: [{id: 1}]\n": "A.yaml: a claim has id 1; expected text",
     "document: A\ntitle: T\nclaims: [{id: B1}]\n": "A.yaml: id is 'B1'; expected A1 to A12",
     "document: A\ntitle: T\ntitle: U\nclaims: []\n": "A.yaml: is no YAML .*'title' stands twice",
@@ -517,20 +517,20 @@ FILES = {
 def test_what_is_no_file_of_the_ledger_is_named(tmp_path, content):
     (tmp_path / "A.yaml").write_text(content)
     with pytest.raises(LedgerError, match=FILES[content]):
-        ledger.load(tmp_path)
+        ledger.load_ledger(tmp_path)
 
 
 def test_a_file_of_other_bytes_is_named(tmp_path):
     (tmp_path / "A.yaml").write_bytes(b"document: \xff\n")
     with pytest.raises(LedgerError, match=r"A\.yaml: is no YAML"):
-        ledger.load(tmp_path)
+        ledger.load_ledger(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{}, {"matters": 3}])
 def test_an_id_that_stands_twice(world, claim, changes):
     with pytest.raises(LedgerError, match="A1: stands in the ledger twice"):
-        ledger.load(world.ledger(claim(**changes), claim()))
+        ledger.load_ledger(world.ledger(claim(**changes), claim()))
 
 
 def test_no_file_is_no_claim(tmp_path):
-    assert ledger.load(tmp_path) == ledger.Ledger({}, {}, {})
+    assert ledger.load_ledger(tmp_path) == ledger.Ledger({}, {}, {})

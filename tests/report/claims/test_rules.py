@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from gpubn.report.claims import rules
-from gpubn.report.claims.rules import decide, state_of
+from gpubn.report.claims.rules import state_of, verdict_of
 
 ABOVE, BELOW, UNKNOWN = rules.ABOVE, rules.BELOW, rules.UNKNOWN
 WHEN = ("it is red", "it is blue", "it is green", "it is grey")
@@ -38,7 +38,7 @@ def test_the_state_of_a_case(kind, fits, expected):
 def verdict(kind, states):
     states = states.split(", ")
     when = WHEN[: len(states)] if len(states) > 1 else [None]
-    return decide(kind, states, when)
+    return verdict_of(kind, states, when)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""The verdicts as files: claims.csv, claims_evidence.csv, theory.csv, and the pages to read."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubn.files import write_atomic
+from gpubn.report.claims import history, rules
+from gpubn.report.claims.decide import SIGNIFICANT, CaseOutcome, Decision
+from gpubn.report.render import render
+from gpubn.report.statistics import CONFIDENCE
+
+HERE = Path(__file__).parent
+CLAIMS = (
+    *("id", "document", "claim", "published", "measured", "low", "high", "unit", "matters"),
+    *("verdict", "scope", "predicted", "tables", "figures"),
+)
+EVIDENCE = (
+    *("id", "quantity", "role", "case", "label", "n", "mean", "low", "high", "unit"),
+    *("published", "run_low", "run_high", "matters", "p", "p_holm", "decision"),
+)
+THEORY = ("id", "quantity", "label", "predicted", "measured", "low", "high", "ratio", "source")
+
+_Row = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the reports say of the claims that the decisions do not, each by the id of a claim.
+
+    Attributes:
+        scopes: which network it is about.
+        tables: name -> path of its tables, as seen from the folder of the reports.
+        figures: the same of its figures.
+    """
+
+    titles: Mapping[str, str]
+    scopes: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, str]]
+    figures: Mapping[str, Mapping[str, str]]
+
+
+def write_reports(folder: Path, decisions: Sequence[Decision], about: Surroundings) -> list[Path]:
+    """Write the files into `folder` and return their paths; those that stand stay untouched.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    verdicts = {d.id: d.verdict.text for d in decisions if d.verdict}
+    changes = [history.COLUMNS, *history.history_rows(history.load_history(), verdicts)]
+    theory = [THEORY, *_theory(decisions)]
+    texts = {
+        "claims.csv": _csv([CLAIMS, *(_claim(d, about) for d in decisions)]),
+        "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
+        "claims_history.csv": _csv(changes),
+        "theory.csv": _csv(theory),
+        "claims.md": _claims_page(decisions, about, theory, changes),
+        "statistics.md": _statistics_page(decisions),
+    }
+    for name, text in texts.items():
+        path, data = folder / name, text.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomic(path, data)
+    return [folder / name for name in texts]
+
+
+def _csv(rows: Iterable[_Row]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _claim(decision: Decision, about: Surroundings) -> _Row:
+    claim, lead, id_ = decision.claim, decision.lead, decision.id
+    if claim is None or lead is None:
+        return (id_, id_[0], *[""] * (len(CLAIMS) - 2))
+    return (
+        id_,
+        id_[0],
+        claim.text,
+        claim.published or "",
+        *(decision.headline.texts if decision.headline else ("", "", "")),
+        lead.unit,
+        f"{claim.matters.value:.4g}",
+        decision.verdict.text if decision.verdict else "",
+        about.scopes.get(id_, ""),
+        claim.prediction.verdict,
+        ";".join(claim.tables),
+        ";".join(about.figures.get(id_, {})),
+    )
+
+
+def _evidence(decisions: Iterable[Decision]) -> Iterable[_Row]:
+    """One row a quantity: those of the cases, which decide, and the others, which do not."""
+    for decision in decisions:
+        if decision.claim is None:
+            continue
+        estimates, matters = decision.evidence.estimates, f"{decision.claim.matters.value:.4g}"
+        outcomes = {o.case.quantity: o for o in decision.outcomes}
+        for name in (*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)):
+            if name in estimates:
+                quantity, estimate = decision.claim.quantities[name], estimates[name]
+                outcome = outcomes.get(name)
+                role = ("primary", outcome.case.when or "") if outcome else ("secondary", "")
+                start = (decision.id, name, *role, quantity.label, str(estimate.n))
+                tested = _tested(outcome, matters) if outcome else [""] * 7
+                yield (*start, *estimate.texts, quantity.unit, *tested)
+
+
+def _tested(outcome: CaseOutcome, matters: str) -> list[str]:
+    printed = outcome.case.published
+    return [
+        "" if printed is None else f"{printed[0]:.5g} to {printed[1]:.5g}",
+        *(("", "") if outcome.draw is None else (f"{bound:.4g}" for bound in outcome.draw)),
+        matters,
+        "" if outcome.p is None else f"{outcome.p:.3g}",
+        "" if outcome.adjusted is None else f"{outcome.adjusted:.3g}",
+        outcome.state,
+    ]
+
+
+def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
+    for decision in decisions:
+        for name, predicted in decision.evidence.predictions.items():
+            estimate = decision.evidence.estimates.get(name)
+            if decision.claim and estimate:
+                quantity = decision.claim.quantities[name]
+                ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
+                shown = (f"{predicted:.4g}", *estimate.texts, ratio, quantity.source or "")
+                yield (decision.id, name, quantity.label, *shown)
+
+
+def _claims_page(
+    decisions: Sequence[Decision],
+    about: Surroundings,
+    theory: Sequence[_Row],
+    changes: Sequence[_Row],
+) -> str:
+    counts = Counter(d.verdict.word if d.verdict else "no verdict" for d in decisions)
+    decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
+    letters = dict.fromkeys(decision.id[0] for decision in decisions)
+    return render(
+        HERE / "claims.md.jinja",
+        counts={word: counts[word] for word in (*rules.VERDICTS, "no verdict") if counts[word]},
+        foreseen=sum(claim.prediction.verdict == verdict.word for claim, verdict in decided),
+        decided=len(decided),
+        documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
+        theory=theory,
+        history=changes,
+        **vars(about),
+    )
+
+
+def _statistics_page(decisions: Sequence[Decision]) -> str:
+    decided = [d for d in decisions if d.claim and d.verdict]
+    exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
+    cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
+    seeds = {d.evidence.estimates[o.case.quantity].n for d, o in cases} or {0}
+    return render(
+        HERE / "statistics.md.jinja",
+        cases=sum(len(d.outcomes) for d in decided),
+        claims=len(decided),
+        n=f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else max(seeds),
+        tests=2 * len(cases),
+        confidence=100 * CONFIDENCE,
+        percent=100 * SIGNIFICANT,
+        exact=len(exact),
+        undecided=sum(d.verdict is not None and d.verdict.word == rules.UNDECIDED for d in decided),
+    )
