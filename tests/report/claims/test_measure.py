@@ -200,3 +200,36 @@ def test_a_table_is_read_once(world, layered):
     np.testing.assert_array_equal(
         measure(Measure.read({**A, "layer": 1}), world.tables).values, one.values
     )
+
+
+def cells(*places):
+    """Rows of one seed at these places of `init` and `norm.momentum`, each to a last step."""
+    return [
+        (
+            {"init": init, "norm.momentum": momentum},
+            [Observation(0, step, None, "m", 1.0) for step in (0, last)],
+        )
+        for init, momentum, last in places
+    ]
+
+
+PICKED = {"table": "t", "metric": "m", "where": {"init": "a"}, "step": "last"}
+
+
+def test_rows_that_a_further_column_alone_tells_apart(world):
+    """Even where one of them has the last step to itself."""
+    for last in (9, 20):
+        world.table("t", cells(("a", "0.1", 9), ("a", "0.9", last), ("b", "0.1", 9)))
+        with pytest.raises(
+            LedgerError, match=r"norm\.momentum is 0\.1, 0\.9; expected one"
+        ):
+            measure(Measure.read(PICKED), world.fresh())
+    wanted = PICKED | {"where": {"init": "a", "norm.momentum": 0.9}}
+    assert measure(Measure.read(wanted), world.fresh()).values == [1]
+
+
+def test_a_cell_that_lacks_a_step(world):
+    world.table("t", cells(("1", "0.1", 9), ("2", "0.1", 20)))
+    wanted = {"table": "t", "metric": "m", "step": "last", "along": "init", "reduce": "mean"}
+    with pytest.raises(LedgerError, match="has no step last where init is 1; expected one"):
+        measure(Measure.read(wanted), world.tables)
