@@ -220,9 +220,7 @@ def test_rows_that_a_further_column_alone_tells_apart(world):
     """Even where one of them has the last step to itself."""
     for last in (9, 20):
         world.table("t", cells(("a", "0.1", 9), ("a", "0.9", last), ("b", "0.1", 9)))
-        with pytest.raises(
-            LedgerError, match=r"norm\.momentum is 0\.1, 0\.9; expected one"
-        ):
+        with pytest.raises(LedgerError, match=r"norm\.momentum is 0\.1, 0\.9; expected one"):
             measure(Measure.read(PICKED), world.fresh())
     wanted = PICKED | {"where": {"init": "a", "norm.momentum": 0.9}}
     assert measure(Measure.read(wanted), world.fresh()).values == [1]
