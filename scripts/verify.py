@@ -38,22 +38,26 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
     options = parser.parse_args()
     device = backend.resolve(options.backend)
-    chosen = {
-        experiments.get(name).name: [f"experiment={name}", *options.override]
-        for name in options.experiments or experiments.names()
-    }
+    names = [experiments.get(name).name for name in options.experiments or experiments.names()]
+    rows: list[Comparison] = []
+    missing: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
         fresh = Path(scratch)
-        made = make_tables(chosen, fresh, device)
-        tables = {path: name for name, outcome in made.items() for path in outcome.paths}
-        missing = [options.results / path.relative_to(fresh) for path in tables]
-        missing = [path for path in missing if not path.exists()]
-        rows = [
-            row
-            for path, name in tables.items()
-            if (committed := options.results / path.relative_to(fresh)).exists()
-            for row in _compared(experiments.get(name), committed, path)
-        ]
+        chosen = {name: [f"experiment={name}", *options.override] for name in names}
+        for name, made in make_tables(chosen, fresh, device).items():
+            experiment = experiments.get(name)
+            for path in made.paths:
+                committed = options.results / path.relative_to(fresh)
+                if not committed.exists():
+                    missing.append(committed)
+                    continue
+                rows += compare(
+                    path.stem,
+                    read_table(committed),
+                    read_table(path),
+                    exact=experiment.exact,
+                    rounding=experiment.rounding,
+                )
         other = [] if options.experiments else _other_verdicts(fresh, options.results)
     if options.report is not None and rows:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
@@ -61,21 +65,15 @@ def main() -> None:
         write_benchmark(options.report, lines, {**device.facts(), **facts})
     _print_comparison(rows)
     different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
-    _refuse(missing, "is not there; expected a committed table to compare with")
-    _refuse(different, "differ beyond the tolerances; expected what was committed")
-    _refuse(other, "came to another verdict; expected those of claims.csv")
+    for problems, why in (
+        (missing, "is not there; expected a committed table to compare with"),
+        (different, "differ beyond the tolerances; expected what was committed"),
+        (other, "came to another verdict; expected those of claims.csv"),
+    ):
+        if problems:
+            raise NotReproducedError(f"{', '.join(map(str, problems))} {why}")
     verdicts = "" if options.experiments else ", and every verdict"
     print(f"reproduced: {len(rows)} metrics{verdicts}")
-
-
-def _compared(experiment: experiments.Experiment, committed: Path, fresh: Path) -> list[Comparison]:
-    return compare(
-        fresh.stem,
-        read_table(committed),
-        read_table(fresh),
-        exact=experiment.exact,
-        rounding=experiment.rounding,
-    )
 
 
 def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
@@ -93,21 +91,14 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
 
 
 def _print_comparison(rows: Sequence[Comparison]) -> None:
-    print(
-        f"{'table':20} {'metric':38} {'compared':>8} {'identical':>9} {'worst':>7} {'outside':>7} "
-        f"{'missing':>7}"
-    )
+    line = "{:20} {:38} {:>8} {:>9} {:>7} {:>7} {:>7} {}"
+    columns = ("table", "metric", "compared", "identical", "worst", "outside", "missing", "")
+    print(line.format(*columns).rstrip())
     for row in rows:
-        print(
-            f"{row.table:20} {row.metric:38} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
-            f"{row.outside:7.1%} {row.missing:7d} {'' if row.within else ' DIFFERS'}"
-        )
+        shares = f"{row.same:.1%}", f"{row.worst:.2g}", f"{row.outside:.1%}"
+        state = "" if row.within else " DIFFERS"
+        print(line.format(row.table, row.metric, row.compared, *shares, row.missing, state))
     print("worst: largest difference as a share of its tolerance (gpubn/report/compare.py)")
-
-
-def _refuse(names: Sequence[object], why: str) -> None:
-    if names:
-        raise NotReproducedError(f"{', '.join(map(str, names))} {why}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from gpubn.report.claims.rules import Verdict
 from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
+WORDS = (*rules.VERDICTS, "no verdict")
+"""What a decision can say, without conditions."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Decision:
     evidence: Evidence
     outcomes: Sequence[CaseOutcome] = ()
     verdict: Verdict | None = None
+
+    @property
+    def word(self) -> str:
+        """The verdict without its conditions, one of `WORDS`."""
+        return self.verdict.word if self.verdict else "no verdict"
 
     @property
     def lead(self) -> Quantity | None:

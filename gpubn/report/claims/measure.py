@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims.entries import Entry, Number, Text, as_number
-from gpubn.report.claims.reduce import REDUCERS, Reducer
+from gpubn.report.claims.reduce import REDUCERS
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
@@ -88,56 +88,50 @@ class PerSeed:
     values: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Table:
+    by_metric: dict[str, "pd.DataFrame"]
+    config: dict[str, Any]
+    levels: dict[str, list[str]]
+
+
 class TableReader:
-    """The tables that measures read, each read once; `find` gives the path of a stem."""
+    """The tables that measures read, each read once; `find` gives the path of a stem.
+
+    All methods raise a StoreError where there is no such table.
+    """
 
     def __init__(self, find: Callable[[str], Path]) -> None:
         self._find = find
-        self._by_metric: dict[str, dict[str, pd.DataFrame]] = {}
-        self._config: dict[str, dict[str, Any]] = {}
-        self._levels: dict[str, dict[str, list[str]]] = {}
+        self._tables: dict[str, _Table] = {}
 
     def config(self, stem: str) -> dict[str, Any]:
-        """The configuration that the cells of a table have in common; empty where none is known.
-
-        Raises:
-            StoreError: there is no such table.
-        """
-        self._read(stem)
-        return self._config[stem]
+        """The configuration that the cells of a table have in common; empty where unknown."""
+        return self._table(stem).config
 
     def levels(self, stem: str) -> dict[str, list[str]]:
-        """The values of each axis of a table.
-
-        Raises:
-            StoreError: there is no such table.
-        """
-        self._read(stem)
-        return self._levels[stem]
+        """The values of each axis of a table."""
+        return self._table(stem).levels
 
     def rows(self, stem: str, metric: str) -> "pd.DataFrame":
         """The rows of one metric of a table.
 
         Raises:
-            StoreError: there is no such table.
             LedgerError: the table has no such metric.
         """
-        self._read(stem)
-        by_metric = self._by_metric[stem]
+        by_metric = self._table(stem).by_metric
         if metric not in by_metric:
             raise LedgerError(f"metric is {metric!r}; {stem} has {_listed(by_metric)}")
         return by_metric[metric]
 
-    def _read(self, stem: str) -> None:
-        if stem in self._by_metric:
-            return
-        frame = read_table(self._find(stem))
-        axes = [column for column in frame.columns if column not in COLUMNS]
-        self._levels[stem] = {axis: sorted(map(str, frame[axis].unique())) for axis in axes}
-        self._config[stem] = frame.attrs["config"]
-        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-        groups = frame.groupby("metric", sort=False)
-        self._by_metric[stem] = {str(name): rows for name, rows in groups}
+    def _table(self, stem: str) -> _Table:
+        if stem not in self._tables:
+            frame = read_table(self._find(stem))
+            frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+            by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+            levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+            self._tables[stem] = _Table(by_metric, frame.attrs["config"], levels)
+        return self._tables[stem]
 
 
 def measure(wanted: Measure, tables: TableReader) -> PerSeed:
@@ -164,9 +158,9 @@ def measure(wanted: Measure, tables: TableReader) -> PerSeed:
 
 
 def _where(rows: "pd.DataFrame", column: str, value: str, table: str) -> "pd.DataFrame":
-    axes = [c for c in rows.columns if c not in COLUMNS]
-    if column not in axes:
-        raise LedgerError(f"where names {column!r}; {table} has the axes {', '.join(axes)}")
+    if column not in _axes(rows):
+        axes = ", ".join(_axes(rows))
+        raise LedgerError(f"where names {column!r}; {table} has the axes {axes}")
     present = list(rows[column].unique())
     wanted = as_number(value)
     equal = [p for p in present if p == value or (wanted is not None and as_number(p) == wanted)]
@@ -206,7 +200,7 @@ def _refuse_lost(cells: "pd.DataFrame", rows: "pd.DataFrame", fixed: Mapping[str
     if lost := cells["seed"].nunique() - rows["seed"].nunique():
         seeds = cells["seed"].nunique()
         raise LedgerError(f"has no value for {lost} of {seeds} seeds; expected one for each")
-    for axis in (c for c in cells.columns if c not in COLUMNS):
+    for axis in _axes(cells):
         present = set(rows[axis])
         if missing := [value for value in cells[axis].unique() if value not in present]:
             place = ", ".join(f"{column} {position}" for column, position in fixed.items())
@@ -230,8 +224,8 @@ def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
     wide = rows.pivot(index=along, columns="seed", values="value").sort_index()
     if rows.groupby("seed")[along].nunique().ne(len(wide)).any():
         raise LedgerError(f"has not every {along} for every seed; expected all")
-    reducer = Reducer(wanted.reduce, wanted.threshold, wanted.none)
-    values = reducer(wide.index.to_numpy(dtype=np.float64), wide.to_numpy(dtype=np.float64))
+    x, y = (numbers.to_numpy(dtype=np.float64) for numbers in (wide.index, wide))
+    values = REDUCERS[wanted.reduce](x, y, threshold=wanted.threshold, none=wanted.none)
     return PerSeed(_seeds_of(wide.columns), values)
 
 
@@ -244,6 +238,10 @@ def _chosen(present: list[float], wanted: Measure) -> list[float]:
         limits = f"{wanted.start:g} to {wanted.to:g}"
         raise LedgerError(f"wants {wanted.along} {limits}; there is {_listed(present)}")
     return kept
+
+
+def _axes(rows: "pd.DataFrame") -> list[str]:
+    return [column for column in rows.columns if column not in COLUMNS]
 
 
 def _seeds_of(numbers: Iterable[Any]) -> tuple[int | None, ...]:

@@ -2,14 +2,13 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpubn.files import write_atomic
 from gpubn.report.claims import history, rules
-from gpubn.report.claims.decide import SIGNIFICANT, CaseOutcome, Decision
+from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
 from gpubn.report.render import render
 from gpubn.report.statistics import CONFIDENCE
 
@@ -57,7 +56,7 @@ def write_reports(folder: Path, decisions: Sequence[Decision], about: Surroundin
         "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
         "claims_history.csv": _csv(changes),
         "theory.csv": _csv(theory),
-        "claims.md": _claims_page(decisions, about, theory, changes),
+        "claims.md": _claims_page(decisions, about, theory=theory, history=changes),
         "statistics.md": _statistics_page(decisions),
     }
     for name, text in texts.items():
@@ -134,22 +133,18 @@ def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
 
 
 def _claims_page(
-    decisions: Sequence[Decision],
-    about: Surroundings,
-    theory: Sequence[_Row],
-    changes: Sequence[_Row],
+    decisions: Sequence[Decision], about: Surroundings, **tables: Sequence[_Row]
 ) -> str:
-    counts = Counter(d.verdict.word if d.verdict else "no verdict" for d in decisions)
+    words = [decision.word for decision in decisions]
     decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
     letters = dict.fromkeys(decision.id[0] for decision in decisions)
     return render(
         HERE / "claims.md.jinja",
-        counts={word: counts[word] for word in (*rules.VERDICTS, "no verdict") if counts[word]},
+        counts={word: words.count(word) for word in WORDS if word in words},
         foreseen=sum(claim.prediction.verdict == verdict.word for claim, verdict in decided),
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
-        theory=theory,
-        history=changes,
+        **tables,
         **vars(about),
     )
 
@@ -168,5 +163,5 @@ def _statistics_page(decisions: Sequence[Decision]) -> str:
         confidence=100 * CONFIDENCE,
         percent=100 * SIGNIFICANT,
         exact=len(exact),
-        undecided=sum(d.verdict is not None and d.verdict.word == rules.UNDECIDED for d in decided),
+        undecided=[d.word for d in decided].count(rules.UNDECIDED),
     )
