@@ -19,7 +19,7 @@ from gpubn.report.claims.rules import (
     verdict_word,
 )
 from gpubn.report.figures import drawing as figures
-from gpubn.report.render import render
+from gpubn.report.pages import render_page
 from gpubn.sweeps import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +56,7 @@ def rewritten(text: str, results: Path) -> str:
 
 def generated(part: str, results: Path) -> str:
     """Return one generated part: claims, experiments, sweeps, gpu or benchmarks."""
-    return render(
+    return render_page(
         TEMPLATE,
         part=part,
         rows=partial(_rows, results),

@@ -16,7 +16,7 @@ from gpubn.errors import GpubnError
 from gpubn.files import git_revision
 from gpubn.report.benchmarks import write_benchmark
 from gpubn.report.claims import decide_all
-from gpubn.report.compare import Comparison, compare
+from gpubn.report.compare import Comparison, compare_tables
 from gpubn.report.tables import read_table
 from gpubn.sweeps import cli
 from gpubn.sweeps.pipeline import make_tables
@@ -51,7 +51,7 @@ def main() -> None:
                 if not committed.exists():
                     missing.append(committed)
                     continue
-                rows += compare(
+                rows += compare_tables(
                     path.stem,
                     read_table(committed),
                     read_table(path),

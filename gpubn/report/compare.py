@@ -58,7 +58,7 @@ class Comparison:
         return self.missing == 0 and self.outside <= self.allowed
 
 
-def compare(
+def compare_tables(
     table: str,
     committed: pd.DataFrame,
     fresh: pd.DataFrame,

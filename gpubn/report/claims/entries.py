@@ -85,10 +85,11 @@ class Entry(BaseModel):
 
 def _sentence(model: type[BaseModel], problems: list[Any]) -> str:
     """Return the first problem in a sentence; an unknown key may be a known one misspelt."""
-    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")
+    unknown = ("extra_forbidden", "invalid_key")
+    problem = min(problems, key=lambda p: p["type"] not in unknown)
     kind, value, loc = problem["type"], problem["input"], problem["loc"]
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    if kind == "extra_forbidden":
+    if kind in unknown:
         return f"has the unknown key {loc[0]!r}; expected only {', '.join(fields)}"
     if kind == "missing":
         required = [name for name, field in fields.items() if field.is_required()]

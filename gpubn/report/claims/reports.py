@@ -9,7 +9,7 @@ from pathlib import Path
 from gpubn.files import write_atomic
 from gpubn.report.claims import history, rules
 from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
-from gpubn.report.render import render
+from gpubn.report.pages import render_page
 from gpubn.report.statistics import CONFIDENCE
 
 HERE = Path(__file__).parent
@@ -138,7 +138,7 @@ def _claims_page(
     words = [decision.word for decision in decisions]
     decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
     letters = dict.fromkeys(decision.id[0] for decision in decisions)
-    return render(
+    return render_page(
         HERE / "claims.md.jinja",
         counts={word: words.count(word) for word in WORDS if word in words},
         foreseen=sum(claim.prediction.verdict == verdict.word for claim, verdict in decided),
@@ -154,7 +154,7 @@ def _statistics_page(decisions: Sequence[Decision]) -> str:
     exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
     cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
     seeds = {d.evidence.estimates[o.case.quantity].n for d, o in cases} or {0}
-    return render(
+    return render_page(
         HERE / "statistics.md.jinja",
         cases=sum(len(d.outcomes) for d in decided),
         claims=len(decided),

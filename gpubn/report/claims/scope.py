@@ -8,7 +8,7 @@ from gpubn.report import words
 from gpubn.report.claims.entries import as_number
 from gpubn.report.claims.ledger import Claim
 from gpubn.report.claims.measure import Measure, TableReader
-from gpubn.report.render import render
+from gpubn.report.pages import render_page
 
 TEMPLATE = Path(__file__).with_suffix(".jinja")
 
@@ -24,7 +24,7 @@ def scope(claim: Claim, tables: TableReader) -> str:
             facts = _Facts(stem, measures, tables)
         except StoreError:
             continue
-        lines = render(TEMPLATE, facts=facts, words=words, named=_named).splitlines()
+        lines = render_page(TEMPLATE, facts=facts, words=words, named=_named).splitlines()
         scopes.append(", ".join(line for line in lines if line))
     return "; ".join(dict.fromkeys(text for text in scopes if text))
 

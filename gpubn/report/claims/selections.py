@@ -16,6 +16,7 @@ from gpubn.report.claims.entries import at
 
 _PLACEHOLDER = re.compile(r"<([a-z]\w*)(?:\.(\w+))?>")
 
+_PLAIN = str | int | float
 _Value = tuple[Any, Mapping[str, Any]]
 """A value that a name takes, and what stands beside it."""
 
@@ -54,7 +55,7 @@ def _mapping(name: str, raw: Any) -> Mapping[str, Any]:
 def _selected(measure: Any, selections: Mapping[str, Any]) -> Any:
     if not isinstance(measure, dict) or "use" not in measure:
         return measure
-    if measure["use"] not in selections:
+    if measure["use"] not in list(selections):
         known = ", ".join(selections) or "no use, as the file has no selections"
         raise LedgerError(f"has use {measure['use']!r}; expected {known}")
     base = selections[measure["use"]]
@@ -65,11 +66,10 @@ def _selected(measure: Any, selections: Mapping[str, Any]) -> Any:
 
 
 def _values(name: str, raw: Any) -> list[_Value]:
-    if isinstance(raw, list) and raw:
-        return [(value, {}) for value in raw]
-    if isinstance(raw, dict) and raw:
-        return [(value, _mapping(f"each {name}", beside)) for value, beside in raw.items()]
-    raise LedgerError(f"each has {name} {raw!r}; expected a list or a mapping of values")
+    if not raw or not isinstance(raw, list | dict) or not all(isinstance(v, _PLAIN) for v in raw):
+        raise LedgerError(f"each has {name} {raw!r}; expected a list or a mapping of values")
+    beside = raw if isinstance(raw, dict) else dict.fromkeys(raw, {})
+    return [(value, _mapping(f"each {name}", texts)) for value, texts in beside.items()]
 
 
 def _every(items: Iterable[Any], each: Mapping[str, list[_Value]]) -> Iterator[Any]:
@@ -94,7 +94,8 @@ def _filled(part: Any, chosen: Mapping[str, _Value]) -> Any:
         if match[2] is None:
             return value
         if match[2] not in beside:
-            raise LedgerError(f"has {match[0]}; {match[1]} {value} has {', '.join(beside)}")
+            known = ", ".join(map(str, beside))
+            raise LedgerError(f"has {match[0]}; {match[1]} {value} has {known}")
         return beside[match[2]]
 
     match part:

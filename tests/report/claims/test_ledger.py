@@ -206,6 +206,7 @@ def cases(*entries, **changes):
 TWO = cases({"when": "a"}, {"quantity": "more", "when": "b"}, quantities=MORE)["cases"]
 BAD = {
     "unknown key": ({"tests": 1}, "A1: has the unknown key 'tests'; expected only id, claim"),
+    "a key that is no text": ({"matters": ONE | {1: 2}}, "A1: matters has the unknown key 1;"),
     "the key of old": ({"contradicted_by": "x"}, "A1: has the unknown key 'contradicted_by'"),
     "empty claim": ({"claim": " "}, "A1: has claim ' '; expected text"),
     "published number": ({"published": 3}, "A1: has published 3; expected text"),

@@ -7,8 +7,8 @@ from textwrap import fill
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def render(template: Path, **values: object) -> str:
-    """Return a page: `render(FOLDER / "claims.md.jinja", decisions=...)`.
+def render_page(template: Path, **values: object) -> str:
+    """Return a page: `render_page(FOLDER / "claims.md.jinja", decisions=...)`.
 
     Templates can import the macros of `macros.md.jinja`; their filters are `cell`, for a text in a
     table, and `filled`, for paragraphs that are broken into lines.
