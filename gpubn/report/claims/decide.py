@@ -159,8 +159,7 @@ def _gather(claim: Claim, tables: TableReader) -> Evidence:
 def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], evidence: Evidence) -> None:
     """Evaluate a quantity of `names`, add it to them and to the evidence.
 
-    Raises:
-        LedgerError: it cannot be estimated, and a case needs it.
+    A LedgerError says that it cannot be estimated, and a case needs it.
     """
     quantity = claim.quantities[name]
     seeds = _common_seeds(quantity.value.names, names)
@@ -168,17 +167,17 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], evidence: 
     if quantity.predicted is not None:
         _common_seeds(quantity.predicted.names, names)
         with at("has a prediction that"):
-            prediction = quantity.predicted.evaluate(arrays)
-            if problem := prediction.problem():
+            prediction, problem = quantity.predicted.evaluate(arrays)
+            if problem:
                 raise LedgerError(problem)
-        evidence.predictions[name] = float(prediction.values.mean())
-    evaluated = quantity.value.evaluate(arrays)
-    names[name] = PerSeed(seeds, evaluated.values)
+        evidence.predictions[name] = float(prediction.mean())
+    values, problem = quantity.value.evaluate(arrays)
+    names[name] = PerSeed(seeds, values)
     try:
-        if problem := evaluated.problem():
+        if problem:
             raise LedgerError(problem)
-        evidence.values[name] = evaluated.values
-        evidence.estimates[name] = infer.estimate(quantity, evaluated.values)
+        evidence.values[name] = values
+        evidence.estimates[name] = infer.estimate(quantity, values)
     except LedgerError as error:
         if any(name == case.quantity or name in case.beside for case in claim.cases):
             raise

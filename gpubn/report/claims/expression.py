@@ -63,22 +63,16 @@ def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _by_value(function: Callable[..., float]) -> Callable[..., np.ndarray]:
-    """Let a function of plain numbers, some of them whole ones, take arrays."""
+    """Let a function of plain numbers, some of them integers, take arrays."""
 
-    @wraps(function)
-    def of_arrays(*args: np.ndarray) -> np.ndarray:
-        arrays = np.broadcast_arrays(*args)
-        out = np.empty(arrays[0].shape if arrays else ())
-        for index in np.ndindex(out.shape):
-            given = [float(array[index]) for array in arrays]
-            try:
-                out[index] = function(*(int(v) if v.is_integer() else v for v in given))
-            except (ValueError, TypeError, ArithmeticError) as error:
-                shown = f"{function.__name__}({', '.join(f'{v:g}' for v in given)})"
-                raise LedgerError(f"calls {shown}, which fails ({error})") from error
-        return out
+    def of_numbers(*given: float) -> float:
+        try:
+            return function(*(int(v) if v.is_integer() else v for v in given))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            shown = f"{function.__name__}({', '.join(f'{v:g}' for v in given)})"
+            raise LedgerError(f"calls {shown}, which fails ({error})") from error
 
-    return of_arrays
+    return wraps(function)(np.vectorize(of_numbers, otypes=[np.float64]))
 
 
 _SIGNS: dict[type[ast.AST], _Operation] = {
@@ -118,25 +112,6 @@ RESERVED = frozenset({*_FUNCTIONS, *_CONSTANTS})
 """Names that a ledger cannot give to anything of its own."""
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """The values of an expression, and what went wrong on the way to those that are NaN."""
-
-    values: np.ndarray
-    faults: tuple[str, ...]
-
-    def problem(self) -> str | None:
-        """What keeps the values from being used, as a predicate; None where all are finite."""
-        bad = ~np.isfinite(self.values)
-        if not bad.any():
-            return None
-        nan = "is NaN" if np.isnan(self.values).any() else "is infinite"
-        what = self.faults[0] if self.faults else nan
-        if bad.size == 1:
-            return what
-        return f"{what} for {'all' if bad.all() else f'{bad.sum()} of {bad.size}'} seeds"
-
-
 _Formula = Callable[[Mapping[str, np.ndarray], list[str]], np.ndarray]
 
 
@@ -150,11 +125,7 @@ class Expression:
 
     @classmethod
     def parse(cls, source: object) -> "Expression":
-        """Read `Expression.parse("log(a / b)")`.
-
-        Raises:
-            LedgerError: it is no expression of the grammar.
-        """
+        """Read `Expression.parse("log(a / b)")`; a LedgerError says what is not of the grammar."""
         if isinstance(source, bool) or not isinstance(source, str | int | float):
             raise LedgerError(f"is {source!r}; expected an expression")
         text = str(source)
@@ -171,39 +142,36 @@ class Expression:
         return cls(text, frozenset(names), formula)
 
     def require(self, known: Collection[str]) -> None:
-        """Check that all its names are among the `known`.
-
-        Raises:
-            LedgerError: one is not.
-        """
+        """Raise a LedgerError unless all its names are among the `known`."""
         if unknown := sorted(self.names.difference(known)):
             allowed = ", ".join(known) or "numbers alone"
             raise LedgerError(
                 f"names {unknown[0]!r}, which is not defined here; expected {allowed}"
             )
 
-    def evaluate(self, values: Mapping[str, np.ndarray]) -> Evaluated:
-        """Return its values; names stand for arrays that broadcast.
+    def evaluate(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str | None]:
+        """Return its values, and what keeps them from being used, None where all are finite.
 
-        Raises:
-            LedgerError: a function of `gpubn.theory` refuses its arguments.
+        Names stand for arrays that broadcast. Where a function of `gpubn.theory` refuses its
+        arguments a LedgerError says so.
         """
         faults: list[str] = []
         with np.errstate(all="ignore"):
             out = np.atleast_1d(np.asarray(self._formula(values, faults), dtype=np.float64))
-        return Evaluated(out, tuple(faults))
+        bad = ~np.isfinite(out)
+        if not bad.any():
+            return out, None
+        fault = [*faults, "is NaN" if np.isnan(out).any() else "is infinite"][0]
+        seeds = f" for {'all' if bad.all() else f'{bad.sum()} of {bad.size}'} seeds"
+        return out, fault + seeds if bad.size > 1 else fault
 
     def number(self, values: Mapping[str, float]) -> float:
-        """Return its one finite value, where names stand for numbers.
-
-        Raises:
-            LedgerError: a name is unknown, or the value is not finite.
-        """
+        """Return its one finite value, where names stand for numbers; else raise a LedgerError."""
         self.require(values)
-        out = self.evaluate({name: np.asarray(v, np.float64) for name, v in values.items()})
-        if problem := out.problem():
+        (value,), problem = self.evaluate({n: np.asarray(v, float) for n, v in values.items()})
+        if problem:
             raise LedgerError(problem)
-        return float(out.values[0])
+        return float(value)
 
 
 def _compiled(node: ast.expr, names: set[str]) -> _Formula:

@@ -68,7 +68,7 @@ def _selected(measure: Any, selections: Mapping[str, Any]) -> Any:
 def _values(name: str, raw: Any) -> list[_Value]:
     if not raw or not isinstance(raw, list | dict) or not all(isinstance(v, _PLAIN) for v in raw):
         raise LedgerError(f"each has {name} {raw!r}; expected a list or a mapping of values")
-    beside = raw if isinstance(raw, dict) else dict.fromkeys(raw, {})
+    beside = raw if isinstance(raw, dict) else dict.fromkeys(raw)
     return [(value, _mapping(f"each {name}", texts)) for value, texts in beside.items()]
 
 
