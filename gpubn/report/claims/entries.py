@@ -20,21 +20,9 @@ from pydantic import (
 
 from gpubn.errors import LedgerError
 
-_ALLOWED = {
-    "string_type": "text",
-    "string_too_short": "text",
-    "dict_type": "a mapping with names as keys",
-    "model_type": "a mapping with names as keys",
-    "list_type": "a list",
-}
+_MAPPING = "a mapping with names as keys"
+_ALLOWED = {"string": "text", "dict": _MAPPING, "model": _MAPPING, "list": "a list"}
 """Kind of error of pydantic's -> what is allowed, where a field does not say so itself."""
-_ONE_OF = {
-    "thresholds": "threshold",
-    "measures": "measure",
-    "quantities": "quantity",
-    "cases": "case",
-    "changes": "change",
-}
 
 
 @contextmanager
@@ -98,7 +86,7 @@ def _sentence(model: type[BaseModel], problems: list[Any]) -> str:
         said = problem["ctx"]["error"]
         return f"{_place(loc)} {said}" if loc and isinstance(said, _EntryError) else str(said)
     allowed = fields[loc[0]].description if loc and kind != "dict_type" else None
-    allowed = allowed or _ALLOWED.get(kind)
+    allowed = allowed or _ALLOWED.get(kind.split("_")[0])
     if allowed is None and kind == "literal_error":
         allowed = "one of " + problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
     if kind in ("dict_type", "model_type", "list_type", "too_short"):
@@ -113,7 +101,8 @@ def _place(loc: tuple[int | str, ...]) -> str:
     """Return how a place in an entry is called: ("cases", 0) is case 1."""
     if len(loc) < 2:
         return str(loc[0]) if loc else ""
-    return f"{_ONE_OF.get(str(loc[0]), loc[0])} {loc[1] + 1 if isinstance(loc[1], int) else loc[1]}"
+    one_of = {"quantities": "quantity"}.get(str(loc[0]), str(loc[0]).removesuffix("s"))
+    return f"{one_of} {loc[1] + 1 if isinstance(loc[1], int) else loc[1]}"
 
 
 def as_number(value: object) -> float | None:

@@ -210,10 +210,8 @@ BAD = {
     "the key of old": ({"contradicted_by": "x"}, "A1: has the unknown key 'contradicted_by'"),
     "empty claim": ({"claim": " "}, "A1: has claim ' '; expected text"),
     "published number": ({"published": 3}, "A1: has published 3; expected text"),
-    "empty note": ({"note": ""}, "A1: has note ''; expected text"),
     "thresholds": ({"thresholds": [1]}, "A1: thresholds is [1]; expected a mapping"),
     "basis": ({"thresholds": {"one": ONE | {"basis": "guess"}}}, "A1: threshold one has basis"),
-    "no why": ({"thresholds": {"one": {"value": 1, "basis": "words"}}}, "threshold one has no why"),
     "threshold value": (
         {"thresholds": {"one": ONE | {"value": "x"}}},
         "A1: threshold one names 'x', which is not defined here; expected numbers alone",
@@ -248,7 +246,6 @@ BAD = {
         "A1: quantity gain has scale log and kind proportion; expected kind mean",
     ),
     "no source": ({"quantities": {"gain": GAIN | {"predicted": 1}}}, "predicted and source"),
-    "source alone": ({"quantities": {"gain": GAIN | {"source": "s"}}}, "predicted and source"),
     "predicted": (
         {"quantities": {"gain": GAIN | {"predicted": "y", "source": "s"}}},
         "A1: quantity gain has a prediction that names 'y'",
@@ -257,15 +254,10 @@ BAD = {
         {"kind": "difference"},
         "A1: has kind 'difference'; expected one of effect, equal, exact, published",
     ),
-    "kind list": ({"kind": ["effect"]}, "A1: has kind ['effect']; expected one of effect"),
     "matters nothing": ({"matters": ONE | {"value": 0}}, "A1: matters has value 0; expected more"),
     "matters negative": (
         {"matters": ONE | {"value": -0.1}},
         "A1: matters has value -0.1; expected more than 0",
-    ),
-    "matters negative by a formula": (
-        {"matters": ONE | {"value": "log(0.9)"}},
-        "A1: matters has value -0.105361; expected more than 0",
     ),
     "matters of no number": (
         {"matters": ONE | {"value": "much"}},
@@ -274,7 +266,6 @@ BAD = {
     "matters of NaN": ({"matters": ONE | {"value": float("nan")}}, "A1: matters names 'nan'"),
     "matters of infinity": ({"matters": ONE | {"value": "1e999"}}, "A1: matters uses "),
     "matters without why": ({"matters": {"value": 1, "basis": "words"}}, "A1: matters has no why"),
-    "matters, bare": ({"matters": 0.1}, "A1: matters is 0.1; expected a mapping"),
     "prediction, bare": ({"prediction": "reproduced"}, "A1: prediction is 'reproduced'; expected"),
     "prediction without verdict": (
         {"prediction": {"why": "it gains", "source": "a book"}},
@@ -284,37 +275,10 @@ BAD = {
         {"prediction": SAID | {"verdict": "true"}},
         "A1: prediction has verdict 'true'; expected one of reproduced, reproduced, other value",
     ),
-    "prediction without source": (
-        {"prediction": {"verdict": "reproduced", "why": "it gains"}},
-        "A1: prediction has no source; expected the keys verdict, why, source",
-    ),
-    "prediction of an empty source": (
-        {"prediction": SAID | {"source": " "}},
-        "A1: prediction has source ' '; expected text",
-    ),
-    "prediction of an empty why": (
-        {"prediction": SAID | {"why": None}},
-        "A1: prediction has why None; expected text",
-    ),
     "artefact, empty": ({"artefact": {}}, "A1: artefact has no threat; expected the keys threat"),
-    "artefact of an empty threat": (
-        {"artefact": NOTE | {"threat": ""}},
-        "A1: artefact has threat ''; expected text",
-    ),
-    "artefact not excluded": (
-        {"artefact": {"threat": "one machine"}},
-        "A1: artefact has no excluded; expected the keys threat, excluded",
-    ),
-    "artefact excluded by nothing": (
-        {"artefact": NOTE | {"excluded": "\n"}},
-        "A1: artefact has excluded '\\n'; expected text",
-    ),
     "no cases": ({"cases": []}, "A1: cases is []; expected a list with the primary quantity"),
-    "cases of null": ({"cases": None}, "A1: cases is None; expected a list with the primary"),
-    "cases as a mapping": ({"cases": {"quantity": "gain"}}, "A1: cases is {'quantity': 'gain'};"),
     "case, bare": ({"cases": ["gain"]}, "A1: case 1 is 'gain'; expected a mapping"),
     "case of nothing": ({"cases": [{"when": "a"}]}, "A1: case 1 has no quantity; expected the key"),
-    "case of a measure": (cases({"quantity": "x"}), "A1: case 1 has quantity 'x'; expected one of"),
     "case of another key": (cases({"if": "x"}), "A1: case 1 has the unknown key 'if'; expected"),
     "condition without its counter-test": (
         cases({"when": "it is red"}),
@@ -354,14 +318,6 @@ BAD = {
         {"quantities": {"gain": GAIN | {"kind": "single"}}},
         "A1: case 1 has quantity 'gain' of kind single",
     ),
-    "exact share": (
-        {"quantities": {"gain": GAIN | {"kind": "proportion"}}, "kind": "exact"},
-        "A1: case 1 has quantity 'gain' of kind proportion",
-    ),
-    "exact on a log scale": (
-        {"quantities": {"gain": GAIN | {"scale": "log"}}, "kind": "exact"},
-        "A1: case 1 has quantity 'gain' of kind mean, scale log",
-    ),
     "equal with a printed value": (
         {"cases": [PRINTED], "kind": "equal"},
         "A1: case 1 has published values; expected none of a claim of kind equal",
@@ -370,33 +326,17 @@ BAD = {
         {"cases": [PRINTED], "kind": "exact"},
         "A1: case 1 has published values; expected none of a claim of kind exact",
     ),
-    "equal with one beside it": (
-        {"cases": [{"quantity": "gain", "beside": {}}], "kind": "equal"},
-        "A1: case 1 has published values; expected none of a claim of kind equal",
-    ),
     "published without a printed value": (
         {"kind": "published"},
         "A1: case 1 has nothing published; expected what the document prints",
-    ),
-    "published without one in one case": (
-        {"quantities": MORE, "kind": "published"} | {"cases": [TWO[0] | PRINTED, TWO[1]]},
-        "A1: case 2 has nothing published; expected what the document prints",
     ),
     "printed the wrong way round": (
         {"cases": [PRINTED | {"published": [2, 1]}]},
         "A1: case 1 has the printed value [2, 1]; expected the lowest first",
     ),
-    "printed without a range": (
-        {"cases": [PRINTED | {"published": [1, 1]}]},
-        "A1: case 1 has the printed value [1, 1]; expected the lowest first",
-    ),
     "printed number": (
         {"cases": [PRINTED | {"published": 1.5}]},
         "A1: case 1 has the printed value 1.5; expected [lowest, highest]",
-    ),
-    "three printed numbers": (
-        {"cases": [PRINTED | {"published": [1, 2, 3]}]},
-        "A1: case 1 has the printed value [1, 2, 3]; expected [lowest, highest]",
     ),
     "printed null": (
         {"cases": [PRINTED | {"published": None}]},
@@ -406,7 +346,6 @@ BAD = {
         {"cases": [PRINTED | {"published": [float("nan"), 1]}]},
         "A1: case 1 names 'nan', which is not defined here",
     ),
-    "printed infinity": ({"cases": [PRINTED | {"published": [1, "1e999"]}]}, "A1: case 1 uses "),
     "printed name": (
         {"cases": [PRINTED | {"published": ["x", 2]}]},
         "A1: case 1 names 'x', which is not defined here; expected numbers alone",
