@@ -35,8 +35,9 @@ def main() -> None:
         print(f"{letter}: {len(words)} claims: {'; '.join(counts)}")
     if missing := [d for d in decisions if d.verdict is None]:
         for decision in missing:
-            reason = decision.evidence.reason
-            print("no verdict:", reason if decision.id in reason else f"{decision.id}: {reason}")
+            for problem in decision.evidence.reason.splitlines():
+                place = "" if decision.id in problem else f"{decision.id}: "
+                print(f"no verdict: {place}{problem}")
         raise LedgerError(
             f"{', '.join(d.id for d in missing)} have no verdict; expected one for each of "
             f"{len(decisions)} claims"

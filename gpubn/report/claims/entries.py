@@ -20,6 +20,8 @@ from pydantic import (
 
 from gpubn.errors import LedgerError
 
+_UNKNOWN = ("extra_forbidden", "invalid_key")
+"""Kinds of error of pydantic's that come first: an unknown key may be a known one misspelt."""
 _MAPPING = "a mapping with names as keys"
 _ALLOWED = {"string": "text", "dict": _MAPPING, "model": _MAPPING, "list": "a list"}
 """Kind of error of pydantic's -> what is allowed, where a field does not say so itself."""
@@ -27,11 +29,15 @@ _ALLOWED = {"string": "text", "dict": _MAPPING, "model": _MAPPING, "list": "a li
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Put the place (claim and field) in front of a LedgerError from inside."""
+    """Put the place (claim and field) in front of each line of a LedgerError from inside."""
     try:
         yield
     except LedgerError as error:
-        raise LedgerError(f"{place} {error}") from error
+        raise LedgerError(_placed(place, error)) from error
+
+
+def _placed(place: str, error: Exception) -> str:
+    return "\n".join(f"{place} {line}" for line in str(error).splitlines())
 
 
 class _EntryError(LedgerError):
@@ -39,7 +45,10 @@ class _EntryError(LedgerError):
 
 
 class Entry(BaseModel):
-    """A mapping of the YAML in which every field has its type, and no other field stands."""
+    """A mapping of the YAML in which every field has its type, and no other field stands.
+
+    What is wrong is a LedgerError with one line a problem.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -50,7 +59,9 @@ class Entry(BaseModel):
             entry = handler(raw)
             entry.check()
         except ValidationError as error:
-            raise _EntryError(_sentence(cls, error.errors())) from None
+            problems = sorted(error.errors(), key=lambda p: p["type"] not in _UNKNOWN)
+            sentences = dict.fromkeys(_sentence(cls, problem) for problem in problems)
+            raise _EntryError("\n".join(sentences)) from None
         except LedgerError as error:
             raise _EntryError(str(error)) from None
         return entry
@@ -71,20 +82,17 @@ class Entry(BaseModel):
             raise LedgerError(str(error.errors()[0]["ctx"]["error"])) from None
 
 
-def _sentence(model: type[BaseModel], problems: list[Any]) -> str:
-    """Return the first problem in a sentence; an unknown key may be a known one misspelt."""
-    unknown = ("extra_forbidden", "invalid_key")
-    problem = min(problems, key=lambda p: p["type"] not in unknown)
+def _sentence(model: type[BaseModel], problem: Any) -> str:
     kind, value, loc = problem["type"], problem["input"], problem["loc"]
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    if kind in unknown:
+    if kind in _UNKNOWN:
         return f"has the unknown key {loc[0]!r}; expected only {', '.join(fields)}"
     if kind == "missing":
         required = [name for name, field in fields.items() if field.is_required()]
         return f"has no {loc[0]}; expected the keys {', '.join(required)}"
     if kind == "value_error":
         said = problem["ctx"]["error"]
-        return f"{_place(loc)} {said}" if loc and isinstance(said, _EntryError) else str(said)
+        return _placed(_place(loc), said) if loc and isinstance(said, _EntryError) else str(said)
     allowed = fields[loc[0]].description if loc and kind != "dict_type" else None
     allowed = allowed or _ALLOWED.get(kind.split("_")[0])
     if allowed is None and kind == "literal_error":

@@ -372,10 +372,19 @@ def test_what_is_no_claim_is_named_and_others_go_on(world, claim, case):
     decisions = world.decide(claim(**changes), claim("A2"))
     reason = decisions["A1"].evidence.reason
     assert said in reason
-    assert reason.startswith("A1: ")
-    assert "\n" not in reason
+    assert all(line.startswith("A1: ") for line in reason.splitlines())
     assert decisions["A1"].verdict is decisions["A1"].claim is None
     assert decisions["A2"].verdict.text == "reproduced"
+
+
+def test_every_problem_of_an_entry_has_a_line(world, claim):
+    entry = claim(kind="sure", cases=[{"quantity": 3, "whne": "a"}], claim="")
+    assert ledger.load_ledger(world.ledger(entry)).faults["A1"].splitlines() == [
+        "A1: has claim ''; expected text",
+        "A1: has kind 'sure'; expected one of effect, equal, exact, published",
+        "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
+        "A1: case 1 has quantity 3; expected text",
+    ]
 
 
 @pytest.mark.parametrize(
