@@ -87,7 +87,7 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
     with path.open(newline="") as file:
         before = {row["id"]: row["verdict"] for row in csv.DictReader(file)}
     decided = decide_all(fresh, [committed], fresh)
-    return [d.id for d in decided if before.get(d.id) != (d.verdict.text if d.verdict else "")]
+    return [d.id for d in decided if before.get(d.id) != (d.verdict or "")]
 
 
 def _print_comparison(rows: Sequence[Comparison]) -> None:

@@ -18,7 +18,6 @@ from gpubn.report.claims.entries import at
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
 from gpubn.report.claims.measure import PerSeed, TableReader, measure
-from gpubn.report.claims.rules import Verdict
 from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
@@ -74,12 +73,12 @@ class Decision:
     claim: Claim | None
     evidence: Evidence
     outcomes: Sequence[CaseOutcome] = ()
-    verdict: Verdict | None = None
+    verdict: str | None = None
 
     @property
     def word(self) -> str:
         """The verdict without its conditions, one of `WORDS`."""
-        return self.verdict.word if self.verdict else "no verdict"
+        return rules.verdict_word(self.verdict) if self.verdict else "no verdict"
 
     @property
     def lead(self) -> Quantity | None:

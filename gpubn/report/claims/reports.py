@@ -48,7 +48,7 @@ def write_reports(folder: Path, decisions: Sequence[Decision], about: Surroundin
     Raises:
         StoreError: the folder cannot be written.
     """
-    verdicts = {d.id: d.verdict.text for d in decisions if d.verdict}
+    verdicts = {d.id: d.verdict for d in decisions if d.verdict}
     changes = [history.COLUMNS, *history.history_rows(history.load_history(), verdicts)]
     theory = [THEORY, *_theory(decisions)]
     texts = {
@@ -84,7 +84,7 @@ def _claim(decision: Decision, about: Surroundings) -> _Row:
         *(decision.headline.texts if decision.headline else ("", "", "")),
         lead.unit,
         f"{claim.matters.value:.4g}",
-        decision.verdict.text if decision.verdict else "",
+        decision.verdict or "",
         about.scopes.get(id_, ""),
         claim.prediction.verdict,
         ";".join(claim.tables),
@@ -136,12 +136,12 @@ def _claims_page(
     decisions: Sequence[Decision], about: Surroundings, **tables: Sequence[_Row]
 ) -> str:
     words = [decision.word for decision in decisions]
-    decided = [(d.claim, d.verdict) for d in decisions if d.claim and d.verdict]
+    decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
     letters = dict.fromkeys(decision.id[0] for decision in decisions)
     return render_page(
         HERE / "claims.md.jinja",
         counts={word: words.count(word) for word in WORDS if word in words},
-        foreseen=sum(claim.prediction.verdict == verdict.word for claim, verdict in decided),
+        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
         **tables,

@@ -15,7 +15,6 @@ they are no ordinary draws its state is `other value`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 SHOWN, OTHER, FAILS, OPPOSITE, OPEN = "shown", "other value", "fails", "opposite", "open"
@@ -41,14 +40,6 @@ ABOVE, BELOW, UNKNOWN = 1, -1, 0
 """Where a quantity is shown to lie, as seen from a bound."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A verdict: its word, and the words with the conditions behind it."""
-
-    word: str
-    text: str
-
-
 def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
     """The state of a case of a claim that is no `exact` one.
 
@@ -72,40 +63,26 @@ def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
     return OTHER if within else FAILS if beyond else OPEN
 
 
-def verdict_of(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verdict:
+def verdict_of(kind: str, states: Sequence[str], when: Sequence[str | None]) -> str:
     """The verdict on a claim from the states of its cases, and the conditions that tell them apart.
 
     A condition is given only where it is shown on both sides: the claim holds where it is met, and
     fails where it is not.
     """
-    held = [
-        f"{w} (with another value)" if s == OTHER else w
-        for s, w in zip(states, when, strict=True)
-        if s in (SHOWN, OTHER)
-    ]
-    failed = [w for s, w in zip(states, when, strict=True) if s in (FAILS, OPPOSITE)]
-    still_open = [w for s, w in zip(states, when, strict=True) if s == OPEN]
-    if held and failed:
-        text = f"{CONDITIONAL} {_joined(held)}; not when {_joined(failed)}"
-        if still_open:
-            text += f"; open when {_joined(still_open)}"
-        return Verdict(CONDITIONAL, text)
-    if still_open:
-        parts = [f"shown when {_joined(held)}"] * bool(held)
-        parts += [f"fails when {_joined(failed)}"] * bool(failed)
-        parts += [f"open when {_joined(still_open)}"] * any(still_open)
-        return Verdict(UNDECIDED, f"{UNDECIDED}: {'; '.join(parts)}" if any(parts) else UNDECIDED)
-    if held:
-        word = OTHER_VALUE if OTHER in states else REPRODUCED
-    elif kind == EFFECT and set(states) != {OPPOSITE}:
-        word = NOT_REPRODUCED
-    else:
-        word = CONTRADICTED
-    return Verdict(word, word)
-
-
-def _joined(phrases: Sequence[str | None]) -> str:
-    return ", or ".join(phrase or "" for phrase in phrases)
+    phrases: dict[str, list[str]] = {SHOWN: [], FAILS: [], OPEN: []}
+    for state, phrase in zip(states, when, strict=True):
+        side = {OTHER: SHOWN, OPPOSITE: FAILS}.get(state, state)
+        phrases[side].append(f"{phrase} (with another value)" if state == OTHER else phrase or "")
+    joined = {side: ", or ".join(conditions) for side, conditions in phrases.items()}
+    if phrases[SHOWN] and phrases[FAILS]:
+        text = f"{CONDITIONAL} {joined[SHOWN]}; not when {joined[FAILS]}"
+        return f"{text}; open when {joined[OPEN]}" if phrases[OPEN] else text
+    if phrases[OPEN]:
+        parts = [f"{side} when {text}" for side, text in joined.items() if text]
+        return f"{UNDECIDED}: {'; '.join(parts)}" if parts else UNDECIDED
+    if phrases[SHOWN]:
+        return OTHER_VALUE if OTHER in states else REPRODUCED
+    return NOT_REPRODUCED if kind == EFFECT and set(states) != {OPPOSITE} else CONTRADICTED
 
 
 def verdict_word(text: str) -> Word:
