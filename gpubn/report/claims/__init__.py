@@ -8,7 +8,7 @@ from gpubn.errors import StoreError
 from gpubn.report.claims import ledger
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.measure import TableReader
-from gpubn.report.claims.reports import Surroundings, write_reports
+from gpubn.report.claims.reports import write_reports
 from gpubn.report.claims.scope import scope
 from gpubn.report.figures import drawing as figures
 
@@ -54,14 +54,14 @@ def decide_all(
 
     tables = TableReader(existing)
     decisions = decide_claims(book, tables, expected)
-    about = Surroundings(
+    write_reports(
+        target,
+        decisions,
         book.titles,
-        {id_: scope(claim, tables) for id_, claim in book.claims.items()},
-        {
-            id_: {stem: link(place(stem)) for stem in claim.tables}
-            for id_, claim in book.claims.items()
+        scopes={id_: scope(claim, tables) for id_, claim in book.claims.items()},
+        tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
+        figures={
+            id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected
         },
-        {id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected},
     )
-    write_reports(target, decisions, about)
     return decisions

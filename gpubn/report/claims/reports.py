@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gpubn.files import write_atomic
@@ -24,26 +23,23 @@ EVIDENCE = (
 THEORY = ("id", "quantity", "label", "predicted", "measured", "low", "high", "ratio", "source")
 
 _Row = Sequence[str]
+_Links = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What the reports say of the claims that the decisions do not, each by the id of a claim.
+def write_reports(
+    folder: Path,
+    decisions: Sequence[Decision],
+    titles: Mapping[str, str],
+    scopes: Mapping[str, str],
+    tables: Mapping[str, _Links],
+    figures: Mapping[str, _Links],
+) -> None:
+    """Write the files into `folder`; those that stand stay untouched.
 
-    Attributes:
-        scopes: which network it is about.
-        tables: name -> path of its tables, as seen from the folder of the reports.
-        figures: the same of its figures.
-    """
-
-    titles: Mapping[str, str]
-    scopes: Mapping[str, str]
-    tables: Mapping[str, Mapping[str, str]]
-    figures: Mapping[str, Mapping[str, str]]
-
-
-def write_reports(folder: Path, decisions: Sequence[Decision], about: Surroundings) -> list[Path]:
-    """Write the files into `folder` and return their paths; those that stand stay untouched.
+    Args:
+        titles: of the documents.
+        scopes: id of a claim -> which network it is about.
+        tables, figures: id of a claim -> name -> path, as seen from `folder`.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -51,19 +47,35 @@ def write_reports(folder: Path, decisions: Sequence[Decision], about: Surroundin
     verdicts = {d.id: d.verdict for d in decisions if d.verdict}
     changes = [history.COLUMNS, *history.history_rows(history.load_history(), verdicts)]
     theory = [THEORY, *_theory(decisions)]
+    words = [decision.word for decision in decisions]
+    decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
+    letters = dict.fromkeys(decision.id[0] for decision in decisions)
+    page = render_page(
+        HERE / "claims.md.jinja",
+        counts={word: words.count(word) for word in WORDS if word in words},
+        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
+        decided=len(decided),
+        documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
+        titles=titles,
+        scopes=scopes,
+        tables=tables,
+        figures=figures,
+        theory=theory,
+        history=changes,
+    )
+    claims = (_claim(d, scopes.get(d.id, ""), figures.get(d.id, {})) for d in decisions)
     texts = {
-        "claims.csv": _csv([CLAIMS, *(_claim(d, about) for d in decisions)]),
+        "claims.csv": _csv([CLAIMS, *claims]),
         "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
         "claims_history.csv": _csv(changes),
         "theory.csv": _csv(theory),
-        "claims.md": _claims_page(decisions, about, theory=theory, history=changes),
+        "claims.md": page,
         "statistics.md": _statistics_page(decisions),
     }
     for name, text in texts.items():
         path, data = folder / name, text.encode()
         if not path.is_file() or path.read_bytes() != data:
             write_atomic(path, data)
-    return [folder / name for name in texts]
 
 
 def _csv(rows: Iterable[_Row]) -> str:
@@ -72,7 +84,7 @@ def _csv(rows: Iterable[_Row]) -> str:
     return out.getvalue()
 
 
-def _claim(decision: Decision, about: Surroundings) -> _Row:
+def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
     claim, lead, id_ = decision.claim, decision.lead, decision.id
     if claim is None or lead is None:
         return (id_, id_[0], *[""] * (len(CLAIMS) - 2))
@@ -85,10 +97,10 @@ def _claim(decision: Decision, about: Surroundings) -> _Row:
         lead.unit,
         f"{claim.matters.value:.4g}",
         decision.verdict or "",
-        about.scopes.get(id_, ""),
+        scope,
         claim.prediction.verdict,
         ";".join(claim.tables),
-        ";".join(about.figures.get(id_, {})),
+        ";".join(figures),
     )
 
 
@@ -130,23 +142,6 @@ def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
                 ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
                 shown = (f"{predicted:.4g}", *estimate.texts, ratio, quantity.source or "")
                 yield (decision.id, name, quantity.label, *shown)
-
-
-def _claims_page(
-    decisions: Sequence[Decision], about: Surroundings, **tables: Sequence[_Row]
-) -> str:
-    words = [decision.word for decision in decisions]
-    decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
-    letters = dict.fromkeys(decision.id[0] for decision in decisions)
-    return render_page(
-        HERE / "claims.md.jinja",
-        counts={word: words.count(word) for word in WORDS if word in words},
-        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
-        decided=len(decided),
-        documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
-        **tables,
-        **vars(about),
-    )
 
 
 def _statistics_page(decisions: Sequence[Decision]) -> str:
