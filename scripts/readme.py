@@ -9,15 +9,7 @@ from typing import Any
 
 from gpubn import experiments
 from gpubn.files import write_atomic
-from gpubn.report.claims.rules import (
-    CONDITIONAL,
-    CONTRADICTED,
-    NOT_REPRODUCED,
-    OTHER_VALUE,
-    REPRODUCED,
-    UNDECIDED,
-    verdict_word,
-)
+from gpubn.report.claims.rules import verdict_word
 from gpubn.report.figures import drawing as figures
 from gpubn.report.pages import render_page
 from gpubn.sweeps import cli
@@ -25,12 +17,12 @@ from gpubn.sweeps import cli
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_suffix(".md.jinja")
 OUTCOMES = {
-    REPRODUCED: "Held",
-    OTHER_VALUE: "Held",
-    CONDITIONAL: "Held only when",
-    NOT_REPRODUCED: "Did not hold",
-    CONTRADICTED: "Did not hold",
-    UNDECIDED: "Undecided",
+    "reproduced": "Held",
+    "reproduced, other value": "Held",
+    "holds only when": "Held only when",
+    "not reproduced": "Did not hold",
+    "contradicted": "Did not hold",
+    "undecided": "Undecided",
     "": "No verdict",
 }
 """Verdict -> the list in which a claim stands."""

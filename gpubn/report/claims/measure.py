@@ -89,48 +89,41 @@ class PerSeed:
 
 
 @dataclass(frozen=True)
-class _Table:
-    by_metric: dict[str, "pd.DataFrame"]
+class ClaimTable:
+    """A table that claims read.
+
+    Attributes:
+        config: the configuration that its cells have in common; empty where unknown.
+        levels: axis -> its values.
+    """
+
+    stem: str
     config: dict[str, Any]
     levels: dict[str, list[str]]
+    _by_metric: dict[str, "pd.DataFrame"]
+
+    def rows(self, metric: str) -> "pd.DataFrame":
+        """The rows of one metric; a LedgerError says that there is none."""
+        if metric not in self._by_metric:
+            known = _listed(self._by_metric)
+            raise LedgerError(f"metric is {metric!r}; {self.stem} has {known}")
+        return self._by_metric[metric]
 
 
 class TableReader:
-    """The tables that measures read, each read once; `find` gives the path of a stem.
-
-    All methods raise a StoreError where there is no such table.
-    """
+    """The tables that claims read, each read once; `find` gives the path of a stem."""
 
     def __init__(self, find: Callable[[str], Path]) -> None:
         self._find = find
-        self._tables: dict[str, _Table] = {}
+        self._tables: dict[str, ClaimTable] = {}
 
-    def config(self, stem: str) -> dict[str, Any]:
-        """The configuration that the cells of a table have in common; empty where unknown."""
-        return self._table(stem).config
-
-    def levels(self, stem: str) -> dict[str, list[str]]:
-        """The values of each axis of a table."""
-        return self._table(stem).levels
-
-    def rows(self, stem: str, metric: str) -> "pd.DataFrame":
-        """The rows of one metric of a table.
-
-        Raises:
-            LedgerError: the table has no such metric.
-        """
-        by_metric = self._table(stem).by_metric
-        if metric not in by_metric:
-            raise LedgerError(f"metric is {metric!r}; {stem} has {_listed(by_metric)}")
-        return by_metric[metric]
-
-    def _table(self, stem: str) -> _Table:
+    def __getitem__(self, stem: str) -> ClaimTable:
         if stem not in self._tables:
             frame = read_table(self._find(stem))
             frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
             by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
             levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-            self._tables[stem] = _Table(by_metric, frame.attrs["config"], levels)
+            self._tables[stem] = ClaimTable(stem, frame.attrs["config"], levels, by_metric)
         return self._tables[stem]
 
 
@@ -141,7 +134,7 @@ def measure(wanted: Measure, tables: TableReader) -> PerSeed:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it, or more than one value a seed.
     """
-    rows = tables.rows(wanted.table, wanted.metric)
+    rows = tables[wanted.table].rows(wanted.metric)
     for column, value in wanted.where.items():
         rows = _where(rows, column, str(value), wanted.table)
     along = [wanted.along] if wanted.along else []

@@ -7,7 +7,7 @@ from gpubn.errors import StoreError
 from gpubn.report import words
 from gpubn.report.claims.entries import as_number
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.claims.measure import Measure, TableReader
+from gpubn.report.claims.measure import ClaimTable, Measure, TableReader
 from gpubn.report.pages import render_page
 
 TEMPLATE = Path(__file__).with_suffix(".jinja")
@@ -21,7 +21,7 @@ def scope(claim: Claim, tables: TableReader) -> str:
     scopes = []
     for stem, measures in by_table.items():
         try:
-            facts = _Facts(stem, measures, tables)
+            facts = _Facts(tables[stem], measures)
         except StoreError:
             continue
         lines = render_page(TEMPLATE, facts=facts, words=words, named=_named).splitlines()
@@ -36,19 +36,19 @@ def _named(names: Mapping[str, str], values: Sequence[str]) -> list[str]:
 class _Facts:
     """The values that the cells read from one table share, or take one after the other."""
 
-    def __init__(self, stem: str, measures: Sequence[Measure], tables: TableReader) -> None:
-        self._config = tables.config(stem)
-        self._levels = tables.levels(stem)
+    def __init__(self, table: ClaimTable, measures: Sequence[Measure]) -> None:
+        self._table = table
         self._measures = measures
 
     def __call__(self, key: str, axis: str = "") -> list[str]:
         """The values of a key of the configuration, or of the axis that stands for it."""
-        column = axis if axis in self._levels else key
+        config, levels = self._table.config, self._table.levels
+        column = axis if axis in levels else key
         values: set[str] = set()
         for measure in self._measures:
             chosen = measure.where.get(column)
-            values |= set(self._levels.get(column, ())) if chosen is None else {str(chosen)}
-        if not values and self._config.get(key) not in (None, ""):
-            values = {str(self._config[key])}
+            values |= set(levels.get(column, ())) if chosen is None else {str(chosen)}
+        if not values and config.get(key) not in (None, ""):
+            values = {str(config[key])}
         numbers = {value: as_number(value) for value in values}
         return sorted(values, key=lambda v: (numbers[v] is None, numbers[v] or 0, v))
