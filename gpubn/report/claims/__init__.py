@@ -46,7 +46,7 @@ def decide_all(
         return path
 
     def figure(script: figures.FigureScript) -> Path:
-        """Where it stands: beside the tables that it is drawn from."""
+        """Return its path, beside the tables that it is drawn from."""
         return place(script.tables[0]).parents[1] / "figures" / f"{script.name}.png"
 
     def link(path: Path) -> str:

@@ -22,7 +22,7 @@ from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
 WORDS = (*rules.VERDICTS, "no verdict")
-"""What a decision can say, without conditions."""
+"""The words of decisions."""
 
 
 @dataclass(frozen=True)

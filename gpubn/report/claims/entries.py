@@ -41,7 +41,7 @@ def _placed(place: str, error: Exception) -> str:
 
 
 class _EntryError(LedgerError):
-    """What is wrong with an entry inside of another."""
+    """An entry is wrong that may stand inside of another."""
 
 
 class Entry(BaseModel):

@@ -201,8 +201,8 @@ def _compiled(node: ast.expr, names: set[str]) -> _Formula:
             f"uses {ast.unparse(node)!r}; expected numbers, names, + - * / **, one comparison and "
             f"{', '.join(_ARITHMETIC)}"
         )
-    compiled = [_compiled(part, names) for part in parts]
-    return lambda values, faults: operation(faults, *(part(values, faults) for part in compiled))
+    arguments = [_compiled(part, names) for part in parts]
+    return lambda values, faults: operation(faults, *(a(values, faults) for a in arguments))
 
 
 def _called(name: str, given: int) -> _Operation:

@@ -84,7 +84,7 @@ class Quantity(Entry):
 
     @property
     def log(self) -> bool:
-        """Whether its mean is taken of logarithms."""
+        """True where its mean is that of logarithms."""
         return self.scale == "log"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NO_SEED = -1
 _SHOWN = 20
-"""How many of the values that a table has an error lists."""
+"""The number of values that an error lists at most."""
 
 
 def _limit(raw: object, info: ValidationInfo) -> object:
@@ -34,7 +34,7 @@ _Position = Annotated[
 
 
 class Measure(Entry):
-    """Which rows of which table, and what to make of those of one seed."""
+    """The rows of a table that count, and what is made of those of one seed."""
 
     table: Text
     metric: Text

@@ -28,7 +28,7 @@ Word = Literal[
     "contradicted",
     "undecided",
 ]
-"""What a verdict says, without its conditions."""
+"""A verdict without its conditions."""
 VERDICTS: tuple[Word, ...] = get_args(Word)
 REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED = VERDICTS
 
@@ -37,7 +37,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 EFFECT, EQUAL, EXACT, PUBLISHED = KINDS
 
 ABOVE, BELOW, UNKNOWN = 1, -1, 0
-"""Where a quantity is shown to lie, as seen from a bound."""
+"""The places where a quantity is shown to lie, as seen from a bound."""
 
 
 def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:

@@ -88,7 +88,7 @@ def _mentioned(item: Any, each: Mapping[str, list[_Value]]) -> tuple[str, ...]:
     return tuple(name for name in each if name in mentioned)
 
 
-def _filled(part: Any, chosen: Mapping[str, _Value]) -> Any:
+def _filled(node: Any, chosen: Mapping[str, _Value]) -> Any:
     def value_of(match: re.Match[str]) -> Any:
         value, beside = chosen[match[1]]
         if match[2] is None:
@@ -98,12 +98,12 @@ def _filled(part: Any, chosen: Mapping[str, _Value]) -> Any:
             raise LedgerError(f"has {match[0]}; {match[1]} {value} has {known}")
         return beside[match[2]]
 
-    match part:
+    match node:
         case dict():
-            return {_filled(key, chosen): _filled(value, chosen) for key, value in part.items()}
+            return {_filled(key, chosen): _filled(value, chosen) for key, value in node.items()}
         case list() | tuple():
-            return type(part)(_filled(value, chosen) for value in part)
+            return type(node)(_filled(value, chosen) for value in node)
         case str():
-            alone = _PLACEHOLDER.fullmatch(part)
-            return value_of(alone) if alone else _PLACEHOLDER.sub(lambda m: str(value_of(m)), part)
-    return part
+            alone = _PLACEHOLDER.fullmatch(node)
+            return value_of(alone) if alone else _PLACEHOLDER.sub(lambda m: str(value_of(m)), node)
+    return node
