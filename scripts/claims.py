@@ -5,15 +5,13 @@ into the results folder. Exits 1 where a claim has no verdict.
 """
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims import decide_all
-from gpubn.report.claims.decide import Decision
+from gpubn.report.claims.decide import WORDS
 from gpubn.report.claims.ledger import FOLDER
-from gpubn.report.claims.rules import VERDICTS
 from gpubn.sweeps import cli
 
 
@@ -31,29 +29,19 @@ def main() -> None:
     parser.add_argument("--ledger", type=Path, default=FOLDER, help="the folder with the claims")
     options = parser.parse_args()
     decisions = decide_all(options.results, options.also, rules=options.ledger)
-    for line in summary(decisions):
-        print(line)
+    for letter, group in groupby(decisions, key=lambda decision: decision.id[0]):
+        words = [decision.word for decision in group]
+        counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]
+        print(f"{letter}: {len(words)} claims: {'; '.join(counts)}")
     if missing := [d for d in decisions if d.verdict is None]:
         for decision in missing:
-            reason = str(decision.evidence.reason)
-            print("no verdict:", reason if decision.id in reason else f"{decision.id}: {reason}")
+            for problem in decision.evidence.reason.splitlines():
+                place = "" if decision.id in problem else f"{decision.id}: "
+                print(f"no verdict: {place}{problem}")
         raise LedgerError(
             f"{', '.join(d.id for d in missing)} have no verdict; expected one for each of "
             f"{len(decisions)} claims"
         )
-
-
-def summary(decisions: Sequence[Decision]) -> list[str]:
-    """One line a document: how many claims got which verdict."""
-    lines = []
-    for letter in dict.fromkeys(d.id[0] for d in decisions):
-        words = [
-            d.verdict.word if d.verdict else "no verdict" for d in decisions if d.id[0] == letter
-        ]
-        counts = Counter(words)
-        said = [f"{counts[word]} {word}" for word in (*VERDICTS, "no verdict") if counts[word]]
-        lines.append(f"{letter}: {len(words)} claims: {'; '.join(said)}")
-    return lines
 
 
 if __name__ == "__main__":

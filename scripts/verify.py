@@ -6,8 +6,8 @@ Exits 1 where a table is missing, cannot be made again, or differs by more than 
 
 import argparse
 import csv
-import logging
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,12 +16,10 @@ from gpubn.errors import GpubnError
 from gpubn.files import git_revision
 from gpubn.report.benchmarks import write_benchmark
 from gpubn.report.claims import decide_all
-from gpubn.report.compare import Comparison, compare
+from gpubn.report.compare import Comparison, compare_tables
 from gpubn.report.tables import read_table
 from gpubn.sweeps import cli
 from gpubn.sweeps.pipeline import make_tables
-
-log = logging.getLogger("gpubn")
 
 
 class NotReproducedError(GpubnError):
@@ -39,34 +37,43 @@ def main() -> None:
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
     parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
     options = parser.parse_args()
-    where = backend.resolve(options.backend)
+    device = backend.resolve(options.backend)
+    names = [experiments.get(name).name for name in options.experiments or experiments.names()]
     rows: list[Comparison] = []
-    unmade: list[str] = []
+    missing: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
-        names = options.experiments or experiments.names()
-        chosen = {
-            experiments.get(name).name: [f"experiment={name}", *options.override] for name in names
-        }
-        for name, made in make_tables(chosen, Path(scratch), where).items():
+        fresh = Path(scratch)
+        chosen = {name: [f"experiment={name}", *options.override] for name in names}
+        for name, made in make_tables(chosen, fresh, device).items():
             experiment = experiments.get(name)
             for path in made.paths:
-                committed = options.results / path.relative_to(scratch)
+                committed = options.results / path.relative_to(fresh)
                 if not committed.exists():
-                    unmade.append(str(committed))
+                    missing.append(committed)
                     continue
-                rows += compare(
+                rows += compare_tables(
                     path.stem,
                     read_table(committed),
                     read_table(path),
                     exact=experiment.exact,
                     rounding=experiment.rounding,
                 )
-        other = None if options.experiments else _other_verdicts(Path(scratch), options.results)
+        other = [] if options.experiments else _other_verdicts(fresh, options.results)
     if options.report is not None and rows:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
         facts = {"compared_with": str(options.results), "revision": git_revision()}
-        write_benchmark(options.report, lines, {**where.facts(), **facts})
-    _report(rows, unmade, other)
+        write_benchmark(options.report, lines, {**device.facts(), **facts})
+    _print_comparison(rows)
+    different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
+    for problems, why in (
+        (missing, "is not there; expected a committed table to compare with"),
+        (different, "differ beyond the tolerances; expected what was committed"),
+        (other, "came to another verdict; expected those of claims.csv"),
+    ):
+        if problems:
+            raise NotReproducedError(f"{', '.join(map(str, problems))} {why}")
+    verdicts = "" if options.experiments else ", and every verdict"
+    print(f"reproduced: {len(rows)} metrics{verdicts}")
 
 
 def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
@@ -80,35 +87,18 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
     with path.open(newline="") as file:
         before = {row["id"]: row["verdict"] for row in csv.DictReader(file)}
     decided = decide_all(fresh, [committed], fresh)
-    return [d.id for d in decided if before.get(d.id) != (d.verdict.text if d.verdict else "")]
+    return [d.id for d in decided if before.get(d.id) != (d.verdict or "")]
 
 
-def _report(rows: list[Comparison], unmade: list[str], other: list[str] | None) -> None:
-    print(
-        f"{'table':20} {'metric':38} {'compared':>8} {'identical':>9} {'worst':>7} {'outside':>7} "
-        f"{'missing':>7}"
-    )
+def _print_comparison(rows: Sequence[Comparison]) -> None:
+    line = "{:20} {:38} {:>8} {:>9} {:>7} {:>7} {:>7} {}"
+    columns = ("table", "metric", "compared", "identical", "worst", "outside", "missing", "")
+    print(line.format(*columns).rstrip())
     for row in rows:
-        print(
-            f"{row.table:20} {row.metric:38} {row.compared:8d} {row.same:9.1%} {row.worst:7.2g} "
-            f"{row.outside:7.1%} {row.missing:7d} {'' if row.within else ' DIFFERS'}"
-        )
+        shares = f"{row.same:.1%}", f"{row.worst:.2g}", f"{row.outside:.1%}"
+        state = "" if row.within else " DIFFERS"
+        print(line.format(row.table, row.metric, row.compared, *shares, row.missing, state))
     print("worst: largest difference as a share of its tolerance (gpubn/report/compare.py)")
-    different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
-    if unmade:
-        raise NotReproducedError(
-            f"{', '.join(unmade)} is not there; expected a committed table to compare with"
-        )
-    if different:
-        raise NotReproducedError(
-            f"{', '.join(different)} differ beyond the tolerances; expected what was committed"
-        )
-    if other:
-        raise NotReproducedError(
-            f"{', '.join(other)} came to another verdict; expected those of claims.csv"
-        )
-    verdicts = "" if other is None else ", and every verdict"
-    print(f"reproduced: {len(rows)} metrics{verdicts}")
 
 
 if __name__ == "__main__":

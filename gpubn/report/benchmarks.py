@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, and writing what was measured."""
+"""Shared by the benchmarks: taking turns, and writing what was measured."""
 
 import csv
 import io

@@ -32,7 +32,7 @@ SINGLE_ATOL = 0.02
 
 @dataclass(frozen=True)
 class Comparison:
-    """How one metric of one table compares.
+    """The comparison of one metric of one table.
 
     Attributes:
         compared: values, or means over seeds.
@@ -54,11 +54,11 @@ class Comparison:
 
     @property
     def within(self) -> bool:
-        """Whether the metric is reproduced."""
+        """True where the metric is reproduced."""
         return self.missing == 0 and self.outside <= self.allowed
 
 
-def compare(
+def compare_tables(
     table: str,
     committed: pd.DataFrame,
     fresh: pd.DataFrame,

@@ -6,7 +6,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 CEILING = 10.0
-"""What a value counts as at most, over the threshold, where a crossing is looked for."""
+"""The most that a value counts as, over the threshold, where a crossing is looked for."""
 
 
 class Interval(NamedTuple):
@@ -62,7 +62,7 @@ def t_test(values: np.ndarray, bound: float, *, of_single: bool = False) -> floa
 def parts_below(
     levels: np.ndarray, values: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where values (K, R) are below a threshold above 0, between neighbours of the levels (K,).
+    """Find where values (K, R) are below a threshold above 0, between neighbours of levels (K,).
 
     Return the decades on which they are, and the logarithm of the level where these end (-inf:
     none), (K - 1, R) each. Between two levels a value is taken to be linear in the logarithm of the
@@ -91,7 +91,7 @@ def _quantile(seeds: int) -> float:
 
 
 def _alike(values: np.ndarray) -> np.ndarray:
-    """Whether all seeds agree: rounding would give them a tiny spread."""
+    """Tell if all seeds agree: rounding would give them a tiny spread."""
     if values.shape[-1] < 2:
         return np.zeros(values.shape[:-1], bool)
     return (values == values[..., :1]).all(axis=-1)

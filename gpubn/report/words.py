@@ -1,4 +1,4 @@
-"""What configurations are called in figures and verdicts."""
+"""Names of configurations in figures and verdicts."""
 
 INITS = {
     "small": "N(0, 0.01²)",

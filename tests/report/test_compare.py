@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpubn.report.compare import EXACT_RTOL, SINGLE_ATOL, compare
+from gpubn.report.compare import EXACT_RTOL, SINGLE_ATOL, compare_tables
 
 
 def table(values: dict[str, list[float]]) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def table(values: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def one(committed: pd.DataFrame, fresh: pd.DataFrame, *, exact: bool):
-    (comparison,) = compare("t", committed, fresh, exact=exact)
+    (comparison,) = compare_tables("t", committed, fresh, exact=exact)
     return comparison
 
 
@@ -64,7 +64,7 @@ def test_what_is_counted_may_differ_by_one_seed(flipped, within):
 @pytest.mark.parametrize(("new", "within"), [(9e-15, True), (1.1e-14, False), (0.0, True)])
 def test_where_rounding_is_measured_its_size_counts(new, within):
     old, fresh = table({"fold": [1e-15]}), table({"fold": [new]})
-    (result,) = compare("t", old, fresh, exact=True, rounding=True)
+    (result,) = compare_tables("t", old, fresh, exact=True, rounding=True)
     assert result.within is within
     assert not one(old, table({"fold": [2e-15]}), exact=True).within
 
@@ -112,5 +112,5 @@ def test_infinity_against_a_number_differs():
 
 def test_bins_of_a_histogram_are_one_metric():
     t = table({"a_hist[-0.25]": [0.5], "a_hist[+0.25]": [0.5], "b": [1.0]})
-    metrics = [c.metric for c in compare("t", t, t, exact=True)]
+    metrics = [c.metric for c in compare_tables("t", t, t, exact=True)]
     assert metrics == ["a_hist", "b"]

@@ -10,7 +10,6 @@ import pytest
 
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision, Evidence
-from gpubn.report.claims.rules import Verdict
 
 ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -125,7 +124,7 @@ def build_main(monkeypatch, tmp_path):
             did.append(("decide", str(results), [str(folder) for folder in also]))
             lacks = undecided if str(results) in undecided else ()
             reason = Evidence(reason="A1: why")
-            verdict = Verdict("reproduced", "reproduced")
+            verdict = "reproduced"
             return [
                 Decision("A1", None, reason, verdict=None if lacks else verdict),
                 Decision("A2", None, reason, verdict=verdict),

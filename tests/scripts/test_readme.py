@@ -82,7 +82,7 @@ def readme():
 
 def test_the_block_of_verdicts(readme, tmp_path):
     (tmp_path / "claims.csv").write_text(HEADER + ROWS)
-    assert readme._claims(tmp_path) == BLOCK
+    assert readme.generated("claims", tmp_path) == BLOCK
 
 
 def test_what_the_independent_program_decided(readme, tmp_path):
@@ -92,25 +92,25 @@ def test_what_the_independent_program_decided(readme, tmp_path):
         "A1,primary,shown,open,yes\nA2,primary,shown,fails,no\nA2,primary,open,,missing\n"
         "A2,report,,,\n"
     )
-    said = " ".join(readme._claims(tmp_path).split())
+    said = " ".join(readme.generated("claims", tmp_path).split())
     assert "For 2 of them" in said
     assert "decided 4 cases: 1 alike, 1 where one of the two is open, 2 otherwise" in said
 
 
 def test_an_entry_that_is_malformed_was_not_predicted(readme, tmp_path):
     (tmp_path / "claims.csv").write_text(HEADER + "A9,A,,,,,,,,,,,,\n")
-    assert "expected 0 of these verdicts" in " ".join(readme._claims(tmp_path).split())
+    assert "expected 0 of these verdicts" in " ".join(readme.generated("claims", tmp_path).split())
 
 
 def test_every_claim_stands_in_one_list(readme, tmp_path):
     (tmp_path / "claims.csv").write_text(HEADER + ROWS)
-    lines = readme._claims(tmp_path).splitlines()
+    lines = readme.generated("claims", tmp_path).splitlines()
     listed = [line.split(":")[0].strip("* ") for line in lines if line.startswith("  * ")]
     assert sorted(listed) == sorted(row.split(",")[0] for row in ROWS.splitlines())
 
 
 def test_before_anything_is_decided(readme, tmp_path):
-    assert readme._claims(tmp_path) == "Nothing is decided yet.\n"
+    assert readme.generated("claims", tmp_path) == "Nothing is decided yet.\n"
 
 
 def test_the_readme_has_the_block():

@@ -26,7 +26,7 @@ def test_the_generated_parts_are_those_of_the_committed_results():
     spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.render(README, ROOT / "results") == README
+    assert module.rewritten(README, ROOT / "results") == README
 
 
 def test_every_link_leads_to_a_file():

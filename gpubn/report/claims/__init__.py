@@ -6,10 +6,9 @@ from pathlib import Path
 
 from gpubn.errors import StoreError
 from gpubn.report.claims import ledger
-from gpubn.report.claims.decide import Decision, decide
-from gpubn.report.claims.markdown import Links
-from gpubn.report.claims.measure import Tables
-from gpubn.report.claims.report import write
+from gpubn.report.claims.decide import Decision, decide_claims
+from gpubn.report.claims.measure import TableReader
+from gpubn.report.claims.reports import write_reports
 from gpubn.report.claims.scope import scope
 from gpubn.report.figures import drawing as figures
 
@@ -31,44 +30,38 @@ def decide_all(
         LedgerError: a file of the ledger is malformed.
         StoreError: `out` cannot be written.
     """
-    book = ledger.load(rules)
+    book = ledger.load_ledger(rules)
     folders = [folder / kind for folder in (results, *also) for kind in ("tables", "benchmarks")]
-    tables = Tables(lambda stem: _find(stem, folders))
-    decisions = decide(book, tables, expected)
     target = out or results
-    stems = {stem for claim in book.claims.values() for stem in claim.tables}
     scripts = figures.find()
-    links = Links(
-        {stem: _link(_place(stem, folders), target) for stem in sorted(stems)},
-        {
-            id_: {s.name: _figure(s, folders, target) for s in scripts if id_ in s.claims}
-            for id_ in expected
+
+    def place(stem: str) -> Path:
+        paths = [folder / f"{stem}.csv" for folder in folders]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    def existing(stem: str) -> Path:
+        if not (path := place(stem)).exists():
+            places = ", ".join(map(str, folders))
+            raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {places}")
+        return path
+
+    def figure(script: figures.FigureScript) -> Path:
+        """Return its path, beside the tables that it is drawn from."""
+        return place(script.tables[0]).parents[1] / "figures" / f"{script.name}.png"
+
+    def link(path: Path) -> str:
+        return Path(os.path.relpath(path, target)).as_posix()
+
+    tables = TableReader(existing)
+    decisions = decide_claims(book, tables, expected)
+    write_reports(
+        target,
+        decisions,
+        book.titles,
+        scopes={id_: scope(claim, tables) for id_, claim in book.claims.items()},
+        tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
+        figures={
+            id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected
         },
     )
-    scopes = {id_: scope(claim, tables) for id_, claim in book.claims.items()}
-    write(target, book.titles, decisions, scopes, links)
     return decisions
-
-
-def _find(stem: str, folders: Sequence[Path]) -> Path:
-    path = _place(stem, folders)
-    if not path.exists():
-        places = ", ".join(str(folder) for folder in folders)
-        raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {places}")
-    return path
-
-
-def _place(stem: str, folders: Sequence[Path]) -> Path:
-    """Where a table stands, or would stand."""
-    paths = [folder / f"{stem}.csv" for folder in folders]
-    return next((path for path in paths if path.exists()), paths[0])
-
-
-def _figure(script: figures.FigureScript, folders: Sequence[Path], target: Path) -> str:
-    """Link to a figure, which stands beside the tables that it is drawn from."""
-    folder = _place(script.tables[0], folders).parents[1] / "figures"
-    return _link(folder / f"{script.name}.png", target)
-
-
-def _link(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()

@@ -13,18 +13,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpubn.errors import LedgerError, StoreError
-from gpubn.report.claims import expression, infer, rules
-from gpubn.report.claims.fields import at
+from gpubn.report.claims import infer, rules
+from gpubn.report.claims.entries import at
 from gpubn.report.claims.infer import Estimate
-from gpubn.report.claims.ledger import Case, Claim, Ledger
-from gpubn.report.claims.measure import PerSeed, Tables, measure
-from gpubn.report.claims.rules import Verdict
+from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
+from gpubn.report.claims.measure import PerSeed, TableReader, measure
+from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
+WORDS = (*rules.VERDICTS, "no verdict")
+"""The words of decisions."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """The outcome of one case.
 
     Attributes:
@@ -35,7 +37,7 @@ class Outcome:
         p_draw: that the printed values are ordinary draws, all of the case together.
     """
 
-    case: Case
+    case: ClaimCase
     state: str
     bounds: tuple[float, float]
     p: float | None = None
@@ -70,28 +72,46 @@ class Decision:
     id: str
     claim: Claim | None
     evidence: Evidence
-    outcomes: Sequence[Outcome] = ()
-    verdict: Verdict | None = None
+    outcomes: Sequence[CaseOutcome] = ()
+    verdict: str | None = None
+
+    @property
+    def word(self) -> str:
+        """The verdict without its conditions, one of `WORDS`."""
+        return rules.verdict_word(self.verdict) if self.verdict else "no verdict"
+
+    @property
+    def lead(self) -> Quantity | None:
+        """The quantity that stands for the claim: that of the first case that is shown, if any."""
+        return self.claim.quantities[self._leading] if self.claim else None
 
     @property
     def headline(self) -> Estimate | None:
         """The estimate that stands for the claim."""
-        return self.evidence.estimates.get(self.lead) if self.lead else None
+        return self.evidence.estimates.get(self._leading) if self.claim else None
 
     @property
-    def lead(self) -> str | None:
-        """The quantity that stands for the claim: that of the first case that is shown, if any."""
-        if self.claim is None:
-            return None
+    def _leading(self) -> str:
+        assert self.claim is not None
         shown = [o.case for o in self.outcomes if o.state in (rules.SHOWN, rules.OTHER)]
         return (shown or self.claim.cases)[0].quantity
+
+    @property
+    def others(self) -> dict[str, Quantity]:
+        """The quantities that no case is about and that have a value, or a problem with it."""
+        if self.claim is None:
+            return {}
+        decisive = {case.quantity for case in self.claim.cases}
+        known = {*self.evidence.estimates, *self.evidence.problems} - decisive
+        return {name: q for name, q in self.claim.quantities.items() if name in known}
 
 
 _Test = tuple[str, str, float]
 """Claim, quantity, bound."""
+_Pair = tuple[float, float]
 
 
-def decide(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Decision]:
+def decide_claims(ledger: Ledger, tables: TableReader, expected: Sequence[str]) -> list[Decision]:
     """Decide every claim of `expected`, in that order; what cannot be decided says why."""
     evidence = {id_: _gather(claim, tables) for id_, claim in ledger.claims.items()}
     p: dict[_Test, float] = {}
@@ -100,84 +120,74 @@ def decide(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Deci
             for case in claim.cases:
                 x = evidence[id_].values[case.quantity]
                 for bound in _bounds(claim, case):
-                    p[id_, case.quantity, bound] = infer.p_of_bound(x, bound)
+                    p[id_, case.quantity, bound] = t_test(x, bound)
     adjusted = infer.holm(p)
     decisions = []
     for id_ in expected:
         if id_ not in ledger.claims:
             reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
             decisions.append(Decision(id_, None, Evidence(reason=reason)))
-        else:
-            decisions.append(_decide(ledger.claims[id_], evidence[id_], p, adjusted))
+            continue
+        claim, known = ledger.claims[id_], evidence[id_]
+        if known.reason:
+            decisions.append(Decision(id_, claim, known))
+            continue
+        outcomes = [_outcome(claim, case, known, p, adjusted) for case in claim.cases]
+        states, when = [o.state for o in outcomes], [case.when for case in claim.cases]
+        verdict = rules.verdict_of(claim.kind, states, when)
+        decisions.append(Decision(id_, claim, known, outcomes, verdict))
     return decisions
 
 
-def _gather(claim: Claim, tables: Tables) -> Evidence:
-    found = Evidence()
+def _gather(claim: Claim, tables: TableReader) -> Evidence:
+    evidence = Evidence()
+    names = {n: PerSeed((None,), np.array([t.value])) for n, t in claim.thresholds.items()}
     try:
         with at(f"{claim.id}:"):
-            names = _constants(claim) | _measures(claim, tables)
+            for name, wanted in claim.measures.items():
+                with at(f"measure {name}:"):
+                    names[name] = measure(wanted, tables)
             for name in claim.quantities:
                 with at(f"quantity {name}"):
-                    _add_quantity(claim, name, names, found)
+                    _add_quantity(claim, name, names, evidence)
     except (LedgerError, StoreError) as error:
         return Evidence(reason=str(error))
-    return found
+    return evidence
 
 
-def _constants(claim: Claim) -> dict[str, PerSeed]:
-    return {
-        name: PerSeed((None,), np.array([threshold.value]))
-        for name, threshold in claim.thresholds.items()
-    }
+def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], evidence: Evidence) -> None:
+    """Evaluate a quantity of `names`, add it to them and to the evidence.
 
-
-def _measures(claim: Claim, tables: Tables) -> dict[str, PerSeed]:
-    measured = {}
-    for name, wanted in claim.measures.items():
-        with at(f"measure {name}:"):
-            measured[name] = measure(wanted, tables)
-    return measured
-
-
-def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], found: Evidence) -> None:
-    """Evaluate a quantity of `names`, add it to them and to what was found.
-
-    Raises:
-        LedgerError: it cannot be estimated, and a case needs it.
+    A LedgerError says that it cannot be estimated, and a case needs it.
     """
     quantity = claim.quantities[name]
-    seeds = _common_seeds(expression.names_in(quantity.value), names)
+    seeds = _common_seeds(quantity.value.names, names)
     arrays = {key: per_seed.values for key, per_seed in names.items()}
     if quantity.predicted is not None:
-        _common_seeds(expression.names_in(quantity.predicted), names)
+        _common_seeds(quantity.predicted.names, names)
         with at("has a prediction that"):
-            prediction = expression.evaluate(quantity.predicted, arrays)
-            if problem := prediction.problem():
+            prediction, problem = quantity.predicted.evaluate(arrays)
+            if problem:
                 raise LedgerError(problem)
-        found.predictions[name] = float(prediction.values.mean())
-    evaluated = expression.evaluate(quantity.value, arrays)
-    decisive = any(name == case.quantity or name in case.beside for case in claim.cases)
-    names[name] = PerSeed(seeds, evaluated.values)
-    if problem := evaluated.problem():
-        if decisive:
-            raise LedgerError(problem)
-        found.problems[name] = problem
-        return
+        evidence.predictions[name] = float(prediction.mean())
+    values, problem = quantity.value.evaluate(arrays)
+    names[name] = PerSeed(seeds, values)
     try:
-        found.estimates[name] = infer.estimate(quantity, evaluated.values)
+        if problem:
+            raise LedgerError(problem)
+        evidence.values[name] = values
+        evidence.estimates[name] = infer.estimate(quantity, values)
     except LedgerError as error:
-        if decisive:
+        if any(name == case.quantity or name in case.beside for case in claim.cases):
             raise
-        found.problems[name] = str(error)
-    found.values[name] = evaluated.values
+        evidence.problems[name] = str(error)
 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:
-    """The seeds of all that have any: values are paired by seed, or not at all."""
+    """Return the seeds of all that have any: values are paired by seed, or not at all."""
     common: tuple[int | None, ...] = (None,)
     first = ""
-    for name in sorted(set(used) & names.keys()):
+    for name in sorted(used):
         seeds = names[name].seeds
         if seeds == (None,):
             continue
@@ -194,58 +204,42 @@ def _span(seeds: Sequence[int | None]) -> str:
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)} of them)"
 
 
-def _bounds(claim: Claim, case: Case) -> tuple[float, float]:
+def _bounds(claim: Claim, case: ClaimCase) -> _Pair:
     low, high = (0.0, 0.0)
     if claim.kind == rules.PUBLISHED and case.published is not None:
         low, high = case.published
     return low - claim.matters.value, high + claim.matters.value
 
 
-def _decide(
-    claim: Claim, evidence: Evidence, p: Mapping[_Test, float], adjusted: Mapping[_Test, float]
-) -> Decision:
-    if evidence.reason:
-        return Decision(claim.id, claim, evidence)
-    outcomes = [_outcome(claim, case, evidence, p, adjusted) for case in claim.cases]
-    states, when = [o.state for o in outcomes], [case.when for case in claim.cases]
-    return Decision(claim.id, claim, evidence, outcomes, rules.decide(claim.kind, states, when))
-
-
 def _outcome(
     claim: Claim,
-    case: Case,
+    case: ClaimCase,
     evidence: Evidence,
     p: Mapping[_Test, float],
     adjusted: Mapping[_Test, float],
-) -> Outcome:
+) -> CaseOutcome:
     x = evidence.values[case.quantity]
     bounds = _bounds(claim, case)
     if claim.kind == rules.EXACT:
         state = rules.SHOWN if np.abs(x).max() <= claim.matters.value else rules.FAILS
-        return Outcome(case, state, bounds)
+        return CaseOutcome(case, state, bounds)
     mean = evidence.estimates[case.quantity].mean
-    keys = [(claim.id, case.quantity, bound) for bound in bounds]
-    of_low, of_high = (int(np.sign(mean - key[2])) * (adjusted[key] < SIGNIFICANT) for key in keys)
-    p_draw = None
-    printed = {case.quantity: case.published, **case.beside}
-    if case.published is not None:
-        each = [
-            infer.p_of_draw(evidence.values[name], *values)
-            for name, values in printed.items()
-            if values is not None
-        ]
-        p_draw = min(1.0, len(each) * min(each))
+    tests = [(claim.id, case.quantity, bound) for bound in bounds]
+    of_low, of_high = (int(np.sign(mean - t[2])) * (adjusted[t] < SIGNIFICANT) for t in tests)
+    draw, p_draw = _single_run(case, evidence)
     fits = None if p_draw is None else p_draw >= SIGNIFICANT
     state = rules.state_of(claim.kind, of_low, of_high, fits)
-    deciding = min(keys, key=lambda key: abs(mean - key[2]))
+    deciding = min(tests, key=lambda test: abs(mean - test[2]))
     if claim.kind == rules.EFFECT:
-        deciding = keys[0] if state == rules.OPPOSITE else keys[1]
-    return Outcome(
-        case,
-        state,
-        bounds,
-        p[deciding],
-        adjusted[deciding],
-        infer.draws(x) if case.published is not None else None,
-        p_draw,
-    )
+        deciding = tests[0] if state == rules.OPPOSITE else tests[1]
+    return CaseOutcome(case, state, bounds, p[deciding], adjusted[deciding], draw, p_draw)
+
+
+def _single_run(case: ClaimCase, evidence: Evidence) -> tuple[_Pair | None, float | None]:
+    """Return the interval of a single run, and the p that all that is printed comes from one."""
+    if case.published is None:
+        return None, None
+    low, high = predictive_interval(evidence.values[case.quantity])
+    printed = {case.quantity: case.published, **case.beside}
+    each = [infer.p_of_draw(evidence.values[name], *bounds) for name, bounds in printed.items()]
+    return (float(low), float(high)), min(1.0, len(each) * min(each))

@@ -11,7 +11,9 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -21,222 +23,194 @@ from gpubn.errors import LedgerError
 LONGEST = 500
 """Characters of an expression: enough for a formula, too few to exhaust the parser."""
 
-_DIVIDES = "divides by zero"
-_LOGARITHM = "takes the logarithm of zero or less"
-_FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
-    "log": (1, np.log),
-    "log2": (1, np.log2),
-    "log10": (1, np.log10),
-    "exp": (1, np.exp),
-    "sqrt": (1, np.sqrt),
-    "abs": (1, np.abs),
-    "floor": (1, np.floor),
-    "isfinite": (1, np.isfinite),
-    "minimum": (2, np.minimum),
-    "maximum": (2, np.maximum),
-    "where": (3, lambda c, a, b: np.where(np.isnan(c), np.nan, np.where(c != 0, a, b))),
+
+@dataclass(frozen=True)
+class _Operation:
+    """A sign or function; its value is NaN where the arguments are `bad`, and `fault` says why."""
+
+    function: Callable[..., Any]
+    bad: Callable[..., Any] | None = None
+    fault: str = ""
+
+    def __call__(self, faults: list[str], *args: np.ndarray) -> np.ndarray:
+        out = np.asarray(self.function(*args), dtype=np.float64)
+        if self.bad is None:
+            return out
+        bad = self.bad(*args)
+        if self.fault and np.any(bad):
+            faults.append(self.fault)
+        return np.where(bad, np.nan, out)
+
+    @property
+    def takes(self) -> Collection[int]:
+        """The numbers of arguments that it can be called with."""
+        if isinstance(self.function, np.ufunc):
+            return (self.function.nin,)
+        parameters = inspect.signature(self.function).parameters.values()
+        return range(sum(p.default is p.empty for p in parameters), len(parameters) + 1)
+
+
+def _any_nan(*args: np.ndarray) -> np.ndarray:
+    return np.asarray(sum(map(np.isnan, args)), dtype=bool)
+
+
+def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(_any_nan(a, b), np.nan, a**b)  # 1 ** NaN would be 1
+
+
+def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(condition), np.nan, np.where(condition != 0, a, b))
+
+
+def _by_value(function: Callable[..., float]) -> Callable[..., np.ndarray]:
+    """Let a function of plain numbers, some of them integers, take arrays."""
+
+    def of_numbers(*given: float) -> float:
+        try:
+            return function(*(int(v) if v.is_integer() else v for v in given))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            shown = f"{function.__name__}({', '.join(f'{v:g}' for v in given)})"
+            raise LedgerError(f"calls {shown}, which fails ({error})") from error
+
+    return wraps(function)(np.vectorize(of_numbers, otypes=[np.float64]))
+
+
+_SIGNS: dict[type[ast.AST], _Operation] = {
+    ast.USub: _Operation(operator.neg),
+    ast.UAdd: _Operation(operator.pos),
+    ast.Add: _Operation(operator.add),
+    ast.Sub: _Operation(operator.sub),
+    ast.Mult: _Operation(operator.mul),
+    ast.Div: _Operation(operator.truediv, lambda a, b: b == 0, "divides by zero"),
+    ast.Pow: _Operation(_power, lambda a, b: (a == 0) & (b < 0), "divides by zero"),
+    ast.Lt: _Operation(operator.lt, _any_nan),
+    ast.LtE: _Operation(operator.le, _any_nan),
+    ast.Gt: _Operation(operator.gt, _any_nan),
+    ast.GtE: _Operation(operator.ge, _any_nan),
+    ast.Eq: _Operation(operator.eq, _any_nan),
+    ast.NotEq: _Operation(operator.ne, _any_nan),
 }
-_OPERATORS: dict[type[ast.AST], Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+_PLAIN: list[tuple[str, np.ufunc]] = [
+    *(("exp", np.exp), ("sqrt", np.sqrt), ("abs", np.abs), ("floor", np.floor)),
+    *(("isfinite", np.isfinite), ("minimum", np.minimum), ("maximum", np.maximum)),
+]
+_LOGARITHMS: list[tuple[str, np.ufunc]] = [("log", np.log), ("log2", np.log2), ("log10", np.log10)]
+_ARITHMETIC = {name: _Operation(function) for name, function in _PLAIN} | {
+    name: _Operation(function, lambda x: x <= 0, "takes the logarithm of zero or less")
+    for name, function in _LOGARITHMS
 }
-_THEORY = {
-    name: function
+_ARITHMETIC["where"] = _Operation(_where)
+_FUNCTIONS = _ARITHMETIC | {
+    name: _Operation(_by_value(function))
     for name, function in inspect.getmembers(theory, inspect.isfunction)
     if function.__module__ == theory.__name__ and not name.startswith("_")
 }
 _CONSTANTS = {"pi": np.pi, "e": np.e} | {
     name: value for name, value in vars(theory).items() if name.isupper() and type(value) is float
 }
-RESERVED = frozenset({*_FUNCTIONS, *_THEORY, *_CONSTANTS})
+RESERVED = frozenset({*_FUNCTIONS, *_CONSTANTS})
 """Names that a ledger cannot give to anything of its own."""
 
 
+_Formula = Callable[[Mapping[str, np.ndarray], list[str]], np.ndarray]
+
+
 @dataclass(frozen=True)
-class Evaluated:
-    """The values of an expression, and what went wrong on the way to those that are NaN."""
+class Expression:
+    """A formula of the grammar, and the `names` that stand in it for values of the ledger."""
 
-    values: np.ndarray
-    faults: tuple[str, ...]
+    source: str
+    names: frozenset[str]
+    _formula: _Formula = field(repr=False, compare=False)
 
-    def problem(self) -> str | None:
-        """What keeps the values from being used, as a predicate; None where all are finite."""
-        bad = ~np.isfinite(self.values)
+    @classmethod
+    def parse(cls, source: object) -> "Expression":
+        """Read `Expression.parse("log(a / b)")`; a LedgerError says what is not of the grammar."""
+        if isinstance(source, bool) or not isinstance(source, str | int | float):
+            raise LedgerError(f"is {source!r}; expected an expression")
+        text = str(source)
+        if len(text) > LONGEST:
+            raise LedgerError(f"has {len(text)} characters; expected at most {LONGEST}")
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            raise LedgerError(
+                f"is {text!r}, which is no expression; expected arithmetic"
+            ) from error
+        names: set[str] = set()
+        formula = _compiled(tree, names)
+        return cls(text, frozenset(names), formula)
+
+    def require(self, known: Collection[str]) -> None:
+        """Raise a LedgerError unless all its names are among the `known`."""
+        if unknown := sorted(self.names.difference(known)):
+            allowed = ", ".join(known) or "numbers alone"
+            raise LedgerError(
+                f"names {unknown[0]!r}, which is not defined here; expected {allowed}"
+            )
+
+    def evaluate(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str | None]:
+        """Return its values, and what keeps them from being used, None where all are finite.
+
+        Names stand for arrays that broadcast. Where a function of `gpubn.theory` refuses its
+        arguments a LedgerError says so.
+        """
+        faults: list[str] = []
+        with np.errstate(all="ignore"):
+            out = np.atleast_1d(np.asarray(self._formula(values, faults), dtype=np.float64))
+        bad = ~np.isfinite(out)
         if not bad.any():
-            return None
-        nan = "is NaN" if np.isnan(self.values).any() else "is infinite"
-        what = self.faults[0] if self.faults else nan
-        if bad.size == 1:
-            return what
-        return f"{what} for {'all' if bad.all() else f'{bad.sum()} of {bad.size}'} seeds"
+            return out, None
+        fault = [*faults, "is NaN" if np.isnan(out).any() else "is infinite"][0]
+        seeds = f" for {'all' if bad.all() else f'{bad.sum()} of {bad.size}'} seeds"
+        return out, fault + seeds if bad.size > 1 else fault
+
+    def number(self, values: Mapping[str, float]) -> float:
+        """Return its one finite value, where names stand for numbers; else raise a LedgerError."""
+        self.require(values)
+        (value,), problem = self.evaluate({n: np.asarray(v, float) for n, v in values.items()})
+        if problem:
+            raise LedgerError(problem)
+        return float(value)
 
 
-def parse(source: str | float, names: Collection[str]) -> ast.expr:
-    """Check an expression in which `names` may stand.
-
-    Raises:
-        LedgerError: it is no expression of the grammar, or uses a name that is not defined.
-    """
-    tree = syntax(source)
-    _check(tree, names)
-    return tree
-
-
-def syntax(source: str | float) -> ast.expr:
-    """Parse a text as Python would, without a look at what stands in it.
-
-    Raises:
-        LedgerError: it is no expression at all.
-    """
-    if isinstance(source, bool) or not isinstance(source, str | int | float):
-        raise LedgerError(f"is {source!r}; expected an expression")
-    text = str(source)
-    if len(text) > LONGEST:
-        raise LedgerError(f"has {len(text)} characters; expected at most {LONGEST}")
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise LedgerError(f"is {text!r}, which is no expression; expected arithmetic") from error
-
-
-def names_in(tree: ast.expr) -> set[str]:
-    """Every name that stands in an expression, functions aside."""
-    functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in functions)
-    return {node.id for node in found}
-
-
-def _check(node: ast.expr, names: Collection[str]) -> None:
+def _compiled(node: ast.expr, names: set[str]) -> _Formula:
+    """Return what computes a node, and add the names that stand in it to `names`."""
+    operation: _Operation | None = None
+    parts: list[ast.expr] = []
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not abs(value) <= sys.float_info.max:
                 raise LedgerError(f"uses {ast.unparse(node)[:20]}; expected finite numbers")
-            parts: list[ast.expr] = []
+            return lambda values, faults: np.asarray(value, np.float64)
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return lambda values, faults: np.asarray(_CONSTANTS[name])
         case ast.Name(id=name):
-            if name not in names and name not in _CONSTANTS:
-                known = ", ".join(names) or "numbers alone"
-                raise LedgerError(f"names {name!r}, which is not defined here; expected {known}")
-            parts = []
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-            parts = [operand]
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            parts = [left, right]
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
-            parts = [left, right]
-        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]):
-            _check_call(name, len(parts))
-        case _:
-            raise LedgerError(
-                f"uses {ast.unparse(node)!r}; expected numbers, names, + - * / **, one comparison "
-                f"and {', '.join(_FUNCTIONS)}"
-            )
-    for part in parts:
-        _check(part, names)
-
-
-def _check_call(name: str, given: int) -> None:
-    if name in _FUNCTIONS:
-        takes = _FUNCTIONS[name][0]
-        if given != takes:
-            raise LedgerError(f"calls {name} with {given} arguments; expected {takes}")
-    elif name in _THEORY:
-        try:
-            inspect.signature(_THEORY[name]).bind(*[0] * given)
-        except TypeError as error:
-            raise LedgerError(f"calls {name} with {given} arguments ({error})") from error
-    else:
-        allowed = ", ".join([*_FUNCTIONS, *_THEORY])
-        raise LedgerError(f"calls {name!r}, which is unknown; expected one of {allowed}")
-
-
-def evaluate(tree: ast.expr, values: Mapping[str, np.ndarray]) -> Evaluated:
-    """The values of a checked expression; names stand for arrays that broadcast.
-
-    Raises:
-        LedgerError: a function of `gpubn.theory` refuses its arguments.
-    """
-    faults: list[str] = []
-    with np.errstate(all="ignore"):
-        found = np.atleast_1d(np.asarray(_value(tree, values, faults), dtype=np.float64))
-    return Evaluated(found, tuple(faults))
-
-
-def constant(tree: ast.expr, values: Mapping[str, float]) -> float:
-    """The one finite value of an expression of numbers.
-
-    Raises:
-        LedgerError: it is not finite.
-    """
-    found = evaluate(tree, {name: np.asarray(v, np.float64) for name, v in values.items()})
-    if problem := found.problem():
-        raise LedgerError(problem)
-    return float(found.values[0])
-
-
-def _value(node: ast.expr, values: Mapping[str, np.ndarray], faults: list[str]) -> np.ndarray:
-    match node:
-        case ast.Constant(value=value):
-            return np.asarray(value, np.float64)
-        case ast.Name(id=name):
-            return values[name] if name in values else np.asarray(_CONSTANTS[name])
+            names.add(name)
+            return lambda values, faults: values[name]
         case ast.UnaryOp(op=op, operand=operand):
-            inner = _value(operand, values, faults)
-            return -inner if isinstance(op, ast.USub) else inner
+            operation, parts = _SIGNS.get(type(op)), [operand]
         case ast.BinOp(left=left, op=op, right=right):
-            a, b = _value(left, values, faults), _value(right, values, faults)
-            return _operate(op, a, b, faults)
+            operation, parts = _SIGNS.get(type(op)), [left, right]
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            a, b = _value(left, values, faults), _value(right, values, faults)
-            true = np.asarray(_OPERATORS[type(op)](a, b), dtype=np.float64)
-            return np.where(np.isnan(a) | np.isnan(b), np.nan, true)
-        case ast.Call(func=ast.Name(id=name), args=args):
-            return _call(name, [_value(arg, values, faults) for arg in args], faults)
-    raise AssertionError(ast.dump(node))  # parse let it through
+            operation, parts = _SIGNS.get(type(op)), [left, right]
+        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]):
+            operation = _called(name, len(parts))
+    if operation is None:
+        raise LedgerError(
+            f"uses {ast.unparse(node)!r}; expected numbers, names, + - * / **, one comparison and "
+            f"{', '.join(_ARITHMETIC)}"
+        )
+    arguments = [_compiled(part, names) for part in parts]
+    return lambda values, faults: operation(faults, *(a(values, faults) for a in arguments))
 
 
-def _operate(op: ast.operator, a: np.ndarray, b: np.ndarray, faults: list[str]) -> np.ndarray:
-    out = np.asarray(_OPERATORS[type(op)](a, b))
-    if isinstance(op, ast.Div):
-        return _spoiled(out, b == 0, _DIVIDES, faults)
-    if isinstance(op, ast.Pow):
-        out = np.where(np.isnan(a) | np.isnan(b), np.nan, out)  # 1 ** NaN would be 1
-        return _spoiled(out, (a == 0) & (b < 0), _DIVIDES, faults)
-    return out
-
-
-def _call(name: str, args: list[np.ndarray], faults: list[str]) -> np.ndarray:
-    if name in _THEORY:
-        return _call_theory(name, args)
-    out = np.asarray(_FUNCTIONS[name][1](*args), dtype=np.float64)
-    if name.startswith("log"):
-        return _spoiled(out, args[0] <= 0, _LOGARITHM, faults)
-    return out
-
-
-def _spoiled(out: np.ndarray, bad: np.ndarray, fault: str, faults: list[str]) -> np.ndarray:
-    if np.any(bad):
-        faults.append(fault)
-    return np.where(bad, np.nan, out)
-
-
-def _call_theory(name: str, args: list[np.ndarray]) -> np.ndarray:
-    """Value by value: these functions take plain numbers, some of them whole ones."""
-    shaped = np.broadcast_arrays(*args) if args else [np.asarray(0.0)]
-    out = np.empty(shaped[0].shape)
-    for index in np.ndindex(out.shape):
-        given = [float(array[index]) for array in shaped] if args else []
-        try:
-            out[index] = _THEORY[name](*(int(v) if v.is_integer() else v for v in given))
-        except (ValueError, TypeError, ArithmeticError) as error:
-            shown = ", ".join(f"{v:g}" for v in given)
-            raise LedgerError(f"calls {name}({shown}), which fails ({error})") from error
-    return out
+def _called(name: str, given: int) -> _Operation:
+    if name not in _FUNCTIONS:
+        allowed = ", ".join(_FUNCTIONS)
+        raise LedgerError(f"calls {name!r}, which is unknown; expected one of {allowed}")
+    operation = _FUNCTIONS[name]
+    if given not in operation.takes:
+        allowed = " or ".join(map(str, operation.takes))
+        raise LedgerError(f"calls {name} with {given} arguments; expected {allowed}")
+    return operation

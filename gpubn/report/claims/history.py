@@ -1,61 +1,62 @@
 """History: which rules were changed after results had been seen, when, and what became of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from gpubn.errors import LedgerError
-from gpubn.report.claims import fields
-from gpubn.report.claims.fields import at
+from gpubn.report.claims.entries import Entry, Text, at, read_yaml
 from gpubn.report.claims.ledger import EXPECTED
 
 FILE = Path(__file__).parent / "history.yaml"
 COLUMNS = ("claim", "date", "what changed", "verdict before", "verdict after")
 
 
-@dataclass(frozen=True)
-class Change:
-    """One change of one claim's rule, design or text.
+class Change(Entry):
+    """One change of one claim's rule, design or text, and the verdict before it."""
 
-    Attributes:
-        before: the verdict before it.
-        after: the verdict after it; None where it is the one that stands.
-    """
-
-    id: str
-    date: str
-    what: str
-    before: str
-    after: str | None
+    date: datetime.date = Field(description="a day such as 2026-11-26")
+    before: Text
+    change: Text
 
 
-def load(path: Path = FILE) -> list[Change]:
-    """Read the changes, in the order of the file.
+class _ClaimHistory(Entry):
+    changes: list[Change] = Field(min_length=1, description="a list of changes")
+
+
+def load_history(path: Path = FILE) -> dict[str, list[Change]]:
+    """Read the changes of each claim, in the order of the file.
 
     Raises:
         LedgerError: the file is malformed.
     """
     with at(f"{path.name}:"):
-        raw = fields.read(path)
-        if not isinstance(raw, list):
-            raise LedgerError(f"is {raw!r}; expected a list of changes")
-        changes = []
-        for number, entry in enumerate(raw, 1):
-            with at(f"change {number}"):
-                given = fields.record(entry, ("id", "date", "change", "before"), ("after",))
-                id_, date, what, before = (
-                    fields.text(given, key) for key in ("id", "date", "change", "before")
-                )
+        raw = read_yaml(path)
+        if not isinstance(raw, dict):
+            raise LedgerError(f"is {raw!r}; expected the changes of each claim")
+        history = {}
+        for id_, entries in raw.items():
+            with at(f"{id_}:"):
                 if id_ not in EXPECTED:
-                    raise LedgerError(f"has id {id_!r}; expected that of a claim")
-                after = fields.optional_text(given, "after")
-                changes.append(Change(id_, date, what, before, after))
-        return changes
+                    raise LedgerError("is no claim; expected the id of one")
+                history[id_] = _ClaimHistory.read({"changes": entries}).changes
+        return history
 
 
-def rows(changes: Sequence[Change], verdicts: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The table: `verdicts` are those that stand, by id."""
-    return [
-        (c.id, c.date, c.what, c.before, c.after or verdicts.get(c.id, "no verdict"))
-        for c in changes
-    ]
+def history_rows(
+    history: Mapping[str, list[Change]], verdicts: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """Return the table: a change led to what stood before the next, the last to what stands.
+
+    `verdicts` are those that stand, by id.
+    """
+    rows: list[tuple[str, ...]] = []
+    for id_, changes in history.items():
+        after = [*(change.before for change in changes[1:]), verdicts.get(id_, "no verdict")]
+        rows += [
+            (id_, change.date.isoformat(), change.change, change.before, then)
+            for change, then in zip(changes, after, strict=True)
+        ]
+    return rows

@@ -1,4 +1,4 @@
-"""From one value a seed to an estimate with its interval, a test, and what one run may give."""
+"""From one value a seed to an estimate with its interval, and the tests that decide."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims.ledger import Quantity
-from gpubn.report.statistics import CONFIDENCE, mean_interval, predictive_interval, t_test
+from gpubn.report.statistics import CONFIDENCE, mean_interval, t_test
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -21,6 +21,15 @@ class Estimate:
     mean: float
     low: float
     high: float
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """Mean, low and high as they stand in a table."""
+        return f"{self.mean:.4g}", f"{self.low:.4g}", f"{self.high:.4g}"
+
+    def __str__(self) -> str:
+        mean, low, high = self.texts
+        return mean if self.n == 1 else f"{mean} [{low}, {high}]"
 
 
 def estimate(quantity: Quantity, x: np.ndarray) -> Estimate:
@@ -40,24 +49,15 @@ def estimate(quantity: Quantity, x: np.ndarray) -> Estimate:
     if quantity.kind == "proportion":
         if (other := x[(x != 0) & (x != 1)]).size:
             raise LedgerError(f"is a share, but a seed has {other[0]:g}; expected 0 or 1")
-        return Estimate(x.size, float(x.mean()), *_wilson(x))
+        from scipy.stats import binomtest  # slow to import
+
+        share = binomtest(int(x.sum()), x.size).proportion_ci(CONFIDENCE, method="wilson")
+        return Estimate(x.size, float(x.mean()), float(share.low), float(share.high))
     if quantity.log and x.min() <= 0:
         raise LedgerError(f"has a seed with {x.min():g}; expected above 0 on a log scale")
-    interval = [float(part) for part in mean_interval(np.log(x) if quantity.log else x)]
+    interval = [float(bound) for bound in mean_interval(np.log(x) if quantity.log else x)]
     mean, low, high = (float(v) for v in (np.exp(interval) if quantity.log else interval))
     return Estimate(x.size, mean, low, high)
-
-
-def _wilson(x: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import binomtest  # slow to import
-
-    interval = binomtest(int(x.sum()), x.size).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def p_of_bound(x: np.ndarray, bound: float) -> float:
-    """Two-sided p of the t-test that the mean of `x` (n,) is `bound`."""
-    return t_test(x, bound)
 
 
 def p_of_draw(x: np.ndarray, low: float, high: float) -> float:
@@ -69,21 +69,13 @@ def p_of_draw(x: np.ndarray, low: float, high: float) -> float:
     return t_test(x, nearest, of_single=True)
 
 
-def draws(x: np.ndarray) -> tuple[float, float]:
-    """The 95% interval for one more draw."""
-    low, high = predictive_interval(x)
-    return float(low), float(high)
-
-
 def holm(p: Mapping[_Key, float]) -> dict[_Key, float]:
     """Adjust p-values that are one family after Holm 1979: the chance of any error is kept.
 
     One that is NaN counts as 1.
     """
     known = {key: 1.0 if np.isnan(value) else value for key, value in p.items()}
-    adjusted: dict[_Key, float] = {}
-    largest = 0.0
-    for rank, key in enumerate(sorted(known, key=lambda k: known[k])):
-        largest = max(largest, min(1.0, (len(p) - rank) * known[key]))
-        adjusted[key] = largest
+    order = sorted(known, key=lambda key: known[key])
+    steps = [min(1.0, (len(p) - rank) * known[key]) for rank, key in enumerate(order)]
+    adjusted = dict(zip(order, np.maximum.accumulate(steps).tolist(), strict=True))
     return {key: adjusted[key] for key in p}

@@ -5,58 +5,90 @@ read: a misspelt one is an error, never a rule that silently does not apply. A m
 its claim from a verdict, and no other.
 """
 
-import ast
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from gpubn.errors import LedgerError
-from gpubn.report.claims import expression, fields, measure, rules
-from gpubn.report.claims.fields import at
+from gpubn.report.claims import expression, rules
+from gpubn.report.claims.entries import Entry, Text, at, read_yaml
+from gpubn.report.claims.expression import Expression
+from gpubn.report.claims.measure import Measure
+from gpubn.report.claims.selections import written_out
 
 FOLDER = Path(__file__).parent / "ledger"
 DOCUMENTS = {"A": 12, "B": 15, "C": 5, "D": 14}
 """Document -> number of claims."""
 EXPECTED = tuple(f"{d}{n}" for d, count in DOCUMENTS.items() for n in range(1, count + 1))
 
-BASES = ("words", "theory", "margin")
-KINDS = ("mean", "proportion", "single")
 
-_CLAIM = (
-    *("id", "claim", "kind", "matters", "prediction", "artefact"),
-    *("measures", "quantities", "cases"),
-)
-_CLAIM_OPTIONAL = ("published", "thresholds", "note")
-_QUANTITY_OPTIONAL = ("label", "kind", "scale", "predicted", "source")
+def _printed(raw: object, info: ValidationInfo) -> tuple[float, float]:
+    """Return the two bounds that a printed number stands for, each a number or an expression."""
+    if not isinstance(raw, list) or len(raw) != 2:
+        raise LedgerError(f"has the printed value {raw!r}; expected [lowest, highest]")
+    low, high = (Expression.parse(value).number(info.context or {}) for value in raw)
+    if not low < high:
+        raise LedgerError(f"has the printed value {raw!r}; expected the lowest first")
+    return low, high
 
 
-@dataclass(frozen=True)
-class Threshold:
+def _prediction(raw: object) -> Expression:
+    with at("has a prediction that"):
+        return Expression.parse(raw)
+
+
+_Range = tuple[float, float]
+
+
+class Threshold(Entry):
     """A number that decides, and where it comes from."""
 
-    value: float
-    basis: str
-    why: str
+    value: Annotated[float, BeforeValidator(lambda raw: Expression.parse(raw).number({}))]
+    basis: Literal["words", "theory", "margin"]
+    why: Text
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """One value a seed, from measures."""
-
-    value: ast.expr
-    unit: str
-    label: str
-    kind: str
-    log: bool
-    predicted: ast.expr | None
-    source: str | None
+def _above_zero(threshold: Threshold) -> Threshold:
+    if threshold.value <= 0:
+        raise LedgerError(f"matters has value {threshold.value:g}; expected more than 0")
+    return threshold
 
 
-@dataclass(frozen=True)
-class Case:
+def _remembered(thresholds: dict[str, Threshold], info: ValidationInfo) -> dict[str, Threshold]:
+    """Let measures and printed values name thresholds."""
+    if info.context is not None:
+        info.context.update({name: threshold.value for name, threshold in thresholds.items()})
+    return thresholds
+
+
+class Quantity(Entry):
+    """One value a seed, from measures; its source says why it is `predicted`."""
+
+    value: Annotated[Expression, BeforeValidator(Expression.parse)]
+    unit: Text
+    label: Text = ""
+    kind: Literal["mean", "proportion", "single"] = "mean"
+    scale: Literal["log"] | None = None
+    predicted: Annotated[Expression | None, BeforeValidator(_prediction)] = None
+    source: Text | None = None
+
+    def check(self) -> None:
+        if (self.predicted is None) != (self.source is None):
+            raise LedgerError("has one of predicted and source; expected both or neither")
+        if self.log and self.kind != "mean":
+            raise LedgerError(f"has scale log and kind {self.kind}; expected kind mean")
+
+    @property
+    def log(self) -> bool:
+        """True where its mean is that of logarithms."""
+        return self.scale == "log"
+
+
+class ClaimCase(Entry):
     """The primary quantity where one condition is met.
 
     Attributes:
@@ -66,31 +98,28 @@ class Case:
         beside: other quantities -> what the document prints for them in the same run.
     """
 
-    quantity: str
-    when: str | None
-    published: tuple[float, float] | None
-    beside: Mapping[str, tuple[float, float]]
+    quantity: Text
+    when: Text | None = None
+    published: Annotated[_Range | None, BeforeValidator(_printed)] = None
+    beside: dict[str, Annotated[_Range, BeforeValidator(_printed)]] = Field({})
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(Entry):
     """The verdict that the literature leads one to expect, written before the numbers were seen."""
 
-    verdict: str
-    why: str
-    source: str
+    verdict: rules.Word
+    why: Text
+    source: Text
 
 
-@dataclass(frozen=True)
-class Artefact:
+class Artefact(Entry):
     """A way in which the verdict could be an artefact, and how it was excluded."""
 
-    threat: str
-    excluded: str
+    threat: Text
+    excluded: Text
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Entry):
     """One claim of one document, and what decides it.
 
     Attributes:
@@ -98,18 +127,72 @@ class Claim:
         matters: the smallest effect that matters; of an `exact` claim the tolerance.
     """
 
-    id: str
-    text: str
-    published: str | None
-    kind: str
-    matters: Threshold
+    id: Text
+    text: Text = Field(alias="claim")
+    kind: rules.Kind
+    matters: Annotated[Threshold, AfterValidator(_above_zero)]
     prediction: Prediction
     artefact: Artefact
-    note: str | None
-    thresholds: dict[str, Threshold]
-    measures: dict[str, measure.Measure]
+    thresholds: Annotated[dict[str, Threshold], AfterValidator(_remembered)] = Field({})
+    measures: dict[str, Measure]
     quantities: dict[str, Quantity]
-    cases: tuple[Case, ...]
+    cases: list[ClaimCase] = Field(min_length=1, description="a list with the primary quantity")
+    published: Text | None = None
+    note: Text | None = None
+
+    def check(self) -> None:
+        known: list[str] = []
+        for kind in ("threshold", "measure"):
+            for name in getattr(self, f"{kind}s"):
+                _refuse_name(f"{kind} {name}", name, known)
+                known.append(name)
+        for name, quantity in self.quantities.items():
+            with at(f"quantity {name}"):
+                quantity.value.require(known)
+                if quantity.predicted:
+                    with at("has a prediction that"):
+                        quantity.predicted.require(known)
+            _refuse_name(f"quantity {name}", name, known)
+            known.append(name)
+            quantity.label = quantity.label or name
+        for number, case in enumerate(self.cases, 1):
+            with at(f"case {number}"):
+                self._refuse_case(case, self.cases[: number - 1])
+
+    def _refuse_case(self, case: ClaimCase, before: list[ClaimCase]) -> None:
+        """Refuse a case that does not suit the claim, or the cases before it."""
+        name, given = case.quantity, case.model_fields_set
+        if name not in self.quantities:
+            known = ", ".join(self.quantities)
+            raise LedgerError(f"has quantity {name!r}; expected one of {known}")
+        if name in [other.quantity for other in before]:
+            raise LedgerError(f"has quantity {name!r}, as another case; expected its own")
+        quantity = self.quantities[name]
+        allowed = ("mean", "single") if self.kind == rules.EXACT else ("mean",)
+        if quantity.log or quantity.kind not in allowed:
+            raise LedgerError(
+                f"has quantity {name!r} of kind {quantity.kind}, scale "
+                f"{quantity.scale or 'linear'}; expected a mean on a linear scale"
+            )
+        if case.when and len(self.cases) == 1:
+            raise LedgerError(
+                f"has the condition {case.when!r} and no counter-test; expected another case in "
+                "which it is not met"
+            )
+        if not case.when and len(self.cases) > 1:
+            raise LedgerError("has no when; expected what tells it from the other cases")
+        if case.when and case.when in [other.when for other in before]:
+            raise LedgerError(f"has when {case.when!r}, as another case; expected its own")
+        if case.published is None and self.kind == rules.PUBLISHED:
+            raise LedgerError("has nothing published; expected what the document prints")
+        if given & {"published", "beside"} and self.kind in (rules.EQUAL, rules.EXACT):
+            said = f"expected none of a claim of kind {self.kind}"
+            raise LedgerError(f"has published values; {said}")
+        if "beside" in given and case.published is None:
+            raise LedgerError("has printed values beside it and none of its own; expected both")
+        for other in case.beside:
+            if other == name or getattr(self.quantities.get(other), "kind", None) != "mean":
+                raise LedgerError(f"has {other!r} beside it; expected another mean")
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -117,17 +200,25 @@ class Claim:
         return tuple(dict.fromkeys(m.table for m in self.measures.values()))
 
     @property
-    def decisive(self) -> dict[str, measure.Measure]:
+    def decisive(self) -> dict[str, Measure]:
         """The measures that its cases rest on, by name."""
-        waiting = [c.quantity for c in self.cases] + [q for c in self.cases for q in c.beside]
+        waiting = [name for case in self.cases for name in (case.quantity, *case.beside)]
         names: set[str] = set()
         while waiting:
             name = waiting.pop()
             if name not in names:
                 names.add(name)
                 if name in self.quantities:
-                    waiting += expression.names_in(self.quantities[name].value)
+                    waiting += self.quantities[name].value.names
         return {name: m for name, m in self.measures.items() if name in names}
+
+
+def _refuse_name(place: str, name: str, taken: list[str]) -> None:
+    """Refuse a name that is none, is taken, or means something already."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or iskeyword(name):
+        raise LedgerError(f"{place} is named {name!r}; expected letters, digits and _")
+    if name in taken or name in expression.RESERVED:
+        raise LedgerError(f"{place} is named {name!r}, which is taken; expected another name")
 
 
 @dataclass(frozen=True)
@@ -139,7 +230,21 @@ class Ledger:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def load(folder: Path = FOLDER) -> Ledger:
+class _File(Entry):
+    """A file of the ledger: a document, selections that its claims may use, and its claims."""
+
+    document: Literal["A", "B", "C", "D"]
+    title: Text
+    claims: list[Any]
+    selections: dict[str, dict[str, Any]] = Field({})
+
+
+class _Named(Entry):
+    model_config = ConfigDict(extra="ignore")
+    id: Text
+
+
+def load_ledger(folder: Path = FOLDER) -> Ledger:
     """Read every YAML file of a folder.
 
     Raises:
@@ -150,187 +255,24 @@ def load(folder: Path = FOLDER) -> Ledger:
     faults: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
         with at(f"{path.name}:"):
-            raw = fields.record(fields.read(path), ("document", "title", "claims"))
-            document = fields.choice(raw, "document", DOCUMENTS)
-            titles[document] = fields.text(raw, "title")
-            if not isinstance(raw["claims"], list):
-                raise LedgerError(f"claims is {raw['claims']!r}; expected a list")
-        for entry in raw["claims"]:
-            id_ = _id(entry, path.name, document)
+            file = _File.read(read_yaml(path))
+            titles[file.document] = file.title
+            ids = [_id(entry, file.document) for entry in file.claims]
+        for id_, entry in zip(ids, file.claims, strict=True):
             if id_ in claims or id_ in faults:
                 raise LedgerError(f"{id_}: stands in the ledger twice; expected one entry")
             try:
                 with at(f"{id_}:"):
-                    claims[id_] = _claim(id_, entry)
+                    claims[id_] = Claim.read(written_out(entry, file.selections))
             except LedgerError as error:
                 faults[id_] = str(error)
     return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims}, faults)
 
 
-def _id(raw: object, file: str, document: str) -> str:
-    with at(f"{file}: a claim"):
-        given = fields.mapping(raw)
-        if "id" not in given:
-            raise LedgerError("has no id; expected one")
-        id_ = fields.text(given, "id")
+def _id(entry: object, document: str) -> str:
+    with at("a claim"):
+        id_ = _Named.read(entry).id
     if not re.fullmatch(f"{document}[0-9]+", id_) or id_ not in EXPECTED:
         last = f"{document}{DOCUMENTS[document]}"
-        raise LedgerError(f"{file}: id is {id_!r}; expected {document}1 to {last}")
+        raise LedgerError(f"id is {id_!r}; expected {document}1 to {last}")
     return id_
-
-
-def _claim(id_: str, raw: object) -> Claim:
-    given = fields.record(raw, _CLAIM, _CLAIM_OPTIONAL)
-    names = _Names()
-    thresholds = {}
-    for name, value in _mapping(given, "thresholds").items():
-        with at(f"threshold {name}"):
-            names.add(name)
-            thresholds[name] = _threshold(value)
-    limits = {name: threshold.value for name, threshold in thresholds.items()}
-    measures = {}
-    for name, value in _mapping(given, "measures").items():
-        with at(f"measure {name}"):
-            names.add(name)
-            measures[name] = measure.parse(value, limits)
-    quantities: dict[str, Quantity] = {}
-    for name, value in _mapping(given, "quantities").items():
-        with at(f"quantity {name}"):
-            quantities[name] = _quantity(name, value, (*limits, *measures, *quantities))
-            names.add(name)
-    kind = fields.choice(given, "kind", rules.KINDS)
-    with at("matters"):
-        matters = _threshold(given["matters"])
-        if matters.value <= 0:
-            raise LedgerError(f"has value {matters.value:g}; expected more than 0")
-    with at("prediction"):
-        said = fields.record(given["prediction"], ("verdict", "why", "source"))
-        prediction = Prediction(
-            fields.choice(said, "verdict", rules.VERDICTS),
-            fields.text(said, "why"),
-            fields.text(said, "source"),
-        )
-    with at("artefact"):
-        said = fields.record(given["artefact"], ("threat", "excluded"))
-        artefact = Artefact(fields.text(said, "threat"), fields.text(said, "excluded"))
-    return Claim(
-        id_,
-        fields.text(given, "claim"),
-        fields.optional_text(given, "published"),
-        kind,
-        matters,
-        prediction,
-        artefact,
-        fields.optional_text(given, "note"),
-        thresholds,
-        measures,
-        quantities,
-        tuple(_cases(given["cases"], kind, quantities, limits)),
-    )
-
-
-def _mapping(given: Mapping[str, Any], key: str) -> dict[str, Any]:
-    with at(key):
-        return fields.mapping(given.get(key, {}))
-
-
-class _Names:
-    """Names given so far in a claim, each for one thing."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def add(self, name: str) -> None:
-        """Refuse a name that is none, is taken, or means something already."""
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or iskeyword(name):
-            raise LedgerError(f"is named {name!r}; expected letters, digits and _")
-        if name in self._taken or name in expression.RESERVED:
-            raise LedgerError(f"is named {name!r}, which is taken; expected another name")
-        self._taken.add(name)
-
-
-def _threshold(raw: object) -> Threshold:
-    given = fields.record(raw, ("value", "basis", "why"))
-    value = expression.constant(expression.parse(given["value"], ()), {})
-    return Threshold(value, fields.choice(given, "basis", BASES), fields.text(given, "why"))
-
-
-def _quantity(name: str, raw: object, known: Iterable[str]) -> Quantity:
-    given = fields.record(raw, ("value", "unit"), _QUANTITY_OPTIONAL)
-    if ("predicted" in given) != ("source" in given):
-        raise LedgerError("has one of predicted and source; expected both or neither")
-    kind = fields.choice(given, "kind", KINDS) if "kind" in given else "mean"
-    log = "scale" in given and fields.choice(given, "scale", ("log",)) == "log"
-    if log and kind != "mean":
-        raise LedgerError(f"has scale log and kind {kind}; expected kind mean")
-    names = tuple(known)
-    predicted = None
-    if "predicted" in given:
-        with at("has a prediction that"):
-            predicted = expression.parse(given["predicted"], names)
-    return Quantity(
-        expression.parse(given["value"], names),
-        fields.text(given, "unit"),
-        fields.text(given, "label") if "label" in given else name,
-        kind,
-        log,
-        predicted,
-        fields.optional_text(given, "source"),
-    )
-
-
-def _cases(
-    raw: object, kind: str, quantities: Mapping[str, Quantity], limits: Mapping[str, float]
-) -> Iterable[Case]:
-    if not isinstance(raw, list) or not raw:
-        raise LedgerError(f"cases is {raw!r}; expected a list with the primary quantity")
-    seen: set[str] = set()
-    conditions: set[str] = set()
-    for number, entry in enumerate(raw, 1):
-        with at(f"case {number}"):
-            given = fields.record(entry, ("quantity",), ("when", "published", "beside"))
-            name = fields.choice(given, "quantity", quantities)
-            if name in seen:
-                raise LedgerError(f"has quantity {name!r}, as another case; expected its own")
-            seen.add(name)
-            quantity = quantities[name]
-            allowed = ("mean", "single") if kind == rules.EXACT else ("mean",)
-            if quantity.log or quantity.kind not in allowed:
-                raise LedgerError(
-                    f"has quantity {name!r} of kind {quantity.kind}, scale "
-                    f"{'log' if quantity.log else 'linear'}; expected a mean on a linear scale"
-                )
-            if "when" in given and len(raw) == 1:
-                raise LedgerError(
-                    f"has the condition {given['when']!r} and no counter-test; expected another "
-                    "case in which it is not met"
-                )
-            if "when" not in given and len(raw) > 1:
-                raise LedgerError("has no when; expected what tells it from the other cases")
-            if ("published" in given) < (kind == rules.PUBLISHED):
-                raise LedgerError("has nothing published; expected what the document prints")
-            if ("published" in given or "beside" in given) and kind in (rules.EQUAL, rules.EXACT):
-                raise LedgerError(f"has published values; expected none of a claim of kind {kind}")
-            if "beside" in given and "published" not in given:
-                raise LedgerError("has printed values beside it and none of its own; expected both")
-            beside = {}
-            for other, value in _mapping(given, "beside").items():
-                if other not in quantities or other == name or quantities[other].kind != "mean":
-                    raise LedgerError(f"has {other!r} beside it; expected another mean")
-                beside[other] = _range(value, limits)
-            published = _range(given["published"], limits) if "published" in given else None
-            when = fields.text(given, "when") if "when" in given else None
-            if when in conditions:
-                raise LedgerError(f"has when {when!r}, as another case; expected its own")
-            conditions |= {when} if when else set()
-            yield Case(name, when, published, beside)
-
-
-def _range(raw: object, limits: Mapping[str, float]) -> tuple[float, float]:
-    """Return the two bounds that a printed number stands for, each a number or an expression."""
-    if not isinstance(raw, list) or len(raw) != 2:
-        raise LedgerError(f"has the printed value {raw!r}; expected [lowest, highest]")
-    low, high = (expression.constant(expression.parse(v, limits), limits) for v in raw)
-    if not low < high:
-        raise LedgerError(f"has the printed value {raw!r}; expected the lowest first")
-    return low, high

@@ -1,49 +1,83 @@
 """Measures: from the rows of a table to one number a seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from gpubn.errors import LedgerError
-from gpubn.report.claims import fields
-from gpubn.report.claims.reduce import REDUCERS, Reducer
+from gpubn.report.claims.entries import Entry, Number, Text, as_number
+from gpubn.report.claims.reduce import REDUCERS
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_REQUIRED = ("table", "metric")
-_OPTIONAL = ("where", "layer", "step", "along", "from", "to", "points", "reduce")
-_FOR_REDUCE = ("threshold", "none")
 _NO_SEED = -1
 _SHOWN = 20
-"""How many of the values that a table has an error lists."""
+"""The number of values that an error lists at most."""
 
 
-@dataclass(frozen=True)
-class Along:
-    """Along which column a measure is reduced, which of its keys count, and how."""
-
-    column: str
-    start: float
-    end: float
-    points: tuple[float, ...]
-    reducer: Reducer
+def _limit(raw: object, info: ValidationInfo) -> object:
+    """Return a number, or that of the claim's threshold of this name."""
+    thresholds: Mapping[str, float] = info.context or {}
+    return thresholds[raw] if isinstance(raw, str) and raw in thresholds else raw
 
 
-@dataclass(frozen=True)
-class Measure:
-    """Which rows of which table, and what to make of those of one seed."""
+_Position = Annotated[
+    int | Literal["first", "last"] | None, Field(description="an integer, first or last")
+]
 
-    table: str
-    metric: str
-    where: tuple[tuple[str, str], ...]
-    at: tuple[tuple[str, int | str], ...]
-    along: Along | None
+
+class Measure(Entry):
+    """The rows of a table that count, and what is made of those of one seed."""
+
+    table: Text
+    metric: Text
+    where: dict[str, str | int | float] = Field({}, description="text or a number")
+    layer: _Position = None
+    step: _Position = None
+    along: Text | None = None
+    start: Number = Field(-np.inf, alias="from")
+    to: Number = np.inf
+    points: list[Number] = Field([], description="a list of numbers")
+    reduce: Text | None = Field(None, description=f"one of {', '.join(REDUCERS)}")
+    threshold: Annotated[Number, BeforeValidator(_limit)] = Field(
+        0.0, description="a number or a threshold's name"
+    )
+    none: Number = np.nan
+
+    def check(self) -> None:
+        given = [
+            field.alias or name
+            for name, field in type(self).model_fields.items()
+            if name in self.model_fields_set
+        ]
+        if self.along is None:
+            needless = ("from", "to", "points", "reduce", "threshold", "none")
+            if stray := [key for key in needless if key in given]:
+                raise LedgerError(f"has {stray[0]} but no along; expected both or neither")
+            return
+        if self.reduce not in REDUCERS:
+            has = "no reduce" if self.reduce is None else f"reduce {self.reduce!r}"
+            raise LedgerError(f"has {has}; expected one of {', '.join(REDUCERS)}")
+        needs = REDUCERS[self.reduce].needs
+        for key in ("threshold", "none"):
+            if (key in given) != (key in needs):
+                verb = "needs a" if key in needs else "takes no"
+                raise LedgerError(f"has reduce {self.reduce}, which {verb} {key}")
+        if self.along in {*self.where, *self.fixed}:
+            raise LedgerError(f"fixes {self.along} and goes along it; expected one of the two")
+
+    @property
+    def fixed(self) -> dict[str, int | str]:
+        """The layer and the step that it looks at, where it names one."""
+        places = {"layer": self.layer, "step": self.step}
+        return {column: place for column, place in places.items() if place is not None}
 
 
 @dataclass(frozen=True)
@@ -54,153 +88,75 @@ class PerSeed:
     values: np.ndarray
 
 
-class Tables:
-    """The tables that measures read, each read once; `find` gives the path of a stem."""
+@dataclass(frozen=True)
+class ClaimTable:
+    """A table that claims read.
+
+    Attributes:
+        config: the configuration that its cells have in common; empty where unknown.
+        levels: axis -> its values.
+    """
+
+    stem: str
+    config: dict[str, Any]
+    levels: dict[str, list[str]]
+    _by_metric: dict[str, "pd.DataFrame"]
+
+    def rows(self, metric: str) -> "pd.DataFrame":
+        """The rows of one metric; a LedgerError says that there is none."""
+        if metric not in self._by_metric:
+            known = _listed(self._by_metric)
+            raise LedgerError(f"metric is {metric!r}; {self.stem} has {known}")
+        return self._by_metric[metric]
+
+
+class TableReader:
+    """The tables that claims read, each read once; `find` gives the path of a stem."""
 
     def __init__(self, find: Callable[[str], Path]) -> None:
         self._find = find
-        self._by_metric: dict[str, dict[str, pd.DataFrame]] = {}
-        self._config: dict[str, dict[str, Any]] = {}
-        self._levels: dict[str, dict[str, list[str]]] = {}
+        self._tables: dict[str, ClaimTable] = {}
 
-    def config(self, stem: str) -> dict[str, Any]:
-        """The configuration that the cells of a table have in common; empty where none is known.
-
-        Raises:
-            StoreError: there is no such table.
-        """
-        self._read(stem)
-        return self._config[stem]
-
-    def levels(self, stem: str) -> dict[str, list[str]]:
-        """The values of each axis of a table.
-
-        Raises:
-            StoreError: there is no such table.
-        """
-        self._read(stem)
-        return self._levels[stem]
-
-    def rows(self, stem: str, metric: str) -> "pd.DataFrame":
-        """The rows of one metric of a table.
-
-        Raises:
-            StoreError: there is no such table.
-            LedgerError: the table has no such metric.
-        """
-        self._read(stem)
-        by_metric = self._by_metric[stem]
-        if metric not in by_metric:
-            raise LedgerError(f"metric is {metric!r}; {stem} has {_listed(by_metric)}")
-        return by_metric[metric]
-
-    def _read(self, stem: str) -> None:
-        if stem in self._by_metric:
-            return
-        frame = read_table(self._find(stem))
-        axes = [column for column in frame.columns if column not in COLUMNS]
-        self._levels[stem] = {axis: sorted(map(str, frame[axis].unique())) for axis in axes}
-        self._config[stem] = frame.attrs["config"]
-        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-        groups = frame.groupby("metric", sort=False)
-        self._by_metric[stem] = {str(name): rows for name, rows in groups}
+    def __getitem__(self, stem: str) -> ClaimTable:
+        if stem not in self._tables:
+            frame = read_table(self._find(stem))
+            frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+            by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+            levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+            self._tables[stem] = ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+        return self._tables[stem]
 
 
-def parse(raw: object, thresholds: Mapping[str, float]) -> Measure:
-    """Check a measure of the ledger.
-
-    Raises:
-        LedgerError: a key is unknown, missing, or of the wrong kind.
-    """
-    given = fields.record(raw, _REQUIRED, (*_OPTIONAL, *_FOR_REDUCE))
-    where = {k: _place(k, v) for k, v in fields.mapping(given.get("where", {})).items()}
-    at = {key: _position(given, key) for key in ("layer", "step") if key in given}
-    along = _along(given, thresholds)
-    if along and along.column in {*where, *at}:
-        raise LedgerError(f"fixes {along.column} and goes along it; expected one of the two")
-    return Measure(
-        fields.text(given, "table"),
-        fields.text(given, "metric"),
-        tuple(where.items()),
-        tuple(at.items()),
-        along,
-    )
-
-
-def measure(wanted: Measure, tables: Tables) -> PerSeed:
+def measure(wanted: Measure, tables: TableReader) -> PerSeed:
     """Read a measure off its table.
 
     Raises:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it, or more than one value a seed.
     """
-    rows = tables.rows(wanted.table, wanted.metric)
-    for column, value in wanted.where:
-        rows = _where(rows, column, value, wanted.table)
-    seeds = rows["seed"].nunique()
-    for column, position in wanted.at:
+    rows = tables[wanted.table].rows(wanted.metric)
+    for column, value in wanted.where.items():
+        rows = _where(rows, column, str(value), wanted.table)
+    along = [wanted.along] if wanted.along else []
+    _refuse_alike(rows, {"seed", "layer", "step", *along})
+    cells = rows
+    for column, position in wanted.fixed.items():
         rows = _at(rows, column, position, wanted.table)
-    if lost := seeds - rows["seed"].nunique():
-        raise LedgerError(f"has no value for {lost} of {seeds} seeds; expected one for each")
+    _refuse_lost(cells, rows, wanted.fixed)
     if wanted.along:
-        return _reduced(rows, wanted.along, wanted.table)
-    _refuse_variation(rows, set())
+        return _reduced(rows, wanted)
+    _refuse_alike(rows, {"seed"})
     rows = rows.sort_values("seed")
     return PerSeed(_seeds_of(rows["seed"]), rows["value"].to_numpy(dtype=np.float64))
 
 
-def _place(column: str, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise LedgerError(f"has {column} {value!r} in where; expected text or a number")
-    return str(value)
-
-
-def _position(given: Mapping[str, Any], key: str) -> int | str:
-    value = given[key]
-    if value in ("first", "last") or type(value) is int:
-        return value if isinstance(value, int) else str(value)
-    raise LedgerError(f"has {key} {value!r}; expected an integer, first or last")
-
-
-def _along(given: Mapping[str, Any], thresholds: Mapping[str, float]) -> Along | None:
-    if "along" not in given:
-        if stray := [k for k in ("from", "to", "points", "reduce", *_FOR_REDUCE) if k in given]:
-            raise LedgerError(f"has {stray[0]} but no along; expected both or neither")
-        return None
-    if "reduce" not in given:
-        raise LedgerError(f"has no reduce; expected one of {', '.join(REDUCERS)}")
-    kind = fields.choice(given, "reduce", REDUCERS)
-    needs = REDUCERS[kind].needs
-    for key in _FOR_REDUCE:
-        if (key in given) != (key in needs):
-            verb = "needs a" if key in needs else "takes no"
-            raise LedgerError(f"has reduce {kind}, which {verb} {key}")
-    limit = given.get("threshold", 0.0)
-    if isinstance(limit, str) and limit in thresholds:
-        limit = thresholds[limit]
-    if (threshold := fields.as_number(limit)) is None:
-        raise LedgerError(f"has threshold {limit!r}; expected a number or a threshold's name")
-    points = given.get("points", [])
-    if not isinstance(points, list) or any(fields.as_number(p) is None for p in points):
-        raise LedgerError(f"has points {points!r}; expected a list of numbers")
-    return Along(
-        fields.text(given, "along"),
-        fields.number(given, "from") if "from" in given else -np.inf,
-        fields.number(given, "to") if "to" in given else np.inf,
-        tuple(sorted(float(p) for p in points)),
-        Reducer(kind, threshold, fields.number(given, "none") if "none" in given else np.nan),
-    )
-
-
 def _where(rows: "pd.DataFrame", column: str, value: str, table: str) -> "pd.DataFrame":
-    axes = [c for c in rows.columns if c not in COLUMNS]
-    if column not in axes:
-        raise LedgerError(f"where names {column!r}; {table} has the axes {', '.join(axes)}")
+    if column not in _axes(rows):
+        axes = ", ".join(_axes(rows))
+        raise LedgerError(f"where names {column!r}; {table} has the axes {axes}")
     present = list(rows[column].unique())
-    wanted = fields.as_number(value)
-    equal = [
-        p for p in present if p == value or (wanted is not None and fields.as_number(p) == wanted)
-    ]
+    wanted = as_number(value)
+    equal = [p for p in present if p == value or (wanted is not None and as_number(p) == wanted)]
     if not equal:
         raise LedgerError(f"{column} is {value!r}; {table} has {_listed(present)}")
     return rows[rows[column].isin(equal)]
@@ -218,58 +174,74 @@ def _at(rows: "pd.DataFrame", column: str, position: int | str, table: str) -> "
     return left
 
 
-def _refuse_variation(rows: "pd.DataFrame", free: set[str]) -> None:
-    """More than one row a seed (and key of `free`) is named by the columns that still vary."""
-    keys = ["seed", *free]
-    if not rows.duplicated(keys).any():
+def _refuse_alike(rows: "pd.DataFrame", keys: set[str]) -> None:
+    """Refuse two rows with the same `keys`, and name the columns that tell them apart."""
+    keys = keys & {*rows.columns}
+    alike = rows[rows.duplicated([*keys], keep=False)]
+    if alike.empty:
         return
     columns = [c for c in rows.columns if c not in {*keys, "metric", "value"}]
-    varying = [c for c in columns if rows[c].nunique(dropna=False) > 1]
+    varying = [c for c in columns if alike[c].nunique(dropna=False) > 1]
     if not varying:
         raise LedgerError("has two rows for one seed; expected one")
-    seen = "; ".join(f"{c} is {_listed(rows[c].unique())}" for c in varying)
+    seen = "; ".join(f"{c} is {_listed(alike[c].unique())}" for c in varying)
     raise LedgerError(f"has more than one row a seed: {seen}; expected one value of each")
 
 
-def _reduced(rows: "pd.DataFrame", along: Along, table: str) -> PerSeed:
-    if along.column not in rows.columns or along.column in ("seed", "metric", "value"):
-        raise LedgerError(f"goes along {along.column!r}, which is no axis of {table}")
-    keys = [fields.as_number(k if isinstance(k, str) else int(k)) for k in _known(rows, along)]
+def _refuse_lost(cells: "pd.DataFrame", rows: "pd.DataFrame", fixed: Mapping[str, object]) -> None:
+    """Refuse a layer or step that some of the selected seeds or cells do not have."""
+    if lost := cells["seed"].nunique() - rows["seed"].nunique():
+        seeds = cells["seed"].nunique()
+        raise LedgerError(f"has no value for {lost} of {seeds} seeds; expected one for each")
+    for axis in _axes(cells):
+        present = set(rows[axis])
+        if missing := [value for value in cells[axis].unique() if value not in present]:
+            place = ", ".join(f"{column} {position}" for column, position in fixed.items())
+            raise LedgerError(f"has no {place} where {axis} is {_listed(missing)}; expected one")
+
+
+def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
+    along, table = wanted.along, wanted.table
+    assert along is not None
+    assert wanted.reduce is not None
+    if along not in rows.columns or along in ("seed", "metric", "value"):
+        raise LedgerError(f"goes along {along!r}, which is no axis of {table}")
+    if rows[along].isna().any():
+        raise LedgerError(f"goes along {along}, which some of its rows do not have")
+    keys = [as_number(key if isinstance(key, str) else int(key)) for key in rows[along]]
     if None in keys:
-        raise LedgerError(f"goes along {along.column}, which holds {_listed(_known(rows, along))}")
-    rows = rows.assign(**{along.column: np.asarray(keys, dtype=np.float64)})
-    present = sorted({float(k) for k in rows[along.column]})
-    rows = rows[rows[along.column].isin(_chosen(present, along))]
-    _refuse_variation(rows, {along.column})
-    wide = rows.pivot(index=along.column, columns="seed", values="value").sort_index()
-    if rows.groupby("seed")[along.column].nunique().ne(len(wide)).any():
-        raise LedgerError(f"has not every {along.column} for every seed; expected all")
-    values = along.reducer(wide.index.to_numpy(dtype=np.float64), wide.to_numpy(dtype=np.float64))
+        raise LedgerError(f"goes along {along}, which holds {_listed(rows[along])}")
+    rows = rows.assign(**{along: np.asarray(keys, dtype=np.float64)})
+    rows = rows[rows[along].isin(_chosen(sorted({float(k) for k in rows[along]}), wanted))]
+    _refuse_alike(rows, {"seed", along})
+    wide = rows.pivot(index=along, columns="seed", values="value").sort_index()
+    if rows.groupby("seed")[along].nunique().ne(len(wide)).any():
+        raise LedgerError(f"has not every {along} for every seed; expected all")
+    x, y = (numbers.to_numpy(dtype=np.float64) for numbers in (wide.index, wide))
+    values = REDUCERS[wanted.reduce](x, y, threshold=wanted.threshold, none=wanted.none)
     return PerSeed(_seeds_of(wide.columns), values)
 
 
-def _known(rows: "pd.DataFrame", along: Along) -> list[Any]:
-    if rows[along.column].isna().any():
-        raise LedgerError(f"goes along {along.column}, which some of its rows do not have")
-    return list(rows[along.column])
-
-
-def _chosen(present: list[float], along: Along) -> list[float]:
+def _chosen(present: list[float], wanted: Measure) -> list[float]:
     """The keys that count, out of those that are there."""
-    if missing := [p for p in along.points if p not in present]:
-        raise LedgerError(f"wants {along.column} {missing[0]:g}; there is {_listed(present)}")
-    kept = [key for key in (along.points or present) if along.start <= key <= along.end]
+    if missing := [p for p in sorted(wanted.points) if p not in present]:
+        raise LedgerError(f"wants {wanted.along} {missing[0]:g}; there is {_listed(present)}")
+    kept = [key for key in (wanted.points or present) if wanted.start <= key <= wanted.to]
     if not kept:
-        limits = f"{along.start:g} to {along.end:g}"
-        raise LedgerError(f"wants {along.column} {limits}; there is {_listed(present)}")
+        limits = f"{wanted.start:g} to {wanted.to:g}"
+        raise LedgerError(f"wants {wanted.along} {limits}; there is {_listed(present)}")
     return kept
 
 
-def _seeds_of(numbers: Any) -> tuple[int | None, ...]:
+def _axes(rows: "pd.DataFrame") -> list[str]:
+    return [column for column in rows.columns if column not in COLUMNS]
+
+
+def _seeds_of(numbers: Iterable[Any]) -> tuple[int | None, ...]:
     return tuple(None if seed == _NO_SEED else int(seed) for seed in numbers)
 
 
-def _listed(values: Any) -> str:
+def _listed(values: Iterable[object]) -> str:
     """The values for an error; histogram bins as one, and not endlessly."""
     texts = [f"{v:g}" if isinstance(v, float) else str(v).split("[")[0] for v in values]
     unique = list(dict.fromkeys(texts))

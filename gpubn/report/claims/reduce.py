@@ -12,37 +12,26 @@ from gpubn.report.statistics import parts_below
 STRETCH = 5
 """Keys in a row over which a value has to stand still to count as a plateau."""
 
-_Reduce = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A reduction of keys (K,), values (K, R), threshold and `none`; it `needs` some of the two."""
-
-    needs: tuple[str, ...]
-    function: _Reduce
-
 
 @dataclass(frozen=True)
 class Reducer:
-    """A reduction with its threshold, and the value that stands where no key qualifies."""
+    """A reduction of values (K, R) at keys (K,), which are in order, to (R,).
 
-    kind: str
-    threshold: float
-    none: float
+    Attributes:
+        function: of keys, values, and of what else the reduction `needs`, by name.
+    """
 
-    def __call__(self, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Reduce values (K, R) at the keys (K,), which are in order, to (R,).
+    function: Callable[..., np.ndarray]
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, keys: np.ndarray, values: np.ndarray, **given: float) -> np.ndarray:
+        """Reduce with the threshold and the `none` that are given, as far as it needs them.
 
         Raises:
             LedgerError: the keys do not allow it.
         """
         with np.errstate(all="ignore"):
-            return REDUCERS[self.kind].function(keys, values, self.threshold, self.none)
-
-
-def _plain(function: Callable[[np.ndarray], np.ndarray]) -> _Kind:
-    return _Kind((), lambda keys, values, threshold, none: function(values))
+            return self.function(keys, values, **{name: given[name] for name in self.needs})
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -62,27 +51,25 @@ def _refuse_no_decades(keys: np.ndarray, threshold: float, kind: str) -> None:
         raise LedgerError(f"has reduce {kind} and threshold {threshold:g}; expected one above 0")
 
 
-def _decades_below(
-    keys: np.ndarray, values: np.ndarray, threshold: float, none: float
-) -> np.ndarray:
+def _decades_below(keys: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
     """Decades of the keys on which the value is below the threshold, gaps left out."""
     _refuse_no_decades(keys, threshold, "decades_below")
     return np.asarray(parts_below(keys, values, threshold)[0].sum(axis=0))
 
 
 def _end_below(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
-    """The logarithm (base 10) of the largest key whose value is below the threshold."""
+    """The logarithm (base 10) of the largest key whose value is below the threshold, or `none`."""
     _refuse_no_decades(keys, threshold, "end_below")
     end = parts_below(keys, values, threshold)[1].max(axis=0)
     return np.where(np.isfinite(end), end, none)
 
 
-def _best(values: np.ndarray) -> np.ndarray:
+def _best(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The smallest value; what is NaN has diverged, and counts as infinite."""
     return np.asarray(np.where(np.isnan(values), np.inf, values).min(axis=0))
 
 
-def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: float) -> np.ndarray:
+def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
     """Count how often a value stands still for `STRETCH` keys in a row and falls on later.
 
     Still: the largest of them is above the smallest by less than the threshold, relatively, so that
@@ -101,18 +88,18 @@ def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float, none: floa
     return counts
 
 
-REDUCERS: dict[str, _Kind] = {
-    "mean": _plain(lambda values: values.mean(axis=0)),
-    "median": _plain(lambda values: np.median(values, axis=0)),
-    "best": _plain(_best),
-    "min": _plain(lambda values: values.min(axis=0)),
-    "max": _plain(lambda values: values.max(axis=0)),
-    "sum": _plain(lambda values: values.sum(axis=0)),
-    "first": _plain(lambda values: values[0]),
-    "last": _plain(lambda values: values[-1]),
-    "slope": _Kind((), lambda keys, values, threshold, none: _slope(keys, values)),
-    "log10_slope": _Kind((), lambda keys, values, threshold, none: _slope(keys, np.log10(values))),
-    "decades_below": _Kind(("threshold",), _decades_below),
-    "end_below": _Kind(("threshold", "none"), _end_below),
-    "plateaus": _Kind(("threshold",), _plateaus),
+REDUCERS = {
+    "mean": Reducer(lambda keys, values: values.mean(axis=0)),
+    "median": Reducer(lambda keys, values: np.median(values, axis=0)),
+    "best": Reducer(_best),
+    "min": Reducer(lambda keys, values: values.min(axis=0)),
+    "max": Reducer(lambda keys, values: values.max(axis=0)),
+    "sum": Reducer(lambda keys, values: values.sum(axis=0)),
+    "first": Reducer(lambda keys, values: values[0]),
+    "last": Reducer(lambda keys, values: values[-1]),
+    "slope": Reducer(_slope),
+    "log10_slope": Reducer(lambda keys, values: _slope(keys, np.log10(values))),
+    "decades_below": Reducer(_decades_below, ("threshold",)),
+    "end_below": Reducer(_end_below, ("threshold", "none")),
+    "plateaus": Reducer(_plateaus, ("threshold",)),
 }

@@ -15,32 +15,29 @@ they are no ordinary draws its state is `other value`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal, get_args
 
 SHOWN, OTHER, FAILS, OPPOSITE, OPEN = "shown", "other value", "fails", "opposite", "open"
 STATES = (SHOWN, OTHER, FAILS, OPPOSITE, OPEN)
 
-REPRODUCED = "reproduced"
-OTHER_VALUE = "reproduced, other value"
-CONDITIONAL = "holds only when"
-NOT_REPRODUCED = "not reproduced"
-CONTRADICTED = "contradicted"
-UNDECIDED = "undecided"
-VERDICTS = (REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED)
+Word = Literal[
+    "reproduced",
+    "reproduced, other value",
+    "holds only when",
+    "not reproduced",
+    "contradicted",
+    "undecided",
+]
+"""A verdict without its conditions."""
+VERDICTS: tuple[Word, ...] = get_args(Word)
+REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED = VERDICTS
 
-EFFECT, EQUAL, EXACT, PUBLISHED = "effect", "equal", "exact", "published"
-KINDS = (EFFECT, EQUAL, EXACT, PUBLISHED)
+Kind = Literal["effect", "equal", "exact", "published"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+EFFECT, EQUAL, EXACT, PUBLISHED = KINDS
 
 ABOVE, BELOW, UNKNOWN = 1, -1, 0
-"""Where a quantity is shown to lie, as seen from a bound."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A verdict: its word, and the words with the conditions behind it."""
-
-    word: str
-    text: str
+"""The places where a quantity is shown to lie, as seen from a bound."""
 
 
 def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
@@ -66,37 +63,28 @@ def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
     return OTHER if within else FAILS if beyond else OPEN
 
 
-def decide(kind: str, states: Sequence[str], when: Sequence[str | None]) -> Verdict:
+def verdict_of(kind: str, states: Sequence[str], when: Sequence[str | None]) -> str:
     """The verdict on a claim from the states of its cases, and the conditions that tell them apart.
 
     A condition is given only where it is shown on both sides: the claim holds where it is met, and
     fails where it is not.
     """
-    held = [
-        f"{w} (with another value)" if s == OTHER else w
-        for s, w in zip(states, when, strict=True)
-        if s in (SHOWN, OTHER)
-    ]
-    failed = [w for s, w in zip(states, when, strict=True) if s in (FAILS, OPPOSITE)]
-    still_open = [w for s, w in zip(states, when, strict=True) if s == OPEN]
-    if held and failed:
-        text = f"{CONDITIONAL} {_joined(held)}; not when {_joined(failed)}"
-        if still_open:
-            text += f"; open when {_joined(still_open)}"
-        return Verdict(CONDITIONAL, text)
-    if still_open:
-        parts = [f"shown when {_joined(held)}"] * bool(held)
-        parts += [f"fails when {_joined(failed)}"] * bool(failed)
-        parts += [f"open when {_joined(still_open)}"] * any(still_open)
-        return Verdict(UNDECIDED, f"{UNDECIDED}: {'; '.join(parts)}" if any(parts) else UNDECIDED)
-    if held:
-        word = OTHER_VALUE if OTHER in states else REPRODUCED
-    elif kind == EFFECT and set(states) != {OPPOSITE}:
-        word = NOT_REPRODUCED
-    else:
-        word = CONTRADICTED
-    return Verdict(word, word)
+    phrases: dict[str, list[str]] = {SHOWN: [], FAILS: [], OPEN: []}
+    for state, phrase in zip(states, when, strict=True):
+        side = {OTHER: SHOWN, OPPOSITE: FAILS}.get(state, state)
+        phrases[side].append(f"{phrase} (with another value)" if state == OTHER else phrase or "")
+    joined = {side: ", or ".join(conditions) for side, conditions in phrases.items()}
+    if phrases[SHOWN] and phrases[FAILS]:
+        text = f"{CONDITIONAL} {joined[SHOWN]}; not when {joined[FAILS]}"
+        return f"{text}; open when {joined[OPEN]}" if phrases[OPEN] else text
+    if phrases[OPEN]:
+        parts = [f"{side} when {text}" for side, text in joined.items() if text]
+        return f"{UNDECIDED}: {'; '.join(parts)}" if parts else UNDECIDED
+    if phrases[SHOWN]:
+        return OTHER_VALUE if OTHER in states else REPRODUCED
+    return NOT_REPRODUCED if kind == EFFECT and set(states) != {OPPOSITE} else CONTRADICTED
 
 
-def _joined(phrases: Sequence[str | None]) -> str:
-    return ", or ".join(phrase or "" for phrase in phrases)
+def verdict_word(text: str) -> Word:
+    """Return a verdict without its conditions: `verdict_word("undecided: open when it is red")`."""
+    return max((word for word in VERDICTS if text.startswith(word)), key=len)

@@ -1,112 +1,54 @@
 """Scope: which network a verdict is about, in words, from the tables that it rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gpubn.errors import StoreError
 from gpubn.report import words
+from gpubn.report.claims.entries import as_number
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.claims.measure import Measure, Tables
+from gpubn.report.claims.measure import ClaimTable, Measure, TableReader
+from gpubn.report.pages import render_page
+
+TEMPLATE = Path(__file__).with_suffix(".jinja")
 
 
-def scope(claim: Claim, tables: Tables) -> str:
-    """The network, data and training behind a claim's cases, one part a table; empty if unknown."""
+def scope(claim: Claim, tables: TableReader) -> str:
+    """Return the network, data and training behind a claim's cases; empty if unknown."""
     by_table: dict[str, list[Measure]] = {}
-    for wanted in claim.decisive.values():
-        by_table.setdefault(wanted.table, []).append(wanted)
-    parts = []
+    for measure in claim.decisive.values():
+        by_table.setdefault(measure.table, []).append(measure)
+    scopes = []
     for stem, measures in by_table.items():
         try:
-            parts.append(_of_table(_Facts(stem, measures, tables)))
+            facts = _Facts(tables[stem], measures)
         except StoreError:
             continue
-    return "; ".join(dict.fromkeys(part for part in parts if part))
+        lines = render_page(TEMPLATE, facts=facts, words=words, named=_named).splitlines()
+        scopes.append(", ".join(line for line in lines if line))
+    return "; ".join(dict.fromkeys(text for text in scopes if text))
+
+
+def _named(names: Mapping[str, str], values: Sequence[str]) -> list[str]:
+    return [names.get(value, value) for value in values]
 
 
 class _Facts:
     """The values that the cells read from one table share, or take one after the other."""
 
-    def __init__(self, stem: str, measures: Sequence[Measure], tables: Tables) -> None:
-        self._config = tables.config(stem)
-        self._levels = tables.levels(stem)
+    def __init__(self, table: ClaimTable, measures: Sequence[Measure]) -> None:
+        self._table = table
         self._measures = measures
 
     def __call__(self, key: str, axis: str = "") -> list[str]:
         """The values of a key of the configuration, or of the axis that stands for it."""
-        found: set[str] = set()
+        config, levels = self._table.config, self._table.levels
+        column = axis if axis in levels else key
+        values: set[str] = set()
         for measure in self._measures:
-            chosen = dict(measure.where)
-            if axis in chosen:
-                found.add(chosen[axis])
-            elif axis and axis in self._levels:
-                found |= set(self._levels[axis])
-        if not found and self._config.get(key) not in (None, ""):
-            found = {str(self._config[key])}
-        return sorted(found, key=lambda v: (not _is_number(v), float(v) if _is_number(v) else 0, v))
-
-
-def _of_table(facts: _Facts) -> str:
-    data = facts("data.name", "data")
-    trained = bool(facts("optim.steps")) and "gaussian" not in data
-    parts = [_network(facts, trained), *(_training(facts, data) if trained else _input(facts))]
-    if seeds := facts("seeds"):
-        parts.append(f"{seeds[0]} seeds")
-    if backend := facts("backend"):
-        parts.append(f"timed on {backend[0]}")
-    if rounds := facts("rounds"):
-        parts.append(f"{rounds[0]} rounds")
-    return ", ".join(part for part in parts if part)
-
-
-def _network(facts: _Facts, trained: bool) -> str:
-    depth, width = facts("model.depth", "depth"), facts("model.width")
-    if not width or not depth:
-        return ""
-    names = [words.ACTIVATIONS.get(a, a) for a in facts("model.activation", "activation")]
-    inits = facts("init.name", "init") or [words.KINDS.get(k, k) for k in facts("init.kind")]
-    layers = "hidden layer" if trained else "layer"
-    plural = "" if depth == ["1"] else "s"
-    units = f"{_listed(names)} units" if names else "units"
-    text = f"{_listed(depth)} {layers}{plural} of {width[0]} {units}"
-    if inits:
-        text += f", weights {_listed([words.INITS.get(i, i) for i in inits])}"
-    return text if trained else f"{text}, at initialisation"
-
-
-def _training(facts: _Facts, data: Sequence[str]) -> list[str]:
-    parts = [" and ".join(words.DATASETS.get(d, d) for d in data)]
-    images = facts("data.train_examples")
-    if images not in ([], ["0"]):
-        parts.append(f"{_number(images[0])} training images a seed")
-    steps, batch = facts("optim.steps"), facts("optim.batch", "batch")
-    parts.append(f"{_number(steps[0])} steps" + (f" of batch {_listed(batch)}" if batch else ""))
-    if rates := facts("optim.rate", "rate"):
-        shown = f"rate {_listed(rates)}" if len(rates) < 5 else f"rates {rates[0]} to {rates[-1]}"
-        parts.append(shown)
-    if schedule := facts("optim.schedule"):
-        parts.append("falling linearly" if schedule == ["linear"] else "constant")
-    return parts
-
-
-def _input(facts: _Facts) -> list[str]:
-    examples = facts("data.examples", "batch")
-    return [f"standard normal input, {_span(examples)} examples"] if examples else []
-
-
-def _listed(values: Sequence[str]) -> str:
-    return " or ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
-
-
-def _span(values: Sequence[str]) -> str:
-    return _number(values[0]) if len(values) == 1 else f"{values[0]} to {_number(values[-1])}"
-
-
-def _number(value: str) -> str:
-    return f"{int(value):,}" if value.isdigit() else value
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+            chosen = measure.where.get(column)
+            values |= set(levels.get(column, ())) if chosen is None else {str(chosen)}
+        if not values and config.get(key) not in (None, ""):
+            values = {str(config[key])}
+        numbers = {value: as_number(value) for value in values}
+        return sorted(values, key=lambda v: (numbers[v] is None, numbers[v] or 0, v))

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from gpubn.report.claims import ledger
-from gpubn.report.claims.decide import decide
-from gpubn.report.claims.measure import Tables
+from gpubn.report.claims.decide import decide_claims
+from gpubn.report.claims.measure import TableReader
 from gpubn.report.figures import drawing as figures
 from gpubn.report.tables import write_table
 from gpubn.rows import SCHEMA_VERSION, Observation, per_seed
@@ -91,11 +91,11 @@ def world(tmp_path, monkeypatch):
 
     def fresh():
         """The tables as they stand now."""
-        return Tables(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
+        return TableReader(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
 
     def decided(*claims):
         ids = [c["id"] for c in claims]
-        return {d.id: d for d in decide(ledger.load(book(*claims)), fresh(), ids)}
+        return {d.id: d for d in decide_claims(ledger.load_ledger(book(*claims)), fresh(), ids)}
 
     return SimpleNamespace(
         results=tmp_path / "results",

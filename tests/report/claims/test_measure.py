@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import LedgerError, StoreError
-from gpubn.report.claims.measure import measure, parse
+from gpubn.report.claims.measure import Measure, measure
 from gpubn.rows import Observation
 
 A = {"table": "t", "metric": "var", "where": {"init": "a"}, "step": 0}
@@ -15,7 +15,7 @@ ALONG = {**A, "along": "layer", "reduce": "mean"}
 
 @pytest.fixture
 def read(world, layered):
-    return lambda thresholds=None, **raw: measure(parse(raw, thresholds or {}), world.tables)
+    return lambda thresholds=None, **raw: measure(Measure.read(raw, thresholds), world.tables)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
         (ALONG | {"layer": 1}, "fixes layer and goes along it"),
         (ALONG | {"along": "init"}, "fixes init and goes along it"),
         (ALONG | {"from": "low"}, "from 'low'; expected a number"),
-        (ALONG | {"points": 3}, "points 3; expected a list of numbers"),
+        (ALONG | {"points": 3}, "points is 3; expected a list of numbers"),
         (ALONG | {"points": ["x"]}, "expected a list of numbers"),
         (ALONG | {"threshold": 3}, "reduce mean, which takes no threshold"),
         (ALONG | {"reduce": "decades_below"}, "reduce decades_below, which needs a threshold"),
@@ -143,60 +143,91 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
 )
 def test_what_is_no_measure_is_named(changes, said):
     with pytest.raises(LedgerError, match=said):
-        parse(A | changes, {"limit": 1.0})
+        Measure.read(A | changes, {"limit": 1.0})
 
 
 def test_a_required_key():
     with pytest.raises(LedgerError, match="has no metric; expected the keys table, metric"):
-        parse({"table": "t"}, {})
+        Measure.read({"table": "t"})
 
 
 def test_there_is_no_such_table(world):
     with pytest.raises(StoreError, match=r"absent\.csv does not exist"):
-        measure(parse({"table": "absent", "metric": "var"}, {}), world.tables)
+        measure(Measure.read({"table": "absent", "metric": "var"}), world.tables)
 
 
 def test_a_seed_that_lacks_a_step(world):
     rows = [Observation(seed, step, None, "m", 1.0) for seed in (0, 1) for step in (0, 9)]
     world.table("t", [({"norm": "none"}, rows[:-1])])
     with pytest.raises(LedgerError, match="no value for 1 of 2 seeds"):
-        measure(parse({"table": "t", "metric": "m", "step": "last"}, {}), world.tables)
+        measure(Measure.read({"table": "t", "metric": "m", "step": "last"}), world.tables)
     along = {"table": "t", "metric": "m", "along": "step", "reduce": "mean"}
     with pytest.raises(LedgerError, match="has not every step for every seed"):
-        measure(parse(along, {}), world.tables)
+        measure(Measure.read(along), world.tables)
 
 
 def test_a_row_that_stands_twice(world):
     world.table("t", [({"norm": "none"}, [Observation(0, 0, None, "m", 1.0)] * 2)])
     with pytest.raises(StoreError, match="nothing but their value tells apart"):
-        measure(parse({"table": "t", "metric": "m"}, {}), world.tables)
+        measure(Measure.read({"table": "t", "metric": "m"}), world.tables)
 
 
 def test_rows_without_a_layer(world):
     rows = [Observation(0, 0, layer, "m", 1.0) for layer in (None, 1)]
     world.table("t", [({"norm": "none"}, rows)])
     raw = {"table": "t", "metric": "m"}
-    assert measure(parse({**raw, "layer": 1}, {}), world.tables).values == [1]
+    assert measure(Measure.read({**raw, "layer": 1}), world.tables).values == [1]
     with pytest.raises(LedgerError, match="along layer, which some of its rows do not have"):
-        measure(parse({**raw, "along": "layer", "reduce": "sum"}, {}), world.tables)
+        measure(Measure.read({**raw, "along": "layer", "reduce": "sum"}), world.tables)
     world.table("u", [({"norm": "none"}, rows[:1])])
     with pytest.raises(LedgerError, match="layer is last; u has none"):
-        measure(parse({**raw, "table": "u", "layer": "last"}, {}), world.tables)
+        measure(Measure.read({**raw, "table": "u", "layer": "last"}), world.tables)
 
 
 def test_rows_without_a_seed(world):
     rows = [Observation(None, None, layer, "hist[+0.25]", layer / 2) for layer in (1, 2)]
     world.table("t", [({"norm": "none"}, rows)])
     raw = {"table": "t", "metric": "hist[+0.25]"}
-    found = measure(parse({**raw, "layer": 2}, {}), world.tables)
+    found = measure(Measure.read({**raw, "layer": 2}), world.tables)
     assert (found.seeds, list(found.values)) == ((None,), [1.0])
-    found = measure(parse({**raw, "along": "layer", "reduce": "sum"}, {}), world.tables)
+    found = measure(Measure.read({**raw, "along": "layer", "reduce": "sum"}), world.tables)
     assert (found.seeds, list(found.values)) == ((None,), [1.5])
 
 
 def test_a_table_is_read_once(world, layered):
-    one = measure(parse({**A, "layer": 1}, {}), world.tables)
+    one = measure(Measure.read({**A, "layer": 1}), world.tables)
     layered.unlink()
     np.testing.assert_array_equal(
-        measure(parse({**A, "layer": 1}, {}), world.tables).values, one.values
+        measure(Measure.read({**A, "layer": 1}), world.tables).values, one.values
     )
+
+
+def cells(*places):
+    """Rows of one seed at these places of `init` and `norm.momentum`, each to a last step."""
+    return [
+        (
+            {"init": init, "norm.momentum": momentum},
+            [Observation(0, step, None, "m", 1.0) for step in (0, last)],
+        )
+        for init, momentum, last in places
+    ]
+
+
+PICKED = {"table": "t", "metric": "m", "where": {"init": "a"}, "step": "last"}
+
+
+def test_rows_that_a_further_column_alone_tells_apart(world):
+    """Even where one of them has the last step to itself."""
+    for last in (9, 20):
+        world.table("t", cells(("a", "0.1", 9), ("a", "0.9", last), ("b", "0.1", 9)))
+        with pytest.raises(LedgerError, match=r"norm\.momentum is 0\.1, 0\.9; expected one"):
+            measure(Measure.read(PICKED), world.fresh())
+    wanted = PICKED | {"where": {"init": "a", "norm.momentum": 0.9}}
+    assert measure(Measure.read(wanted), world.fresh()).values == [1]
+
+
+def test_a_cell_that_lacks_a_step(world):
+    world.table("t", cells(("1", "0.1", 9), ("2", "0.1", 20)))
+    wanted = {"table": "t", "metric": "m", "step": "last", "along": "init", "reduce": "mean"}
+    with pytest.raises(LedgerError, match="has no step last where init is 1; expected one"):
+        measure(Measure.read(wanted), world.tables)

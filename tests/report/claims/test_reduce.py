@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import LedgerError
-from gpubn.report.claims.reduce import REDUCERS, STRETCH, Reducer
+from gpubn.report.claims.reduce import REDUCERS, STRETCH
 from gpubn.report.statistics import CEILING
 
 NAN, INF = math.nan, math.inf
@@ -16,7 +16,8 @@ KEYS = 10.0 ** np.arange(5)
 def reduced(kind, *columns, keys=KEYS, threshold=2.0, none=-1.0):
     """One value a column, each the values of one seed at the first of the keys."""
     values = np.array(columns, float).T
-    return Reducer(kind, threshold, none)(np.asarray(keys, float)[: len(values)], values)
+    keys = np.asarray(keys, float)[: len(values)]
+    return REDUCERS[kind](keys, values, threshold=threshold, none=none)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from gpubn.report.claims import rules
-from gpubn.report.claims.rules import decide, state_of
+from gpubn.report.claims.rules import state_of, verdict_of, verdict_word
 
 ABOVE, BELOW, UNKNOWN = rules.ABOVE, rules.BELOW, rules.UNKNOWN
 WHEN = ("it is red", "it is blue", "it is green", "it is grey")
@@ -38,7 +38,7 @@ def test_the_state_of_a_case(kind, fits, expected):
 def verdict(kind, states):
     states = states.split(", ")
     when = WHEN[: len(states)] if len(states) > 1 else [None]
-    return decide(kind, states, when)
+    return verdict_of(kind, states, when)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def verdict(kind, states):
 )
 def test_the_verdict(kind, states, text):
     found = verdict(kind, states)
-    assert found.text == text
+    assert found == text
     words = [word for word in rules.VERDICTS if text.startswith(word)]
-    assert found.word == max(words, key=len)
+    assert verdict_word(found) == max(words, key=len)
 
 
 STATES = {
@@ -117,15 +117,15 @@ def test_what_a_verdict_needs(kind, count):
         found = verdict(kind, ", ".join(states))
         held = {"shown", "other value"} & set(states)
         failed = {"fails", "opposite"} & set(states)
-        assert (found.word == "holds only when") == bool(held and failed)
-        assert (found.word == "undecided") == ("open" in states and not (held and failed))
-        assert (found.word in ("reproduced", "reproduced, other value")) == (
+        assert (verdict_word(found) == "holds only when") == bool(held and failed)
+        assert (verdict_word(found) == "undecided") == ("open" in states and not (held and failed))
+        assert (verdict_word(found) in ("reproduced", "reproduced, other value")) == (
             set(states) <= {"shown", "other value"}
         )
-        assert (found.word in ("not reproduced", "contradicted")) == (
+        assert (verdict_word(found) in ("not reproduced", "contradicted")) == (
             set(states) <= {"fails", "opposite"}
         )
-        if count > 1 and found.word in ("holds only when", "undecided"):
-            told = found.text.replace(" (with another value)", "").replace("; ", ", or ")
+        if count > 1 and verdict_word(found) in ("holds only when", "undecided"):
+            told = found.replace(" (with another value)", "").replace("; ", ", or ")
             told = told.split(", or ")
             assert sorted(part[part.index("it is ") :] for part in told) == sorted(WHEN[:count])

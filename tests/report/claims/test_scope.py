@@ -52,7 +52,7 @@ def about(world, claim):
         measured = {f"x{n}": {"table": stem, "metric": "m"} | m for n, m in enumerate(measures)}
         value = " + ".join(measured)
         entry = claim(measures=measured, quantities={"gain": {"value": value, "unit": "u"}})
-        return scope(ledger.load(world.ledger(entry)).claims["A1"], world.fresh())
+        return scope(ledger.load_ledger(world.ledger(entry)).claims["A1"], world.fresh())
 
     return find
 
@@ -174,7 +174,7 @@ def test_provenance_of_which_a_part_is_missing(about, name, key):
 def test_a_table_without_provenance(about, world, claim):
     about(TRAINED, {"norm": ["none"]}, {})
     (world.results / "tables" / "t.json").unlink()
-    book = ledger.load(world.ledger(claim()))
+    book = ledger.load_ledger(world.ledger(claim()))
     assert scope(book.claims["A1"], world.fresh()) == ""
 
 
@@ -182,19 +182,19 @@ def test_a_table_without_provenance(about, world, claim):
 def test_provenance_that_is_damaged(about, world, claim, text):
     about(TRAINED, {"norm": ["none"]}, {})
     (world.results / "tables" / "t.json").write_text(text)
-    book = ledger.load(world.ledger(claim()))
+    book = ledger.load_ledger(world.ledger(claim()))
     assert scope(book.claims["A1"], world.fresh()) == ""
 
 
 def test_a_table_that_is_missing(world, claim):
-    book = ledger.load(world.ledger(claim()))
+    book = ledger.load_ledger(world.ledger(claim()))
     assert scope(book.claims["A1"], world.fresh()) == ""
 
 
 def test_a_claim_that_rests_on_no_table(world, claim):
     quantities = {"gain": {"value": "1", "unit": "u", "kind": "single"}}
     entry = claim(kind="exact", measures={}, quantities=quantities)
-    book = ledger.load(world.ledger(entry))
+    book = ledger.load_ledger(world.ledger(entry))
     assert scope(book.claims["A1"], world.fresh()) == ""
 
 
@@ -211,7 +211,7 @@ def test_two_tables_and_one_that_decides_nothing(world, claim):
             "rest": {"value": "v", "unit": "u"},
         },
     )
-    book = ledger.load(world.ledger(entry))
+    book = ledger.load_ledger(world.ledger(entry))
     assert scope(book.claims["A1"], world.fresh()) == f"{TRAINED_TEXT}; {FRESH_TEXT}"
     (world.results / "tables" / "t.csv").unlink()
     assert scope(book.claims["A1"], world.fresh()) == FRESH_TEXT

@@ -1,0 +1,162 @@
+"""The verdicts as files: claims.csv, claims_evidence.csv, theory.csv, and the pages to read."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from gpubn.files import write_atomic
+from gpubn.report.claims import history, rules
+from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
+from gpubn.report.pages import render_page
+from gpubn.report.statistics import CONFIDENCE
+
+HERE = Path(__file__).parent
+CLAIMS = (
+    *("id", "document", "claim", "published", "measured", "low", "high", "unit", "matters"),
+    *("verdict", "scope", "predicted", "tables", "figures"),
+)
+EVIDENCE = (
+    *("id", "quantity", "role", "case", "label", "n", "mean", "low", "high", "unit"),
+    *("published", "run_low", "run_high", "matters", "p", "p_holm", "decision"),
+)
+THEORY = ("id", "quantity", "label", "predicted", "measured", "low", "high", "ratio", "source")
+
+_Row = Sequence[str]
+_Links = Mapping[str, str]
+
+
+def write_reports(
+    folder: Path,
+    decisions: Sequence[Decision],
+    titles: Mapping[str, str],
+    scopes: Mapping[str, str],
+    tables: Mapping[str, _Links],
+    figures: Mapping[str, _Links],
+) -> None:
+    """Write the files into `folder`; those that stand stay untouched.
+
+    Args:
+        titles: of the documents.
+        scopes: id of a claim -> which network it is about.
+        tables, figures: id of a claim -> name -> path, as seen from `folder`.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    verdicts = {d.id: d.verdict for d in decisions if d.verdict}
+    changes = [history.COLUMNS, *history.history_rows(history.load_history(), verdicts)]
+    theory = [THEORY, *_theory(decisions)]
+    words = [decision.word for decision in decisions]
+    decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
+    letters = dict.fromkeys(decision.id[0] for decision in decisions)
+    page = render_page(
+        HERE / "claims.md.jinja",
+        counts={word: words.count(word) for word in WORDS if word in words},
+        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
+        decided=len(decided),
+        documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
+        titles=titles,
+        scopes=scopes,
+        tables=tables,
+        figures=figures,
+        theory=theory,
+        history=changes,
+    )
+    claims = (_claim(d, scopes.get(d.id, ""), figures.get(d.id, {})) for d in decisions)
+    texts = {
+        "claims.csv": _csv([CLAIMS, *claims]),
+        "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
+        "claims_history.csv": _csv(changes),
+        "theory.csv": _csv(theory),
+        "claims.md": page,
+        "statistics.md": _statistics_page(decisions),
+    }
+    for name, text in texts.items():
+        path, data = folder / name, text.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomic(path, data)
+
+
+def _csv(rows: Iterable[_Row]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
+    claim, lead, id_ = decision.claim, decision.lead, decision.id
+    if claim is None or lead is None:
+        return (id_, id_[0], *[""] * (len(CLAIMS) - 2))
+    return (
+        id_,
+        id_[0],
+        claim.text,
+        claim.published or "",
+        *(decision.headline.texts if decision.headline else ("", "", "")),
+        lead.unit,
+        f"{claim.matters.value:.4g}",
+        decision.verdict or "",
+        scope,
+        claim.prediction.verdict,
+        ";".join(claim.tables),
+        ";".join(figures),
+    )
+
+
+def _evidence(decisions: Iterable[Decision]) -> Iterable[_Row]:
+    """One row a quantity: those of the cases, which decide, and the others, which do not."""
+    for decision in decisions:
+        if decision.claim is None:
+            continue
+        estimates, matters = decision.evidence.estimates, f"{decision.claim.matters.value:.4g}"
+        outcomes = {o.case.quantity: o for o in decision.outcomes}
+        for name in (*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)):
+            if name in estimates:
+                quantity, estimate = decision.claim.quantities[name], estimates[name]
+                outcome = outcomes.get(name)
+                role = ("primary", outcome.case.when or "") if outcome else ("secondary", "")
+                start = (decision.id, name, *role, quantity.label, str(estimate.n))
+                tested = _tested(outcome, matters) if outcome else [""] * 7
+                yield (*start, *estimate.texts, quantity.unit, *tested)
+
+
+def _tested(outcome: CaseOutcome, matters: str) -> list[str]:
+    printed = outcome.case.published
+    return [
+        "" if printed is None else f"{printed[0]:.5g} to {printed[1]:.5g}",
+        *(("", "") if outcome.draw is None else (f"{bound:.4g}" for bound in outcome.draw)),
+        matters,
+        "" if outcome.p is None else f"{outcome.p:.3g}",
+        "" if outcome.adjusted is None else f"{outcome.adjusted:.3g}",
+        outcome.state,
+    ]
+
+
+def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
+    for decision in decisions:
+        for name, predicted in decision.evidence.predictions.items():
+            estimate = decision.evidence.estimates.get(name)
+            if decision.claim and estimate:
+                quantity = decision.claim.quantities[name]
+                ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
+                shown = (f"{predicted:.4g}", *estimate.texts, ratio, quantity.source or "")
+                yield (decision.id, name, quantity.label, *shown)
+
+
+def _statistics_page(decisions: Sequence[Decision]) -> str:
+    decided = [d for d in decisions if d.claim and d.verdict]
+    exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
+    cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
+    seeds = {d.evidence.estimates[o.case.quantity].n for d, o in cases} or {0}
+    return render_page(
+        HERE / "statistics.md.jinja",
+        cases=sum(len(d.outcomes) for d in decided),
+        claims=len(decided),
+        n=f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else max(seeds),
+        tests=2 * len(cases),
+        confidence=100 * CONFIDENCE,
+        percent=100 * SIGNIFICANT,
+        exact=len(exact),
+        undecided=[d.word for d in decided].count(rules.UNDECIDED),
+    )
