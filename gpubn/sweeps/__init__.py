@@ -1,1 +1,1 @@
-
+"""From overrides to finished cells: compose, plan, run, keep, tabulate."""

@@ -1,1 +1,1 @@
-
+"""What the scripts in scripts/figures draw with; `drawing` runs them."""

@@ -1,1 +1,1 @@
-
+"""Finished cells on disk, and who works on the others."""
