@@ -66,6 +66,7 @@ def main() -> None:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
         facts = {"compared_with": str(options.results), "revision": git_revision()}
         write_benchmark(options.report, lines, {**where.facts(), **facts})
+        log.info("%s", options.report)
     _report(rows, unmade, other)
 
 

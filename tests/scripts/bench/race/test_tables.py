@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from gpubench import rows, targets
-from gpubench.figures import draw_all
-from gpubench.kernels import SHAPES
-from gpubench.rows import MADE_DRY, Row, Table
+from race import rows, targets
+from race.batchnorm import SHAPES
+from race.figures import draw_all
+from race.rows import MADE_DRY, Row, Table
 
 from gpubn.errors import StoreError
 
@@ -84,15 +84,12 @@ def training():
 
 
 def store(folder, name, table):
-    kept = Table(folder / name)
-    for row in table:
-        kept.add(row)
-    return kept
+    Table(folder / name, {}).add(*table)
 
 
 def test_a_table_grows_row_by_row_and_reads_back(tmp_path, batchnorm):
     path = tmp_path / "new" / "gpu_batchnorm.csv"
-    table = Table(path)
+    table = Table(path, {"device": "none"})
     assert rows.read(path) == []
     missing = Row("batchnorm", "8x4", "JAX jit", "python", note='ImportError: "x", gone')
     table.add(missing)
@@ -101,7 +98,6 @@ def test_a_table_grows_row_by_row_and_reads_back(tmp_path, batchnorm):
     assert rows.read(path)[1].seconds == 0.125
     assert rows.read(path)[1].low is None
     assert csv.DictReader(path.read_text().splitlines()).fieldnames == list(rows.COLUMNS)
-    table.describe({"device": "none"})
     assert json.loads(path.with_suffix(".json").read_text()) == {"device": "none"}
 
 

@@ -1,0 +1,164 @@
+"""The order of the works, most important first, and the tables that they fill."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from race.batchnorm import DRY_SHAPES, SHAPES, Batchnorm
+from race.contest import Course, batchnorm_entries, hold, training_entries
+from race.rows import OURS, Row, Table
+from race.site import measure_ceilings, now, nvidia_smi, sentence
+from race.targets import BATCHNORM, TRAINING
+from race.training import DRY_SIZES, Sizes, Training, images_for
+
+log = logging.getLogger("gpubn")
+
+WORKS = ("training", "batchnorm", "networks", "grid")
+FIRST_SHAPES = ((16384, 1024), (65536, 1024), (32, 128), (64, 32, 128))
+"""Those that say most, should time run out: the floor, and what launching costs."""
+ROOT = Path(__file__).resolve().parents[3]
+_GRID_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A work, and what yields its rows."""
+
+    work: str
+    shape: str
+    rows: Callable[[], Iterator[Row]]
+
+
+def plan(course: Course, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
+    """Return all jobs, most important first; none draws its data before it is run."""
+    gpu = course.site.gpu
+    sizes = Sizes() if gpu else DRY_SIZES
+    data = cache(partial(images_for, sizes))
+
+    def batchnorm(shape: tuple[int, ...]) -> Iterator[Row]:
+        work = Batchnorm.draw(shape, course.site.cache)
+        return hold(work, batchnorm_entries(work, course.site, peers), course)
+
+    def training(networks: int) -> Iterator[Row]:
+        work = Training(replace(sizes, networks=networks), data())
+        return hold(work, training_entries(work, course.site, peers), course)
+
+    shapes = sorted(
+        SHAPES if gpu else DRY_SHAPES,
+        key=lambda shape: [*FIRST_SHAPES, shape].index(shape),
+    )
+    of_shapes = [
+        Job("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape)) for shape in shapes
+    ]
+    jobs = [
+        Job("training", "784-128-10", partial(training, 1)),
+        *of_shapes[: len(FIRST_SHAPES)],
+        Job("networks", "784-128-10", partial(training, 256 if gpu else 3)),
+        *of_shapes[len(FIRST_SHAPES) :],
+        Job("grid", "default grid, tables only", partial(time_grid, course)),
+    ]
+    return [job for job in jobs if job.work in works]
+
+
+def run(
+    course: Course,
+    folder: Path,
+    works: Sequence[str],
+    peers: Sequence[str],
+    facts: dict[str, Any],
+) -> None:
+    """Measure the ceilings, then do one job after another; each row is kept as it is finished."""
+    started = time.monotonic()
+
+    def report(line: str) -> None:
+        log.info("[%3.0f s] %s", time.monotonic() - started, line)
+
+    course.ceilings = measure_ceilings(course.site)
+    facts["ceilings"] = asdict(course.ceilings)
+    report(f"ceilings: {facts['ceilings']}")
+    tables = {name: Table(folder / name, facts) for name in (BATCHNORM, TRAINING)}
+    for job in plan(course, works, peers):
+        table = tables[BATCHNORM if job.work == "batchnorm" else TRAINING]
+        report(f"{job.work} {job.shape}")
+        for row in _rows(job, course):
+            table.add(row)
+            report(line(row))
+        course.site.release()
+    facts |= {"finished": now(), "seconds": round(time.monotonic() - started, 1)}
+    if course.site.gpu:
+        facts["gpu_at_end"] = nvidia_smi()
+    for table in tables.values():
+        table.add()
+
+
+def line(row: Row) -> str:
+    """Return a row for a person who waits."""
+    what = f"{row.work} {row.shape}: {row.who}, {row.launch}"
+    if row.seconds is None:
+        return f"{what}: no time: {row.note}"
+    text = f"{what}: {row.seconds:.4g} s"
+    if row.copy_share is not None:
+        text += f", {100 * row.copy_share:.3g}% of the copy rate"
+    if row.ratio is not None:
+        text += f", {row.ratio:.3g} times ours [{row.ratio_min:.3g}, {row.ratio_max:.3g}]"
+    return text + (f" ({row.note})" if row.note else "")
+
+
+def _rows(job: Job, course: Course) -> Iterator[Row]:
+    """The rows of a job; one with a reason where it cannot be started or breaks."""
+    missing = course.row(work=job.work, shape=job.shape, who=OURS, launch="")
+    if course.left <= 0:
+        yield replace(missing, note="not started: the budget is spent")
+        return
+    try:
+        yield from job.rows()
+    except Exception as error:  # the next job may do
+        yield replace(missing, note=sentence(error))
+
+
+def time_grid(course: Course) -> Iterator[Row]:
+    """Time the whole default grid once, in a process and a folder of its own."""
+    row = course.row(work="grid", shape="default grid, tables only", who=OURS, launch="process")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = [
+            *(sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"),
+            *("--results", f"{folder}/results", f"backend={course.site.backend.name}"),
+        ]
+        started = time.monotonic()
+        reason = failure(command, min(course.left, _GRID_SECONDS))
+        seconds = time.monotonic() - started
+    if reason:
+        yield replace(row, note=reason)
+    else:
+        yield replace(row, seconds=seconds, low=seconds, high=seconds, rounds=1, calls=1)
+
+
+def failure(command: Sequence[str], limit: float) -> str:
+    """Run a command for at most so many seconds; return why it does not count, or nothing."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        done = subprocess.run(
+            *(command,),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"not finished after {limit:.0f} s"
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return f"exit code {done.returncode}: {last[:200]}" if done.returncode else ""
