@@ -10,14 +10,15 @@ from collections.abc import Iterable
 
 import harness
 from race.batchnorm import Batchnorm
-from race.contest import Course, batchnorm_entries, hold, training_entries
+from race.contest import Course, hold
+from race.contestants import batchnorm_entries, training_entries
 from race.rows import Row
 from race.site import Site
-from race.training import Sizes, Training, random_images
+from race.training import Sizes, Training, images_for
 
 from gpubn.backend import cores, resolve
-from gpubn.data import Dataset, load
-from gpubn.errors import DataUnavailableError, GpubnError
+from gpubn.data import Dataset
+from gpubn.errors import GpubnError
 from gpubn.sweeps import cli
 
 log = logging.getLogger("gpubn")
@@ -41,8 +42,10 @@ def main() -> None:
             "torch==2.13.0"
         ) from error
     facts = {"torch": torch.__version__, "threads": cores()}
-    data, name = _data()
-    training = _training(data, Sizes(steps=options.steps, networks=NETWORKS), options.rounds)
+    sizes = Sizes(steps=options.steps, networks=NETWORKS)
+    data = images_for(sizes)
+    name = "mnist" if data.name == "mnist" else "random images of MNIST's shape"
+    training = _training(data, sizes, options.rounds)
     harness.write(options.results, "cpu_training", training, **facts, data=name)
     harness.write(options.results, "cpu_batchnorm", _batchnorm(options.repeats), **facts)
 
@@ -91,14 +94,6 @@ def _beside_torch(rows: Iterable[Row], networks: int = 1) -> dict[str, object]:
         "ratio_max": f"{peer.ratio_max:.3g}",
         "rounds": ours.rounds,
     }
-
-
-def _data() -> tuple[Dataset, str]:
-    try:
-        return load("mnist"), "mnist"
-    except DataUnavailableError:
-        log.info("MNIST cannot be had: timing on random images of its shape")
-    return random_images(Sizes()), "random images of MNIST's shape"
 
 
 if __name__ == "__main__":

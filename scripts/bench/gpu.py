@@ -16,7 +16,8 @@ from pathlib import Path
 
 import harness
 from race import order, targets
-from race.contest import PEERS, Course
+from race.contest import Course
+from race.contestants import PEERS
 from race.site import Site
 
 from gpubn.backend import resolve

@@ -5,17 +5,15 @@ tables. Writes `results/benchmarks/sweep_scaling.csv`: milliseconds a cell of ev
 peak memory of the process, each number of cells in a process of its own.
 """
 
-import argparse
-import json
 import logging
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import harness
@@ -38,20 +36,17 @@ def main() -> None:
     """Simulate every number of cells and write the table."""
     parser = harness.parser(__doc__)
     parser.add_argument("--cells", type=int, nargs="*", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for cells in options.cells:
         if cells < 1 or cells % min(RATES, cells):
             raise ArgumentError(f"--cells is {cells}; expected 1 to {RATES}, or thousands")
-    if options.one:
-        print(json.dumps(_simulate(options.one)))
-        return
     rows = []
-    for cells in options.cells:
-        command = [sys.executable, __file__, "--one", str(cells)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-        rows.append(json.loads(done.stdout))
-        log.info("%s", rows[-1])
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), initializer=cli.log_to_stderr, max_tasks_per_child=1
+    ) as pool:
+        for row in pool.map(_simulate, options.cells):
+            rows.append(row)
+            log.info("%s", row)
     harness.write(options.results, "sweep_scaling", rows)
 
 
@@ -112,18 +107,14 @@ def _with_stub() -> Experiment:
     real = get("rate_sweep")
     assert real.stacking is not None
 
-    def rows(config: Config) -> list[Observation]:
+    def run(config: Config, context: Context) -> list[Observation]:
         value = config.optim.rate * config.init.scale
         return [Observation(0, 5 * i, None, "batch_loss", value + i) for i in range(ROWS)]
 
-    def together(configs: Sequence[Config], context: Context) -> list[list[Observation]]:
-        return [rows(config) for config in configs]
+    def stacked(configs: Sequence[Config], context: Context) -> list[list[Observation]]:
+        return [run(config, context) for config in configs]
 
-    return replace(
-        real,
-        run=lambda config, context: rows(config),
-        stacking=replace(real.stacking, run=together),
-    )
+    return replace(real, run=run, stacking=replace(real.stacking, run=stacked))
 
 
 if __name__ == "__main__":

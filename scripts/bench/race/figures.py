@@ -23,8 +23,7 @@ from gpubn.report.figures.style import (
     render,
     style,
 )
-from race.contest import EAGER, JAX
-from race.rows import OURS, Row, read
+from race.rows import COMPILED, EAGER, JAX, OURS, Row, read
 from race.targets import BATCHNORM, TRAINING
 
 Look = tuple[str, str, str]
@@ -34,7 +33,7 @@ RACED: dict[str, Look] = {
     EAGER: (EAGER, ORANGE, "s"),
     f"{EAGER}, loop": ("PyTorch eager, a loop over replicas", ORANGE, "v"),
     f"{EAGER}, vmap": ("PyTorch eager, vmap over replicas", ORANGE, "^"),
-    "torch.compile": ("torch.compile", RED, "D"),
+    COMPILED: (COMPILED, RED, "D"),
     JAX: (JAX, GREEN, "P"),
 }
 LAUNCHES = {"python": "launched from Python", "graph": "replayed as a captured graph"}

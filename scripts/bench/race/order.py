@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from race.batchnorm import DRY_SHAPES, SHAPES, Batchnorm
-from race.contest import Course, batchnorm_entries, hold, training_entries
+from race.contest import Course, hold
+from race.contestants import batchnorm_entries, training_entries
 from race.rows import OURS, Row, Table
 from race.site import measure_ceilings, now, nvidia_smi, sentence
 from race.targets import BATCHNORM, TRAINING
-from race.training import DRY_SIZES, Sizes, Training, images_for
+from race.training import DRY_SIZES, Sizes, Training, images_for, random_images
 
 log = logging.getLogger("gpubn")
 
@@ -25,7 +26,7 @@ WORKS = ("training", "batchnorm", "networks", "grid")
 FIRST_SHAPES = ((16384, 1024), (65536, 1024), (32, 128), (64, 32, 128))
 """Those that say most, should time run out: the floor, and what launching costs."""
 ROOT = Path(__file__).resolve().parents[3]
-_GRID_SECONDS = 300.0
+_GRID, _GRID_SECONDS = "default grid, tables only", 300.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def plan(course: Course, works: Sequence[str], peers: Sequence[str]) -> list[Job
     """Return all jobs, most important first; none draws its data before it is run."""
     gpu = course.site.gpu
     sizes = Sizes() if gpu else DRY_SIZES
-    data = cache(partial(images_for, sizes))
+    # MNIST is not looked for in the network: the time on a device is dear.
+    data = cache(partial(images_for if os.environ.get("GPUBN_DATA") else random_images, sizes))
 
     def batchnorm(shape: tuple[int, ...]) -> Iterator[Row]:
         work = Batchnorm.draw(shape, course.site.cache)
@@ -63,7 +65,7 @@ def plan(course: Course, works: Sequence[str], peers: Sequence[str]) -> list[Job
         *of_shapes[: len(FIRST_SHAPES)],
         Job("networks", "784-128-10", partial(training, 256 if gpu else 3)),
         *of_shapes[len(FIRST_SHAPES) :],
-        Job("grid", "default grid, tables only", partial(time_grid, course)),
+        Job("grid", _GRID, partial(time_grid, course)),
     ]
     return [job for job in jobs if job.work in works]
 
@@ -114,51 +116,41 @@ def line(row: Row) -> str:
 
 def _rows(job: Job, course: Course) -> Iterator[Row]:
     """The rows of a job; one with a reason where it cannot be started or breaks."""
-    missing = course.row(work=job.work, shape=job.shape, who=OURS, launch="")
-    if course.left <= 0:
-        yield replace(missing, note="not started: the budget is spent")
-        return
-    try:
-        yield from job.rows()
-    except Exception as error:  # the next job may do
-        yield replace(missing, note=sentence(error))
+    note = "not started: the budget is spent"
+    if course.left > 0:
+        try:
+            yield from job.rows()
+            return
+        except Exception as error:  # the next job may do
+            note = sentence(error)
+    yield course.row(work=job.work, shape=job.shape, who=OURS, launch="", note=note)
 
 
 def time_grid(course: Course) -> Iterator[Row]:
     """Time the whole default grid once, in a process and a folder of its own."""
-    row = course.row(work="grid", shape="default grid, tables only", who=OURS, launch="process")
+    row = course.row(work="grid", shape=_GRID, who=OURS, launch="process", rounds=1, calls=1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = [
-            *(sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"),
-            *("--results", f"{folder}/results", f"backend={course.site.backend.name}"),
-        ]
+        build = [sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"]
+        options = ["--results", f"{folder}/results", f"backend={course.site.backend.name}"]
         started = time.monotonic()
-        reason = failure(command, min(course.left, _GRID_SECONDS))
-        seconds = time.monotonic() - started
-    if reason:
-        yield replace(row, note=reason)
-    else:
-        yield replace(row, seconds=seconds, low=seconds, high=seconds, rounds=1, calls=1)
+        run_to_its_end([*build, *options], min(course.left, _GRID_SECONDS))
+        row.seconds = row.low = row.high = time.monotonic() - started
+    yield row
 
 
-def failure(command: Sequence[str], limit: float) -> str:
-    """Run a command for at most so many seconds; return why it does not count, or nothing."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+def run_to_its_end(command: Sequence[str], limit: float) -> None:
+    """Run a command in the checkout.
+
+    Raises:
+        RuntimeError: it failed.
+        TimeoutError: it took more than so many seconds.
+    """
     try:
         done = subprocess.run(
-            *(command,),
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=limit,
-            check=False,
+            command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False
         )
-    except subprocess.TimeoutExpired:
-        return f"not finished after {limit:.0f} s"
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return f"exit code {done.returncode}: {last[:200]}" if done.returncode else ""
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"not finished after {limit:.0f} s") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"exit code {done.returncode}: {last}")

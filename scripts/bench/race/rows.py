@@ -8,12 +8,12 @@ from typing import Any, get_type_hints
 from gpubn.errors import StoreError
 from gpubn.report.benchmarks import write_benchmark
 
-OURS = "gpubn"
+OURS, EAGER, COMPILED, JAX = "gpubn", "PyTorch eager", "torch.compile", "JAX jit"
 MADE_ON_DEVICE = "measured on the device"
 MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """What one contestant took for one work.
 

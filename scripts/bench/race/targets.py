@@ -9,11 +9,10 @@ from pathlib import Path
 
 from gpubn.report.benchmarks import write_benchmark
 from race.batchnorm import SHAPES
-from race.rows import OURS, Row, read
+from race.rows import COMPILED, EAGER, JAX, OURS, Row, read
 
 BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
 TARGETS = "gpu_targets.csv"
-EAGER, COMPILED, JAX = "PyTorch eager", "torch.compile", "JAX jit"
 _SIGNS = {">=": operator.ge, ">": operator.gt, "<": operator.lt}
 
 

@@ -9,21 +9,10 @@ import time
 import numpy as np
 import pytest
 from race.batchnorm import Batchnorm, sets_needed
-from race.contest import (
-    EAGER,
-    JAX,
-    Contestant,
-    Course,
-    Entry,
-    batchnorm_entries,
-    check,
-    hold,
-    median_interval,
-    time_limit,
-    training_entries,
-)
+from race.contest import Course, Entry, Sample, hold, median_interval, time_limit
+from race.contestants import batchnorm_entries, check, training_entries
 from race.package import Ours
-from race.rows import OURS
+from race.rows import EAGER, JAX, OURS
 from race.site import Ceilings, Site
 from race.training import DRY_SIZES, Training, random_images
 
@@ -51,7 +40,7 @@ def course():
 
 def entry(who, launch, seconds, networks=1):
     times = itertools.chain([0.0], itertools.cycle(seconds))  # the first call warms up
-    return Entry(who, launch, lambda: Contestant(lambda: next(times), error=1e-7), networks)
+    return Entry(who, launch, lambda: Sample(lambda: next(times), error=1e-7), networks)
 
 
 def failing(error, who=JAX, launch="python"):
@@ -105,14 +94,16 @@ def test_who_fails_in_a_round_is_out_and_the_others_go_on(course):
     def sample():
         return 1 / (2 - next(calls))
 
-    bad = Entry(EAGER, "python", lambda: Contestant(sample, error=0.0, calls=2))
+    bad = Entry(EAGER, "python", lambda: Sample(sample, error=0.0))
     ours, peer = hold(WORK, [entry(OURS, "python", [1.0]), bad], course)
     assert (ours.rounds, peer.seconds) == (2, None)
-    assert peer.note == "failed in round 2: ZeroDivisionError: division by zero"
+    assert peer.note == "failed when it was timed: ZeroDivisionError: division by zero"
 
 
 def test_a_time_is_that_of_one_call(course):
-    assert Contestant(lambda: 8.0, error=0.0, calls=4).seconds(course.site) == 2.0
+    four = Entry(OURS, "python", lambda: Sample(lambda: 8.0, error=0.0, calls=4))
+    (row,) = hold(WORK, [four], course)
+    assert (row.seconds, row.calls) == (2.0, 4)
 
 
 def test_without_ours_peers_have_times_and_no_ratios(course):
@@ -176,7 +167,7 @@ def test_ours_is_checked_and_captured(backend):
     contestant = graph.make()
     assert contestant.calls == len(work.x)
     assert contestant.error < 1e-5
-    contestant.sample()
+    contestant.run()
 
 
 def test_wrong_results_are_never_timed(course, monkeypatch):

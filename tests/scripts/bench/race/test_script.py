@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from race import order
 from race.batchnorm import SHAPES
-from race.contest import PEERS, Course
+from race.contest import Course
+from race.contestants import PEERS
 from race.rows import COLUMNS, MADE_DRY
 from race.site import Ceilings, Site
 
@@ -72,9 +74,7 @@ def test_provenance_and_progress(dry):
     for name in NAMES:
         facts = json.loads((folder / f"{name}.json").read_text())
         assert {"device", "versions", "revision", "ceilings", "rounds", "finished"} <= facts.keys()
-        assert facts["versions"].keys() == {
-            *("cupy", "torch", "jax", "jaxlib", "triton", "nvmath", "numpy"),
-        }
+        assert facts["versions"]["numpy"] == np.__version__
         for row in table(folder, name):
             assert f"{row['work']} {row['shape']}: {row['who']}, {row['launch']}: " in progress
 
@@ -160,8 +160,11 @@ def test_without_hydra_and_figures_the_numbers_are_kept(tmp_path, without):
 
 
 def test_a_process_that_fails_or_does_not_end_gives_a_reason():
-    assert order.failure([sys.executable, "-c", "pass"], 30) == ""
-    command = [sys.executable, "-c", "import sys; sys.exit('error: no such thing')"]
-    assert order.failure(command, 30) == "exit code 1: error: no such thing"
-    command = [sys.executable, "-c", "import threading; threading.Event().wait()"]
-    assert order.failure(command, 0.2) == "not finished after 0 s"
+    def run(code, limit=30):
+        order.run_to_its_end([sys.executable, "-c", code], limit)
+
+    run("pass")
+    with pytest.raises(RuntimeError, match=r"^exit code 1: error: no such thing$"):
+        run("import sys; sys.exit('error: no such thing')")
+    with pytest.raises(TimeoutError, match=r"^not finished after 0 s$"):
+        run("import threading; threading.Event().wait()", 0.2)
