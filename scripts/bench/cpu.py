@@ -9,12 +9,12 @@ import logging
 from collections.abc import Iterable
 
 import harness
-from race.batchnorm import Batchnorm
-from race.contest import Course, hold
+from race.batchnorm import BatchnormWork
+from race.contest import Contest, hold
 from race.contestants import batchnorm_entries, training_entries
-from race.rows import Row
 from race.site import Site
-from race.training import Sizes, Training, images_for
+from race.timings import Timing
+from race.training import Sizes, TrainingWork, images_for
 
 from gpubn.backend import cores, resolve
 from gpubn.data import Dataset
@@ -51,9 +51,9 @@ def main() -> None:
 
 
 def _training(data: Dataset, sizes: Sizes, rounds: int) -> list[dict[str, object]]:
-    course, rows = Course(Site.of(resolve("numpy")), rounds), []
+    contest, rows = Contest(Site.of(resolve("numpy")), rounds), []
     for norm in ("none", "before"):
-        work = Training(sizes, data, norm)
+        work = TrainingWork(sizes, data, norm)
         layers = f"{data.features}-{sizes.width}-{data.classes}"
         about = {
             "work": f"train {NETWORKS} networks {layers}",
@@ -61,25 +61,25 @@ def _training(data: Dataset, sizes: Sizes, rounds: int) -> list[dict[str, object
             "steps": sizes.steps,
             "batch": sizes.batch,
         }
-        entries = training_entries(work, course.site, ["torch"])
-        rows.append({**about, **_beside_torch(hold(work, entries, course), NETWORKS)})
+        entries = training_entries(work, contest.site, ["torch"])
+        rows.append({**about, **_beside_torch(hold(work, entries, contest), NETWORKS)})
         log.info("%s", rows[-1])
     return rows
 
 
 def _batchnorm(rounds: int) -> list[dict[str, object]]:
-    course, rows = Course(Site.of(resolve("numpy")), rounds), []
+    contest, rows = Contest(Site.of(resolve("numpy")), rounds), []
     for n, d in SHAPES:
-        work = Batchnorm.draw((n, d), course.site.cache)
-        entries = list(batchnorm_entries(work, course.site, ["torch"]))
+        work = BatchnormWork.draw((n, d), contest.site.cache)
+        entries = list(batchnorm_entries(work, contest.site, ["torch"]))
         launched = [entry for entry in entries if entry.launch == "python"]
         about = {"work": "batch_norm forward + backward", "rows": n, "units": d}
-        rows.append({**about, **_beside_torch(hold(work, launched, course))})
+        rows.append({**about, **_beside_torch(hold(work, launched, contest))})
         log.info("%s", rows[-1])
     return rows
 
 
-def _beside_torch(rows: Iterable[Row], networks: int = 1) -> dict[str, object]:
+def _beside_torch(rows: Iterable[Timing], networks: int = 1) -> dict[str, object]:
     """The columns of both tables; seconds are of all networks."""
     ours, peer = rows
     for row in (ours, peer):

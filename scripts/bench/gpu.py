@@ -16,7 +16,7 @@ from pathlib import Path
 
 import harness
 from race import order, targets
-from race.contest import Course
+from race.contest import Contest
 from race.contestants import PEERS
 from race.site import Site
 
@@ -78,7 +78,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
         "arguments": sys.argv[1:],
     }
     peers = [peer for peer in PEERS if peer not in without]
-    order.run(Course(site, options.rounds, until), folder, works, peers, facts)
+    order.run(Contest(site, options.rounds, until), folder, works, peers, facts)
 
 
 def _draw(folder: Path, *, must: bool) -> None:

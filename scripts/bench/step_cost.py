@@ -49,14 +49,16 @@ SIZES = Sizes(images=10_000, steps=12, networks=10)
 
 
 @dataclass(frozen=True)
-class Course:
-    """What is timed, and how long.
+class Measurement:
+    """What is timed, and how often.
 
     Attributes:
+        rounds: one value each.
         sizes: of the networks; `steps` is the length of one timed training.
         work: how often a kernel is called in a round: so many numbers, but 3 to 101 times.
     """
 
+    rounds: int = 15
     sizes: Sizes = SIZES
     depths: tuple[int, ...] = (1, 5)
     trainings: int = 3
@@ -69,23 +71,23 @@ Place = tuple[str, str, str]
 Race = Mapping[Place, Callable[[], object]]
 
 
-def write_step_cost(folder: Path, *, rounds: int = 15, course: Course | None = None) -> Path:
-    """Time everything for so many rounds and write `step_cost.csv` and its provenance."""
-    course, backend = course or Course(), resolve("numpy")
+def write_step_cost(folder: Path, measurement: Measurement) -> Path:
+    """Time everything in so many rounds and write `step_cost.csv` and its provenance."""
+    backend = resolve("numpy")
     values: defaultdict[Place, list[float]] = defaultdict(list)
     with threadpool_limits(limits=1, user_api="blas"):
-        races = [(_training_race(course, backend), course.trainings)]
-        for shape in course.shapes:
-            turns = min(max(course.work // (shape[0] * shape[1]), 3), 101)
+        races = [(_training_race(measurement, backend), measurement.trainings)]
+        for shape in measurement.shapes:
+            turns = min(max(measurement.work // (shape[0] * shape[1]), 3), 101)
             races += [(race, turns) for race in _kernel_races(shape)]
         for race, _ in races:
             _medians(race, 1)
-        for _ in range(rounds):
+        for _ in range(measurement.rounds):
             for race, turns in races:
                 for place, value in {**_medians(race, turns), **_peaks(race)}.items():
                     values[place].append(value)
     path = folder / f"{STEM}.csv"
-    write_table(path, _parts(values, course.sizes), _provenance(rounds, course, backend))
+    write_table(path, _parts(values, measurement.sizes), _provenance(measurement, backend))
     return path
 
 
@@ -113,13 +115,13 @@ def _peaks(race: Race) -> dict[Place, float]:
     return peaks
 
 
-def _training_race(course: Course, backend: Backend) -> Race:
-    data = random_images(course.sizes)
+def _training_race(measurement: Measurement, backend: Backend) -> Race:
+    data = random_images(measurement.sizes)
     return {
         ("step", f"{norm}-{depth}", "step_ms"): Networks(
-            data, course.sizes, backend, norm=norm, depth=depth
+            data, measurement.sizes, backend, norm=norm, depth=depth
         ).train
-        for depth in course.depths
+        for depth in measurement.depths
         for norm in PLACEMENTS
     }
 
@@ -168,8 +170,8 @@ def _parts(
     return [({"kind": kind, "shape": shape}, rows) for (kind, shape), rows in parts.items()]
 
 
-def _provenance(rounds: int, course: Course, backend: Backend) -> dict[str, Any]:
-    sizes = course.sizes
+def _provenance(measurement: Measurement, backend: Backend) -> dict[str, Any]:
+    sizes = measurement.sizes
     return {
         "schema": SCHEMA_VERSION,
         "experiment": STEM,
@@ -182,7 +184,7 @@ def _provenance(rounds: int, course: Course, backend: Backend) -> dict[str, Any]
             "backend": backend.name,
             "threads": min(backend.workers, -(-sizes.networks // GROUP)),
             "blas_threads": 1,
-            "rounds": rounds,
+            "rounds": measurement.rounds,
             "group": GROUP,
             "networks": sizes.networks,
             "model.width": sizes.width,
@@ -191,7 +193,7 @@ def _provenance(rounds: int, course: Course, backend: Backend) -> dict[str, Any]
             "classes": sizes.classes,
             "optim.batch": sizes.batch,
             "steps": sizes.steps,
-            "trainings": course.trainings,
+            "trainings": measurement.trainings,
         },
     }
 
@@ -199,11 +201,11 @@ def _provenance(rounds: int, course: Course, backend: Backend) -> dict[str, Any]
 def main() -> None:
     """Time and write the table."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds, one value each")
+    parser.add_argument("--rounds", type=int, default=Measurement.rounds, help="one value each")
     options = parser.parse_args()
     if options.rounds < 1:
         raise ArgumentError(f"--rounds is {options.rounds}; expected at least 1")
-    log.info("%s", write_step_cost(options.results / "benchmarks", rounds=options.rounds))
+    log.info("%s", write_step_cost(options.results / "benchmarks", Measurement(options.rounds)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ _TIMES_THE_CACHE = 4
 
 
 @dataclass(frozen=True)
-class Batchnorm:
+class BatchnormWork:
     """x and dy are (sets, *shape), gamma and beta one a unit.
 
     The sets take turns: together they exceed the cache several times, so that none is found there.
@@ -36,7 +36,7 @@ class Batchnorm:
     cache: int
 
     @classmethod
-    def draw(cls, shape: tuple[int, ...], cache: int) -> "Batchnorm":
+    def draw(cls, shape: tuple[int, ...], cache: int) -> "BatchnormWork":
         """Return random inputs."""
         g, sets = generator(0, "gpubench", *shape), sets_needed(8 * math.prod(shape), cache)
         x, dy = (g.standard_normal((sets, *shape), np.float32) for _ in range(2))

@@ -15,13 +15,14 @@ import numpy as np
 from harness import compare, take_turns
 from scipy.stats import quantile_test
 
-from race.batchnorm import Batchnorm
-from race.rows import MADE_DRY, MADE_ON_DEVICE, OURS, Row
+from race.batchnorm import BatchnormWork
 from race.site import Ceilings, Site, sentence
-from race.training import Training
+from race.timings import MADE_DRY, MADE_ON_DEVICE, OURS, Timing
+from race.training import TrainingWork
 
 log = logging.getLogger("gpubn")
 
+Work = BatchnormWork | TrainingWork
 _PREPARE_SECONDS, _WORK_SECONDS = 120.0, 120.0
 
 
@@ -55,7 +56,7 @@ class Entry:
 
 
 @dataclass
-class Course:
+class Contest:
     """What all works of a run have in common.
 
     Attributes:
@@ -74,9 +75,9 @@ class Course:
         """Seconds that remain."""
         return self.until - time.monotonic()
 
-    def row(self, **columns: Any) -> Row:
+    def row(self, **columns: Any) -> Timing:
         """Return a row without a time."""
-        return Row(
+        return Timing(
             **columns,
             copy_rate=self.ceilings.copy_rate,
             matrix_rate=self.ceilings.matrix_rate,
@@ -85,30 +86,32 @@ class Course:
         )
 
 
-def hold(work: Batchnorm | Training, entries: Iterable[Entry], course: Course) -> Iterator[Row]:
+def hold(
+    work: BatchnormWork | TrainingWork, entries: Iterable[Entry], contest: Contest
+) -> Iterator[Timing]:
     """Yield a row of each contestant: its times, or the reason why there are none."""
-    ready: list[tuple[Row, Sample]] = []
+    ready: list[tuple[Timing, Sample]] = []
     for entry in entries:
-        row = course.row(
+        row = contest.row(
             who=entry.who, launch=entry.launch, networks=entry.networks, **work.columns
         )
-        if (sample := _prepare(entry, row, course)) is None:
+        if (sample := _prepare(entry, row, contest)) is None:
             yield row
         else:
             ready.append((row, sample))
 
-    def seconds_of(row: Row, sample: Sample) -> float:
+    def seconds_of(row: Timing, sample: Sample) -> float:
         if row.note:
             return math.nan
         try:
-            return course.site.seconds(sample.run) / sample.calls / row.networks
+            return contest.site.seconds(sample.run) / sample.calls / row.networks
         except Exception as error:  # one failing peer must not end the run
             row.note = f"failed when it was timed: {sentence(error)}"
             return math.nan
 
-    until = min(course.until, time.monotonic() + _WORK_SECONDS)
+    until = min(contest.until, time.monotonic() + _WORK_SECONDS)
     turns = [partial(seconds_of, row, sample) for row, sample in ready]
-    times = take_turns(course.rounds, turns, lambda: time.monotonic() < until)
+    times = take_turns(contest.rounds, turns, lambda: time.monotonic() < until)
     timed = [(row, seconds) for (row, _), seconds in zip(ready, times, strict=True) if not row.note]
     ours = {row.launch: seconds for row, seconds in timed if row.who == OURS}
     for row, seconds in timed:
@@ -120,25 +123,25 @@ def hold(work: Batchnorm | Training, entries: Iterable[Entry], course: Course) -
         base = ours.get(row.launch, ours.get("train"))
         if row.who != OURS and base is not None:
             row.ratio, row.ratio_min, row.ratio_max = compare(seconds, base)
-        if row.rounds < course.rounds:
-            row.note = f"stopped after {row.rounds} of {course.rounds} rounds: out of time"
+        if row.rounds < contest.rounds:
+            row.note = f"stopped after {row.rounds} of {contest.rounds} rounds: out of time"
     yield from (row for row, _ in ready)
 
 
-def _prepare(entry: Entry, row: Row, course: Course) -> Sample | None:
+def _prepare(entry: Entry, row: Timing, contest: Contest) -> Sample | None:
     """Prepare, check and warm up; where that is not done in time, the row says why."""
-    if entry.who in course.too_slow:
+    if entry.who in contest.too_slow:
         row.note = "not tried: it was not ready in time before"
         return None
     started = time.monotonic()
     try:
-        with time_limit(min(_PREPARE_SECONDS, max(course.left, 1.0))):
+        with time_limit(min(_PREPARE_SECONDS, max(contest.left, 1.0))):
             sample = entry.make()
             sample.run()
-            course.site.wait()
+            contest.site.wait()
     except Exception as error:  # a peer that is missing or wrong is a row with a reason
         if isinstance(error, TimeoutError) and entry.who != OURS:
-            course.too_slow.add(entry.who)
+            contest.too_slow.add(entry.who)
         row.note = sentence(error)
         return None
     row.calls, row.error = sample.calls, sample.error

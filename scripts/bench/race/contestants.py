@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from race.batchnorm import CALLS_OF_A_GRAPH, OUTPUTS, Batchnorm
+from race.batchnorm import CALLS_OF_A_GRAPH, OUTPUTS, BatchnormWork
 from race.contest import Entry, Sample
 from race.package import Ours, Package
-from race.rows import COMPILED, EAGER, JAX, OURS
 from race.site import Site
-from race.training import Training
+from race.timings import COMPILED, EAGER, JAX, OURS
+from race.training import TrainingWork
 
 PEERS = ("torch", "compile", "jax")
 TOLERANCE = 1e-4
@@ -25,7 +25,7 @@ _SAMPLE_SECONDS, _MOST_CALLS = 1e-3, 64
 Maker = Callable[[Site], Package]
 
 
-def batchnorm_entries(work: Batchnorm, site: Site, peers: Sequence[str]) -> Iterator[Entry]:
+def batchnorm_entries(work: BatchnormWork, site: Site, peers: Sequence[str]) -> Iterator[Entry]:
     """Yield all contestants; `peers` are those of `PEERS` that take part."""
     replicas = work.x[0].ndim == 3
     forms = (
@@ -45,7 +45,7 @@ def batchnorm_entries(work: Batchnorm, site: Site, peers: Sequence[str]) -> Iter
                 yield Entry(who, launch, partial(prepare, moved, work))
 
 
-def training_entries(work: Training, site: Site, peers: Sequence[str]) -> Iterator[Entry]:
+def training_entries(work: TrainingWork, site: Site, peers: Sequence[str]) -> Iterator[Entry]:
     """Yield all contestants: beside many networks PyTorch alone, which trains one after another."""
     makers: list[tuple[str, str, Maker]] = [(OURS, "train", Ours)]
     if "torch" in peers:
@@ -71,7 +71,7 @@ def _jax(site: Site) -> Package:
 class _Inputs:
     """The inputs of batchnorm in a package, made once for both ways of launching."""
 
-    def __init__(self, make: Maker, site: Site, work: Batchnorm) -> None:
+    def __init__(self, make: Maker, site: Site, work: BatchnormWork) -> None:
         self.package = make(site)
         self._put, self._unit = self.package.put, work.gamma
         self._x = [self._put(x, variable=True) for x in work.x]
@@ -94,7 +94,7 @@ class _Inputs:
         return {name: self.package.host(a) for name, a in zip(OUTPUTS, out, strict=True)}
 
 
-def _launched(moved: Callable[[], _Inputs], work: Batchnorm) -> Sample:
+def _launched(moved: Callable[[], _Inputs], work: BatchnormWork) -> Sample:
     """Called from Python, one set after another."""
     inputs = moved()
     package = inputs.package
@@ -117,7 +117,7 @@ def _launched(moved: Callable[[], _Inputs], work: Batchnorm) -> Sample:
     return Sample(partial(sample, calls), error, calls)
 
 
-def _captured(moved: Callable[[], _Inputs], work: Batchnorm) -> Sample:
+def _captured(moved: Callable[[], _Inputs], work: BatchnormWork) -> Sample:
     """Replayed as graphs, each of which goes through as many sets."""
     inputs, sets = moved(), range(len(work.x))
     package = inputs.package
@@ -144,7 +144,7 @@ def _captured(moved: Callable[[], _Inputs], work: Batchnorm) -> Sample:
     return Sample(lambda: next(turns)[0](), error, len(groups[0]))
 
 
-def _trained(make: Maker, site: Site, work: Training, launch: str) -> Sample:
+def _trained(make: Maker, site: Site, work: TrainingWork, launch: str) -> Sample:
     """Train once and compare the first losses; the rounds go on from there."""
     package = make(site)
     train = package.trainer(work, launch)

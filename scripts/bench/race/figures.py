@@ -23,8 +23,8 @@ from gpubn.report.figures.style import (
     render,
     style,
 )
-from race.rows import COMPILED, EAGER, JAX, OURS, Row, read
 from race.targets import BATCHNORM, TRAINING
+from race.timings import COMPILED, EAGER, JAX, OURS, Timing, read
 
 Look = tuple[str, str, str]
 """Label, colour, marker."""
@@ -69,7 +69,7 @@ def draw_all(folder: Path) -> list[Path]:
     return written
 
 
-def _draw_batchnorm(table: Sequence[Row], timed: Sequence[Row]) -> Figure:
+def _draw_batchnorm(table: Sequence[Timing], timed: Sequence[Timing]) -> Figure:
     """Bandwidth, and time over ours, against the shape; launched and captured."""
     shapes = sorted({row.shape for row in table}, key=_size)
     launches = [name for name in LAUNCHES if any(row.launch == name for row in timed)]
@@ -123,13 +123,13 @@ Marks = tuple[float, float, float]
 """Low, middle, high."""
 
 
-def _bandwidth(row: Row) -> Marks | None:
+def _bandwidth(row: Timing) -> Marks | None:
     seconds = (row.high, row.seconds, row.low)
     low, middle, high = (1e-9 * row.bytes / s if s else math.nan for s in seconds)
     return low, middle, high
 
 
-def _ratio(row: Row) -> Marks | None:
+def _ratio(row: Timing) -> Marks | None:
     if row.ratio is None or row.ratio_min is None or row.ratio_max is None:
         return None
     return row.ratio_min, row.ratio, row.ratio_max
@@ -137,10 +137,10 @@ def _ratio(row: Row) -> Marks | None:
 
 def _marks(
     ax: Axes,
-    table: Sequence[Row],
+    table: Sequence[Timing],
     shapes: Sequence[str],
     who: Sequence[str],
-    marks: Callable[[Row], Marks | None],
+    marks: Callable[[Timing], Marks | None],
     label: str,
 ) -> None:
     """Marks with their intervals, those of a shape side by side."""
@@ -162,7 +162,7 @@ def _marks(
     ax.set_ylabel(label)
 
 
-def _draw_training(table: Sequence[Row], timed: Sequence[Row]) -> Figure:
+def _draw_training(table: Sequence[Timing], timed: Sequence[Timing]) -> Figure:
     """Time for each network, one alone and many at once."""
     works = [name for name in ("training", "networks") if any(row.work == name for row in timed)]
     shape = next(row.shape for row in timed if row.work != "grid")
@@ -212,21 +212,21 @@ def _size(shape: str) -> tuple[int, ...]:
     return len(numbers), math.prod(numbers), *numbers
 
 
-def _title(title: str, timed: Sequence[Row]) -> str:
+def _title(title: str, timed: Sequence[Timing]) -> str:
     return f"{title} (DRY RUN)" if timed[0].dry else title
 
 
-def _made(table: Sequence[Row]) -> str:
+def _made(table: Sequence[Timing]) -> str:
     dry = "Dry run, which says nothing of speed, on"
     return f"{dry if table[0].dry else 'Measured on'} {table[0].device}."
 
 
-def _rounds(timed: Sequence[Row]) -> str:
+def _rounds(timed: Sequence[Timing]) -> str:
     rounds = [row.rounds for row in timed if row.work != "grid"]
     return " to ".join(map(str, sorted({min(rounds), max(rounds)})))
 
 
-def _lost(table: Sequence[Row]) -> str:
+def _lost(table: Sequence[Timing]) -> str:
     lost = sum(row.seconds is None for row in table)
     return f"Without a time, for reasons in the table: {lost} of {len(table)} rows." if lost else ""
 

@@ -10,7 +10,7 @@ import numpy as np
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
 from race.site import Site
-from race.training import RATE, Training
+from race.training import RATE, TrainingWork
 
 
 class Jax(Package):
@@ -43,7 +43,7 @@ class Jax(Package):
         *outputs, running[0], running[1] = self._functions[x.ndim](x, dy, gamma, beta, *running)
         return outputs
 
-    def trainer(self, work: Training, launch: str) -> Callable[[], Any]:
+    def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         units = len(work.start["gamma"])
         state = [
             self.put(work.start),

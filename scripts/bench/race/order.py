@@ -12,13 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from race.batchnorm import DRY_SHAPES, SHAPES, Batchnorm
-from race.contest import Course, hold
+from race.batchnorm import DRY_SHAPES, SHAPES, BatchnormWork
+from race.contest import Contest, hold
 from race.contestants import batchnorm_entries, training_entries
-from race.rows import OURS, Row, Table
 from race.site import measure_ceilings, now, nvidia_smi, sentence
 from race.targets import BATCHNORM, TRAINING
-from race.training import DRY_SIZES, Sizes, Training, images_for, random_images
+from race.timings import OURS, Timing, TimingTable
+from race.training import DRY_SIZES, Sizes, TrainingWork, images_for, random_images
 
 log = logging.getLogger("gpubn")
 
@@ -35,23 +35,23 @@ class Job:
 
     work: str
     shape: str
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[Timing]]
 
 
-def plan(course: Course, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
+def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
     """Return all jobs, most important first; none draws its data before it is run."""
-    gpu = course.site.gpu
+    gpu = contest.site.gpu
     sizes = Sizes() if gpu else DRY_SIZES
     # MNIST is not looked for in the network: the time on a device is dear.
     data = cache(partial(images_for if os.environ.get("GPUBN_DATA") else random_images, sizes))
 
-    def batchnorm(shape: tuple[int, ...]) -> Iterator[Row]:
-        work = Batchnorm.draw(shape, course.site.cache)
-        return hold(work, batchnorm_entries(work, course.site, peers), course)
+    def batchnorm(shape: tuple[int, ...]) -> Iterator[Timing]:
+        work = BatchnormWork.draw(shape, contest.site.cache)
+        return hold(work, batchnorm_entries(work, contest.site, peers), contest)
 
-    def training(networks: int) -> Iterator[Row]:
-        work = Training(replace(sizes, networks=networks), data())
-        return hold(work, training_entries(work, course.site, peers), course)
+    def training(networks: int) -> Iterator[Timing]:
+        work = TrainingWork(replace(sizes, networks=networks), data())
+        return hold(work, training_entries(work, contest.site, peers), contest)
 
     shapes = sorted(
         SHAPES if gpu else DRY_SHAPES,
@@ -65,13 +65,13 @@ def plan(course: Course, works: Sequence[str], peers: Sequence[str]) -> list[Job
         *of_shapes[: len(FIRST_SHAPES)],
         Job("networks", "784-128-10", partial(training, 256 if gpu else 3)),
         *of_shapes[len(FIRST_SHAPES) :],
-        Job("grid", _GRID, partial(time_grid, course)),
+        Job("grid", _GRID, partial(time_grid, contest)),
     ]
     return [job for job in jobs if job.work in works]
 
 
 def run(
-    course: Course,
+    contest: Contest,
     folder: Path,
     works: Sequence[str],
     peers: Sequence[str],
@@ -83,25 +83,25 @@ def run(
     def report(line: str) -> None:
         log.info("[%3.0f s] %s", time.monotonic() - started, line)
 
-    course.ceilings = measure_ceilings(course.site)
-    facts["ceilings"] = asdict(course.ceilings)
+    contest.ceilings = measure_ceilings(contest.site)
+    facts["ceilings"] = asdict(contest.ceilings)
     report(f"ceilings: {facts['ceilings']}")
-    tables = {name: Table(folder / name, facts) for name in (BATCHNORM, TRAINING)}
-    for job in plan(course, works, peers):
+    tables = {name: TimingTable(folder / name, facts) for name in (BATCHNORM, TRAINING)}
+    for job in plan(contest, works, peers):
         table = tables[BATCHNORM if job.work == "batchnorm" else TRAINING]
         report(f"{job.work} {job.shape}")
-        for row in _rows(job, course):
+        for row in _rows(job, contest):
             table.add(row)
             report(line(row))
-        course.site.release()
+        contest.site.release()
     facts |= {"finished": now(), "seconds": round(time.monotonic() - started, 1)}
-    if course.site.gpu:
+    if contest.site.gpu:
         facts["gpu_at_end"] = nvidia_smi()
     for table in tables.values():
         table.add()
 
 
-def line(row: Row) -> str:
+def line(row: Timing) -> str:
     """Return a row for a person who waits."""
     what = f"{row.work} {row.shape}: {row.who}, {row.launch}"
     if row.seconds is None:
@@ -114,26 +114,26 @@ def line(row: Row) -> str:
     return text + (f" ({row.note})" if row.note else "")
 
 
-def _rows(job: Job, course: Course) -> Iterator[Row]:
+def _rows(job: Job, contest: Contest) -> Iterator[Timing]:
     """The rows of a job; one with a reason where it cannot be started or breaks."""
     note = "not started: the budget is spent"
-    if course.left > 0:
+    if contest.left > 0:
         try:
             yield from job.rows()
             return
         except Exception as error:  # the next job may do
             note = sentence(error)
-    yield course.row(work=job.work, shape=job.shape, who=OURS, launch="", note=note)
+    yield contest.row(work=job.work, shape=job.shape, who=OURS, launch="", note=note)
 
 
-def time_grid(course: Course) -> Iterator[Row]:
+def time_grid(contest: Contest) -> Iterator[Timing]:
     """Time the whole default grid once, in a process and a folder of its own."""
-    row = course.row(work="grid", shape=_GRID, who=OURS, launch="process", rounds=1, calls=1)
+    row = contest.row(work="grid", shape=_GRID, who=OURS, launch="process", rounds=1, calls=1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         build = [sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"]
-        options = ["--results", f"{folder}/results", f"backend={course.site.backend.name}"]
+        options = ["--results", f"{folder}/results", f"backend={contest.site.backend.name}"]
         started = time.monotonic()
-        run_to_its_end([*build, *options], min(course.left, _GRID_SECONDS))
+        run_to_its_end([*build, *options], min(contest.left, _GRID_SECONDS))
         row.seconds = row.low = row.high = time.monotonic() - started
     yield row
 

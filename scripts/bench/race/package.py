@@ -10,7 +10,7 @@ from gpubn.backend import device_of
 from gpubn.kernels import RunningStatistics
 from race.batchnorm import EPS, MOMENTUM
 from race.site import Site
-from race.training import Networks, Training
+from race.training import Networks, TrainingWork
 
 
 class Package:
@@ -42,7 +42,7 @@ class Package:
         """Fill an array with NaN, so that who reads it later knows whether it was written."""
         raise NotImplementedError
 
-    def trainer(self, work: Training, launch: str) -> Callable[[], Any]:
+    def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         """Return what enqueues all steps of a training; it returns the losses."""
         raise NotImplementedError
 
@@ -71,5 +71,5 @@ class Ours(Package):
     def spoil(self, array: Any) -> None:
         array.fill(np.nan)
 
-    def trainer(self, work: Training, launch: str) -> Callable[[], Any]:
+    def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         return Networks(work.data, work.sizes, self.site.backend, norm=work.norm).train

@@ -10,7 +10,7 @@ from gpubn.backend import cores
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
 from race.site import Site
-from race.training import RATE, Training
+from race.training import RATE, TrainingWork
 
 _WARM_UPS = 3
 
@@ -80,7 +80,7 @@ class PyTorch(Package):
         for part in array:
             part.detach().fill_(float("nan"))
 
-    def trainer(self, work: Training, launch: str) -> Callable[[], Any]:
+    def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         torch = self._torch
         arrays = (work.data.x_train, work.data.y_train, work.order)
         images, labels, order = (self._tensor(array) for array in arrays)

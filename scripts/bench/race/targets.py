@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpubn.report.benchmarks import write_benchmark
 from race.batchnorm import SHAPES
-from race.rows import COMPILED, EAGER, JAX, OURS, Row, read
+from race.timings import COMPILED, EAGER, JAX, OURS, Timing, read
 
 BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
 TARGETS = "gpu_targets.csv"
@@ -36,7 +36,7 @@ def decide(folder: Path) -> list[Target]:
     return found
 
 
-def _batchnorm(table: Sequence[Row]) -> Iterator[Target]:
+def _batchnorm(table: Sequence[Timing]) -> Iterator[Target]:
     # All that a run measures, whether it got so far or not.
     planned = [] if any(row.dry for row in table) else ["x".join(map(str, s)) for s in SHAPES]
     shapes = len({*planned, *(row.shape for row in table)})
@@ -75,7 +75,7 @@ def _batchnorm(table: Sequence[Row]) -> Iterator[Target]:
         yield mean(who, "graph", "both captured, ", ">=", None)
 
 
-def _training(table: Sequence[Row]) -> Iterator[Target]:
+def _training(table: Sequence[Timing]) -> Iterator[Target]:
     one, many = "one network", "many networks at once, each"
     for work, who, launch, name, needed in (
         ("training", EAGER, "python", f"{one}: PyTorch eager", 8.0),

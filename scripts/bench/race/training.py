@@ -115,7 +115,7 @@ class Networks:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingWork:
     """Networks 784-128-10 or of other sizes; a peer trains the one of seed 0."""
 
     sizes: Sizes

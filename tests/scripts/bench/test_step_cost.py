@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import step_cost as timing
 from race.training import Sizes
-from step_cost import Course, write_step_cost
+from step_cost import Measurement, write_step_cost
 
 from gpubn.kernels import batch_norm_inference, fold_batch_norm
 from gpubn.report.tables import is_current, read_table
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = Course(
+TINY = Measurement(
+    3,
     Sizes(images=8, features=6, classes=3, width=4, batch=4, networks=7, steps=2),
     depths=(1, 2),
     trainings=2,
@@ -28,7 +29,7 @@ SHAPES = ["4x3", "6x2"]
 
 @pytest.fixture
 def table(tmp_path):
-    return read_table(write_step_cost(tmp_path, rounds=3, course=TINY))
+    return read_table(write_step_cost(tmp_path, TINY))
 
 
 def test_every_metric_in_every_round(table):

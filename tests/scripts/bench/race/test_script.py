@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from race import order
 from race.batchnorm import SHAPES
-from race.contest import Course
+from race.contest import Contest
 from race.contestants import PEERS
-from race.rows import COLUMNS, MADE_DRY
 from race.site import Ceilings, Site
+from race.timings import COLUMNS, MADE_DRY
 
 from gpubn.backend import resolve
 from gpubn.errors import ArgumentError
@@ -97,8 +97,8 @@ def test_figures_and_targets_are_made_again_from_a_table_alone(dry, script, tmp_
 
 def test_a_spent_budget_leaves_a_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(order, "measure_ceilings", lambda site: Ceilings())
-    course = Course(Site.of(resolve("numpy")), rounds=2, until=0.0)
-    order.run(course, tmp_path, order.WORKS, PEERS, {})
+    contest = Contest(Site.of(resolve("numpy")), rounds=2, until=0.0)
+    order.run(contest, tmp_path, order.WORKS, PEERS, {})
     found = [row for name in NAMES for row in table(tmp_path, name)]
     assert {row["note"] for row in found} == {"not started: the budget is spent"}
     assert {row["work"] for row in found} == {*order.WORKS}
@@ -108,7 +108,7 @@ def test_what_says_most_is_measured_first():
     class Gpu(Site):
         gpu = True
 
-    jobs = order.plan(Course(Gpu(resolve("numpy"), 1 << 20), rounds=2), order.WORKS, PEERS)
+    jobs = order.plan(Contest(Gpu(resolve("numpy"), 1 << 20), rounds=2), order.WORKS, PEERS)
     shapes = [job.shape for job in jobs if job.work == "batchnorm"]
     assert shapes[:2] == ["16384x1024", "65536x1024"]
     assert len(shapes) == len(SHAPES)

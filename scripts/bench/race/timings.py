@@ -14,7 +14,7 @@ MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
 
 
 @dataclass
-class Row:
+class Timing:
     """What one contestant took for one work.
 
     Attributes:
@@ -72,25 +72,25 @@ class Row:
         return self.made != MADE_ON_DEVICE
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-_TYPES = get_type_hints(Row)
+COLUMNS = tuple(field.name for field in fields(Timing))
+_TYPES = get_type_hints(Timing)
 
 
-class Table:
+class TimingTable:
     """A CSV file that grows by finished rows, with `facts`, its provenance, as JSON beside it."""
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path, self.facts = path, facts
         self._lines: list[dict[str, str]] = []
 
-    def add(self, *rows: Row) -> None:
+    def add(self, *rows: Timing) -> None:
         """Write the table with these rows, too; they are on the disk when this returns."""
         self._lines += [{k: text(v) for k, v in asdict(row).items()} for row in rows]
         if self._lines:
             write_benchmark(self.path, self._lines, self.facts)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[Timing]:
     """Read a table; a file that is not there has no rows.
 
     Raises:
@@ -101,7 +101,9 @@ def read(path: Path) -> list[Row]:
     reader = csv.DictReader(path.read_text().splitlines())
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise StoreError(f"{path} has other columns; expected {', '.join(COLUMNS)}")
-    return [Row(**{name: _value(name, value) for name, value in line.items()}) for line in reader]
+    return [
+        Timing(**{name: _value(name, value) for name, value in line.items()}) for line in reader
+    ]
 
 
 def text(value: object) -> str:
