@@ -121,6 +121,7 @@ def _captured(moved: Callable[[], _Inputs], work: BatchnormWork) -> Sample:
     """Replayed as graphs, each of which goes through as many sets."""
     inputs, sets = moved(), range(len(work.x))
     package = inputs.package
+    package.wait(inputs.run(-1))  # compiles, which a capture cannot
 
     def capture(group: Sequence[int]) -> tuple[Callable[[], object], list[Any]]:
         first: list[Any] = []

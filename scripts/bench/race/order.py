@@ -53,18 +53,16 @@ def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[J
         work = TrainingWork(replace(sizes, networks=networks), data())
         return hold(work, training_entries(work, contest.site, peers), contest)
 
-    shapes = sorted(
-        SHAPES if gpu else DRY_SHAPES,
-        key=lambda shape: [*FIRST_SHAPES, shape].index(shape),
-    )
-    of_shapes = [
-        Job("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape)) for shape in shapes
-    ]
+    first, rest = FIRST_SHAPES if gpu else (), SHAPES if gpu else DRY_SHAPES
+    of_shapes = {
+        shape: Job("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape))
+        for shape in dict.fromkeys((*first, *rest))
+    }
     jobs = [
         Job("training", "784-128-10", partial(training, 1)),
-        *of_shapes[: len(FIRST_SHAPES)],
+        *(of_shapes.pop(shape) for shape in first),
         Job("networks", "784-128-10", partial(training, 256 if gpu else 3)),
-        *of_shapes[len(FIRST_SHAPES) :],
+        *of_shapes.values(),
         Job("grid", _GRID, partial(time_grid, contest)),
     ]
     return [job for job in jobs if job.work in works]

@@ -64,7 +64,7 @@ class PyTorch(Package):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
+            for _ in range(_WARM_UPS if self._pool is None else 0):
                 work()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()

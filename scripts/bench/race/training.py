@@ -66,8 +66,8 @@ def images_for(sizes: Sizes) -> Dataset:
     if (sizes.images, sizes.features) == (60_000, 784):
         try:
             return load("mnist")
-        except (GpubnError, ImportError):
-            log.info("MNIST cannot be had: timing on random images of its shape")
+        except (GpubnError, ImportError) as error:
+            log.info("timing on random images of MNIST's shape (%s)", error)
     return random_images(sizes)
 
 
