@@ -6,7 +6,7 @@
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   WORKERS=2           processes that run tests at the same time, one by default (test)
-#   ARGS="key=value"    Hydra overrides (figures, results, sweep), or options (test)
+#   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (test)
 
 PYTHON ?= python3
 WORKERS ?= 0
@@ -32,7 +32,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep status test test-gpu lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -66,6 +66,9 @@ claims: $(STAMP)  ## decide the claims from the tables that are there; run nothi
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)
+
+table: $(STAMP)  ## tabulate and plot the finished cells of a sweep; runs nothing
+	@$(RUN) scripts/table.py $(ARGS)
 
 status: $(STAMP)  ## which cells of which sweep are done, running, failed or missing, and why
 	@$(RUN) scripts/status.py $(if $(RESULTS),--results $(RESULTS))

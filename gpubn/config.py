@@ -1,16 +1,41 @@
 """The typed configuration: every key, its type, its default, its range. No arrays here.
 
 Hydra composes `conf/` into `Config`; a misspelt key or a wrong type fails there, a value out of
-range fails in `__post_init__`, before any work.
+range where the configuration is made, before any work.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from functools import cache
+from math import inf, isfinite
+from typing import Any, ClassVar
 
 from gpubn.errors import ConfigError
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
+INIT_KINDS = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
 ARITHMETICS = ("corrected", "published", "early", "sign", "mean")
+
+
+def _key(default: Any, allowed: str, ok: Callable[[Any], bool]) -> Any:
+    """Return a field for what `ok` accepts, `allowed` in words."""
+    return field(default=default, metadata={"allowed": allowed, "ok": ok})
+
+
+def _one_of(*names: str, default: str = "") -> Any:
+    """Return a field for one of these words, the first where no `default` is named."""
+    return _key(default or names[0], "one of " + ", ".join(names), names.__contains__)
+
+
+def _at_least(least: int, default: int, remark: str = "") -> Any:
+    return _key(default, f"at least {least}{remark}", lambda value: value >= least)
+
+
+def _not_negative(default: float) -> Any:
+    return _key(default, "at least 0, and finite", lambda value: 0 <= value < inf)
+
+
+def _positive(default: float) -> Any:
+    return _key(default, "more than 0, and finite", lambda value: 0 < value < inf)
 
 
 def _require(ok: bool, key: str, value: Any, allowed: str) -> None:
@@ -18,60 +43,58 @@ def _require(ok: bool, key: str, value: Any, allowed: str) -> None:
         raise ConfigError(f"{key} is {value!r}; expected {allowed}")
 
 
-def _one_of(key: str, value: str, names: tuple[str, ...]) -> None:
-    _require(value in names, key, value, "one of " + ", ".join(names))
+class _Checked:
+    """Holds every field to what it allows."""
 
-
-@dataclass
-class DataConfig:
-    """Where examples come from. `examples` and `features` size the Gaussian input only.
-
-    `train_examples` draws so many training images at random for each seed; 0 takes all.
-    """
-
-    name: str = "mnist"
-    root: str | None = None
-    examples: int = 1000
-    features: int = 100
-    train_examples: int = 0
+    group: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        _one_of("data.name", self.name, ("mnist", "digits", "gaussian"))
-        _require(self.examples >= 2, "data.examples", self.examples, "at least 2")
-        _require(self.features >= 1, "data.features", self.features, "at least 1")
-        _require(
-            self.train_examples >= 0,
-            "data.train_examples",
-            self.train_examples,
-            "at least 0 (0 takes all)",
-        )
+        for name, limit in _limits(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            _require(limit["ok"](value), self.group + name, value, limit["allowed"])
+
+
+@cache
+def _limits(kind: type) -> dict[str, Mapping[str, Any]]:
+    """Return what the fields of a class allow; once a class, for sweeps make many cells."""
+    return {f.name: f.metadata for f in fields(kind) if f.metadata}
 
 
 @dataclass
-class ModelConfig:
+class DataConfig(_Checked):
+    """The data. `examples` and `features` size the Gaussian input only.
+
+    `train_examples` draws so many training images at random for each seed; 0 takes all. Which
+    names there are is not known here: an experiment names the data that it takes.
+    """
+
+    group = "data."
+    name: str = "mnist"
+    root: str | None = None
+    examples: int = _at_least(2, 1000)
+    features: int = _at_least(1, 100)
+    train_examples: int = _at_least(0, 0, " (0 takes all)")
+
+
+@dataclass
+class ModelConfig(_Checked):
     """A multilayer perceptron: `depth` hidden layers of `width` units.
 
     `dropout` is the share of hidden units that is dropped in training, `dropout_at` where:
     directly before each layer's batchnorm, at the end of each layer, or of the last one alone.
     """
 
+    group = "model."
     name: str = "mlp"
-    depth: int = 1
-    width: int = 128
-    activation: str = "tanh"
-    dropout: float = 0.0
-    dropout_at: str = "end"
-
-    def __post_init__(self) -> None:
-        _require(self.depth >= 1, "model.depth", self.depth, "at least 1")
-        _require(self.width >= 1, "model.width", self.width, "at least 1")
-        _one_of("model.activation", self.activation, ACTIVATIONS)
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "a number in [0, 1)")
-        _one_of("model.dropout_at", self.dropout_at, ("before_norm", "end", "last"))
+    depth: int = _at_least(1, 1)
+    width: int = _at_least(1, 128)
+    activation: str = _one_of("relu", "tanh", "sigmoid", "linear", default="tanh")
+    dropout: float = _key(0.0, "a number in [0, 1)", lambda share: 0 <= share < 1)
+    dropout_at: str = _one_of("before_norm", "end", "last", default="end")
 
 
 @dataclass
-class NormConfig:
+class NormConfig(_Checked):
     """Batch normalization of the hidden layers.
 
     `placement` is none, or before or after the activation; `learnable` adds gamma and beta;
@@ -82,120 +105,79 @@ class NormConfig:
     whole batch.
     """
 
+    group = "norm."
     name: str = "none"
-    placement: str = "none"
+    placement: str = _one_of("none", "before", "after")
     learnable: bool = True
-    eps: float = 1e-5
-    momentum: float = 0.1
-    correction: int = 0
-    average: str = "var"
-    initial_spread: float = 1.0
-    initial_beta: float = 0.0
-    ghost: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("norm.placement", self.placement, ("none", "before", "after"))
-        _require(0 <= self.eps < float("inf"), "norm.eps", self.eps, "at least 0, and finite")
-        _require(0 < self.momentum <= 1, "norm.momentum", self.momentum, "a number in (0, 1]")
-        _require(self.correction in (0, 1), "norm.correction", self.correction, "0 or 1")
-        _one_of("norm.average", self.average, ("var", "std"))
-        _require(
-            0 <= self.initial_spread < float("inf"),
-            "norm.initial_spread",
-            self.initial_spread,
-            "at least 0, and finite",
-        )
-        _require(
-            abs(self.initial_beta) < float("inf"), "norm.initial_beta", self.initial_beta, "finite"
-        )
-        _require(
-            self.ghost == 0 or self.ghost >= 2,
-            "norm.ghost",
-            self.ghost,
-            "0 (the whole batch), or at least 2",
-        )
+    eps: float = _not_negative(1e-5)
+    momentum: float = _key(0.1, "a number in (0, 1]", lambda weight: 0 < weight <= 1)
+    correction: int = _key(0, "0 or 1", (0, 1).__contains__)
+    average: str = _one_of("var", "std")
+    initial_spread: float = _not_negative(1.0)
+    initial_beta: float = _key(0.0, "finite", isfinite)
+    ghost: int = _key(
+        0, "0 (the whole batch), or at least 2", lambda examples: examples == 0 or examples >= 2
+    )
 
 
 @dataclass
-class InitConfig:
-    """How weights are drawn; biases start at 0. See `gpubn.nn.init.draw_weight`.
+class InitConfig(_Checked):
+    """Initial weights; biases start at 0. See `gpubn.nn.init.initial_weight`.
 
     `scaled` says which layers `scale` is a factor on: all, or the hidden ones alone.
     """
 
+    group = "init."
     name: str = "glorot"
-    kind: str = "glorot_normal"
-    std: float = 1.0
+    kind: str = _one_of(*INIT_KINDS, default="glorot_normal")
+    std: float = _not_negative(1.0)
     low: float = 0.0
     high: float = 1.0
-    scale: float = 1.0
-    scaled: str = "all"
+    scale: float = _positive(1.0)
+    scaled: str = _one_of("all", "hidden")
     per_sqrt_fan_in: bool = False
 
     def __post_init__(self) -> None:
-        kinds = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
-        _one_of("init.kind", self.kind, kinds)
-        _require(0 <= self.std < float("inf"), "init.std", self.std, "at least 0, and finite")
-        _require(
-            -float("inf") < self.low < self.high < float("inf"),
-            "init.low",
-            self.low,
-            f"less than init.high ({self.high}), both finite",
-        )
-        _require(0 < self.scale < float("inf"), "init.scale", self.scale, "more than 0, and finite")
-        _one_of("init.scaled", self.scaled, ("all", "hidden"))
+        super().__post_init__()
+        allowed = f"less than init.high ({self.high}), both finite"
+        _require(-inf < self.low < self.high < inf, "init.low", self.low, allowed)
 
 
 @dataclass
-class OptimConfig:
+class OptimConfig(_Checked):
     """Stochastic gradient descent: `rate` (1 - step/steps), not below `min_rate`, or constant."""
 
+    group = "optim."
     name: str = "sgd"
-    rate: float = 0.1
-    schedule: str = "linear"
-    min_rate: float = 0.01
-    batch: int = 32
-    steps: int = 1500
-
-    def __post_init__(self) -> None:
-        _require(0 < self.rate < float("inf"), "optim.rate", self.rate, "more than 0, and finite")
-        _one_of("optim.schedule", self.schedule, ("linear", "constant"))
-        _require(
-            0 <= self.min_rate < float("inf"),
-            "optim.min_rate",
-            self.min_rate,
-            "at least 0, and finite",
-        )
-        _require(self.batch >= 1, "optim.batch", self.batch, "at least 1")
-        _require(self.steps >= 1, "optim.steps", self.steps, "at least 1")
+    rate: float = _positive(0.1)
+    schedule: str = _one_of("linear", "constant")
+    min_rate: float = _not_negative(0.01)
+    batch: int = _at_least(1, 32)
+    steps: int = _at_least(1, 1500)
 
 
 @dataclass
-class BackendConfig:
-    """Where arrays live: auto, numpy or cupy. Not part of a cell's identity."""
+class BackendConfig(_Checked):
+    """The array module: auto, numpy or cupy. Not part of a cell's identity."""
 
-    name: str = "auto"
-
-    def __post_init__(self) -> None:
-        _one_of("backend.name", self.name, ("auto", "numpy", "cupy"))
+    group = "backend."
+    name: str = _one_of("auto", "numpy", "cupy")
 
 
 @dataclass
-class TrackerConfig:
-    """Where finished cells are reported besides the store. Not part of a cell's identity.
+class TrackerConfig(_Checked):
+    """A place to report finished cells to besides the store. Not part of a cell's identity.
 
     `uri` is a folder for tensorboard and a tracking URI for mlflow; below `results` where null.
     """
 
-    name: str = "none"
+    group = "tracker."
+    name: str = _one_of("none", "tensorboard", "mlflow")
     uri: str | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("tracker.name", self.name, ("none", "tensorboard", "mlflow"))
 
 
 @dataclass
-class Config:
+class Config(_Checked):
     """One cell and how to run it.
 
     `name` is the experiment's; `arithmetic` is published (a document's own listing, quirks
@@ -209,43 +191,31 @@ class Config:
     norm: NormConfig = field(default_factory=NormConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    arithmetic: str = "corrected"
-    dtype: str = "float32"
-    seeds: int = 10
-    first_seed: int = 0
-    every: int = 25
+    arithmetic: str = _one_of(*ARITHMETICS)
+    dtype: str = _one_of("float32", "float64")
+    seeds: int = _key(10, "1 to 100000", lambda count: 1 <= count <= 100_000)
+    first_seed: int = _at_least(0, 0)
+    every: int = _at_least(1, 25)
     backend: BackendConfig = field(default_factory=BackendConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    results: str = "results"
+    results: str = _key("results", "the name of a folder", bool)
     force: bool = False
     retry_failed: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("arithmetic", self.arithmetic, ARITHMETICS)
-        _one_of("dtype", self.dtype, ("float32", "float64"))
-        _require(1 <= self.seeds <= 100_000, "seeds", self.seeds, "1 to 100000")
-        _require(self.results != "", "results", self.results, "the name of a folder")
-        _require(self.first_seed >= 0, "first_seed", self.first_seed, "at least 0")
-        _require(self.every >= 1, "every", self.every, "at least 1")
-        _require(
-            self.norm.placement == "none" or self.optim.batch >= 2,
-            "optim.batch",
-            self.optim.batch,
-            f"at least 2, which norm={self.norm.name} needs in training",
-        )
-        _require(
-            self.norm.ghost == 0 or self.optim.batch % self.norm.ghost == 0,
-            "norm.ghost",
-            self.norm.ghost,
-            f"a divisor of optim.batch ({self.optim.batch})",
-        )
+        super().__post_init__()
+        batch, norm = self.optim.batch, self.norm
+        needs_two = f"at least 2, which norm={norm.name} needs in training"
+        _require(norm.placement == "none" or batch >= 2, "optim.batch", batch, needs_two)
+        divides = norm.ghost == 0 or batch % norm.ghost == 0
+        _require(divides, "norm.ghost", norm.ghost, f"a divisor of optim.batch ({batch})")
 
 
 def from_dict(document: dict[str, Any]) -> Config:
     """Return the configuration that `dataclasses.asdict` made `document` from, validated."""
-    parts = {
+    groups = {
         f.name: f.type(**document[f.name])
         for f in fields(Config)
         if isinstance(f.type, type) and is_dataclass(f.type)
     }
-    return Config(**{**document, **parts})
+    return Config(**{**document, **groups})

@@ -33,7 +33,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a cell has no rows.
+    """The reason why a cell has no rows.
 
     Attributes:
         sentence: for a person.
@@ -45,7 +45,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """The failure that an exception stands for."""
+        """Return the failure that an exception stands for."""
         known = isinstance(error, GpubnError)
         sentence = str(error) if known else f"{type(error).__name__}: {error}"
         text = "".join(traceback.format_exception(error))
@@ -64,7 +64,7 @@ def per_seed(
     step: int | None = None,
     layer: int | None = None,
 ) -> list[Observation]:
-    """One observation a seed from `values` (R,)."""
+    """Return one observation a seed from `values` (R,)."""
     return [
         Observation(seed, step, layer, metric, float(value))
         for seed, value in zip(seeds, values, strict=True)

@@ -17,7 +17,7 @@ from gpubn.config import (
 )
 from gpubn.errors import ConfigError
 from gpubn.kernels import activation
-from gpubn.nn.init import KINDS
+from gpubn.nn.init import initial_weight
 
 NAN, INF = float("nan"), float("inf")
 ARITHMETICS = "corrected, published, early, sign, mean"
@@ -40,7 +40,6 @@ def make(key, value):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("data.name", "cifar", "one of mnist, digits, gaussian"),
         ("data.examples", 1, "at least 2"),
         ("data.examples", -5, "at least 2"),
         ("data.features", 0, "at least 1"),
@@ -209,8 +208,8 @@ def test_the_edges_of_the_ranges_are_allowed(key, value):
 
 
 def test_every_kind_and_activation_that_is_implemented_can_be_configured():
-    for kind in KINDS:
-        InitConfig(kind=kind)
+    for kind in schema.INIT_KINDS:
+        initial_weight(InitConfig(kind=kind), 2, 2, [0], 0)
     for name in ("relu", "tanh", "sigmoid", "linear"):
         activation(ModelConfig(activation=name).activation)
 

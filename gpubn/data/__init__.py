@@ -1,6 +1,6 @@
 """Datasets: MNIST, and the small digits that need no download."""
 
 from gpubn.data.dataset import Dataset
-from gpubn.data.registry import definition, load, names
+from gpubn.data.registry import dataset_definition, dataset_names, load
 
-__all__ = ["Dataset", "definition", "load", "names"]
+__all__ = ["Dataset", "dataset_definition", "dataset_names", "load"]

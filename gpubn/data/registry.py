@@ -13,10 +13,10 @@ from gpubn.errors import DataError
 _PUBLISHED = "mnist"
 
 
-def names() -> tuple[str, ...]:
+def dataset_names() -> tuple[str, ...]:
     """Return the names of all datasets, the published one first.
 
-    >>> names()
+    >>> dataset_names()
     ('mnist', 'digits')
     """
     found = sorted(module.name for module in iter_modules(sets.__path__))
@@ -35,14 +35,14 @@ def load(name: str, root: Path | str | None = None) -> Dataset:
     return _load(name, _module(name).locate(root))
 
 
-def definition(name: str) -> str:
+def dataset_definition(name: str) -> str:
     """Return where the arrays of a dataset are made from verified bytes, "module:name"."""
     return f"{sets.__name__}.{name}:assemble"
 
 
 def _module(name: str) -> ModuleType:
-    if name not in names():
-        raise DataError(f"the dataset is {name!r}, but must be one of {', '.join(names())}")
+    if name not in dataset_names():
+        raise DataError(f"the dataset is {name!r}, but must be one of {', '.join(dataset_names())}")
     return import_module(f"{sets.__name__}.{name}")
 
 

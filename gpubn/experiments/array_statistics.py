@@ -1,4 +1,4 @@
-"""What is measured on the activations of a network. Pure functions on arrays (..., N, D)."""
+"""Statistics of activations, gradients and weights: pure functions on arrays (..., N, D)."""
 
 from gpubn.backend import Array, namespace
 
@@ -6,7 +6,7 @@ SATURATED = 0.99
 """|tanh| above this is saturated: its slope is below 2% of the steepest. Sigmoid alike."""
 
 SMALL = 0.01
-"""What looks like zero beside an input with standard deviation 1."""
+"""Size that looks like zero beside an input with standard deviation 1."""
 
 
 def unit_means(activation: Array) -> Array:
@@ -20,7 +20,7 @@ def pinned_share(activation: Array, value: float) -> Array:
 
 
 def is_flat(activation: Array, name: str) -> Array:
-    """Where the activation called `name` hardly has a slope, as booleans.
+    """Booleans: true where the activation called `name` hardly has a slope.
 
     tanh and sigmoid: saturated; relu: zero; linear: nowhere.
     """

@@ -1,4 +1,4 @@
-"""What an experiment is, and the registry that finds one by name."""
+"""Experiments, and the registry that finds one by name."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,34 +12,22 @@ from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.rows import Observation
 
-_NAMES = (
-    "depth_grid",
-    "mnist_init",
-    "gamma_beta",
-    "diagnostics",
-    "diagnostics_deep",
-    "inference",
-    "rate_sweep",
-    "scale_sweep",
-    "batch_sweep",
-    "dropout",
-    "dropout_shift",
-    "recipe",
-    "bessel",
-    "initial_beta",
-    "signal_propagation",
-    "signal_batch",
-    "listing_backward",
-    "estimators",
-    "moving_average",
-    "exact",
-    "shared_scale",
-)
+_CATALOGUE = "gpubn.experiments.catalogue"
+_ELSEWHERE = {
+    "signal_propagation": "gpubn.experiments.deep.signal_propagation",
+    "signal_batch": "gpubn.experiments.deep.signal_batch",
+    "listing_backward": "gpubn.experiments.deep.listing_backward",
+    "estimators": "gpubn.experiments.estimators",
+    "moving_average": "gpubn.experiments.moving_average",
+    "exact": "gpubn.experiments.exact.experiment",
+    "shared_scale": "gpubn.experiments.deep.shared_scale",
+}
+"""Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a cell runs with but does not depend on.
+    """Surroundings of a cell, on which its numbers do not depend.
 
     Attributes:
         backend: where arrays live.
@@ -79,7 +67,7 @@ def measure_seeds(
 
 @dataclass(frozen=True)
 class Stacking:
-    """How cells that differ in numbers alone are measured as one replica-batched program.
+    """Measures cells that differ in numbers alone as one replica-batched program.
 
     Attributes:
         run: measures several cells; what it returns for a cell is what `Experiment.run` returns.
@@ -122,13 +110,18 @@ class Experiment:
     chooses: Callable[[Config], tuple[str, ...]] = lambda config: ()
 
     def code(self, config: Config) -> tuple[str, ...]:
-        """Return the definitions, "module:name", on which the numbers of a cell depend."""
-        return (f"gpubn.experiments.{self.name}:EXPERIMENT", *self.chooses(config))
+        """Return the definitions, "module:name", on which the numbers of a cell depend.
+
+        >>> get("bessel").code(Config(name="bessel"))[0]
+        'gpubn.experiments.catalogue:BESSEL'
+        """
+        return f"{_module(self.name)}:{self.name.upper()}", *self.chooses(config)
 
 
 def names() -> tuple[str, ...]:
-    """The names of all experiments."""
-    return _NAMES
+    """Return the names of all experiments, those of the catalogue first, in its order."""
+    catalogue = vars(import_module(_CATALOGUE)).values()
+    return (*(one.name for one in catalogue if isinstance(one, Experiment)), *_ELSEWHERE)
 
 
 def get(name: str) -> Experiment:
@@ -137,7 +130,11 @@ def get(name: str) -> Experiment:
     Raises:
         ConfigError: there is none.
     """
-    if name not in _NAMES:
-        raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(_NAMES)}")
-    experiment: Experiment = import_module(f"gpubn.experiments.{name}").EXPERIMENT
+    if name not in names():
+        raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(names())}")
+    experiment: Experiment = getattr(import_module(_module(name)), name.upper())
     return experiment
+
+
+def _module(name: str) -> str:
+    return _ELSEWHERE.get(name, _CATALOGUE)

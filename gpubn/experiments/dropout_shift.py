@@ -1,4 +1,4 @@
-"""How dropout changes the variance that batchnorm sees, between training and inference.
+"""Variance that batchnorm sees behind dropout, in training and at inference.
 
 The ReLU of standard normal values, with a mask (training) and without (inference):
 `variance_ratio` is the variance without over the variance with it.
@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubn.backend import Backend
 from gpubn.config import Config
-from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
+from gpubn.experiments.base import Context, Tick, measure_seeds
 from gpubn.kernels import dropout, relu
 from gpubn.nn.rng import generator
 from gpubn.rows import Observation, per_seed
@@ -19,7 +19,7 @@ GROUP = 5
 """Replicas in one program."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Draw the values and the mask of every seed; record the ratio of the variances."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -36,14 +36,3 @@ def _measure_group(
     ratio = x.var(axis=-1) / dropped.var(axis=-1)
     tick(len(seeds))
     return per_seed(seeds, "variance_ratio", backend.to_host(ratio))
-
-
-EXPERIMENT = Experiment(
-    name="dropout_shift",
-    datasets=("gaussian",),
-    axes={"dropout": "model.dropout"},
-    keys=("data.name", "data.examples", "model.dropout", "dtype", "seeds", "first_seed"),
-    run=run,
-    work=lambda config: config.seeds,
-    exact=True,
-)

@@ -1,4 +1,4 @@
-"""How far a batch's variance and standard deviation are off on average, by batch size.
+"""Error of a batch's variance and standard deviation on average, by batch size.
 
 Each metric is the mean of an estimator over `BATCHES` batches, divided by the true value: `biased`
 divides the sum of squares by B, `unbiased` by B - 1. Examples are standard normal or, with the
@@ -22,7 +22,7 @@ GROUP = 1
 """Replicas in one program: one fills the cache already."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Draw the batches of every seed and record the estimators' means."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -43,22 +43,25 @@ def _measure_group(
 
 
 def ratios(x: Array, true_var: float) -> dict[str, Array]:
-    """Mean over the batches of x (R, batches, B) of each estimator over its true value, (R,)."""
+    """Return the mean of each estimator over the batches of x (R, batches, B), over its true value.
+
+    The values are (R,), under the names of the metrics.
+    """
     b = x.shape[-1]
-    found = {}
+    by_metric = {}
     biased = x.var(axis=-1)
     for name, var in (("biased", biased), ("unbiased", biased * (b / (b - 1)))):
-        found[f"var_{name}_ratio"] = var.mean(axis=-1) / true_var
-        found[f"std_{name}_ratio"] = (var**0.5).mean(axis=-1) / true_var**0.5
-    return found
+        by_metric[f"var_{name}_ratio"] = var.mean(axis=-1) / true_var
+        by_metric[f"std_{name}_ratio"] = (var**0.5).mean(axis=-1) / true_var**0.5
+    return by_metric
 
 
-EXPERIMENT = Experiment(
+ESTIMATORS = Experiment(
     name="estimators",
     datasets=("gaussian",),
     axes={"batch": "data.examples"},
     keys=("data.name", "data.examples", "dtype", "seeds", "first_seed"),
-    run=run,
+    run=run_cell,
     work=lambda config: config.seeds,
     exact=True,
 )

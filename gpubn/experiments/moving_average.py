@@ -1,4 +1,4 @@
-"""How a moving mean and variance find the truth, from their start at 0 and 1, and how they scatter.
+"""Bias and scatter of a moving mean and variance, from their start at 0 and 1.
 
 `BatchNorm` itself keeps them, over batches of `data.examples` values a unit, uniform with mean
 `MEAN` and variance `VAR`. `mean_bias` and `var_bias` are the mean over `UNITS` units of moving
@@ -27,7 +27,7 @@ GROUP = 10
 """Replicas in one program: arrays are small, so that many hide the interpreter."""
 
 
-def run(config: Config, context: Context) -> list[Observation]:
+def run_cell(config: Config, context: Context) -> list[Observation]:
     """Update the moving averages of every seed `optim.steps` times; record them on the way."""
     groups = measure_seeds(config, context, _measure_group, group=GROUP)
     return [row for rows in groups for row in rows]
@@ -66,7 +66,7 @@ def _measure_group(
 
 
 def measured_steps(steps: int) -> set[int]:
-    """Numbers of updates to measure after: evenly spaced in their logarithm, and the last."""
+    """Return the numbers of updates to measure after: evenly spaced logarithms, and the last."""
     exponents = np.arange(0, np.log10(steps), 1 / A_DECADE)
     return {round(float(10**e)) for e in exponents} | {steps}
 
@@ -87,7 +87,7 @@ def _measure(
     ]
 
 
-EXPERIMENT = Experiment(
+MOVING_AVERAGE = Experiment(
     name="moving_average",
     datasets=("gaussian",),
     axes={"momentum": "norm.momentum"},
@@ -104,7 +104,7 @@ EXPERIMENT = Experiment(
         "seeds",
         "first_seed",
     ),
-    run=run,
+    run=run_cell,
     work=lambda config: config.seeds * config.optim.steps,
     exact=True,
 )

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpubn.config import InitConfig
+from gpubn.config import INIT_KINDS, InitConfig
 from gpubn.errors import ArgumentError
 from gpubn.nn.rng import generator
-
-KINDS = ("normal", "uniform", "glorot_normal", "glorot_uniform", "he_normal")
-
 
 Draws = dict[tuple[str, int], np.ndarray]
 
@@ -24,7 +21,12 @@ def initial_weight(
     seeds: Sequence[int],
     layer: int,
 ) -> np.ndarray:
-    """Return the weights (R, fan_in, fan_out), float64, that a configuration stands for.
+    """Return the weights (R, fan_in, fan_out), float64, of one layer for the replicas `seeds`.
+
+    `init.kind` is "normal" (mean 0, `std`), "uniform" (on [`low`, `high`)), "glorot_normal"
+    (variance 2/(fan_in + fan_out)), "glorot_uniform" (the same variance), both of Glorot and Bengio
+    2010, or "he_normal" (variance 2/fan_in, He et al. 2015). The result is multiplied by `scale`
+    and, with `per_sqrt_fan_in`, divided by sqrt(fan_in).
 
     Args:
         init: one for all replicas, or one a replica.
@@ -44,45 +46,6 @@ def initial_weight(
             high=of_init.high,
             scale=of_init.scale,
             per_sqrt_fan_in=of_init.per_sqrt_fan_in,
-        )
-    return weight
-
-
-def draw_weight(
-    kind: str,
-    fan_in: int,
-    fan_out: int,
-    seeds: Sequence[int],
-    layer: int,
-    *,
-    std: float = 1.0,
-    low: float = 0.0,
-    high: float = 1.0,
-    scale: float = 1.0,
-    per_sqrt_fan_in: bool = False,
-) -> np.ndarray:
-    """Return weights (R, fan_in, fan_out), float64, for the replicas `seeds` of one layer.
-
-    Args:
-        kind: "normal" (mean 0, `std`), "uniform" (on [`low`, `high`)), "glorot_normal" (variance
-            2/(fan_in + fan_out)), "glorot_uniform" (the same variance), both of Glorot and Bengio
-            2010, or "he_normal" (variance 2/fan_in, He et al. 2015).
-        scale: a factor on the result.
-        per_sqrt_fan_in: divide the result by sqrt(fan_in).
-    """
-    weight = np.empty((len(seeds), fan_in, fan_out))
-    for of_replica, seed in zip(weight, seeds, strict=True):
-        _fill(
-            of_replica,
-            kind,
-            seed,
-            layer,
-            {},
-            std=std,
-            low=low,
-            high=high,
-            scale=scale,
-            per_sqrt_fan_in=per_sqrt_fan_in,
         )
     return weight
 
@@ -117,7 +80,7 @@ def _fill(
         np.multiply(high - low, _draw("uniform", weight.shape, seed, layer, draws), out=weight)
         weight += low
     else:
-        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(INIT_KINDS)}")
     weight *= scale / np.sqrt(fan_in) if per_sqrt_fan_in else scale
 
 

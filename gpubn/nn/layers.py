@@ -28,7 +28,7 @@ Numbers = float | Sequence[float]
 
 
 class Layer(Protocol):
-    """What the model asks of a layer.
+    """A layer as the model sees it.
 
     Attributes:
         params: updated in place by the optimiser.
@@ -48,7 +48,7 @@ class Layer(Protocol):
         """Return dx and take a step: each parameter -= rate * its gradient, in place."""
 
     def select(self, replicas: slice) -> "Layer":
-        """Some of the replicas, as views: what changes in one changes in the other."""
+        """Return some of the replicas, as views: what changes in one changes in the other."""
 
 
 class StepByGradients:

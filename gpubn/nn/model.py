@@ -34,7 +34,7 @@ class MLP:
 
     @property
     def replayable(self) -> bool:
-        """Whether a device can record a training pass."""
+        """True where a device can record a training pass."""
         return all(layer.replayable for layer in self.layers)
 
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
@@ -65,7 +65,7 @@ class MLP:
         return gradients
 
     def descend(self, dy: Array, caches: list[Any], rates: Array) -> None:
-        """As `backward`, but each parameter takes a step at once: p -= rate * gradient."""
+        """Take a step with each parameter once its gradient is there: p -= rate * gradient."""
         for i in self._backwards():
             dy = self.layers[i].descend(dy, caches[i], rates, need_dx=i > 0)
 
@@ -74,24 +74,24 @@ class MLP:
         return (i for i in range(len(self.layers) - 1, -1, -1) if i - 1 not in self._fused)
 
     def select(self, replicas: slice) -> "MLP":
-        """Some of the replicas, as views on the same parameters."""
+        """Return some of the replicas, as views on the same parameters."""
         return MLP([layer.select(replicas) for layer in self.layers])
 
     def caches_of(self, kind: type, caches: list[Any]) -> list[Any]:
-        """The caches of the layers of one kind, first hidden layer first."""
+        """Return the caches of the layers of one kind, first hidden layer first."""
         return [c for layer, c in zip(self.layers, caches, strict=True) if isinstance(layer, kind)]
 
     def activations(self, caches: list[Any]) -> list[Array]:
-        """The output of each activation, (R, N, D), first hidden layer first."""
+        """Return the output of each activation, (R, N, D), first hidden layer first."""
         return self.caches_of(Activation, caches)
 
     def layers_of(self, kind: type[L]) -> list[L]:
-        """The layers of one kind, first hidden layer first."""
+        """Return the layers of one kind, first hidden layer first."""
         return [layer for layer in self.layers if isinstance(layer, kind)]
 
 
 def select_from_cache(cache: Any, replicas: slice) -> Any:
-    """What a layer's cache holds of some of the replicas, as views."""
+    """Return a layer's cache for some of the replicas, as views."""
     if isinstance(cache, tuple) and hasattr(cache, "_make"):
         return cache._make(select_from_cache(value, replicas) for value in cache)
     return cache[replicas] if hasattr(cache, "ndim") else cache
@@ -141,7 +141,7 @@ def _hidden_layer(
     backend: Backend,
     dtype: str,
 ) -> list[Layer]:
-    """What follows the affine map of hidden layer `number`, counted from 1."""
+    """Return the layers behind the affine map of hidden layer `number`, counted from 1."""
     model, norm = models[0], norms[0]
     layers: list[Layer] = [Activation(model.activation)]
     place = len(layers)

@@ -14,12 +14,12 @@ Schedule = Callable[[int], float]
 """The factor on the rate at a step."""
 
 
-def constant(step: int) -> float:
+def constant_rate(step: int) -> float:
     """Return 1 at every step."""
     return 1.0
 
 
-def linear(steps: int) -> Schedule:
+def linear_decay(steps: int) -> Schedule:
     """Return the schedule that falls from 1 by 1/steps a step."""
     return lambda step: 1.0 - step / steps
 
@@ -50,16 +50,16 @@ class SGD:
         self._backend, self._dtype = backend, dtype
 
     def select(self, replicas: slice) -> "SGD":
-        """The same for some of the replicas."""
+        """Return the same optimiser for some of the replicas."""
         rates, least = (r[replicas] if r.size > 1 else r for r in (self._rates, self._min_rates))
         return SGD(rates, self._schedule, least, self._backend, self._dtype)
 
     def rates(self, step: int) -> np.ndarray:
-        """The learning rates at `step`, (R,) or (1,), float64."""
+        """Return the learning rates at `step`, (R,) or (1,), float64."""
         return np.maximum(self._rates * self._schedule(step), self._min_rates)
 
     def table(self, steps: int) -> Array:
-        """The rates of all steps on the device, (steps, R) or (steps, 1)."""
+        """Return the rates of all steps on the device, (steps, R) or (steps, 1)."""
         rates = np.stack([self.rates(step) for step in range(steps)])
         with np.errstate(over="ignore"):  # a rate that the dtype cannot hold makes it diverge
             return self._backend.asarray(rates, self._dtype)

@@ -25,9 +25,10 @@ from gpubn.nn.model import MLP
 from gpubn.nn.optim import SGD
 from gpubn.nn.rng import batch_order, example_order
 
-Tick = Callable[[int], None]
-Probe = Callable[[int], None]
-Observer = Callable[[list[Any]], None]
+StepCallback = Callable[[int], None]
+"""Called with a number of steps."""
+CacheObserver = Callable[[list[Any]], None]
+"""Called with the caches of a forward pass, one a layer."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def train(
     steps: int,
     sample: int = 0,
     probe_at: Collection[int] = (),
-    probe: Probe | None = None,
-    observe: Observer | None = None,
-    tick: Tick | None = None,
+    probe: StepCallback | None = None,
+    observe: CacheObserver | None = None,
+    tick: StepCallback | None = None,
 ) -> np.ndarray:
     """Train one replica a seed, each on its own shuffled order of the data.
 
@@ -114,7 +115,7 @@ class _Step:
         batch: int,
         steps: int,
         sample: int,
-        observe: Observer | None,
+        observe: CacheObserver | None,
     ) -> None:
         xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
         examples = len(data.x_train)
@@ -149,7 +150,7 @@ def _order(seed: int, examples: int, sample: int, batch: int, steps: int) -> np.
     return example_order(seed, "train", examples)[batch_order(seed, sample, batch, steps)]
 
 
-def evaluate(
+def loss_and_accuracy(
     model: MLP, x: Array, labels: Array, chosen: np.ndarray, backend: Backend, *, chunk: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean loss (nats) and the accuracy of each replica in inference mode, (R,) each.
@@ -163,8 +164,8 @@ def evaluate(
         for start in range(0, total, chunk):
             rows = backend.asarray(chosen[:, start : start + chunk])
             logits, _ = model.forward(x[rows], training=False)
-            own = labels[rows]
-            part_loss, _ = softmax_cross_entropy(logits, own, check_labels=False)
-            loss = loss + part_loss * (rows.shape[1] / total)
-            correct = correct + (logits.argmax(axis=-1) == own).sum(axis=-1)
+            targets = labels[rows]
+            chunk_loss, _ = softmax_cross_entropy(logits, targets, check_labels=False)
+            loss = loss + chunk_loss * (rows.shape[1] / total)
+            correct = correct + (logits.argmax(axis=-1) == targets).sum(axis=-1)
     return backend.to_host(loss), backend.to_host(correct) / total

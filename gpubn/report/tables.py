@@ -1,13 +1,15 @@
 """Tables: the CSV files that figures and claims read, and the provenance beside each.
 
-A table's columns are the experiment's axes, then `gpubn.rows.COLUMNS`. Rows that pool the seeds
-of a cell (histograms) go to `<experiment>_pooled.csv`, so that no table mixes the two. A CSV holds
-no time and no path, and its order and number format are fixed: made twice on one machine it has the
+A table's columns are the experiment's axes, any further keys that its cells differ in, then
+`gpubn.rows.COLUMNS`; no two rows agree in all of them but `value`. Rows that pool the seeds of a
+cell (histograms) go to `<experiment>_pooled.csv`, so that no table mixes the two. A CSV holds no
+time and no path, and its order and number format are fixed: made twice on one machine it has the
 same bytes.
 """
 
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +25,24 @@ _OPTIONAL_INTEGERS = ("seed", "step", "layer")
 
 
 def provenance_path(table: Path) -> Path:
-    """The JSON file beside a table."""
+    """Return the path of the JSON file beside a table."""
     return table.with_suffix(".json")
 
 
-def is_current(table: Path, made_from: dict[str, str]) -> bool:
-    """Whether the table is intact and was made from these cells' results (id -> digest)."""
+def table_is_current(table: Path, keys: Iterable[str], made_from: Mapping[str, str]) -> bool:
+    """Return whether a table is intact, has these columns, and was made from these results.
+
+    Args:
+        keys: the names of the columns before `gpubn.rows.COLUMNS`.
+        made_from: cell id -> digest of its result.
+    """
     try:
-        document = json.loads(provenance_path(table).read_text())
+        document, data = json.loads(provenance_path(table).read_text()), table.read_bytes()
         return bool(
             document["made_from"] == made_from
-            and document["sha256"] == sha256(table.read_bytes())
+            and document["sha256"] == sha256(data)
             and document.get("schema", SCHEMA_VERSION) == SCHEMA_VERSION
+            and data.startswith(_header(keys))
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -45,19 +53,21 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     What all its cells have in common of the configuration is in `frame.attrs["config"]`.
 
+    >>> read_table(Path("results/tables/mnist_init.csv"))  # doctest: +SKIP
+
     Raises:
-        StoreError: the file is missing, is not such a table, or has another schema.
+        StoreError: the file is missing, is not such a table, has another schema, or has rows that
+            nothing but their value tells apart.
     """
     import pandas as pd  # takes a second to import, and writing does without
 
     content = io.BytesIO(read_bytes(path))
+    types = defaultdict(lambda: "str", dict.fromkeys(_OPTIONAL_INTEGERS, "Int64"))
+    empty = {column: [""] for column in _OPTIONAL_INTEGERS}
     try:
-        frame = pd.read_csv(content, dtype=str, keep_default_na=False, na_filter=False)
+        frame = pd.read_csv(content, dtype=types, keep_default_na=False, na_values=empty)
         if tuple(frame.columns[-len(COLUMNS) :]) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(frame.columns)}")
-        for column in _OPTIONAL_INTEGERS:
-            known = frame[column].where(frame[column] != "")
-            frame[column] = known.map(int, na_action="ignore").astype("Int64")
         frame["value"] = frame["value"].map(float).astype("float64")
     except (ValueError, TypeError) as error:
         why = " ".join(str(error).split())
@@ -69,9 +79,22 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise StoreError(
             f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
         )
+    _check_distinct(path, frame)
     config = provenance.get("config")
     frame.attrs["config"] = config if isinstance(config, dict) else {}
     return frame
+
+
+def _check_distinct(path: Path, frame: "pd.DataFrame") -> None:
+    keys = frame.columns[:-1]
+    again = frame.duplicated(list(keys))
+    if again.any():
+        row = frame[again].iloc[0].astype(object).fillna("")
+        example = ", ".join(f"{key}={row[key]}" for key in keys)
+        raise StoreError(
+            f"{path} has rows that nothing but their value tells apart ({example}); expected one "
+            "row each"
+        )
 
 
 def _provenance(path: Path) -> dict[str, Any]:
@@ -83,7 +106,7 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a table.
+    """Return the bytes of a table.
 
     Raises:
         StoreError: there is no such file.
@@ -93,24 +116,28 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _header(keys: Iterable[str]) -> bytes:
+    return (",".join([*keys, *COLUMNS]) + "\n").encode()
+
+
 class TableText:
     """The text of a table, cell by cell.
 
     Args:
-        columns: the names of the axes.
+        keys: the names of the columns before `gpubn.rows.COLUMNS`.
     """
 
-    def __init__(self, columns: Iterable[str]) -> None:
+    def __init__(self, keys: Iterable[str]) -> None:
         self._out = io.BytesIO()
-        self._out.write((",".join([*columns, *COLUMNS]) + "\n").encode())
+        self._out.write(_header(keys))
 
-    def add(self, axes: Mapping[str, str], rows: Iterable[Observation]) -> None:
-        """Add the rows of one cell."""
-        place = ",".join(axes.values())
+    def add(self, place: Iterable[str], rows: Iterable[Observation]) -> None:
+        """Add the rows of one cell, whose values in the first columns are `place`."""
+        start = ",".join(place)
         lines = []
         for r in rows:
             keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
-            lines.append(f"{place},{keys},{r.metric},{r.value:.7g}\n")
+            lines.append(f"{start},{keys},{r.metric},{r.value:.7g}\n")
         self._out.write("".join(lines).encode())
 
     def write(self, path: Path, provenance: dict[str, Any]) -> None:
@@ -129,5 +156,5 @@ def write_table(
     """Write a table from (axes, rows) of each cell, and its provenance beside it."""
     text = TableText(parts[0][0])
     for axes, rows in parts:
-        text.add(axes, rows)
+        text.add(axes.values(), rows)
     text.write(path, provenance)

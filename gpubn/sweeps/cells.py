@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,11 @@ class Cell:
         keys = {key: _plain(_at(self.config, key)) for key in self.experiment.keys}
         return {"experiment": self.config.name, "axes": self.axes, "config": keys}
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration in `identity` as one dictionary: {"optim.rate": 0.1, ...}."""
+        return flat(self.identity["config"])
+
     @cached_property
     def id(self) -> str:
         """Short hash of the canonical form of `identity`."""
@@ -78,21 +83,30 @@ def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+def differing_keys(
+    cells: Iterable[Cell], group: Callable[[Cell], Hashable]
+) -> dict[Hashable, list[str]]:
+    """Return, for each group of cells, the keys of the configuration in which they differ."""
+    first: dict[Hashable, dict[str, Any]] = {}
+    differing: dict[Hashable, set[str]] = {}
+    for cell in cells:
+        settings = cell.settings
+        reference = first.setdefault(name := group(cell), settings)
+        differing.setdefault(name, set()).update(
+            key for key, value in settings.items() if reference[key] != value
+        )
+    return {name: [key for key in first[name] if key in keys] for name, keys in differing.items()}
+
+
 class Names:
-    """What to call each of some cells: its axes, and the keys that tell it from its namesakes."""
+    """The names of some cells: their axes, and the keys that tell a cell from its namesakes."""
 
     def __init__(self, cells: Iterable[Cell]) -> None:
-        self._keys: dict[str, list[str]] = {}
-        first: dict[str, dict[str, Any]] = {}
-        for cell in cells:
-            own = flat(cell.identity["config"])
-            namesake = first.setdefault(str(cell), own)
-            keys = self._keys.setdefault(str(cell), [])
-            keys += [k for k, v in own.items() if namesake.get(k) != v and k not in keys]
+        self._keys = differing_keys(cells, str)
 
     def __call__(self, cell: Cell) -> str:
-        """The name of one of them."""
+        """Return the name of one of them."""
         keys = self._keys.get(str(cell), ())
-        own = flat(cell.identity["config"]) if keys else {}
-        extra = [f"{key}={own[key]}" for key in keys]
+        settings = cell.settings if keys else {}
+        extra = [f"{key}={settings[key]}" for key in keys]
         return f"{str(cell)[:-1]}, {', '.join(extra)})" if extra else str(cell)

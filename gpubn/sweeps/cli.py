@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from types import FrameType
-from typing import NoReturn
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +18,7 @@ from gpubn.config import Config
 from gpubn.errors import GpubnError
 from gpubn.sweeps.progress import ConsoleHandler
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
 _EXTRAS = {
     "joblib": "joblib",
     "submitit_local": "submitit",
@@ -27,10 +26,8 @@ _EXTRAS = {
     "ray": "ray",
 }
 """Launcher -> the extra that installs it."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
-
-
 _stopped = threading.Event()
 
 
@@ -40,16 +37,16 @@ def main(task: Callable[[], None]) -> None:
     try:
         task()
         check_stopped()
-    except KeyboardInterrupt:
-        _exit_stopped()
-    except Exception as error:
-        if is_interrupt(error):
-            _exit_stopped()
-        sentence = explain(error)
-        if sentence is None:
+    except (KeyboardInterrupt, Exception) as error:
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
+            message = "stopped: finished cells are kept; the same command goes on from here"
+            code = _INTERRUPTED
+        elif (sentence := explain(error)) is not None:
+            message, code = f"error: {sentence}", 1
+        else:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(1)
+        print(message, file=sys.stderr)
+        sys.exit(code)
 
 
 def check_stopped() -> None:
@@ -58,19 +55,9 @@ def check_stopped() -> None:
         raise KeyboardInterrupt
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Whether a library wrapped Ctrl-C in an error of its own."""
-    return any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error))
-
-
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
     _stopped.set()
     signal.default_int_handler(number, frame)
-
-
-def _exit_stopped() -> NoReturn:
-    print("stopped: finished cells are kept; the same command goes on from here", file=sys.stderr)
-    sys.exit(INTERRUPTED)
 
 
 def log_to_stderr() -> None:
@@ -85,51 +72,50 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, GpubnError):
             return str(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _of_hydra(error)
-    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        return _explain_hydra(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         return f"a file cannot be written ({error.strerror}); expected room on the disk"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}); expected a path with access"
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-def _of_hydra(error: BaseException) -> str:
-    text = "\n".join(str(cause) for cause in _chain(error))
+def _explain_hydra(error: BaseException) -> str:
     for cause in _chain(error):
         if isinstance(cause, HydraException) and str(cause).startswith("hydra."):
             return str(cause)  # of our launcher, which Hydra wraps
-    found = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", text)
-    if found and found[1] in _EXTRAS:
+    text = "\n".join(str(cause) for cause in _chain(error))
+    if match := re.search(rf"Could not (?:find|load) 'hydra/launcher/({'|'.join(_EXTRAS)})'", text):
         return (
-            f"hydra/launcher={found[1]} is not installed; install it with "
-            f"pip install '.[{_EXTRAS[found[1]]}]'"
+            f"hydra/launcher={match[1]} is not installed; install it with "
+            f"pip install '.[{_EXTRAS[match[1]]}]'"
         )
     if isinstance(error, MissingConfigException) and (
-        found := re.search(r"Could not find '([^']*)/([^'/]*)'", text)
+        match := re.search(r"Could not find '([^']*)/([^'/]*)'", text)
     ):
         options = re.findall(r"^\t(\S+)", text.split("Config search path")[0], re.M)
-        return f"{found[1]} is {found[2]!r}; expected one of {', '.join(options)}"
-    if found := re.search(r"Could not override '([^']*)'", text):
-        close = difflib.get_close_matches(found[1], keys := list(dict(_typed_keys(Config))), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(keys)}"
-        return f"{found[1]} is no key of the configuration; {hint}"
-    if found := re.search(r"Error merging override (\S+?)=(.*)", text):
-        allowed = dict(_typed_keys(Config)).get(found[1].lstrip("+~"), "a value of its type")
-        return f"{found[1]} is {found[2]!r}; expected {allowed}"
-    if found := re.search(r"Error parsing override '([^']*)'", text):
-        return f"{found[1]!r} is no override; expected KEY=VALUE"
+        return f"{match[1]} is {match[2]!r}; expected one of {', '.join(options)}"
+    types = dict(_typed_keys(Config))
+    if match := re.search(r"Could not override '([^']*)'", text):
+        close = difflib.get_close_matches(match[1], types, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(types)}"
+        return f"{match[1]} is no key of the configuration; {hint}"
+    if match := re.search(r"Error merging override (\S+?)=(.*)", text):
+        allowed = types.get(match[1].lstrip("+~"), "a value of its type")
+        return f"{match[1]} is {match[2]!r}; expected {allowed}"
+    if match := re.search(r"Error parsing override '([^']*)'", text):
+        return f"{match[1]!r} is no override; expected KEY=VALUE"
     return " ".join(str(error).split("full_key")[0].split())
 
 
 def _typed_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of the configuration, and what it takes."""
+    """Yield every key of the configuration with what it takes."""
     for field in fields(schema):
         if isinstance(field.type, type) and is_dataclass(field.type):
             yield from _typed_keys(field.type, f"{prefix}{field.name}.")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from gpubn.files import git_revision
-from gpubn.report.tables import TableText, is_current
-from gpubn.sweeps.cells import Cell, flat
-from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, Result
+from gpubn.report.tables import TableText, table_is_current
+from gpubn.sweeps.cells import Cell, differing_keys
+from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is remembered of a finished cell while others run: its rows stay in the store."""
+    """A finished cell as it is remembered while others run: its rows stay in the store."""
 
     digest: str
     pooled: bool
@@ -22,89 +22,129 @@ class Kept:
 
     @classmethod
     def of(cls, result: Result) -> "Kept":
-        """The traces of a result: whether it has rows that pool the seeds, and others."""
+        """Remember of a result whether it has rows that pool the seeds, and others."""
         pooled = [row.seed is None for row in result.rows]
         return cls(result.digest, any(pooled), not all(pooled))
 
 
+def finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:
+    """Return what to remember of those cells that the store holds, by their ids."""
+    results = ((cell.id, store.load(cell)) for cell in cells)
+    return {id: Kept.of(result) for id, result in results if result is not None}
+
+
+def distinguishing_keys(cells: Sequence[Cell], *, pooled: bool = False) -> list[str]:
+    """Return the keys in which cells differ that agree in all axes of their experiment.
+
+    The seeds of a cell are among them only where `seed` does not tell rows apart: in rows that are
+    `pooled`, or where the same seed was measured in two cells.
+    """
+    by_axes = differing_keys(cells, lambda cell: tuple(cell.axes.values()))
+    differing = set().union(*by_axes.values())
+    counts = differing & {"seeds", "first_seed"}
+    alike: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells if counts else ():
+        settings = cell.settings
+        place = (*cell.axes.values(), *(settings[key] for key in sorted(differing - counts)))
+        alike.setdefault(place, []).append(cell)
+    if not any(len(some) > 1 and (pooled or _share_a_seed(some)) for some in alike.values()):
+        differing -= counts
+    return [key for key in cells[0].settings if key in differing]
+
+
+def _share_a_seed(cells: Sequence[Cell]) -> bool:
+    ranges = [range(c.first_seed, c.first_seed + c.seeds) for c in (cell.config for cell in cells)]
+    return len(set().union(*ranges)) < sum(map(len, ranges))
+
+
 def write_tables(
     folder: Path,
-    experiment: str,
+    name: str,
     cells: Sequence[Cell],
     kept: Mapping[str, Kept],
     load: Callable[[Cell], Result],
 ) -> list[Path]:
-    """Write the tables of an experiment and their provenance; return the paths of the CSV files.
+    """Write the tables of an experiment's cells and their provenance; return the CSV files' paths.
 
     Nothing is written where the tables that stand there were made from the same results.
 
     Args:
+        name: what the tables are called: `<name>.csv` and, of rows that pool seeds,
+            `<name>_pooled.csv`.
         kept: cell id -> what is known of its result.
         load: gives the result of one cell; one at a time is in memory.
     """
-    own = [kept[cell.id] for cell in cells]
-    made_from = {cell.id: k.digest for cell, k in zip(cells, own, strict=True)}
-    wanted = {
-        folder / f"{experiment}.csv": any(k.plain for k in own),
-        folder / f"{experiment}_pooled.csv": any(k.pooled for k in own),
-    }
-    paths = [path for path, has_rows in wanted.items() if has_rows]
-    stale = [path for path in paths if not is_current(path, made_from)]
+    cells = list({cell.id: cell for cell in cells}.values())  # two jobs of a sweep may be one cell
+    made_from = {cell.id: kept[cell.id].digest for cell in cells}
+    tables = []
+    for pooled in (False, True):
+        some = [c for c in cells if (kept[c.id].pooled if pooled else kept[c.id].plain)]
+        if some:
+            path = folder / f"{name}{'_pooled' * pooled}.csv"
+            tables.append(_Table(path, pooled, distinguishing_keys(some, pooled=pooled)))
+    stale = [t for t in tables if not table_is_current(t.path, t.columns(cells[0]), made_from)]
     if stale:
-        texts = {path: TableText(cells[0].axes) for path in stale}
-        provenance = _Provenance()
+        texts = [TableText(table.columns(cells[0])) for table in stale]
+        provenance = _Provenance(cells)
         for cell in cells:
             result = load(cell)
             made_from[cell.id] = result.digest  # another sweep may have made it anew
-            provenance.add(cell, result)
-            for path, text in texts.items():
-                pooled = path.stem.endswith("_pooled")
-                text.add(cell.axes, [r for r in result.rows if (r.seed is None) == pooled])
+            provenance.add(result)
+            for table, text in zip(stale, texts, strict=True):
+                rows = [r for r in result.rows if (r.seed is None) == table.pooled]
+                text.add(table.columns(cell).values(), rows)
         document = {**provenance.document(), "made_from": made_from}
-        for path, text in texts.items():
-            text.write(path, document)
-    return paths
+        for table, text in zip(stale, texts, strict=True):
+            text.write(table.path, document)
+    return [table.path for table in tables]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One of the tables: which rows it has, and its columns beside the axes."""
+
+    path: Path
+    pooled: bool
+    keys: list[str]
+
+    def columns(self, cell: Cell) -> dict[str, str]:
+        """The first columns of the table and their values in the rows of a cell."""
+        settings = cell.settings if self.keys else {}
+        return cell.axes | {key: str(settings[key]) for key in self.keys}
 
 
 class _Provenance:
-    """Where and with what the cells of a table were made, gathered cell by cell."""
+    """The provenance of a table, gathered result by result."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._cells = cells
         self._facts: dict[str, set[str]] = {}
         self._data: dict[str, str] = {}
         self._seconds = 0.0
-        self._name = ""
-        self._first: dict[str, Any] = {}
-        self._differ: set[str] = set()
-        self._cells: list[tuple[str, dict[str, Any]]] = []
 
-    def add(self, cell: Cell, result: Result) -> None:
-        """Take one cell in."""
+    def add(self, result: Result) -> None:
+        """Take one result in."""
         for key, value in result.provenance.items():
             if isinstance(value, str):
                 self._facts.setdefault(key, set()).add(value)
         self._data |= result.provenance["data"]
         self._seconds += result.provenance["seconds"]
-        own = flat(cell.identity["config"])
-        if not self._cells:
-            self._name, self._first = cell.config.name, own
-        known = self._first
-        differing = {k: v for k, v in own.items() if k not in known or known[k] != v}
-        self._differ |= differing.keys() | (known.keys() - own.keys())
-        self._cells.append((cell.id, differing))
 
     def document(self) -> dict[str, Any]:
-        """What stands beside the table."""
-        first, differ = self._first, self._differ
-        of_first = {k: v for k, v in first.items() if k in differ}
+        """Return the JSON document that stands beside the table."""
+        first = self._cells[0]
+        differing = differing_keys(self._cells, lambda _: "")[""]
         return {
             "schema": SCHEMA_VERSION,
-            "experiment": self._name,
+            "experiment": first.config.name,
             "revision": git_revision(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(self._seconds, 1),
             **{key: ", ".join(sorted(values)) for key, values in sorted(self._facts.items())},
             "data": self._data,
-            "config": {k: v for k, v in first.items() if k not in differ},
-            "cells": {id: of_first | own for id, own in self._cells},
+            "config": {k: v for k, v in first.settings.items() if k not in differing},
+            "cells": {
+                cell.id: {k: v for k, v in cell.settings.items() if k in differing}
+                for cell in self._cells
+            },
         }

@@ -22,10 +22,10 @@ from gpubn.errors import CellError, ConfigError, GpubnError
 from gpubn.rows import Failure
 from gpubn.sweeps import cli, compose
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore, Result
-from gpubn.sweeps.summary import summarise
-from gpubn.sweeps.trackers import Tracker, tracker
+from gpubn.sweeps.trackers import Tracker, make_tracker
+from gpubn.sweeps.trackers.curves import summarise
 from gpubn.vectorized import vectorized
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 compose.register()
 
 
-def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, Outcome | Exception]]:
+def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, CellOutcome | Exception]]:
     """Run the cells of many configurations; yield the index of each with what became of it."""
     cells: dict[int, Cell] = {}
     for index, composed in enumerate(configs):
@@ -49,7 +49,7 @@ def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, Outcome | Exc
 
 
 @vectorized(together)
-def run(composed: DictConfig, outcome: Outcome | None = None) -> None:
+def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     """Run the cell of one composed configuration, unless its outcome is given, and report.
 
     Raises:
@@ -58,7 +58,7 @@ def run(composed: DictConfig, outcome: Outcome | None = None) -> None:
     cli.check_stopped()
     cell = outcome.cell if outcome is not None else compose.cell_of(composed)
     store = CellStore(Path(cell.config.results) / "cells")
-    told = tracker(cell.config.tracker, Path(cell.config.results))
+    told = make_tracker(cell.config.tracker, Path(cell.config.results))
     if outcome is None:
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         way = _Way.of(cell.config, sweep=sweep)
@@ -120,7 +120,9 @@ class _Way:
         return backend.resolve(self.backend, slot=_slot())
 
 
-def _run_in_one_way(way: _Way, cells: dict[int, Cell]) -> Iterator[tuple[int, Outcome | Exception]]:
+def _run_in_one_way(
+    way: _Way, cells: dict[int, Cell]
+) -> Iterator[tuple[int, CellOutcome | Exception]]:
     indices: dict[str, list[int]] = {}
     for index, cell in cells.items():
         indices.setdefault(cell.id, []).append(index)
@@ -140,7 +142,7 @@ def _run_in_one_way(way: _Way, cells: dict[int, Cell]) -> Iterator[tuple[int, Ou
             yield index, error
 
 
-def _error(outcome: Outcome, store: CellStore) -> CellError:
+def _error(outcome: CellOutcome, store: CellStore) -> CellError:
     failure, cell = outcome.failure, outcome.cell
     assert isinstance(failure, Failure)
     path = store.failure_path(cell)

@@ -15,16 +15,12 @@ from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.trackers import tracker
+from gpubn.sweeps.sweep_table import make_command, sweep_cells
+from gpubn.sweeps.trackers import check_run_names, make_tracker
 
 log = logging.getLogger(__name__)
 
 _IN_THIS_PROCESS = ("vectorized_launcher", "basic_launcher")
-_HOW_IT_RUNS = (
-    *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
-    *("backend", "tracker", "results=", "force=", "retry_failed="),
-)
-"""Overrides that choose no cell: the plan of a sweep is the same without them."""
 _POLL = 0.5
 """Seconds between two looks at what other processes finished."""
 
@@ -41,10 +37,10 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
     launcher = config.hydra.launcher
     _check_processes(launcher, config.backend.name)
     results = Path(config.results)
-    tracker(compose.config_of(config).tracker, results)  # says at once what it lacks
-    cells = compose.expand(
-        [o for o in overrides if not o.lstrip("+").startswith(_HOW_IT_RUNS)], results / "plans"
-    )
+    tracker = compose.config_of(config).tracker
+    make_tracker(tracker, results)  # says at once what it lacks
+    cells = sweep_cells(overrides, results)
+    check_run_names(tracker, cells)
     store = CellStore(results / "cells")
     to_do = [cell for cell in cells if config.force or store.load(cell) is None]
     if to_do:
@@ -67,6 +63,7 @@ def sweep(overrides: Sequence[str]) -> Iterator[None]:
         before = len(cells) - len(to_do)
         counts = (done, len(cells), before)
         log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
+        log.info("to tabulate them: %s", make_command("table", overrides))
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:

@@ -9,9 +9,9 @@ from gpubn.backend import Backend, cores
 from gpubn.data import load
 from gpubn.errors import CellError, DataUnavailableError
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.collect import Kept, write_tables
+from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
-from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def make_tables(
         for name, overrides in experiments.items()
     }
     missing = [cell for cells in plans.values() for cell in cells if cell.id not in kept]
-    failed: list[Outcome] = []
+    failed: list[CellOutcome] = []
     for outcome in run_cells(missing, store, backend, processes=processes or cores()):
         if outcome.result is None:
             failed.append(outcome)
@@ -67,7 +67,7 @@ def make_tables(
     return made
 
 
-def _error(failed: Sequence[Outcome], store: CellStore) -> CellError:
+def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:
     first = failed[0]
     assert first.failure is not None
     others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -87,8 +87,8 @@ def _plan(
     """The cells of an experiment; those that are finished are entered in `kept`."""
     folder = results / "plans"
     cells = expand(overrides, folder)
-    finished = _finished(cells, store)
-    if len(finished) < len(cells) and _use(cells, "mnist"):
+    found = finished(cells, store)
+    if len(found) < len(cells) and _use(cells, "mnist"):
         try:
             load("mnist", cells[0].config.data.root)
         except DataUnavailableError as error:
@@ -100,14 +100,9 @@ def _plan(
                 results / "digits",
             )
             cells = expand([*overrides, "data=digits"], folder)
-            finished = _finished(cells, store)
-    kept |= finished
+            found = finished(cells, store)
+    kept |= found
     return cells
-
-
-def _finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:
-    found = ((cell.id, store.load(cell)) for cell in cells)
-    return {id: Kept.of(result) for id, result in found if result is not None}
 
 
 def _use(cells: Sequence[Cell], dataset: str) -> bool:

@@ -1,8 +1,4 @@
-"""Progress for a person: one live bar on a terminal, plain lines anywhere else.
-
-On a terminal everything that is logged goes through `ConsoleHandler`, which lifts the bar for a
-line; so a bar and lines never meet.
-"""
+"""Progress for a person: one live bar on a terminal, plain lines anywhere else."""
 
 import logging
 import os
@@ -11,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, redirect_stderr
-from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import Self, TextIO, cast
 
 from tqdm import tqdm
+from tqdm.contrib import DummyTqdmFile
 
 from gpubn.rows import Observation
 from gpubn.sweeps.cells import Cell, Names
@@ -23,9 +19,11 @@ log = logging.getLogger(__name__)
 
 _LINES_PER_SECOND = 2.0
 _OWNER = "GPUBN_DISPLAY"
-"""Environment variable with the id of the process whose display shows this sweep."""
+"""The environment variable with the id of the process whose display shows this sweep."""
 
 
+# Not tqdm's logging_redirect_tqdm: that changes the handlers there are when the bar appears, and
+# Hydra makes new ones with each job.
 class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes log lines, above the bar if there is one, to a stream or else to stdout.
 
@@ -40,7 +38,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        with tqdm.external_write_mode(file=_stderr()):
+        with tqdm.external_write_mode(file=sys.stderr):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
@@ -49,28 +47,8 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-class _AboveBar:
-    """Stands for stderr while a bar is shown there: what others write lifts it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, with the bar out of the way."""
-        with tqdm.external_write_mode(file=self.stream):
-            return self.stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def _stderr() -> TextIO:
-    """Where a bar is shown."""
-    return sys.stderr.stream if isinstance(sys.stderr, _AboveBar) else sys.stderr
-
-
 def shown_elsewhere() -> bool:
-    """Whether another process shows the progress of what this one does."""
+    """Return whether another process shows the progress of what this one does."""
     return os.environ.get(_OWNER, "") not in ("", str(os.getpid()))
 
 
@@ -88,7 +66,7 @@ class Display:
         self._lock = threading.Lock()
         self._quiet = shown_elsewhere()
         self._owner = not os.environ.get(_OWNER)
-        self._above = ExitStack()
+        self._above_bar = ExitStack()
         self._started = self._last_line = time.perf_counter()
         self._bar = tqdm(
             total=sum(cell.experiment.work(cell.config) for cell in cells),
@@ -100,32 +78,27 @@ class Display:
             dynamic_ncols=True,
         )
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._owner:
             os.environ[_OWNER] = str(os.getpid())
         if not self._bar.disable:
-            self._above.enter_context(redirect_stderr(cast(TextIO, _AboveBar(sys.stderr))))
+            self._above_bar.enter_context(redirect_stderr(cast(TextIO, DummyTqdmFile(sys.stderr))))
         self._show()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self._above.close()
+    def __exit__(self, *_: object) -> None:
+        self._above_bar.close()
         self._bar.close()
         if self._owner:
             os.environ.pop(_OWNER, None)
 
     def tick(self, work: int) -> None:
-        """So many units of work were done."""
+        """Count so many units of work as done."""
         with self._lock:
             self._bar.update(work)
 
     def finished(self, cell: Cell, rows: Iterable[Observation], seconds: float) -> None:
-        """A cell was measured in so many seconds."""
+        """Count a cell that was measured in so many seconds."""
         self._done += 1
         loss = last_loss(rows)
         self._note = "" if loss is None else f", loss {loss:.3g}"
@@ -134,7 +107,7 @@ class Display:
             self._line(f"{self._name(cell)}: {seconds:.1f} s{self._note}")
 
     def failed(self, cell: Cell, sentence: str) -> None:
-        """A cell failed."""
+        """Count a cell that failed, and say why."""
         self._done += 1
         self._failed += 1
         level = logging.INFO if self._quiet else logging.WARNING
@@ -166,7 +139,7 @@ class Display:
 
 
 def last_loss(rows: Iterable[Observation]) -> float | None:
-    """Mean over the seeds of the last training loss, or None where nothing was trained.
+    """Return the mean over the seeds of the last training loss; None where nothing was trained.
 
     That is the loss of the final evaluation, or else of the last mini-batches.
     """

@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from gpubn.backend import Backend
 from gpubn.config import DataConfig
@@ -21,11 +20,11 @@ from gpubn.sweeps.workers import run_in_processes
 log = logging.getLogger(__name__)
 
 _POLL = 0.2
-"""Seconds between two looks at cells that others work on."""
+"""Seconds between two looks at cells that another sweep works on."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a cell: a result or a failure, now (`fresh`) or in an earlier run."""
 
     cell: Cell
@@ -42,7 +41,7 @@ def run_cells(
     processes: int = 1,
     force: bool = False,
     retry_failed: bool = True,
-) -> Iterator[Outcome]:
+) -> Iterator[CellOutcome]:
     """Yield what becomes of every cell, once each: at first what the store holds.
 
     A cell is saved when it is finished, so stopping loses at most those in progress. A cell that
@@ -58,145 +57,131 @@ def run_cells(
     """
     missing: list[Cell] = []
     for cell in {cell.id: cell for cell in cells}.values():
-        result = store.load(cell)  # also where it is forced: another schema is refused
-        if result is not None and not force:
-            clear_stale(store, cell)
-            yield Outcome(cell, result)
-        elif not (force or retry_failed) and (failure := store.failure(cell)) is not None:
-            yield Outcome(cell, failure=failure)
-        else:
+        earlier = _earlier(cell, store, retry_failed)  # another schema is refused, forced or not
+        if earlier is None or force:
             missing.append(cell)
+        else:
+            clear_stale(store, cell)
+            yield earlier
     if not missing:
         return
     store.check_writable()
     with Display(missing) as display, Leases(store) as leases:
-        stacks = plan(missing, backend)
-        agenda = _Agenda(stacks, store, leases, force=force, retry_failed=retry_failed)
-        for stack, measured, seconds in _measure_each(agenda, backend, processes, display.tick):
+        sweep = _Sweep(store, backend, display, leases, force, retry_failed)
+        yield from sweep.run(plan(missing, backend), processes)
+
+
+@dataclass
+class _Sweep:
+    """The work on what is missing; `elsewhere` is what other sweeps have finished of it."""
+
+    store: CellStore
+    backend: Backend
+    display: Display
+    leases: Leases
+    force: bool
+    retry_failed: bool
+    elsewhere: list[CellOutcome] = field(default_factory=list)
+
+    def run(self, stacks: Sequence[list[Cell]], processes: int) -> Iterator[CellOutcome]:
+        leased = self._lease(stacks)
+        processes = min(processes, len(stacks))
+        for stack, measured, seconds in _measure_each(
+            leased, self.backend, processes, self.display.tick
+        ):
             total = sum(cell.experiment.work(cell.config) for cell in stack)
             for cell, of_cell in zip(stack, measured, strict=True):
-                own = seconds * cell.experiment.work(cell.config) / total
-                outcome = _keep(cell, of_cell, own, store, backend, display)
-                leases.release(cell)
+                outcome = self._keep(
+                    cell, of_cell, seconds * cell.experiment.work(cell.config) / total
+                )
+                self.leases.release(cell)
                 yield outcome
-            yield from agenda.finished_elsewhere(display)
-        yield from agenda.finished_elsewhere(display)
+            yield from self._drain()
+        yield from self._drain()
 
+    def _drain(self) -> Iterator[CellOutcome]:
+        while self.elsewhere:
+            yield self.elsewhere.pop(0)
 
-class _Agenda:
-    """The stacks that this process works on next, as far as nobody else does."""
+    def _lease(self, stacks: Sequence[list[Cell]]) -> Iterator[list[Cell] | None]:
+        """Yield stacks of cells that are leased, and None where other sweeps hold all the rest."""
+        waits = False
+        while stacks:
+            held: list[Cell] = []
+            for stack in stacks:
+                leased = []
+                for cell in stack:
+                    if not self.leases.take(cell):
+                        held.append(cell)
+                    elif not self._finished_elsewhere(cell):
+                        leased.append(cell)
+                if leased:
+                    yield leased
+            if held:
+                if not waits and (who := holder(self.store, held[0])) is not None:
+                    log.info("waiting for %d cells of another sweep (%s)", len(held), who)
+                    waits = True
+                yield None
+            stacks = [[cell] for cell in held]
 
-    def __init__(
-        self,
-        stacks: Sequence[list[Cell]],
-        store: CellStore,
-        leases: Leases,
-        *,
-        force: bool,
-        retry_failed: bool,
-    ) -> None:
-        self._stacks, self._store, self._leases = deque(stacks), store, leases
-        self._force, self._retry_failed = force, retry_failed
-        self._others: list[Cell] = []
-        self._found: list[Outcome] = []
-        self._waits = False
-
-    def __len__(self) -> int:
-        return len(self._stacks)
-
-    def __iter__(self) -> Iterator[list[Cell] | None]:
-        """Yield the next stack, or None where all that is left is in other hands for now."""
-        while self._stacks or self._others:
-            if not self._stacks:
-                self._look_at_others()
-            if not self._stacks:
-                if self._others:
-                    yield None
-                continue
-            stack = [cell for cell in self._stacks.popleft() if self._take(cell)]
-            if stack:
-                yield stack
-
-    def finished_elsewhere(self, display: Display) -> Iterator[Outcome]:
-        """What others finished in the meantime."""
-        while self._found:
-            outcome = self._found.pop()
-            display.tick(outcome.cell.experiment.work(outcome.cell.config))
-            if outcome.result is not None:
-                display.finished(outcome.cell, outcome.result.rows, 0.0)
-            elif outcome.failure is not None:
-                display.failed(outcome.cell, outcome.failure.sentence)
-            yield outcome
-
-    def _take(self, cell: Cell) -> bool:
-        """Whether to measure this cell here and now; it is leased then."""
-        if not self._leases.claim(cell):
-            self._others.append(cell)
+    def _finished_elsewhere(self, cell: Cell) -> bool:
+        outcome = None if self.force else _earlier(cell, self.store, self.retry_failed)
+        if outcome is None:
             return False
-        found = None if self._force else self._finished(cell)
-        if found is not None:
-            self._found.append(found)
-            self._leases.release(cell)
-        return found is None
+        self.leases.release(cell)
+        self.display.tick(cell.experiment.work(cell.config))
+        self._show(outcome, 0.0)
+        self.elsewhere.append(outcome)
+        return True
 
-    def _finished(self, cell: Cell) -> Outcome | None:
-        """What another sweep made of a cell since this one began."""
-        if (result := self._store.load(cell)) is not None:
-            return Outcome(cell, result)
-        if not self._retry_failed and (failure := self._store.failure(cell)) is not None:
-            return Outcome(cell, failure=failure)
-        return None
+    def _keep(self, cell: Cell, measured: Measured, seconds: float) -> CellOutcome:
+        if isinstance(measured, Failure):
+            self.store.save_failure(cell, measured)
+            outcome = CellOutcome(cell, failure=measured, fresh=True)
+        else:
+            provenance = {
+                **self.backend.facts(),
+                "data": _checksums(cell.config.data),
+                "seconds": round(seconds, 3),
+            }
+            result = self.store.save(cell, measured, provenance)
+            outcome = CellOutcome(cell, result, fresh=True)
+        self._show(outcome, seconds)
+        return outcome
 
-    def _look_at_others(self) -> None:
-        others, self._others = self._others, []
-        for cell in others:
-            if holder(self._store, cell) is None:
-                self._stacks.append([cell])
-            else:
-                self._others.append(cell)
-        if self._others and not self._waits:
-            self._waits = True
-            who = holder(self._store, self._others[0])
-            log.info("waiting for %d cells of another sweep (%s)", len(self._others), who)
+    def _show(self, outcome: CellOutcome, seconds: float) -> None:
+        if outcome.result is not None:
+            self.display.finished(outcome.cell, outcome.result.rows, seconds)
+        elif outcome.failure is not None:
+            self.display.failed(outcome.cell, outcome.failure.sentence)
+
+
+def _earlier(cell: Cell, store: CellStore, retry_failed: bool) -> CellOutcome | None:
+    """Return what the store knows of a cell, or None where it is to be run."""
+    if (result := store.load(cell)) is not None:
+        return CellOutcome(cell, result)
+    if not retry_failed and (failure := store.failure(cell)) is not None:
+        return CellOutcome(cell, failure=failure)
+    return None
 
 
 def _measure_each(
-    agenda: _Agenda, backend: Backend, processes: int, tick: Callable[[int], None]
+    stacks: Iterable[list[Cell] | None],
+    backend: Backend,
+    processes: int,
+    tick: Callable[[int], None],
 ) -> Iterator[tuple[list[Cell], list[Measured], float]]:
     """Yield each stack with what was measured and the seconds, as it is finished."""
-    processes = min(processes, len(agenda))
     if backend.name == "numpy" and processes > 1:
-        yield from run_in_processes(agenda, processes, tick)
+        yield from run_in_processes(stacks, processes, tick)
         return
-    for stack in agenda:
+    for stack in stacks:
         if stack is None:
             time.sleep(_POLL)
             continue
         started = time.perf_counter()
         measured = measure([cell.config for cell in stack], Context(backend, tick))
         yield stack, measured, time.perf_counter() - started
-
-
-def _keep(
-    cell: Cell,
-    measured: Measured,
-    seconds: float,
-    store: CellStore,
-    backend: Backend,
-    display: Display,
-) -> Outcome:
-    if isinstance(measured, Failure):
-        store.save_failure(cell, measured)
-        display.failed(cell, measured.sentence)
-        return Outcome(cell, failure=measured, fresh=True)
-    provenance = {
-        **backend.facts(),
-        "data": _checksums(cell.config.data),
-        "seconds": round(seconds, 3),
-    }
-    result = store.save(cell, measured, provenance)
-    display.finished(cell, measured, seconds)
-    return Outcome(cell, result, fresh=True)
 
 
 def _checksums(data: DataConfig) -> dict[str, str]:

@@ -1,17 +1,24 @@
-"""Cells in worker processes: on the CPU one process a core beats threads, which share one lock."""
+"""Cells in worker processes: on the CPU one process a core beats threads, which share one lock.
+
+Each worker has a pipe of its own, whose other end closes when it dies. Through a queue that workers
+share, as ProcessPoolExecutor has it, one that is killed while it sends would stop the sweep for
+ever: the rest of its message never comes, and the lock on the queue is never released.
+"""
 
 import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpubn.backend import cores, resolve
 from gpubn.config import Config
@@ -21,6 +28,9 @@ from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.stacks import Measured, measure
 
 Tick = Callable[[int], None]
+Timed = tuple[list[Measured], float]
+"""What was measured, and the seconds that it took."""
+_SPAWN = get_context("spawn")
 _POLL = 0.2
 """Seconds between two looks at the progress."""
 
@@ -37,57 +47,63 @@ def run_in_processes(
     Raises:
         WorkerError: a process died.
     """
-    context = get_context("spawn")
-    done = context.RawArray("Q", processes)
-    number = context.Value("i", 0)
-    share = max(1, cores() // processes)
-    seen, others = 0, set(active_children())
+    ticks = _SPAWN.RawArray("Q", processes)
+    cores_each = max(1, cores() // processes)
+    ticked = 0
+    workers: list[_Worker] = []
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    measuring: dict[Future[Timed], list[Cell]] = {}
+    coming = iter(stacks)
 
-    def progress() -> None:
-        nonlocal seen
-        total = sum(done)
-        on_progress(total - seen)
-        seen = total
-
-    with ProcessPoolExecutor(
-        processes, context, initializer=_start, initargs=(done, number, share)
-    ) as pool:
-        waiting: dict[Future[tuple[list[Measured], float]], list[Cell]] = {}
-        agenda = iter(stacks)
-
-        def submit() -> bool:
-            """Keep every process busy and one stack ready; return whether more may come."""
-            while len(waiting) < 2 * processes:
-                stack = next(agenda, [])
-                if stack is None:
-                    return True
-                if not stack:
-                    return False
-                with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
-                    waiting[pool.submit(_run, [cell.config for cell in stack])] = stack
-            return True
-
+    def run(configs: list[Config]) -> Timed:
+        """Let the next worker that is free measure a stack."""
+        worker = idle.get()
         try:
-            while (more := submit()) or waiting:
-                if waiting:
-                    ready, _ = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
-                elif more:
-                    ready = set()
-                    time.sleep(_POLL)
-                progress()
-                # What is finished is handed over before an error of another stack is raised.
-                for future in sorted(ready, key=lambda f: f.exception() is not None):
-                    stack = waiting.pop(future)
-                    yield stack, *future.result()
-        except BrokenProcessPool as error:
+            worker.pipe.send(configs)
+            answer: Timed | Exception = worker.pipe.recv()
+        except (EOFError, OSError) as error:
             raise WorkerError(
                 f"one of {processes} worker processes died (out of memory?); expected them to "
                 "live: finished cells are kept, the same command goes on from here"
             ) from error
         finally:
-            if waiting:
-                for worker in set(active_children()) - others:
-                    worker.terminate()
+            idle.put(worker)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def submit() -> bool:
+        """Keep every process busy and one stack ready; return whether more may come."""
+        while len(measuring) < 2 * processes:
+            stack = next(coming, [])
+            if not stack:
+                return stack is None
+            with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
+                if len(workers) < processes:
+                    workers.append(_start_worker(ticks, len(workers), cores_each))
+                    idle.put(workers[-1])
+                measuring[pool.submit(run, [cell.config for cell in stack])] = stack
+        return True
+
+    pool = ThreadPoolExecutor(processes)  # each thread waits for one worker
+    try:
+        while submit() or measuring:
+            if not measuring:
+                time.sleep(_POLL)
+            ready, _ = wait(measuring, timeout=_POLL, return_when=FIRST_COMPLETED)
+            on_progress(sum(ticks) - ticked)
+            ticked = sum(ticks)
+            # What is finished is handed over before an error of another stack is raised.
+            for future in sorted(ready, key=lambda f: f.exception() is not None):
+                stack = measuring.pop(future)
+                yield stack, *future.result()
+    finally:
+        with _interrupt_held():
+            for worker in workers:
+                worker.process.terminate()
+        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.process.join()
 
 
 @contextmanager
@@ -112,26 +128,41 @@ def _interrupt_held() -> Iterator[None]:
             handler(*struck[0])
 
 
-_worker: dict[str, Any] = {}
+class _Worker(NamedTuple):
+    """A process that measures one stack at a time, and the end of its pipe that is kept here."""
+
+    process: BaseProcess
+    pipe: Any
 
 
-def _start(done: Any, number: Any, share: int) -> None:
-    """Prepare a worker: no worker outlives its parent."""
+def _start_worker(ticks: Any, slot: int, cores: int) -> _Worker:
+    here, there = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_serve, args=(there, ticks, slot, cores), daemon=True)
+    process.start()
+    there.close()  # so that the worker alone holds it
+    return _Worker(process, here)
+
+
+def _serve(pipe: Any, ticks: Any, slot: int, cores: int) -> None:
+    """Measure the stacks that come through the pipe; no worker outlives its parent."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    with number.get_lock():
-        slot = number.value
-        number.value += 1
 
-    def tick(n: int) -> None:
-        done[slot] += n
+    def tick(work: int) -> None:
+        ticks[slot] += work
 
-    _worker["context"] = Context(replace(resolve("numpy"), workers=share), tick)
+    context = Context(replace(resolve("numpy"), workers=cores), tick)
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            pipe.send(_measure_timed(pipe.recv(), context))
 
 
-def _run(configs: list[Config]) -> tuple[list[Measured], float]:
+def _measure_timed(configs: list[Config], context: Context) -> Timed | Exception:
     started = time.perf_counter()
-    measured = measure(configs, _worker["context"])
-    return measured, time.perf_counter() - started
+    try:
+        return measure(configs, context), time.perf_counter() - started
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
 
 
 def _exit_with_parent() -> None:

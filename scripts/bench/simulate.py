@@ -21,7 +21,7 @@ import harness
 from gpubn import backend
 from gpubn.config import Config
 from gpubn.errors import ArgumentError
-from gpubn.experiments import Context, Experiment, get, rate_sweep
+from gpubn.experiments import Context, Experiment, catalogue, get
 from gpubn.rows import Observation
 from gpubn.sweeps import cli
 
@@ -57,7 +57,7 @@ def _simulate(count: int) -> dict[str, object]:
     from gpubn.sweeps.runner import run_cells
     from gpubn.sweeps.store.cell_store import CellStore
 
-    rate_sweep.EXPERIMENT = _with_stub()
+    catalogue.RATE_SWEEP = _with_stub()
     phases: dict[str, float] = {}
 
     @contextmanager

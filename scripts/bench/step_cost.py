@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from gpubn.backend import Array, Backend, resolve
 from gpubn.config import ModelConfig
 from gpubn.errors import ArgumentError
-from gpubn.experiments.training import GROUP
+from gpubn.experiments.training.trainer import GROUP
 from gpubn.files import git_revision
 from gpubn.kernels import (
     affine,

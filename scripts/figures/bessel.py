@@ -1,35 +1,11 @@
 """Document D: does the unbiased variance train better? Losses by batch size, paired by seed."""
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
-from gpubn.report.figures.style import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    Style,
-    config_of,
-    dataset_label,
-    keys,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.report.figures.sweep_plots import (
-    MARKS,
-    by_level,
-    category_axis,
-    diverged_note,
-    draw_seeds,
-    finite_range,
-    hidden_layers,
-    log_ratio,
-    offsets,
-    ratio_axis,
-    ratio_ends,
-)
-from gpubn.report.words import ACTIVATIONS
+from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures.selection import present, select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLACK, BLUE, ORANGE, Style, keys
 
 TABLES = ("bessel",)
 CLAIMS = ("D9",)
@@ -45,52 +21,43 @@ METRICS = {
 }
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Final losses (top) and their paired log ratios (bottom), by batch size."""
-    table = tables["bessel"]
-    c = config_of(table)
-    figure, axes = new_figure(
-        2,
-        len(METRICS),
-        width=7.2,
-        height=5.0,
-        title=titled(table, "Biased and unbiased variance in training, by batch size"),
-        legend=keys(STYLES, list(STYLES), markers=True),
-        caption=f"""
-            Dataset: {dataset_label(table)}; {hidden_layers(c)}
-            {ACTIVATIONS[c["model.activation"]]} units, batchnorm {c["norm.placement"]} these,
-            {c["optim.steps"]} steps at each batch size N, rate {c["optim.rate"]:g} falling linearly
-            to {c["optim.min_rate"]:g}, n = {seed_count(table)} seeds. In training the variance
-            divides by N or by N-1; the moving average follows the unbiased one in either case. Top:
-            loss at the end (mini-batch: mean of the last {c["every"]}). Bottom: logarithm of the
-            loss with the unbiased variance over that with the biased one, the same seed; below 0
-            the unbiased one is better. {MARKS} {diverged_note(table)} {verdicts}
-        """,
-    )
-    found = {
-        (metric, k): by_level(table[table["correction"] == k], "batch", metric)
+    table, c = sheet.table, sheet.config
+    text = f"""Biased and unbiased variance in training, by batch size
+
+        Dataset: {sheet.dataset}; {sheet.hidden_layers} {sheet.activation} units, batchnorm
+        {c["norm.placement"]} these, {c["optim.steps"]} steps at each batch size N,
+        {sheet.falling_rate}, n = {sheet.seeds} seeds. In training the variance divides by N or by
+        N-1; the moving average follows the unbiased one in either case. Top: loss at the end
+        (mini-batch: mean of the last {c["every"]}). Bottom: logarithm of the loss with the unbiased
+        variance over that with the biased one, the same seed; below 0 the unbiased one is better.
+        {sweeps.MARKS} {sweeps.diverged_note(table)}
+    """
+    axes = sheet.grid((2, len(METRICS)), (7.2, 5.0), text, keys(STYLES))
+    losses = {
+        metric: {
+            k: sweeps.by_level(select(table, correction=k), "batch", metric)[1]
+            for k in present(table, "correction", STYLES)
+        }
         for metric in METRICS
-        for k in STYLES
     }
-    ratios = [log_ratio(found[metric, "1"][1], found[metric, "0"][1]) for metric in METRICS]
-    low, high = finite_range(np.concatenate([losses.ravel() for _, losses in found.values()]))
-    ends = ratio_ends(ratios)
+    ratios = [ratio["0"] for ratio in sweeps.over(losses, base="1").values()]
+    limits = scales.finite_range(losses)
+    ratio_limits = scales.ratio_ends(ratios)
+    sizes = [float(size) for size in sheet.levels("batch")]
+    at = np.arange(len(sizes))
     for ax in axes.flat:
         ax.sharey(axes[0, 0] if ax in axes[0] else axes[1, 0])
-    for (upper, lower), (metric, label), ratio in zip(axes.T, METRICS.items(), ratios, strict=True):
-        for shift, (k, style) in zip(offsets(2, 0.4), STYLES.items(), strict=True):
-            sizes, losses = found[metric, k]
-            at = np.arange(len(sizes)) + shift
-            draw_seeds(upper, at, losses, style, ends=(low, high), aside=0.16)
-        at = np.arange(len(sizes))
-        draw_seeds(lower, at, ratio, ("", BLACK, "", "D"), ends=ends, aside=0.16)
-        upper.set_ylim(low, high)
-        ratio_axis(lower, ends)
-        upper.set_title(label)
-        lower.set_xlabel("batch size N")
+    for (upper, lower), arms, ratio in zip(axes.T, losses.values(), ratios, strict=True):
+        sweeps.draw_arms(upper, at, arms, styles=STYLES, width=0.4, ends=limits, aside=0.16)
+        style = ("", BLACK, "", "D")
+        sweeps.draw_seeds(lower, at, ratio, style, ends=ratio_limits, aside=0.16)
+        upper.set_ylim(*limits)
+        scales.ratio_axis(lower, ratio_limits)
         for ax in (upper, lower):
-            category_axis(ax, sizes)
+            scales.category_axis(ax, sizes)
             ax.tick_params(labelleft=ax in axes[:, 0])
-    axes[0, 0].set_ylabel("loss at the end (nats)")
-    axes[1, 0].set_ylabel("log ratio,\nunbiased over biased")
-    return figure
+    labels = ["loss at the end (nats)", "log ratio,\nunbiased over biased"]
+    titles = list(METRICS.values())
+    scales.label_grid(axes, titles=titles, x="batch size N", y=labels, shared=False)

@@ -1,31 +1,16 @@
 """Activations of a five-layer network while it trains: percentiles, saturated and dead shares."""
 
-import pandas as pd
-from matplotlib.figure import Figure
-
 from gpubn.report.figures.courses import (
-    PLACEMENTS,
-    Curve,
-    Row,
+    CourseRow,
     activation_columns,
-    draw_grid,
-    edge_note,
+    draw_courses,
     layer_curves,
     layer_styles,
-    of_metrics,
-    style_keys,
 )
-from gpubn.report.figures.style import (
-    BLUE,
-    INK,
-    RED,
-    config_of,
-    dataset_label,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.report.figures.sweep_plots import weights
+from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures.selection import select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLUE, INK, RED, keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ()
@@ -38,44 +23,31 @@ PERCENTILES = {
 SHARES = {"saturated_share": "saturated\nshare", "dead_share": "dead\nshare"}
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Percentiles, one row a layer, then two shares with one line a layer."""
-    table = tables["diagnostics"]
-    c = config_of(table)
+    table, c = sheet.table, sheet.config
     styles = layer_styles(table, "saturated_share")
-    columns = activation_columns(table, list(PLACEMENTS))
-    shown = of_metrics(table, [*PERCENTILES, *SHARES])
-    figure, axes = new_figure(
-        len(styles) + len(SHARES),
-        len(columns),
-        width=7.8,
-        height=8.6,
-        title=titled(table, "Percentiles of the activations, saturated and dead shares, by layer"),
-        legend=style_keys([*PERCENTILES.values(), *styles.values()]),
-        legend_columns=8,
-        caption=f"""
-            Dataset: {dataset_label(table)}. {c["model.depth"]} hidden layers of
-            {c["model.width"]} units, {weights(c)} weights,
-            {c["optim.steps"]} steps of batch {c["optim.batch"]}; before, after: batchnorm before
-            or after the activation. Measured on 1,000 training images with their statistics.
-            Upper rows: percentiles of what leaves the activation, over images and units. Lower
-            rows, one line a layer: share of (image, unit) pairs without a slope, which is |tanh| >
-            0.99, logistic within 0.005 of 0 or 1, ReLU exactly 0; share of units that have no slope
-            on any image. Lines: mean of n = {seed_count(table)} seeds; bands: 95%
-            t-interval. y axes are shared by each row; lines may overlap. {edge_note(shown)}
-            {verdicts}
-        """,
+    columns = activation_columns(table)
+    shown = select(table, metric=[*PERCENTILES, *SHARES])
+    text = f"""Percentiles of the activations, saturated and dead shares, by layer
+
+        Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
+        {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or after the
+        activation. Measured on 1,000 training images with their statistics. Upper rows: percentiles
+        of what leaves the activation, over images and units. Lower rows, one line a layer: share of
+        (image, unit) pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or
+        1, ReLU exactly 0; share of units that have no slope on any image. Lines: mean of n =
+        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
+        overlap. {edge_note(shown)}
+    """
+    legend = keys([*PERCENTILES.values(), *styles.values()])
+    axes = sheet.grid(
+        (len(styles) + len(SHARES), len(columns)), (7.8, 8.6), text, legend, legend_columns=8
     )
-    rows = [
-        Row(
-            f"layer {layer}\nactivation",
-            [Curve({"metric": m, "layer": layer}, style) for m, style in PERCENTILES.items()],
-            lowest=-1.1,
-        )
-        for layer in styles
-    ]
-    rows += [
-        Row(label, layer_curves(styles, metric), lowest=-0.03) for metric, label in SHARES.items()
-    ]
-    draw_grid(axes, shown, rows, columns)
-    return figure
+    rows = []
+    for layer in styles:
+        curves = [({"metric": m, "layer": layer}, style) for m, style in PERCENTILES.items()]
+        rows.append(CourseRow(f"layer {layer}\nactivation", curves, lowest=-1.1))
+    for metric, label in SHARES.items():
+        rows.append(CourseRow(label, layer_curves(styles, metric), lowest=-0.03))
+    draw_courses(axes, shown, rows, columns)

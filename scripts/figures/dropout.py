@@ -1,40 +1,16 @@
 """Dropout with batchnorm: best test loss, harm beyond that without, and the shift of variance."""
 
+from typing import Any
+
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.report.figures.style import (
-    FAINT,
-    INK,
-    config_of,
-    dataset_label,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.report.figures.sweep_plots import (
-    MARKS,
-    PLACEMENTS,
-    SHADE,
-    at_best_rate,
-    by_level,
-    category_axis,
-    diverged_note,
-    draw_seeds,
-    finite_range,
-    hidden_layers,
-    legend,
-    log_ratio,
-    offsets,
-    ratio_axis,
-    ratio_ends,
-    weights,
-)
-from gpubn.report.words import ACTIVATIONS
+from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures.selection import matching, present, select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BOUND, FAINT, PLACEMENTS
 
 TABLES = ("dropout",)
 CLAIMS = ("B13",)
@@ -48,89 +24,66 @@ ORDERS = {
 MATTERS, DECIDING = 0.05, 0.5
 HIGHEST = 1.2
 """Where the axis of the ratio of variances ends."""
+RATIO = "norm_input_variance_ratio"
+DASHES = {**BOUND, "linewidth": 0.9}
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """One column an order; loss, harm, and the variance into the first and last batchnorm."""
-    table = tables["dropout"]
-    c = config_of(table)
-    rates = sorted(table["rate"].unique(), key=float)
-    dashes = Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label="theory")
-    figure, axes = new_figure(
-        4,
-        len(ORDERS),
-        width=7.2,
-        height=8.0,
-        title=titled(table, "Test loss, harm and shift of variance, by dropout rate and order"),
-        legend=[*legend(PLACEMENTS, list(PLACEMENTS), matters=f"±{MATTERS:g}"), dashes],
-        legend_columns=3,
-        caption=f"""
-            Dataset: {dataset_label(table)}; {c["data.train_examples"]:,} training images drawn for
-            each of n = {seed_count(table)} seeds, {hidden_layers(c)}
-            {ACTIVATIONS[c["model.activation"]]} units, {weights(c)} weights. Top: lowest test loss
-            within {c["optim.steps"]} steps of batch {c["optim.batch"]} at the best of the
-            constant rates {" and ".join(rates)}. Second: log ratio of that with dropout to that
-            without, less the same without batchnorm, seed by seed; above 0 batchnorm makes dropout
-            worse; shaded: what decides (before the activation alone in the second and third
-            column). Below: variance at inference over that in training, after training at rate
-            {rates[0]}; faint: before it; theory: Li et al. 2019.
-            {MARKS} {diverged_note(table)} {verdicts}
-        """,
+    table, c = sheet.table, sheet.config
+    rates, orders = sheet.levels("rate"), present(table, "dropout_at", ORDERS)
+    text = f"""Test loss, harm and shift of variance, by dropout rate and order
+
+        Dataset: {sheet.dataset}; {c["data.train_examples"]:,} training images drawn for each of n =
+        {sheet.seeds} seeds, {sheet.hidden_layers} {sheet.activation} units, {sheet.weights}
+        weights. Top: lowest test loss within {c["optim.steps"]} steps of batch {c["optim.batch"]}
+        at the best of the constant rates {" and ".join(rates)}. Second: log ratio of that with
+        dropout to that without, less the same without batchnorm, seed by seed; above 0 batchnorm
+        makes dropout worse; shaded: what decides (before the activation alone in the second and
+        third column). Below: variance at inference over that in training, after training at rate
+        {rates[0]}; faint: before it; theory: Li et al. 2019. {sweeps.MARKS}
+        {sweeps.diverged_note(table)}
+    """
+    legend = [*sweeps.legend(matters=f"±{MATTERS:g}"), Line2D([], [], **DASHES, label="theory")]
+    axes = sheet.grid((4, len(orders)), (7.2, 8.0), text, legend, legend_columns=3)
+    best = sweeps.by_arm(
+        table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
     )
-    best = {
-        (order, norm): at_best_rate(rows, "dropout", "best_test_loss")
-        for (order, norm), rows in table.groupby(["dropout_at", "norm"])
-    }
-    added = {key: log_ratio(loss[1:], loss[0]) for key, (_, loss) in best.items()}
-    harm = {
-        (order, norm): of_norm - added[order, "none"]
-        for (order, norm), of_norm in added.items()
-        if norm != "none"
-    }
-    low, high = finite_range(np.concatenate([loss for _, loss in best.values()]))
-    ends = ratio_ends([*harm.values()], MATTERS)
-    ratio = table[(table["metric"] == "norm_input_variance_ratio") & (table["rate"] == rates[0])]
-    for column, (order, title) in enumerate(ORDERS.items()):
-        losses, harms, first, last = axes[:, column]
-        losses.set_title(title)
-        for i, (norm, style) in enumerate(PLACEMENTS.items()):
-            levels, loss = best[order, norm]
-            at = np.arange(len(levels)) + offsets(3, 0.45)[i]
-            draw_seeds(losses, at, loss, style, ends=(low, high), aside=0.1)
-            if norm == "none":
-                continue
-            draw_seeds(harms, at[1:], harm[order, norm], style, ends=ends, aside=0.1)
-            rows = ratio[(ratio["dropout_at"] == order) & (ratio["norm"] == norm)]
-            of_first, of_last = (rows[rows["layer"] == n] for n in (1, c["model.depth"]))
-            before = of_first[of_first["step"] == 0]
+    added = sweeps.each(best, lambda loss: sweeps.log_ratio(loss[1:], loss[0]))
+    harm = sweeps.over(added, sweeps.difference)
+    losses_ends, ends = scales.finite_range(best), scales.ratio_ends(harm, MATTERS)
+    ratios = select(table, metric=RATIO, rate=rates[0])
+    levels = np.array([float(level) for level in sheet.levels("dropout")])
+    how: dict[str, Any] = {"width": 0.45, "aside": 0.1}
+    at = np.arange(len(levels))
+    for (losses, harms, first, last), order in zip(axes.T, orders, strict=True):
+        sweeps.draw_arms(losses, at, best[order], **how, ends=losses_ends)
+        sweeps.draw_arms(harms, at[1:], harm[order], **how, ends=ends)
+        for norm in harm[order]:
+            rows = select(ratios, dropout_at=order, norm=norm)
+            of_first, of_last = (matching(rows, layer=n) for n in (1, c["model.depth"]))
+            before = matching(of_first, step=0)
             for ax, part, alpha in ((first, before, 0.4), (first, of_first, 1), (last, of_last, 1)):
-                found = by_level(part, "dropout", "norm_input_variance_ratio")[1]
-                draw_seeds(ax, at, found, style, ends=(0, HIGHEST), aside=0.1, alpha=alpha)
-        losses.set_ylim(low, high)
+                arms = {norm: sweeps.by_level(part, "dropout", RATIO)[1]}
+                sweeps.draw_arms(ax, at, arms, **how, ends=(0, HIGHEST), alpha=alpha)
+        losses.set_ylim(*losses_ends)
         for place in np.flatnonzero(levels == DECIDING):
-            harms.axvspan(place - 0.35, place + 0.4, color=SHADE, linewidth=0, zorder=0)
-        ratio_axis(harms, ends, MATTERS)
+            sweeps.shade(harms, place, left=0.35)
+        scales.ratio_axis(harms, ends, MATTERS)
         for ax in (first, last):
             ax.axhline(1, color=FAINT, linewidth=0.8, zorder=1)
             ax.set_ylim(0, HIGHEST)
             if order == "before_norm":
                 _draw_theory(ax, levels)
-        for ax in axes[:, column]:
-            category_axis(ax, levels)
-            if column:
-                ax.set_yticklabels([])
-        last.set_xlabel("share of units dropped")
+        for ax in (losses, harms, first, last):
+            scales.category_axis(ax, levels)
     labels = ["best test loss\n(nats)", "harm beyond none's\n(log ratio)"]
     labels += [f"variance into {which}\nbatchnorm (ratio)" for which in ("first", "last")]
-    for ax, label in zip(axes[:, 0], labels, strict=True):
-        ax.set_ylabel(label)
-    return figure
+    titles = [ORDERS[order] for order in orders]
+    scales.label_grid(axes, titles=titles, x="share of units dropped", y=labels)
 
 
 def _draw_theory(ax: Axes, rates: np.ndarray) -> None:
-    for norm, ratios in (
-        ("before", 1 - rates),
-        ("after", [theory.dropout_variance_ratio(1 - rate) for rate in rates]),
-    ):
-        color = PLACEMENTS[norm][1]
-        ax.plot(range(len(rates)), ratios, color=color, linestyle=(0, (4, 2)), linewidth=0.9)
+    after = [theory.dropout_variance_ratio(1 - rate) for rate in rates]
+    for norm, ratios in (("before", 1 - rates), ("after", after)):
+        ax.plot(range(len(rates)), ratios, **{**DASHES, "color": PLACEMENTS[norm][1]})

@@ -1,26 +1,12 @@
 """Document A: how far the faults of its backward pass move the gradients, by layer."""
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from gpubn.report.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    INITS,
-    RED,
-    Style,
-    band,
-    by_seed,
-    config_of,
-    geometric,
-    new_figure,
-    number,
-    seed_count,
-)
+from gpubn.report.figures.marks import band, geometric
+from gpubn.report.figures.scales import label_grid
+from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLACK, BLUE, GREEN, INITS, RED, Style, concise, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("listing_backward",)
@@ -37,77 +23,43 @@ METRICS = {
     "weight_grad_cosine": "cosine with the\ntrue gradient",
     "weight_grad_size_ratio": "size over that of\nthe true gradient",
 }
-PLACEMENTS = {"before": "batchnorm before ReLU", "after": "batchnorm after ReLU"}
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Error, cosine and size (rows) for both placements (columns), one line a fault."""
-    table = tables["listing_backward"]
-    c = config_of(table)
-    init = _init(table)
-    table = table[table["init"] == init]
-    figure, axes = new_figure(
-        3,
-        2,
-        width=7.2,
-        height=6.9,
-        title="The listing's backward pass against the gradient of its forward pass, by layer",
-        legend=[
-            Line2D([], [], color=color, linestyle=line, marker=marker, markersize=3, label=label)
-            for label, color, line, marker in FAULTS.values()
-        ],
-        legend_columns=2,
-        caption=f"""
-            Weight gradients of {c["model.depth"]} ReLU layers of {c["model.width"]} units at
-            initialisation ({INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
-            {c["dtype"]}. The forward pass is the listing's own for all: each example normalised
-            over its units, without eps; each fault of its backward pass alone, then all together.
-            Lines: mean of n = {seed_count(table)} seeds, geometric for error and size; bands: its
-            95% t-interval, mostly narrower than the line. A gradient that enters a layer early
-            leaves the last layer none: error 1, cosine 0, no size. Without a fault the largest
-            error of any layer and seed is {number(_largest_rounding(table), 1)}. {verdicts}
-        """,
+    c, init = sheet.config, present(sheet.table, "init", ("small", *INITS))[0]
+    table = select(sheet.table, init=init)
+    norms, faults = (
+        present(table, column, wanted)
+        for column, wanted in (("norm", ("before", "after")), ("arithmetic", FAULTS))
     )
-    for column, (norm, title) in enumerate(PLACEMENTS.items()):
-        for row, (metric, label) in enumerate(METRICS.items()):
-            ax = axes[row, column]
-            part = table[(table["norm"] == norm) & (table["metric"] == metric)]
-            for fault in FAULTS:
-                _draw_line(ax, part[part["arithmetic"] == fault], fault, metric)
+    rounding = values(select(table, arithmetic="corrected", metric="weight_grad_relative_error"))
+    text = f"""The listing's backward pass against the gradient of its forward pass, by layer
+
+        Weight gradients of {c["model.depth"]} ReLU layers of {c["model.width"]} units at
+        initialisation ({INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
+        {c["dtype"]}. The forward pass is the listing's own for all: each example normalised over
+        its units, without eps; each fault of its backward pass alone, then all together. Lines:
+        mean of n = {sheet.seeds} seeds, geometric for error and size; bands: its 95% t-interval,
+        mostly narrower than the line. A gradient that enters a layer early leaves the last layer
+        none: error 1, cosine 0, no size. Without a fault the largest error of any layer and seed is
+        {concise(float(rounding.max()), 1)}.
+    """
+    legend = keys(FAULTS[fault] for fault in faults)
+    axes = sheet.grid((3, len(norms)), (7.2, 6.9), text, legend, legend_columns=2)
+    for of_row, metric in zip(axes, METRICS, strict=True):
+        for ax, norm in zip(of_row, norms, strict=True):
+            for fault in faults:
+                layers, of_seeds = by(table, "layer", norm=norm, metric=metric, arithmetic=fault)
+                if metric == "weight_grad_cosine":
+                    interval = mean_interval(of_seeds)
+                else:  # no gradient has no size
+                    interval = geometric(np.where(of_seeds > 0, of_seeds, np.nan))
+                    ax.set_yscale("log")
+                band(ax, layers, interval, FAULTS[fault], marks_every=5)
             ax.set_xlim(0.5, c["model.depth"] + 0.5)
             ax.set_xticks([1, *range(5, c["model.depth"] + 1, 5)])
-            if row == 0:
-                ax.set_title(title)
-            if row == len(METRICS) - 1:
-                ax.set_xlabel("layer")
-            if column == 0:
-                ax.set_ylabel(label)
-            else:
-                ax.sharey(axes[row, 0])
-    return figure
-
-
-def _draw_line(ax: Axes, rows: pd.DataFrame, fault: str, metric: str) -> None:
-    _, color, line, marker = FAULTS[fault]
-    layers, values = by_seed(rows, "layer")
-    if metric == "weight_grad_cosine":
-        interval = mean_interval(values)
-    else:
-        interval = geometric(np.where(values > 0, values, np.nan))  # no gradient has no size
-        ax.set_yscale("log")
-    at = np.asarray(layers, dtype=float)
-    band(ax, list(at), interval, color=color, line=line)
-    every = at % 5 == 0
-    ax.plot(at[every], interval.mean[every], color=color, marker=marker, markersize=3, linestyle="")
-
-
-def _init(table: pd.DataFrame) -> str:
-    """The document's initialisation where the table has it."""
-    present = sorted(set(table["init"]))
-    return "small" if "small" in present else present[0]
-
-
-def _largest_rounding(table: pd.DataFrame) -> float:
-    """Largest relative error of the arithmetic without a fault."""
-    rows = table[table["arithmetic"] == "corrected"]
-    return float(rows.loc[rows["metric"] == "weight_grad_relative_error", "value"].max())
+            if ax is not of_row[0]:
+                ax.sharey(of_row[0])
+    titles, labels = [f"batchnorm {norm} ReLU" for norm in norms], list(METRICS.values())
+    label_grid(axes, titles=titles, x="layer", y=labels, shared=False)

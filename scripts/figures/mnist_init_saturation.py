@@ -1,80 +1,45 @@
 """Document D: share of saturated activations and of dead units over training."""
 
-import pandas as pd
-from matplotlib.figure import Figure
-
-from gpubn.report.figures.courses import set_steps
-from gpubn.report.figures.style import (
-    INITS,
-    MNIST_INITS,
-    NORMS,
-    by_seed,
-    config_of,
-    dataset_label,
-    keys,
-    new_figure,
-    seed_count,
-    titled,
-)
+from gpubn.report.figures.marks import points
+from gpubn.report.figures.scales import label_grid, step_axis
+from gpubn.report.figures.selection import by, present
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import INITS, MNIST_INITS, NORMS, TREATMENTS, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)
 
-TREATMENTS = ("none", "before", "after")
 METRICS = {
     "saturated_share": "share of saturated\nactivations (|tanh| > 0.99)",
     "dead_share": "share of dead units\n(saturated on every image)",
 }
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Two shares (rows) under each normalisation (columns), one line an initialisation."""
-    table = tables["mnist_init"]
-    c = config_of(table)
-    figure, axes = new_figure(
-        2,
-        len(TREATMENTS),
-        width=7.2,
-        height=4.6,
-        title=titled(table, "Saturated activations and dead units over training"),
-        legend=keys(INITS, MNIST_INITS, markers=True),
-        legend_columns=4,
-        caption=f"""
-            Dataset: {dataset_label(table)}. Hidden layer of {c["model.width"]}
-            {c["model.activation"]} units, measured on 1,000 training images during
-            {c["optim.steps"]:,} steps of batch {c["optim.batch"]}. Points: mean of n =
-            {seed_count(table)} seeds; bars: 95% t-interval. A unit is dead when it is saturated on
-            all images: its weights get almost no gradient. Lines at zero overlap. {verdicts}
-        """,
-    )
-    for row, (metric, label) in enumerate(METRICS.items()):
-        for column, norm in enumerate(TREATMENTS):
-            ax = axes[row, column]
-            part = table[(table["norm"] == norm) & (table["metric"] == metric)]
-            for init in MNIST_INITS:
+    table, c = sheet.table, sheet.config
+    norms = present(table, "norm", TREATMENTS)
+    inits = present(table, "init", MNIST_INITS)
+    text = f"""Saturated activations and dead units over training
+
+        Dataset: {sheet.dataset}. Hidden layer of {c["model.width"]} {c["model.activation"]} units,
+        measured on 1,000 training images during {sheet.training}. Points: mean of n = {sheet.seeds}
+        seeds; bars: 95% t-interval. A unit is dead when it is saturated on all images: its weights
+        get almost no gradient. Lines at zero overlap.
+    """
+    legend = keys(INITS[init] for init in inits)
+    axes = sheet.grid((len(METRICS), len(norms)), (7.2, 4.6), text, legend, legend_columns=4)
+    for of_row, metric in zip(axes, METRICS, strict=True):
+        for ax, norm in zip(of_row, norms, strict=True):
+            for init in inits:
+                steps, shares = by(table, "step", norm=norm, metric=metric, init=init)
                 _, color, line, marker = INITS[init]
-                steps, values = by_seed(part[part["init"] == init], "step")
-                mean, low, high = mean_interval(values)
-                ax.errorbar(
-                    steps,
-                    mean,
-                    yerr=(mean - low, high - mean),
-                    color=color,
-                    linestyle=line,
-                    marker=marker,
-                    markersize=3,
-                    capsize=2,
-                    elinewidth=0.8,
-                )
+                points(
+                    ax, steps, mean_interval(shares), color=color, linestyle=line, marker=marker,
+                    markersize=3, capsize=2, elinewidth=0.8,
+                )  # fmt: skip
             ax.set_ylim(-0.03, 1.03)
-            set_steps(ax, table)
-            if row == 0:
-                ax.set_title(NORMS[norm][0] if norm == "none" else f"batchnorm {NORMS[norm][0]}")
-            else:
-                ax.set_xlabel("step")
-            if column == 0:
-                ax.set_ylabel(label)
-            else:
-                ax.set_yticklabels([])
-    return figure
+            step_axis(ax, table)
+    titles = ["batchnorm " * (norm != "none") + NORMS[norm][0] for norm in norms]
+    label_grid(axes, titles=titles, x="step", y=list(METRICS.values()))

@@ -1,30 +1,27 @@
 """Document D: bar charts of each hidden unit's mean activation, and how many stand at 1."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from gpubn.report.figures.courses import Line, draw_lines, select
+from gpubn.report.figures.forest import ForestLine, draw_forest, grouped
+from gpubn.report.figures.histograms import bins
+from gpubn.report.figures.scales import label_grid
+from gpubn.report.figures.selection import present, seeds, select
+from gpubn.report.figures.sheet import Sheet
 from gpubn.report.figures.style import (
     BLUE,
     FAINT,
+    FIRST_INIT,
     INITS,
     MNIST_INITS,
     ORANGE,
     Style,
-    config_of,
-    dataset_label,
-    new_figure,
-    seed_count,
-    titled,
+    keys,
 )
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D4",)
 
-FIRST_INIT = MNIST_INITS[:4]
 SCALED = "rand_small"
 MEANS: dict[str, Style] = {
     "0.9": ("mean above 0.9", ORANGE, "-", "s"),
@@ -34,80 +31,60 @@ MEANS: dict[str, Style] = {
 MATTERS = 0.5
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """One network's units before and after training; then the shares at 1 of every seed."""
-    table = tables["mnist_init"]
-    c = config_of(table)
-    plain = table[table["norm"] == "none"]
+    c, plain = sheet.config, select(sheet.table, norm="none")
     units = plain[plain["metric"].str.startswith("unit_mean[")]
+    inits = present(plain, "init", MNIST_INITS)
     last = int(units["step"].max())
-    figure, axes = new_figure(
-        3,
-        len(MNIST_INITS),
-        width=7.8,
-        height=5.8,
-        title=titled(table, "Mean activation of each unit, without batchnorm"),
-        legend=[
-            Line2D([], [], color=color, linestyle="", marker=m, markersize=4, label=label)
-            for label, color, _, m in MEANS.values()
-        ],
-        caption=f"""
-            Dataset: {dataset_label(table)}. Bars: mean activation of each of the
-            {c["model.width"]} {c["model.activation"]} units over 1,000 training images, no
-            batchnorm, in one network (seed {int(units["seed"].min())}), before training and after
-            {last:,} steps; dotted: {" and ".join(MEANS)}. Bottom: share of units with a mean above
-            these, less the same seed's with {INITS[SCALED][0]}. Dots: n = {seed_count(plain)}
-            seeds; marks and bars: mean and its 95% t-interval; dashes: most. Document D shows such
-            a chart of one network for its first initialisation, of which these are four readings,
-            and one for the scaled weights. {verdicts}
-        """,
-    )
-    for column, init in enumerate(MNIST_INITS):
-        for row, step in enumerate((0, last)):
-            _draw_bars(axes[row, column], select(units, {"init": init, "step": step}))
-            if column:
-                axes[row, column].set_yticklabels([])
-        axes[0, column].set_title(INITS[init][0])
-        axes[1, column].set_xlabel("unit")
+    shares = [_lines(select(plain, step=step, layer=1)) for step in (0, last)]
+    text = f"""Mean activation of each unit, without batchnorm
+
+        Dataset: {sheet.dataset}. Bars: mean activation of each of the {c["model.width"]}
+        {c["model.activation"]} units over 1,000 training images, no batchnorm, in one network (seed
+        {int(units["seed"].min())}), before training and after {last:,} steps; dotted:
+        {" and ".join(MEANS)}. Bottom: share of units with a mean above these, less the same seed's
+        with {INITS[SCALED][0]}. Dots: n = {sheet.seeds} seeds; marks and bars: mean and its 95%
+        t-interval; dashes: most. Document D shows such a chart of one network for its first
+        initialisation, of which these are four readings, and one for the scaled weights.
+    """
+    axes = sheet.grid((3, len(inits)), (7.8, 5.8), text, keys(MEANS, line=False))
+    for column, init in enumerate(inits):
+        for ax, step in zip(axes[:, column], (0, last), strict=False):
+            _draw_bars(ax, select(units, init=init, step=step))
         axes[2, column].remove()
-    axes[0, 0].set_ylabel("before training\nmean activation")
-    axes[1, 0].set_ylabel("after training\nmean activation")
+    titles = [INITS[init][0] for init in inits]
+    names = [f"{when} training\nmean activation" for when in ("before", "after")]
+    label_grid(axes[:2], titles=titles, x="unit", y=names)
     grid = axes[2, 0].get_gridspec()
     grid.set_height_ratios([1, 1, 1.25])
-    half = len(MNIST_INITS) // 2
-    for place, step, when in (
-        (slice(None, half), 0, "before training"),
-        (slice(half, None), last, "after training"),
-    ):
-        ax = figure.add_subplot(grid[2, place])
-        draw_lines(ax, _lines(select(plain, {"step": step, "layer": 1})), marks=(MATTERS,))
+    half = len(inits) // 2
+    before, after = grid[2, :half], grid[2, half:]
+    for place, lines, when in zip((before, after), shares, ("before", "after"), strict=True):
+        ax = sheet.figure.add_subplot(place)
+        draw_forest(ax, lines, bounds=(MATTERS,))
         ax.set_xlim(-0.05, 1.05)
-        if step:
+        ax.set_xlabel(f"share of units at 1, less scaled ({when} training)")
+        if when == "after":
             ax.set_yticklabels([])
-        ax.set_xlabel(f"share of units at 1, less scaled ({when})")
-    return figure
 
 
-def _draw_bars(ax: Axes, bars: pd.DataFrame) -> None:
-    order = bars["metric"].str.extract(r"\[(\d+)\]")[0].astype(int).to_numpy()
-    ax.bar(order, bars["value"].to_numpy(), width=1.0, color=BLUE, linewidth=0)
+def _draw_bars(ax: Axes, rows: pd.DataFrame) -> None:
+    order, means = bins(rows)
+    ax.bar(order, means, width=1.0, color=BLUE, linewidth=0)
     for mean in MEANS:
         ax.axhline(float(mean), color=FAINT, linestyle=":", linewidth=0.8)
     ax.set_ylim(-1.05, 1.05)
     ax.set_xticks([0, len(order) // 2, len(order) - 1])
 
 
-def _lines(rows: pd.DataFrame) -> list[Line]:
+def _lines(rows: pd.DataFrame) -> list[ForestLine]:
     """Both shares of each reading of the first initialisation, less that of the scaled weights."""
-    lines = []
-    for init in FIRST_INIT:
+    lines: dict[str, list[ForestLine]] = {}
+    for init in present(rows, "init", FIRST_INIT):
+        of_init = lines.setdefault(INITS[init][0], [])
         for mean, style in MEANS.items():
-            unscaled, scaled = (
-                select(rows, {"init": name, "metric": f"pinned_share[{mean}]"})
-                .sort_values("seed")["value"]
-                .to_numpy(dtype=np.float64)
-                for name in (init, SCALED)
-            )
-            label = INITS[init][0] if mean == "0.9" else ""
-            lines.append(Line(label, unscaled - scaled, style))
-    return lines
+            metric = f"pinned_share[{mean}]"
+            scaled = seeds(rows, metric=metric, init=SCALED)
+            of_init.append(ForestLine("", seeds(rows, metric=metric, init=init) - scaled, style))
+    return grouped(lines, gaps=False)

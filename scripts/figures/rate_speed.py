@@ -1,33 +1,11 @@
 """Steps to a fixed training loss by learning rate, and how many times fewer at the best rate."""
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
-from gpubn.report.figures.style import (
-    FAINT,
-    config_of,
-    dataset_label,
-    new_figure,
-    seed_count,
-    titled,
-)
-from gpubn.report.figures.sweep_plots import (
-    MARKS,
-    PLACEMENTS,
-    USABLE,
-    by_level,
-    decade_axis,
-    draw_seeds,
-    hidden_layers,
-    legend,
-    log_ratio,
-    offsets,
-    ratio_axis,
-    ratio_ends,
-    strip_axis,
-    weights,
-)
+from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures.scales import USABLE
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import FAINT
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("rate_sweep",)
@@ -37,62 +15,42 @@ MATTERS = 1.1
 """Times: the smallest gain in steps that matters; the claims' ledger decides."""
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """One column an activation: steps by rate, below the paired log ratio at the best rate."""
-    table = tables["rate_sweep"]
-    c = config_of(table)
-    steps, band = c["optim.steps"], float(np.log(MATTERS))
+    table, c = sheet.table, sheet.config
+    steps = c["optim.steps"]
     activations = list(map(str, table["activation"].unique()))
-    figure, axes = new_figure(
-        2,
-        len(activations),
-        width=7.2,
-        height=4.9,
-        title=titled(table, f"Steps to a mini-batch loss of {USABLE:g} nats, by learning rate"),
-        legend=legend(PLACEMENTS, list(PLACEMENTS), matters=f"within {MATTERS:g} times"),
-        legend_columns=4,
-        caption=f"""
-            Dataset: {dataset_label(table)}; {hidden_layers(c)} units, {weights(c)} weights, batches
-            of {c["optim.batch"]}, constant rate, n = {seed_count(table)} seeds. Top: steps until
-            the mean loss of the last {c["every"]} mini-batches is at most {USABLE:g} nats; never:
-            not within {steps} steps. Bottom: logarithm of the steps without batchnorm over those
-            with it, the same seed, each at its own best rate, never counting as {steps}. {MARKS}
-            {verdicts}
-        """,
-    )
+    text = f"""Steps to a mini-batch loss of {USABLE:g} nats, by learning rate
+
+        Dataset: {sheet.dataset}; {sheet.hidden_layers} units, {sheet.weights} weights, batches of
+        {c["optim.batch"]}, constant rate, n = {sheet.seeds} seeds. Top: steps until the mean loss
+        of the last {c["every"]} mini-batches is at most {USABLE:g} nats; never: not within {steps}
+        steps. Bottom: logarithm of the steps without batchnorm over those with it, the same seed,
+        each at its own best rate, never counting as {steps}. {sweeps.MARKS}
+    """
+    legend = sweeps.legend(matters=f"within {MATTERS:g} times")
+    axes = sheet.grid((2, len(activations)), (7.2, 4.9), text, legend, legend_columns=4)
     axes[0, 0].get_gridspec().set_height_ratios([3, 1])
     never = 1.12 * steps
-    found = {
-        (activation, norm): by_level(rows, "rate", f"steps_to_loss[{USABLE:g}]")
-        for (activation, norm), rows in table.groupby(["activation", "norm"])
-    }
-    fewest = {key: np.fmin(values.min(axis=0), steps) for key, (_, values) in found.items()}
-    gains = {
-        (activation, norm): log_ratio(fewest[activation, "none"], fewest[activation, norm])
-        for activation, norm in found
-        if norm != "none"
-    }
-    ends = ratio_ends([*gains.values()], band)
-    for column, activation in enumerate(activations):
-        upper, lower = axes[:, column]
-        for i, (norm, style) in enumerate(PLACEMENTS.items()):
-            rates, values = found[activation, norm]
-            at = np.log10(rates) + offsets(3, 0.12)[i]
-            draw_seeds(upper, at, values, style, ends=(0, never))
-            if norm != "none":
-                seeds, at = gains[activation, norm][None], np.array([i - 1.0])
-                draw_seeds(lower, at, seeds, style, ends=ends, flip=True, aside=0.3)
+    reached = sweeps.by_arm(
+        table,
+        "activation",
+        lambda rows: sweeps.by_level(rows, "rate", f"steps_to_loss[{USABLE:g}]"),
+    )
+    fewest = sweeps.each(reached, lambda swept: np.fmin(swept[1].min(axis=0), steps))
+    gains = sweeps.over(fewest)
+    matters = float(np.log(MATTERS))
+    ends = scales.ratio_ends(gains, matters)
+    ticks = np.linspace(0, steps, 4)
+    for (upper, lower), activation in zip(axes.T, activations, strict=True):
+        for norm, (rates, of_rates) in reached[activation].items():
+            places = np.log10(rates)
+            sweeps.draw_arms(upper, places, {norm: of_rates}, width=0.12, ends=(0, never))
         upper.axhline(steps, color=FAINT, linewidth=0.4)
-        decade_axis(upper, rates)
-        ticks = np.linspace(0, steps, 4)
-        labels = [*(f"{tick:.3g}" for tick in ticks), "never"]
-        upper.set_yticks([*ticks, never], labels if not column else [""] * len(labels))
-        upper.set_ylim(0, 1.2 * steps)
-        upper.set_title(ACTIVATIONS[activation])
-        upper.set_xlabel("learning rate (per step)")
-        strip_axis(lower, ["before", "after"], labels=not column)
-        ratio_axis(lower, ends, band, flip=True)
-        lower.set_xlabel("gain at the best rate (log ratio of steps)")
-    axes[0, 0].set_ylabel(f"steps to {USABLE:g} nats")
-    axes[1, 0].set_ylabel("gain")
-    return figure
+        scales.decade_axis(upper, rates)
+        upper.set_yticks([*ticks, never], [*(f"{tick:.3g}" for tick in ticks), "never"])
+        upper.set(ylim=(0, 1.2 * steps), xlabel="learning rate (per step)")
+        sweeps.draw_strips(lower, gains[activation], ends, matters)
+    titles = [ACTIVATIONS[activation] for activation in activations]
+    x, y = "gain at the best rate (log ratio of steps)", [f"steps to {USABLE:g} nats", "gain"]
+    scales.label_grid(axes, titles=titles, x=x, y=y)

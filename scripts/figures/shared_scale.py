@@ -1,116 +1,69 @@
 """Document A's one gamma and beta a layer against one a unit, before and after a step."""
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from gpubn.report.figures.courses import ends, of_metrics
-from gpubn.report.figures.style import (
-    BLUE,
-    INK,
-    RED,
-    Style,
-    band,
-    by_seed,
-    config_of,
-    geometric,
-    new_figure,
-    number,
-    seed_count,
-)
-from gpubn.report.figures.sweep_plots import weights
+from gpubn.report.figures.marks import band, geometric
+from gpubn.report.figures.scales import bounds, ends
+from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLUE, RED, Style, concise, keys
 
 TABLES = ("shared_scale",)
 CLAIMS = ("A9",)
 
 MATTERS = 0.01
-NORMS: dict[str, Style] = {
+STYLES: dict[str, Style] = {
     "before": ("batchnorm before ReLU", BLUE, "-", "o"),
     "after": ("batchnorm after ReLU", RED, "--", "s"),
 }
+ASIDE = {"before": 0.93, "after": 1.07}
+BY_RATE = ("output_change_difference", "output_change")
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Difference of the step by rate, the step's own size, difference of the updates by layer."""
-    table = tables["shared_scale"].assign(rate=tables["shared_scale"]["rate"].astype(float))
-    c = config_of(table)
-    figure, axes = new_figure(
-        1,
-        3,
-        width=7.8,
-        height=3.5,
-        title="One gamma and beta a layer against one a unit",
-        legend=[
-            Line2D([], [], color=color, linestyle=line, marker=marker, markersize=3, label=label)
-            for label, color, line, marker in NORMS.values()
-        ],
-        caption=f"""
-            {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights
-            {weights(c)}, {c["data.examples"]:,} standard normal examples,
-            {c["dtype"]}; one step of gradient descent. The loss is the mean over the examples of a
-            random unit vector times the output. Lines: geometric mean of n = {seed_count(table)}
-            seeds; bands: its 95% t-interval; dots: seeds; dashes: the smallest difference that
-            matters. All relative, Euclidean lengths over the whole batch. In the first pass,
-            before any update, the outputs differ by at most
-            {number(_largest(table, "forward_difference"))} and a weight gradient by
-            {number(_largest(table, "weight_grad_difference"))}. {verdicts}
-        """,
+    table, c = sheet.table, sheet.config
+    norms = present(table, "norm", STYLES)
+    outputs_differ, gradients_differ = (
+        concise(float(select(table, metric=f"{name}_difference")["value"].max()))
+        for name in ("forward", "weight_grad")
     )
+    text = f"""One gamma and beta a layer against one a unit
+
+        {c["model.depth"]} ReLU layers of {c["model.width"]} units, weights {sheet.weights},
+        {c["data.examples"]:,} standard normal examples, {c["dtype"]}; one step of gradient descent.
+        The loss is the mean over the examples of a random unit vector times the output. Lines:
+        geometric mean of n = {sheet.seeds} seeds; bands: its 95% t-interval; dots: seeds; dashes:
+        the smallest difference that matters. All relative, Euclidean lengths over the whole batch.
+        In the first pass, before any update, the outputs differ by at most {outputs_differ} and a
+        weight gradient by {gradients_differ}.
+    """
+    axes = sheet.grid((1, 3), (7.8, 3.5), text, keys(STYLES))
     outputs, steps, updates = axes[0]
     steps.sharey(outputs)
-    metrics = ("output_change_difference", "output_change")
-    by_rate = of_metrics(table, metrics)["value"].to_numpy(dtype=np.float64)
-    _draw_by_rate(outputs, table, metrics[0])
-    outputs.axhline(MATTERS, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
+    for ax, metric in zip((outputs, steps), BY_RATE, strict=True):
+        for norm in norms:
+            rates, of_seeds = by(table, "rate", metric=metric, norm=norm)
+            band(ax, rates, geometric(of_seeds), STYLES[norm], marks_every=1)
+            ax.plot(
+                rates[:, None] * ASIDE[norm], of_seeds, ".", color=STYLES[norm][1], markersize=2,
+                alpha=0.6,
+            )  # fmt: skip
+        ax.set(xscale="log", yscale="log")
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("learning rate")
+    bounds(outputs, MATTERS)
+    outputs.set_ylim(*ends(np.append(values(select(table, metric=BY_RATE)), MATTERS), log=True))
     outputs.set_title("what the step changes:\nshared less per unit, over per unit")
     outputs.set_ylabel("relative difference")
-    _draw_by_rate(steps, table, metrics[1])
-    outputs.set_ylim(*ends(np.append(by_rate, MATTERS), log=True))
     steps.set_title("the step itself: output\nafter less before, over before")
-    _draw_updates(updates, table)
+    # The updates are proportional to the rate, so that one rate stands for all.
+    rows = select(table, rate=sheet.levels("rate")[0], metric="scale_update_difference")
+    for norm in norms:
+        layers, of_seeds = by(rows, "layer", norm=norm)
+        band(updates, layers, geometric(of_seeds), STYLES[norm], marks_every=1)
+    updates.set_yscale("log")
+    updates.set_ylim(*ends(values(rows), log=True))
     updates.set_title("updates of gamma and beta:\nshared against per unit")
-    return figure
-
-
-def _draw_by_rate(ax: Axes, table: pd.DataFrame, metric: str) -> None:
-    for norm in NORMS:
-        rows = table[(table["metric"] == metric) & (table["norm"] == norm)]
-        rates, values = by_seed(rows, "rate")
-        at = np.asarray(rates, dtype=float)
-        _draw_line(ax, norm, at, values)
-        ax.plot(
-            at[:, None] * (0.93 if norm == "before" else 1.07), values, ".", color=NORMS[norm][1],
-            markersize=2, alpha=0.6,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("learning rate")
-
-
-def _draw_updates(ax: Axes, table: pd.DataFrame) -> None:
-    """The updates are proportional to the rate, so that one rate stands for all."""
-    rows = table[table["rate"] == table["rate"].min()]
-    for norm in NORMS:
-        part = rows[(rows["metric"] == "scale_update_difference") & (rows["norm"] == norm)]
-        layers, values = by_seed(part, "layer")
-        _draw_line(ax, norm, np.asarray(layers, dtype=float), values)
-    ax.set_yscale("log")
-    shown = of_metrics(rows, ("scale_update_difference",))["value"]
-    ax.set_ylim(*ends(shown.to_numpy(dtype=np.float64), log=True))
-    ax.set_ylabel("relative difference")
-    ax.set_xlabel("layer")
-
-
-def _draw_line(ax: Axes, norm: str, at: np.ndarray, values: np.ndarray) -> None:
-    _, color, line, marker = NORMS[norm]
-    interval = geometric(values)
-    band(ax, list(at), interval, color=color, line=line)
-    ax.plot(at, interval.mean, color=color, marker=marker, markersize=3, linestyle="")
-
-
-def _largest(table: pd.DataFrame, metric: str) -> float:
-    return float(table.loc[table["metric"] == metric, "value"].max())
+    updates.set(ylabel="relative difference", xlabel="layer")

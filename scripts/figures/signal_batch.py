@@ -1,145 +1,93 @@
 """Growth of gradients towards the input at initialisation against batch size, with theory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.report.figures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    RED,
-    SKY,
-    band,
-    by_seed,
-    config_of,
-    geometric,
-    new_figure,
-    seed_count,
-)
-from gpubn.report.figures.sweep_plots import weights
+from gpubn.report.figures.marks import band, geometric, point_look, points
+from gpubn.report.figures.selection import by, matching, select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, SKY, THEORY, theory_key
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("signal_batch",)
 CLAIMS = ("A7", "A8")
 
-NETWORKS: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("relu", "before"): ("ReLU, batchnorm", BLUE, "o"),
-    ("linear", "before"): ("linear, batchnorm", RED, "s"),
-    ("relu", "none"): ("ReLU alone", SKY, "o"),
-    ("linear", "none"): ("linear alone", ORANGE, "s"),
+NETWORKS: dict[tuple[str, str], dict[str, Any]] = {
+    ("relu", "before"): {**point_look(BLUE, "o"), "label": "ReLU, batchnorm"},
+    ("linear", "before"): {**point_look(RED, "s"), "label": "linear, batchnorm"},
+    ("relu", "none"): {**point_look(SKY, "o", hollow=True, size=5.5), "label": "ReLU alone"},
+    ("linear", "none"): {**point_look(ORANGE, "s", hollow=True, size=5.5), "label": "linear alone"},
 }
+"""Activation and batchnorm -> the look of their points."""
 BATCHNORM_THEORY: dict[str, Callable[[int], float]] = {
     "relu": theory.batchnorm_relu_gradient_growth,
     "linear": theory.batchnorm_linear_gradient_growth,
 }
-THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
 PROFILES = ((SKY, "-"), (GREEN, "--"), (RED, "-."))
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Growth of the signal, the profiles it was fitted to, growth of the weight gradients."""
-    table = tables["signal_batch"].astype({"batch": int})
-    c = config_of(table)
-    depth, width = c["model.depth"], c["model.width"]
-    legend = [
-        Line2D([], [], **_points(norm, color, marker), label=label)
-        for (_, norm), (label, color, marker) in NETWORKS.items()
-    ]
-    figure, axes = new_figure(
-        1,
-        3,
-        width=7.8,
-        height=3.5,
-        title="How fast squared gradients grow a layer towards the input, by batch size",
-        legend=[*legend, Line2D([], [], **THEORY, label="theory")],
-        caption=f"""
-            {depth} layers of {width} units at initialisation ({weights(c)}),
-            standard normal input, white upstream gradient, float64. Left and right: factor a layer,
-            from a line through log(mean square gradient) against layer, without the first and last
-            five layers; points: mean of n = {seed_count(table)} seeds; bars: 95% t-interval, mostly
-            smaller than the point. Dashes: theory for infinitely wide layers, with
-            batchnorm Yang et al. 2019, without it n var(W)/2 for ReLU and n var(W) for linear
-            layers, and 1 for weight gradients. Middle: ReLU with batchnorm, geometric mean and its
-            interval; theory fixes the slope alone and is pinned at layer {depth // 2}. {verdicts}
-        """,
-    )
+    table, depth = sheet.table, sheet.config["model.depth"]
+    networks = {
+        network: look
+        for network, look in NETWORKS.items()
+        if len(matching(table, activation=network[0], norm=network[1]))
+    }
+    legend = [Line2D([], [], **look) for look in networks.values()]
+    text = f"""How fast squared gradients grow a layer towards the input, by batch size
+
+        {depth} layers of {sheet.config["model.width"]} units at initialisation ({sheet.weights}),
+        standard normal input, white upstream gradient, float64. Left and right: factor a layer,
+        from a line through log(mean square gradient) against layer, without the first and last five
+        layers; points: mean of n = {sheet.seeds} seeds; bars: 95% t-interval, mostly smaller than
+        the point. Dashes: theory for infinitely wide layers, with batchnorm Yang et al. 2019,
+        without it n var(W)/2 for ReLU and n var(W) for linear layers, and 1 for weight gradients.
+        Middle: ReLU with batchnorm, geometric mean and its interval; theory fixes the slope alone
+        and is pinned at layer {depth // 2}.
+    """
+    axes = sheet.grid((1, 3), (7.8, 3.5), text, [*legend, theory_key()])
+    batches = [int(batch) for batch in sheet.levels("batch")]
     signal, profiles, of_weights = axes[0]
-    _draw_growth(signal, table, "signal_growth")
-    signal.set_title("backpropagated signal dL/dh")
-    signal.set_ylabel("growth of mean square a layer")
-    _draw_growth(of_weights, table, "weight_grad_growth")
+    for ax, metric in ((signal, "signal_growth"), (of_weights, "weight_grad_growth")):
+        for (activation, norm), look in networks.items():
+            rows = select(table, activation=activation, norm=norm)
+            at, of_seeds = by(rows, "batch", metric=metric)
+            points(ax, at, mean_interval(of_seeds), **look, capsize=2, elinewidth=0.8)
+            if norm == "before":
+                fine = sorted({round(float(b)) for b in np.geomspace(batches[0], batches[-1], 60)})
+                predicted = [BATCHNORM_THEORY[activation](b) for b in fine]
+            else:  # the weights' variance is 2/n
+                gain = 2.0 if activation == "linear" and metric == "signal_growth" else 1.0
+                fine, predicted = batches, [gain] * len(batches)
+            ax.plot(fine, predicted, **THEORY, zorder=1)
+        ax.set_xscale("log")
+        ax.set_xticks(batches, list(map(str, batches)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("batch size")
+    signal.set(title="backpropagated signal dL/dh", ylabel="growth of mean square a layer")
     of_weights.set_title("weight gradients dL/dW")
     of_weights.sharey(signal)
-    _draw_profiles(profiles, table, depth // 2)
-    return figure
+    _draw_profiles(profiles, table, batches, depth // 2)
 
 
-def _points(norm: str, color: str, marker: str) -> dict[str, Any]:
-    """Points, hollow without batchnorm."""
-    face = "none" if norm == "none" else color
-    return {
-        "color": color,
-        "marker": marker,
-        "markersize": 3.5 if norm == "before" else 5.5,
-        "markerfacecolor": face,
-        "linestyle": "",
-    }
-
-
-def _draw_growth(ax: Axes, table: pd.DataFrame, metric: str) -> None:
-    """Measured growth against batch, and theory where it holds."""
-    batches = sorted(set(table["batch"]))
-    for (activation, norm), (_, color, marker) in NETWORKS.items():
-        where = (table["activation"] == activation) & (table["norm"] == norm)
-        at, values = by_seed(table[where & (table["metric"] == metric)], "batch")
-        mean, low, high = mean_interval(values)
-        ax.errorbar(
-            at,
-            mean,
-            yerr=(mean - low, high - mean),
-            **_points(norm, color, marker),
-            capsize=2,
-            elinewidth=0.8,
-        )
-        if norm == "before":
-            fine = sorted({round(float(b)) for b in np.geomspace(batches[0], batches[-1], 60)})
-            ax.plot(fine, [BATCHNORM_THEORY[activation](b) for b in fine], **THEORY, zorder=1)
-        else:  # the weights' variance is 2/n
-            gain = 2.0 if activation == "linear" and metric == "signal_growth" else 1.0
-            ax.plot(batches, [gain] * len(batches), **THEORY, zorder=1)
-    ax.set_xscale("log")
-    ax.set_xticks(batches, [str(b) for b in batches])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("batch size")
-
-
-def _draw_profiles(ax: Axes, table: pd.DataFrame, anchor: int) -> None:
+def _draw_profiles(ax: Axes, table: pd.DataFrame, batches: list[int], anchor: int) -> None:
     """Mean square of the signal against layer for a small, a middle and a large batch."""
-    rows = table[(table["metric"] == "signal_square") & (table["norm"] == "before")]
-    rows = rows[rows["activation"] == "relu"]
-    for batch, (color, line) in zip(_some(sorted(set(rows["batch"]))), PROFILES, strict=False):
-        layers, values = by_seed(rows[rows["batch"] == batch], "layer")
-        interval = geometric(values)
-        band(ax, list(layers), interval, color=color, line=line, label=f"batch {batch}")
-        at = np.asarray(layers, dtype=float)
+    rows = select(table, metric="signal_square", norm="before", activation="relu")
+    some = sorted({batches[0], batches[len(batches) // 2], batches[-1]})
+    for batch, (color, line) in zip(some, PROFILES, strict=False):
+        layers, of_seeds = by(rows, "layer", batch=str(batch))
+        interval = geometric(of_seeds)
+        band(ax, layers, interval, (f"batch {batch}", color, line, ""))
         pinned = interval.mean[list(layers).index(anchor)]
         growth = theory.batchnorm_relu_gradient_growth(batch)
-        ax.plot(at, pinned * growth ** (anchor - at), **THEORY, zorder=5)
-    ax.set_yscale("log")
-    ax.set_title("mean square of the signal")
-    ax.set_xlabel("layer (0 is the input)")
+        ax.plot(layers, pinned * growth ** (anchor - layers), **THEORY, zorder=5)
+    ax.set(yscale="log", title="mean square of the signal", xlabel="layer (0 is the input)")
     ax.legend(loc="upper right")
-
-
-def _some(batches: Sequence[int]) -> list[int]:
-    """The smallest, the middle and the largest."""
-    return sorted({batches[0], batches[len(batches) // 2], batches[-1]})

@@ -4,22 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.report.figures.courses import select
-from gpubn.report.figures.style import (
-    INITS,
-    INK,
-    band,
-    by_seed,
-    config_of,
-    geometric,
-    keys,
-    new_figure,
-    seed_count,
-)
+from gpubn.report.figures.marks import band, geometric
+from gpubn.report.figures.scales import label_grid, log_ticks
+from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import INITS, THEORY, keys, theory_key
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("signal_propagation",)
@@ -38,42 +29,33 @@ COLUMNS = {
 }
 FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (2, 17)}
 """The layers through which the factor a layer is fitted, away from what happens at the ends."""
-THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Three quantities (rows) under four treatments (columns), one line an initialisation."""
-    table = tables["signal_propagation"]
-    c = config_of(table)
-    depth, examples = c["model.depth"], c["data.examples"]
-    present = [init for init in INITS if init in set(table["init"])]
-    figure, axes = new_figure(
-        3,
-        4,
-        width=7.8,
-        height=6.6,
-        title=f"Activations, signal and weight gradients of {depth} ReLU layers, by layer",
-        legend=[*keys(INITS, present), Line2D([], [], **THEORY, label="theory")],
-        caption=f"""
-            {depth} layers of {c["model.width"]} units at initialisation, {examples:,} standard
-            normal examples, unit upstream gradient entering at the top, {c["dtype"]}. Lines:
-            geometric mean of n = {seed_count(table)} seeds; bands: 95% t-interval, mostly narrower
-            than the line. Above each panel: factor a layer (towards the input for signal and
-            gradients) of a line fitted to the logarithm, weights N(0, 0.01²), with its interval.
-            Theory: He et al. 2015; with batchnorm Yang et al. 2019, its slope alone, pinned at
-            layer {depth // 2}. As published: per example, wrong gradient, a layer early. {verdicts}
-        """,
-    )
+    table, c = sheet.table, sheet.config
+    depth, inits = c["model.depth"], present(table, "init", INITS)
+    text = f"""Activations, signal and weight gradients of {depth} ReLU layers, by layer
+
+        {depth} layers of {c["model.width"]} units at initialisation, {c["data.examples"]:,}
+        standard normal examples, unit upstream gradient entering at the top, {c["dtype"]}. Lines:
+        geometric mean of n = {sheet.seeds} seeds; bands: 95% t-interval, mostly narrower than the
+        line. Above each panel: factor a layer (towards the input for signal and gradients) of a
+        line fitted to the logarithm, weights N(0, 0.01²), with its interval. Theory: He et al.
+        2015; with batchnorm Yang et al. 2019, its slope alone, pinned at layer {depth // 2}. As
+        published: per example, wrong gradient, a layer early.
+    """
+    legend = [*keys((INITS[init] for init in inits), marker=False), theory_key()]
+    axes = sheet.grid((3, 4), (7.8, 6.6), text, legend)
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
-        part = select(table, {"norm": norm, "arithmetic": arithmetic})
-        for row, (metric, label) in enumerate(QUANTITIES.items()):
+        for row, metric in enumerate(QUANTITIES):
             ax = axes[row, column]
-            for init in present:
-                rows = select(part, {"init": init})
-                at, values = _by_layer(rows, metric)
-                mean = geometric(values)
-                band(ax, list(at), mean, color=INITS[init][1], line=INITS[init][2])
-                factor, anchor, level = _theory(metric, norm, _weight_var(rows), c)
+            for init in inits:
+                rows = select(table, norm=norm, arithmetic=arithmetic, init=init)
+                at, of_seeds = by(rows, "layer", metric=metric)
+                mean = geometric(of_seeds)
+                band(ax, at, mean, INITS[init])
+                factor, anchor, level = _theory(metric, norm, rows, c)
                 known = arithmetic == "corrected" and (norm == "none" or init == "small")
                 if known:
                     pinned = mean.mean[list(at).index(anchor)] if level is None else level
@@ -81,33 +63,19 @@ def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
                     x = at[at > 0] if metric == "activation_var" else at
                     ax.plot(x, pinned * factor ** (sign * (x - anchor)), **THEORY)
                 if init == "small":
-                    said = _fitted(at, values, metric) + f"\ntheory {factor:.3g}" * known
+                    said = _fitted(at, of_seeds, metric) + f"\ntheory {factor:.3g}" * known
                     ax.set_title(f"{title}\n{said}" if row == 0 else said, fontsize=6.8)
             ax.set_yscale("log")
             ax.set_xticks(range(0, depth + 1, 5))
             ax.set_xlim(-0.5, depth + 0.5)
             if metric == "activation_var" and norm != "none":
                 ax.set_ylim(0.1, 2)
-                ax.set_yticks([0.1, 0.3, 1], ["0.1", "0.3", "1"])
-                ax.minorticks_off()
-            if row == 2:
-                ax.set_xlabel("layer (0 is the input)")
-            if column == 0:
-                ax.set_ylabel(label)
-    return figure
-
-
-def _by_layer(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    layers, values = by_seed(rows[rows["metric"] == metric], "layer")
-    return np.asarray(layers, dtype=np.float64), values
-
-
-def _weight_var(rows: pd.DataFrame) -> float:
-    return float(rows.loc[rows["metric"] == "weight_var", "value"].mean())
+                log_ticks(ax, (0.1, 0.3, 1))
+    label_grid(axes, x="layer (0 is the input)", y=list(QUANTITIES.values()), shared=False)
 
 
 def _theory(
-    metric: str, norm: str, weight_var: float, c: dict[str, Any]
+    metric: str, norm: str, rows: pd.DataFrame, c: dict[str, Any]
 ) -> tuple[float, int, float | None]:
     """Factor a layer (backwards but for activations), and a layer with its level if that is known.
 
@@ -118,6 +86,7 @@ def _theory(
         if metric == "activation_var":
             return 1.0, 0, theory.BATCHNORM_RELU_VAR if norm == "before" else 1.0
         return theory.batchnorm_relu_gradient_growth(examples), depth // 2, None
+    weight_var = float(values(select(rows, metric="weight_var")).mean())
     gain = theory.relu_gain(width, weight_var)
     if metric == "activation_var":
         return gain, 0, theory.RELU_VARIANCE_SHARE
@@ -126,11 +95,11 @@ def _theory(
     return 1.0, 0, theory.relu_weight_grad_var(width, weight_var, depth, examples)
 
 
-def _fitted(at: np.ndarray, values: np.ndarray, metric: str) -> str:
+def _fitted(at: np.ndarray, of_seeds: np.ndarray, metric: str) -> str:
     """The factor a layer of a line through the logarithm, and its interval."""
     low, high = FITTED[metric]
     inside = (at >= low) & (at <= high)
-    slopes = np.asarray(np.polyfit(at[inside], np.log10(values[inside]), 1)[0])
+    slopes = np.asarray(np.polyfit(at[inside], np.log10(of_seeds[inside]), 1)[0])
     if metric != "activation_var":
         slopes = -slopes
     mean, least, most = (f"{10 ** float(part):.3g}" for part in mean_interval(slopes))

@@ -1,10 +1,7 @@
 """Document A: histograms of weight gradients, the layers it shows, without and with batchnorm."""
 
-import pandas as pd
-from matplotlib.figure import Figure
-
-from gpubn.report.figures.histograms import Treatment, draw_grid
-from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, config_of, new_figure, seed_count
+from gpubn.report.figures.histograms import Treatment, draw_histograms
+from gpubn.report.figures.sheet import Sheet
 from gpubn.report.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -16,64 +13,34 @@ PLAIN = {2: NONE[2], 3: NONE[3], 4: NONE[4], 19: NONE[20]}
 NORMED = {1: AFTER[1], 2: AFTER[2], 18: AFTER[2], 19: AFTER[1]}
 AS_LISTED, IN_ORDER = {19: " (its 20)"}, {18: " (its second)", 19: " (its first)"}
 ROWS = (
-    Treatment(
-        "no batchnorm\nN(0, 0.01²)",
-        BLUE,
-        {"init": "small", "norm": "none", "arithmetic": "published"},
-        PLAIN,
-        AS_LISTED,
-    ),
-    Treatment(
-        "no batchnorm\nGlorot normal",
-        ORANGE,
-        {"init": "glorot", "norm": "none", "arithmetic": "published"},
-        PLAIN,
-        AS_LISTED,
-    ),
-    Treatment(
-        "batchnorm,\nas published",
-        RED,
-        {"init": "small", "norm": "after", "arithmetic": "published"},
-        NORMED,
-        IN_ORDER,
-    ),
-    Treatment(
-        "batchnorm,\ncorrected",
-        GREEN,
-        {"init": "small", "norm": "after", "arithmetic": "corrected"},
-    ),
+    Treatment("no batchnorm\nN(0, 0.01²)", PLAIN, AS_LISTED),
+    Treatment("no batchnorm\nGlorot normal", PLAIN, AS_LISTED),
+    Treatment("batchnorm,\nas published", NORMED, IN_ORDER),
+    Treatment("batchnorm,\ncorrected"),
 )
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """One row a treatment, one column a layer; the published variance stands beside ours."""
-    table = tables["signal_propagation"]
-    c = config_of(table)
-    figure, axes = new_figure(
-        len(ROWS),
-        len(LAYERS),
-        width=8.6,
-        height=8.2,
-        title=f"Weight gradients of {c['model.depth']} ReLU layers, on axes of their own scale",
-        caption=f"""
-            {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
-            {c["data.examples"]:,} standard normal examples, {c["dtype"]}, the listing's arithmetic
-            and upstream gradient (100 without, 0.01 with batchnorm, after ReLU, weights
-            N(0, 0.01²)). It enters a layer early, so that the listing's layer 20 is layer 19; its
-            first and second: of its list of gradients, which starts there.
-            Histograms pool n = {seed_count(table)} seeds, each by its own standard deviation, times
-            the geometric mean of these; the outermost bins hold what lies beyond. Above: geometric
-            mean of the variance, in brackets the 95% interval of a single run (of its logarithm),
-            and the value that document A prints of its one run. {verdicts}
-        """,
-    )
-    draw_grid(
+    c = sheet.config
+    text = f"""Weight gradients of {c["model.depth"]} ReLU layers, on axes of their own scale
+
+        {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
+        {c["data.examples"]:,} standard normal examples, {c["dtype"]}, the listing's arithmetic and
+        upstream gradient (100 without, 0.01 with batchnorm, after ReLU, weights N(0, 0.01²)). It
+        enters a layer early, so that the listing's layer 20 is layer 19; its first and second: of
+        its list of gradients, which starts there. Histograms pool n = {sheet.seeds} seeds, each by
+        its own standard deviation, times the geometric mean of these; the outermost bins hold what
+        lies beyond. Above: geometric mean of the variance, in brackets the 95% interval of a single
+        run (of its logarithm), and the value that document A prints of its one run.
+    """
+    axes = sheet.grid((len(ROWS), len(LAYERS)), (8.6, 8.2), text)
+    draw_histograms(
         axes,
-        (table, tables["signal_propagation_pooled"]),
+        sheet,
         ROWS,
         LAYERS,
         quantity="weight_grad",
-        metric="weight_grad_var_published_scale",
+        variance="weight_grad_var_published_scale",
         label="gradient",
     )
-    return figure

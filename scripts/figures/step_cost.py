@@ -3,22 +3,12 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from gpubn.report.figures.courses import ends, select
-from gpubn.report.figures.style import (
-    BLUE,
-    FAINT,
-    INK,
-    NORMS,
-    ORANGE,
-    by_seed,
-    config_of,
-    geometric,
-    new_figure,
-    number,
-    seed_count,
-)
+from gpubn.report.figures.marks import geometric
+from gpubn.report.figures.scales import bounds, ends
+from gpubn.report.figures.selection import seeds, select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLUE, FAINT, INK, NORMS, ORANGE, concise
 
 TABLES = ("step_cost",)
 CLAIMS = ("B3", "B14", "C2")
@@ -33,78 +23,66 @@ RATIOS = {
         ("affine_then_norm_ms", "folded_affine_ms"): ("with the affine map", ORANGE, "s"),
     },
 }
+PANELS = {
+    "step": ("training step", "with batchnorm / without"),
+    "backward": ("backward pass", "computation graph / closed form"),
+    "inference": ("inference", "as it stands / folded"),
+}
 MATTERS = 1.05
 """The smallest ratio of the times of a step that matters."""
 Series = tuple[str, str, str, list[tuple[str, np.ndarray, np.ndarray]]]
 """Label, colour, marker; then by group its name, what is compared and with what, one a round."""
 
 
-def draw(tables: dict[str, pd.DataFrame], verdicts: str) -> Figure:
+def draw(sheet: Sheet) -> None:
     """Ratios of the times of a step, of two backward passes, and of two inferences."""
-    table = tables["step_cost"]
-    c = config_of(table)
-    figure, axes = new_figure(
-        1,
-        3,
-        width=7.4,
-        height=3.7,
-        title="Time of a training step, of the backward pass, and of inference",
-        caption=f"""
-            Backend {c["backend"]}, {c["dtype"]}, {c["threads"]} threads with a single-threaded
-            BLAS each. Dots: n = {seed_count(table)} rounds, each the ratio of two medians of
-            repeats that took turns; marks and bars: geometric mean and its 95% t-interval. Left:
-            networks {c["features"]}-{c["model.width"]}-...-{c["classes"]},
-            {c["model.activation"]}, batch {c["optim.batch"]}, {c["networks"]} at once in groups of
-            {c["group"]}; dashes: {MATTERS:g}, the least that matters. Middle: time and peak memory
-            (counted, results included). Right: one scale and one shift a unit, alone or folded into
-            the affine map. Beneath: milliseconds of what is compared with, median over the rounds
-            (from below in the order of the legend). {verdicts}
-        """,
-    )
-    titles = {
-        "step": ("training step", "with batchnorm / without"),
-        "backward": ("backward pass", "computation graph / closed form"),
-        "inference": ("inference", "as it stands / folded"),
-    }
-    for ax, (kind, (title, label)) in zip(axes[0], titles.items(), strict=True):
-        rows = table[table["kind"] == kind]
-        _draw_ratios(ax, _steps(rows) if kind == "step" else _ways(rows, kind))
-        ax.set_title(title)
-        ax.set_ylabel(label)
+    table, c = sheet.table, sheet.config
+    text = f"""Time of a training step, of the backward pass, and of inference
+
+        Backend {c["backend"]}, {c["dtype"]}, {c["threads"]} threads with a single-threaded BLAS
+        each. Dots: n = {sheet.seeds} rounds, each the ratio of two medians of repeats that took
+        turns; marks and bars: geometric mean and its 95% t-interval. Left: networks
+        {c["features"]}-{c["model.width"]}-...-{c["classes"]}, {c["model.activation"]}, batch
+        {c["optim.batch"]}, {c["networks"]} at once in groups of {c["group"]}; dashes: {MATTERS:g},
+        the least that matters. Middle: time and peak memory (counted, results included). Right: one
+        scale and one shift a unit, alone or folded into the affine map. Beneath: milliseconds of
+        what is compared with, median over the rounds (from below in the order of the legend).
+    """
+    axes = sheet.grid((1, 3), (7.4, 3.7), text)
+    for ax, (kind, (title, label)) in zip(axes[0], PANELS.items(), strict=True):
+        rows = select(table, kind=kind)
+        _draw_ratios(ax, _steps(rows) if kind == "step" else _pairs(rows, kind))
+        ax.set(title=title, ylabel=label)
         if kind == "step":
-            ax.axhline(MATTERS, color=INK, linestyle=(0, (4, 2)), linewidth=0.8)
+            bounds(ax, MATTERS)
         else:
             ax.set_xlabel("examples × units")
-    return figure
 
 
 def _steps(rows: pd.DataFrame) -> list[Series]:
     """Batchnorm before and after the activation against none, by depth."""
-    shapes, values = by_seed(rows, "shape")
-    times = dict(zip(shapes, values, strict=True))
-    depths = sorted({int(shape.split("-")[1]) for shape in shapes})
-    found: list[Series] = []
+    depths = sorted({int(shape.split("-")[1]) for shape in rows["shape"]})
+    compared: list[Series] = []
     for norm in ("before", "after"):
+        groups = []
+        for depth in depths:
+            times, base = (seeds(rows, shape=f"{n}-{depth}") for n in (norm, "none"))
+            groups.append((f"{depth} hidden layer{'s' * (depth > 1)}", times, base))
         label, color, _, marker = NORMS[norm]
-        groups = [
-            (f"{d} hidden layer{'s' * (d > 1)}", times[f"{norm}-{d}"], times[f"none-{d}"])
-            for d in depths
-        ]
-        found.append((label, color, marker, groups))
-    return found
+        compared.append((label, color, marker, groups))
+    return compared
 
 
-def _ways(rows: pd.DataFrame, kind: str) -> list[Series]:
+def _pairs(rows: pd.DataFrame, kind: str) -> list[Series]:
     """Two ways to the same result, by shape."""
-
-    def rounds(shape: str, metric: str) -> np.ndarray:
-        return by_seed(select(rows, {"shape": shape, "metric": metric}), "metric")[1][0]
-
-    shapes = list(dict.fromkeys(rows["shape"]))
-    return [
-        (*look, [(s.replace("x", " × "), rounds(s, slow), rounds(s, quick)) for s in shapes])
-        for (slow, quick), look in RATIOS[kind].items()
-    ]
+    compared: list[Series] = []
+    for metrics, look in RATIOS[kind].items():
+        groups = []
+        for shape in dict.fromkeys(rows["shape"]):
+            slow, quick = (seeds(rows, shape=shape, metric=metric) for metric in metrics)
+            groups.append((shape.replace("x", " × "), slow, quick))
+        compared.append((*look, groups))
+    return compared
 
 
 def _draw_ratios(ax: Axes, series: list[Series]) -> None:
@@ -119,9 +97,9 @@ def _draw_ratios(ax: Axes, series: list[Series]) -> None:
                 x, mean, yerr=[[mean - low], [high - mean]], color=color, marker=marker,
                 markersize=4, elinewidth=1, capsize=2,
             )  # fmt: skip
-            if "memory" not in label and not (i and under is series[0][3][k][2]):
+            if "memory" not in label and not (i and np.array_equal(under, series[0][3][k][2])):
                 ax.text(
-                    x, 0.03 + 0.05 * i, f"{number(float(np.median(under)), 1)} ms", ha="center",
+                    x, 0.03 + 0.05 * i, f"{concise(float(np.median(under)), 1)} ms", ha="center",
                     transform=ax.get_xaxis_transform(), fontsize=6.5, color=INK,
                 )  # fmt: skip
         ax.plot([], [], marker, color=color, markersize=4, label=label)

@@ -16,7 +16,7 @@ from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset
 from gpubn.nn.model import MLP, build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
-from gpubn.nn.optim import SGD, linear
+from gpubn.nn.optim import SGD, linear_decay
 from gpubn.nn.train import to_device, train
 
 on_shim = pytest.mark.parametrize("backend", ["shim"], indirect=True)
@@ -304,7 +304,7 @@ class Training:
 
     def run(self, steps, **options):
         """The losses."""
-        sgd = SGD([0.5, 0.1, 1.0], linear(40), 0.01, self.backend, self.dtype)
+        sgd = SGD([0.5, 0.1, 1.0], linear_decay(40), 0.01, self.backend, self.dtype)
         return train(
             *(self.model, sgd, self.data, self.backend),
             **{"seeds": self.seeds, "batch": BATCH, "steps": steps} | options,

@@ -25,8 +25,8 @@ def make(batch, **options):
     )
 
 
-def run(config, tick=None):
-    return get("estimators").run(config, Context(resolve("numpy"), tick=tick))
+def run(config):
+    return get("estimators").run(config, Context(resolve("numpy")))
 
 
 def values(rows, metric):
@@ -61,17 +61,3 @@ def test_theory_holds(batch):
             assert mean == pytest.approx(theory.var_ratio(batch, correction), rel=0.03)
         mean = np.mean(list(values(rows, f"std_{kind}_ratio").values()))
         assert mean == pytest.approx(theory.normal_std_ratio(batch, correction), rel=0.02)
-
-
-def test_the_split_into_groups_changes_no_bit(monkeypatch):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(estimators, "GROUP", group)
-        results.append(sorted(run(make(5)), key=lambda r: (r.metric, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_ticks_add_up_to_the_work():
-    ticks, config = [], make(4)
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("estimators").work(config) == 3

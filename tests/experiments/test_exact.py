@@ -8,8 +8,9 @@ import pytest
 from gpubn import theory
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig
-from gpubn.experiments import Context, checks, exact, get
-from gpubn.experiments.checks import DIFFERENCES, ROUNDING
+from gpubn.experiments import Context, get
+from gpubn.experiments.exact import check_input, checks, experiment
+from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
 
 NUMPY = resolve("numpy")
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
@@ -25,13 +26,13 @@ def make(examples=7, features=4, dtype="float64", **options):
     )
 
 
-def run(config, tick=None):
-    return get("exact").run(config, Context(NUMPY, tick=tick))
+def run(config):
+    return get("exact").run(config, Context(NUMPY))
 
 
 def case(mean=0.0, **options):
     config = make(**options)
-    return exact.draw_case(config, NUMPY, [5, 6, 7], mean)
+    return check_input.draw_check_input(config, NUMPY, [5, 6, 7], mean)
 
 
 def tolerance(name, dtype, examples, mean=0.0):
@@ -53,7 +54,7 @@ def test_all_hold(dtype, examples, features):
     assert {(r.step, r.layer) for r in rows} == {(None, None)}
     for r in rows:
         name = r.metric.removesuffix("_shifted")
-        mean = exact.SHIFT if r.metric != name else 0.0
+        mean = experiment.SHIFT if r.metric != name else 0.0
         assert 0 <= r.value <= tolerance(name, dtype, examples, mean), r
 
 
@@ -162,23 +163,9 @@ def test_what_is_drawn():
     c, shifted = case(examples=400), case(mean=1000.0, examples=400)
     np.testing.assert_allclose(shifted.x - 1000, c.x, atol=1e-12)
     assert c.x.std() == pytest.approx(1, rel=0.05)
-    assert np.abs(c.gamma).min() >= exact.GAMMA_GAP
-    assert np.abs(c.wide_gamma).min() >= exact.GAMMA_GAP
+    assert np.abs(c.gamma).min() >= check_input.GAMMA_GAP
+    assert np.abs(c.wide_gamma).min() >= check_input.GAMMA_GAP
     assert {np.sign(g) for g in c.wide_gamma.ravel()} == {-1, 1}
     arrays = [getattr(c, f.name) for f in dataclasses.fields(c)][2:]
     assert {a.dtype for a in arrays} == {np.dtype("float64")}
     assert len({a.ravel()[0] for a in arrays}) == len(arrays)
-
-
-def test_the_split_into_groups_changes_no_bit(monkeypatch):
-    results = []
-    for group in (1, 2, 3):
-        monkeypatch.setattr(exact, "GROUP", group)
-        results.append(sorted(run(make()), key=lambda r: (r.metric, r.seed)))
-    assert results[0] == results[1] == results[2]
-
-
-def test_the_ticks_add_up_to_the_work():
-    ticks, config = [], make()
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("exact").work(config) == 3

@@ -8,7 +8,8 @@ import pytest
 from gpubn import experiments
 from gpubn.config import Config
 from gpubn.errors import ConfigError
-from gpubn.experiments import Experiment, get, names
+from gpubn.experiments import Experiment, catalogue, get, names
+from gpubn.experiments.training.trainer import training_experiment
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -78,6 +79,14 @@ def test_work_is_proportional_to_the_seeds(name):
     one, five = (get(name).work(Config(seeds=n)) for n in (1, 5))
     assert one > 0
     assert five == 5 * one
+
+
+def test_a_declaration_in_the_catalogue_is_enough(monkeypatch):
+    made = training_experiment("one_more", {"norm": "norm.name"})
+    monkeypatch.setattr(catalogue, "ONE_MORE", made, raising=False)
+    assert get("one_more") is made
+    assert "one_more" in names()
+    assert made.code(Config())[0] == "gpubn.experiments.catalogue:ONE_MORE"
 
 
 def test_the_package_exports_the_registry():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from gpubn.config import INIT_KINDS as KINDS
 from gpubn.config import InitConfig
-from gpubn.errors import ArgumentError
-from gpubn.nn.init import KINDS, draw_weight, initial_weight
+from gpubn.nn.init import initial_weight
 from gpubn.nn.rng import generator
+from tests.nn.weights import draw_weight
 
 FAN_IN, FAN_OUT = 400, 300
 COUNT = FAN_IN * FAN_OUT
@@ -124,12 +125,6 @@ def test_layers_differ(kind):
     assert not np.isin(one, other).any()
 
 
-def test_an_unknown_kind_is_refused():
-    text = "kind is 'xavier'; expected one of normal, uniform, glorot_normal, glorot_uniform, he"
-    with pytest.raises(ArgumentError, match=text):
-        draw_weight("xavier", 2, 2, [0], 0)
-
-
 CONFIGS = [
     InitConfig(kind="normal", std=0.3),
     InitConfig(kind="normal", std=2.0, scale=0.1, scaled="hidden"),  # which layers: the network
@@ -141,11 +136,6 @@ CONFIGS = [
 ]
 
 
-def drawn(init, fan_in, fan_out, seed, layer):
-    options = {k: v for k, v in vars(init).items() if k not in ("name", "kind", "scaled")}
-    return draw_weight(init.kind, fan_in, fan_out, [seed], layer, **options)[0]
-
-
 @pytest.mark.parametrize("seeds", [[0, 1, 2, 3, 4, 5, 6], [5] * 7, [2, 2, 0, 2, 0, 0, 1]], ids=str)
 @pytest.mark.parametrize("order", [1, -1])
 def test_one_configuration_a_replica(seeds, order):
@@ -154,7 +144,7 @@ def test_one_configuration_a_replica(seeds, order):
     weight = initial_weight(configs, 20, 30, seeds, 2)
     assert (weight.shape, weight.dtype) == ((7, 20, 30), np.float64)
     for replica, init, seed in zip(weight, configs, seeds, strict=True):
-        assert replica.tobytes() == drawn(init, 20, 30, seed, 2).tobytes()
+        assert replica.tobytes() == initial_weight(init, 20, 30, [seed], 2).tobytes()
 
 
 @pytest.mark.parametrize("init", CONFIGS, ids=str)
@@ -162,7 +152,7 @@ def test_one_configuration_for_all_replicas(init):
     weight = initial_weight(init, 5, 4, [3, 0, 3], 1)
     assert weight.tobytes() == initial_weight([init] * 3, 5, 4, [3, 0, 3], 1).tobytes()
     for replica, seed in zip(weight, [3, 0, 3], strict=True):
-        assert replica.tobytes() == drawn(init, 5, 4, seed, 1).tobytes()
+        assert replica.tobytes() == initial_weight(init, 5, 4, [seed], 1).tobytes()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -6,12 +6,12 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.nn.init import draw_weight
 from gpubn.nn.layers import Activation, Affine, Dropout
 from gpubn.nn.model import build_mlp, select_from_cache
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
 from tests.cuda.checkers import check_gradient
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 ACTIVATIONS = ["tanh", "sigmoid", "relu", "linear"]
@@ -338,21 +338,6 @@ def test_the_initial_beta_arrives_in_every_layer(backend):
     for layer in model.layers_of(BatchNorm):
         assert backend.to_host(layer.params["beta"]).tolist() == [[1.0] * WIDTH] * 2
         assert backend.to_host(layer.params["gamma"]).tolist() == [[1.0] * WIDTH] * 2
-
-
-def test_the_standard_deviation_of_a_normal_arrives(backend):
-    model = build_mlp(
-        ModelConfig(depth=1, width=WIDTH),
-        NormConfig(),
-        InitConfig(kind="normal", std=0.01),
-        features=FEATURES,
-        classes=CLASSES,
-        seeds=[3],
-        backend=backend,
-        dtype="float64",
-    )
-    expected = draw_weight("normal", FEATURES, WIDTH, [3], 0, std=0.01)
-    assert (backend.to_host(model.layers[0].params["weight"]) == expected).all()
 
 
 @pytest.mark.parametrize("learnable", [True, False])

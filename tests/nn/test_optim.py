@@ -7,7 +7,7 @@ from gpubn.errors import ArgumentError
 from gpubn.nn.layers import Activation, Affine
 from gpubn.nn.model import MLP
 from gpubn.nn.norms.batch_norm import BatchNorm
-from gpubn.nn.optim import SGD, constant, linear
+from gpubn.nn.optim import SGD, constant_rate, linear_decay
 
 R = 3
 
@@ -45,22 +45,22 @@ def step_once(backend, rng, sgd, step, dtype="float64"):
 
 
 def test_constant(backend):
-    sgd = SGD(0.3, constant, 0.0, backend, "float64")
+    sgd = SGD(0.3, constant_rate, 0.0, backend, "float64")
     assert [sgd.rates(step).tolist() for step in (0, 1, 1000)] == [[0.3]] * 3
 
 
 def test_linear_falls_by_one_over_steps_down_to_the_floor(backend):
-    sgd = SGD(0.1, linear(1500), 0.01, backend, "float64")
+    sgd = SGD(0.1, linear_decay(1500), 0.01, backend, "float64")
     found = [float(sgd.rates(step)[0]) for step in (0, 1, 150, 750, 1350, 1351, 1499, 1500, 2000)]
     expected = [0.1, 0.1 * 1499 / 1500, 0.09, 0.05, 0.01, 0.01, 0.01, 0.01, 0.01]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    no_floor = SGD(0.1, linear(10), 0.0, backend, "float64")
+    no_floor = SGD(0.1, linear_decay(10), 0.0, backend, "float64")
     np.testing.assert_allclose(no_floor.rates(9), 0.01, rtol=1e-12)
     assert no_floor.rates(10).tolist() == [0.0]
 
 
 def test_the_floor_holds_for_the_scheduled_rate_of_each_replica(backend):
-    sgd = SGD([1.0, 0.1, 0.001], linear(10), 0.05, backend, "float64")
+    sgd = SGD([1.0, 0.1, 0.001], linear_decay(10), 0.05, backend, "float64")
     np.testing.assert_allclose(sgd.rates(0), [1.0, 0.1, 0.05], rtol=1e-15)
     np.testing.assert_allclose(sgd.rates(8), [0.2, 0.05, 0.05], rtol=1e-12)
 
@@ -68,7 +68,7 @@ def test_the_floor_holds_for_the_scheduled_rate_of_each_replica(backend):
 def test_the_update_is_w_minus_rate_times_gradient(backend, rng):
     count = 0
     for dtype in ("float32", "float64"):
-        sgd = SGD(0.3, linear(4), 0.0, backend, dtype)
+        sgd = SGD(0.3, linear_decay(4), 0.0, backend, dtype)
         rate = np.asarray(0.3 * 0.75, dtype)
         for before, gradient, after in step_once(backend, rng, sgd, 1, dtype):
             assert after.dtype == dtype
@@ -80,7 +80,7 @@ def test_the_update_is_w_minus_rate_times_gradient(backend, rng):
 def test_each_replica_takes_its_own_rate(backend, rng):
     rates = [0.5, 0.01, 2.0]
     for before, gradient, after in step_once(
-        backend, rng, SGD(rates, constant, 0.0, backend, "float64"), 0
+        backend, rng, SGD(rates, constant_rate, 0.0, backend, "float64"), 0
     ):
         for r, rate in enumerate(rates):
             np.testing.assert_array_equal(after[r], before[r] - rate * gradient[r])
@@ -90,7 +90,7 @@ def test_as_many_rates_as_units_are_still_rates_of_replicas(backend):
     # (R, D) with R = D: a rate that broadcast along the units would give the transpose.
     model = MLP([BatchNorm(2, 2, backend, "float64")])
     one = backend.asarray(np.ones((2, 2)))
-    sgd = SGD([1.0, 3.0], constant, 0.0, backend, "float64")
+    sgd = SGD([1.0, 3.0], constant_rate, 0.0, backend, "float64")
     sgd.update(model, [{"gamma": one, "beta": one.copy()}], 0)
     beta = backend.to_host(model.layers[0].params["beta"])
     assert beta.tolist() == [[-1.0, -1.0], [-3.0, -3.0]]
@@ -101,14 +101,14 @@ def test_as_many_rates_as_units_are_still_rates_of_replicas(backend):
 )
 def test_a_bad_rate_is_refused(backend, rate):
     with pytest.raises(ArgumentError, match="expected positive numbers, one or one a replica"):
-        SGD(rate, constant, 0.0, backend, "float64")
+        SGD(rate, constant_rate, 0.0, backend, "float64")
 
 
 def test_one_floor_a_replica(backend):
-    sgd = SGD([1.0, 0.1, 0.001], linear(10), [0.05, 0.2, 0.0], backend, "float64")
+    sgd = SGD([1.0, 0.1, 0.001], linear_decay(10), [0.05, 0.2, 0.0], backend, "float64")
     np.testing.assert_allclose(sgd.rates(8), [0.2, 0.2, 0.0002], rtol=1e-12)
     np.testing.assert_allclose(sgd.rates(0), [1.0, 0.2, 0.001], rtol=1e-15)
-    one_rate = SGD(1.0, linear(10), [0.05, 0.5, 0.0], backend, "float64")
+    one_rate = SGD(1.0, linear_decay(10), [0.05, 0.5, 0.0], backend, "float64")
     np.testing.assert_allclose(one_rate.rates(8), [0.2, 0.5, 0.2], rtol=1e-12)
 
 
@@ -117,10 +117,10 @@ def test_a_rate_of_its_own_gives_a_replica_the_bits_it_has_alone(backend, same_b
     rates, floors = [0.3, 1 / 3, 1e-4], [0.0, 0.2, 1e-3]
     seeded = lambda: np.random.default_rng(3)  # noqa: E731
     many = list(
-        step_once(backend, seeded(), SGD(rates, linear(7), floors, backend, dtype), 2, dtype)
+        step_once(backend, seeded(), SGD(rates, linear_decay(7), floors, backend, dtype), 2, dtype)
     )
     for r, (rate, floor) in enumerate(zip(rates, floors, strict=True)):
-        alone = SGD(rate, linear(7), floor, backend, dtype)
+        alone = SGD(rate, linear_decay(7), floor, backend, dtype)
         for (*_, after), (*_, own) in zip(
             many, step_once(backend, seeded(), alone, 2, dtype), strict=True
         ):
@@ -131,7 +131,7 @@ def test_a_rate_of_its_own_gives_a_replica_the_bits_it_has_alone(backend, same_b
 @pytest.mark.parametrize("rates", [[0.5, 0.01, 2.0], 0.5, [0.5]], ids=str)
 @pytest.mark.parametrize("floors", [[0.4, 0.0, 3.0], 0.1], ids=str)
 def test_a_part_steps_as_the_whole_does_and_moves_nothing_else(backend, rng, rates, floors, some):
-    sgd = SGD(rates, linear(4), floors, backend, "float64")
+    sgd = SGD(rates, linear_decay(4), floors, backend, "float64")
     model, gradients = network(backend, rng, "float64")
     before = [{k: backend.to_host(v).copy() for k, v in la.params.items()} for la in model.layers]
     part = model.select(some)

@@ -7,13 +7,13 @@ from gpubn.backend import Cancelled, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
-from gpubn.nn.init import draw_weight
 from gpubn.nn.layers import Affine
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
-from gpubn.nn.optim import SGD, constant, linear
+from gpubn.nn.optim import SGD, constant_rate, linear_decay
 from gpubn.nn.rng import batch_order, example_order
-from gpubn.nn.train import check_batch_fits, evaluate, to_device, train
+from gpubn.nn.train import check_batch_fits, loss_and_accuracy, to_device, train
+from tests.nn.weights import draw_weight
 
 PLACEMENTS = ["none", "before", "after"]
 WIDTH, BATCH = 16, 32
@@ -40,7 +40,7 @@ class Run:
         self.backend = backend
         dtype, rate = options.pop("dtype", "float32"), options.pop("rate", 0.5)
         activation = options.pop("activation", "tanh")
-        self.schedule = options.pop("schedule", constant)
+        self.schedule = options.pop("schedule", constant_rate)
         self.model = build_mlp(
             ModelConfig(depth=options.pop("depth", 1), width=WIDTH, activation=activation),
             NormConfig(name=placement, placement=placement, **options.pop("norm", {})),
@@ -62,7 +62,7 @@ class Run:
         """On the test set, all of it unless a choice is made."""
         x, y = self.data.x_test, self.data.y_test
         chosen = np.stack([np.arange(len(x))] * self.losses.shape[1]) if chosen is None else chosen
-        return evaluate(self.model, x, y, chosen, self.backend, **options)
+        return loss_and_accuracy(self.model, x, y, chosen, self.backend, **options)
 
     def state(self):
         """Every parameter and running statistic, in order."""
@@ -106,7 +106,7 @@ def test_a_seed_gives_the_same_bits_whatever_trains_with_it(
 def test_training_is_the_plain_loop(synthetic, backend, sample):
     """Softmax regression on a ReLU layer, written out for one network at a time, float64."""
     options = {"activation": "relu", "dtype": "float64", "rate": 1, "sample": sample}
-    run = Run(synthetic, backend, [3, 1], schedule=linear(40), **options)
+    run = Run(synthetic, backend, [3, 1], schedule=linear_decay(40), **options)
     for r, seed in enumerate((3, 1)):
         w1, w2 = (
             draw_weight("glorot_normal", *fans, [seed], i)[0]
@@ -137,7 +137,7 @@ def test_parity_with_torch(synthetic, placement):
     nn, seeds, norm = torch.nn, [3, 1], {"eps": 1e-5, "momentum": 0.1}
     options = {"placement": placement, "norm": norm, "depth": 2, "dtype": "float64"}
     backend = resolve("numpy")
-    run = Run(synthetic, backend, seeds, steps=30, schedule=linear(60), **options)
+    run = Run(synthetic, backend, seeds, steps=30, schedule=linear_decay(60), **options)
     for r, seed in enumerate(seeds):
         sizes, layers = [12, WIDTH, WIDTH, 4], []
         for i in range(3):
@@ -375,10 +375,10 @@ def test_each_replica_is_evaluated_on_its_own_choice_and_on_nothing_else(
     chosen = chosen_at_random(3, 50) // 2  # none of the second half
     x, y = run.data.x_test.copy(), run.data.y_test
     x[180:] = float("nan")
-    found = evaluate(run.model, x, y, chosen, backend)
+    found = loss_and_accuracy(run.model, x, y, chosen, backend)
     assert np.isfinite(found[0]).all()
     for r in range(3):
-        alone = evaluate(run.model.select(slice(r, r + 1)), x, y, chosen[[r]], backend)
+        alone = loss_and_accuracy(run.model.select(slice(r, r + 1)), x, y, chosen[[r]], backend)
         for one, of_all in zip(alone, found, strict=True):
             same_bits(one, of_all[[r]])
     same = run.evaluate(np.stack([chosen[0]] * 3))

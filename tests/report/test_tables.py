@@ -9,7 +9,7 @@ import pytest
 
 from gpubn.errors import StoreError
 from gpubn.files import sha256
-from gpubn.report.tables import is_current, provenance_path, read_table, write_table
+from gpubn.report.tables import provenance_path, read_table, table_is_current, write_table
 from gpubn.rows import SCHEMA_VERSION, Observation
 
 PARTS = [
@@ -33,6 +33,7 @@ None,nan,,,0,hist[+0.25],inf
 None,nan,2,3,4,loss,-inf
 None,nan,2,3,5,loss,3.46e-44
 """
+AXES = ("norm", "init")
 MADE_FROM = {"a1": "d1", "b2": "d2"}
 
 
@@ -124,7 +125,7 @@ def test_another_schema_is_named(table, schema):
     provenance_path(table).write_text(json.dumps(document))
     with pytest.raises(StoreError, match=rf"t\.csv has schema {schema}; expected {SCHEMA_VERSION}"):
         read_table(table)
-    assert not is_current(table, MADE_FROM)  # so that it is written anew
+    assert not table_is_current(table, AXES, MADE_FROM)  # so that it is written anew
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"\xff", b'{"config": 3}'])
@@ -141,32 +142,46 @@ def test_configuration_of_this_schema(table):
     assert read_table(table).attrs["config"] == {"seeds": 2}
 
 
+@pytest.mark.parametrize("seed", [0, None])
+def test_rows_that_nothing_tells_apart(tmp_path, seed):
+    rows = [Observation(seed, 5, None, "loss", value) for value in (1.0, 2.0)]
+    write_table(tmp_path / "t.csv", [({"norm": "none"}, [row]) for row in rows], {})
+    place = f"norm=none, seed={'' if seed is None else seed}, step=5, layer=, metric=loss"
+    with pytest.raises(StoreError, match=rf"t\.csv has rows .* apart \({place}\); expected"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_is_current(table):
-    assert is_current(table, dict(MADE_FROM))
+    assert table_is_current(table, AXES, dict(MADE_FROM))
+
+
+@pytest.mark.parametrize("keys", [(), ("norm",), (*AXES, "norm.momentum"), AXES[::-1]])
+def test_other_columns(table, keys):
+    assert not table_is_current(table, keys, MADE_FROM)
 
 
 @pytest.mark.parametrize(
     "other", [{}, {"a1": "d1"}, {**MADE_FROM, "c3": "d3"}, {**MADE_FROM, "a1": "d0"}]
 )
 def test_made_from_other_results(table, other):
-    assert not is_current(table, other)
+    assert not table_is_current(table, AXES, other)
 
 
 def test_changed_bytes(table):
     table.write_bytes(table.read_bytes().replace(b"0.3333333", b"0.3333334"))
-    assert not is_current(table, MADE_FROM)
+    assert not table_is_current(table, AXES, MADE_FROM)
 
 
 @pytest.mark.parametrize("lost", [".csv", ".json"])
 def test_half_of_a_table(table, lost):
     table.with_suffix(lost).unlink()
-    assert not is_current(table, MADE_FROM)
+    assert not table_is_current(table, AXES, MADE_FROM)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff\xfe", b"[]", b"null", b"5"])
 def test_damaged_provenance(table, content):
     provenance_path(table).write_bytes(content)
-    assert not is_current(table, MADE_FROM)
+    assert not table_is_current(table, AXES, MADE_FROM)
 
 
 def test_unwritable(tmp_path):

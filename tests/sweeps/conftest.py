@@ -60,10 +60,8 @@ def fake(monkeypatch):
     )
     rows = [Observation(0, 10, None, "loss", 0.1), Observation(1, 10, None, "loss", 1 / 3)]
     state = SimpleNamespace(calls=[], rows=rows, fail={}, cell=cell)
-    monkeypatch.setitem(
-        sys.modules, "gpubn.experiments.fake", SimpleNamespace(EXPERIMENT=experiment)
-    )
-    monkeypatch.setattr(registry, "_NAMES", (*registry._NAMES, "fake"))
+    monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", SimpleNamespace(FAKE=experiment))
+    monkeypatch.setitem(registry._ELSEWHERE, "fake", "gpubn.experiments.fake")
     return state
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gpubn.report.tables import TableText, is_current, read_table
+from gpubn.config import Config, DataConfig
+from gpubn.report.tables import TableText, read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
 from gpubn.sweeps import collect
-from gpubn.sweeps.collect import Kept, write_tables
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.collect import Kept, distinguishing_keys, write_tables
 from gpubn.sweeps.store.cell_store import CellStore, Result
+from gpubn.sweeps.variants import Variants
 
 TABLES = Path(__file__).parents[2] / "results" / "tables"
 POOLED = [Observation(None, None, 1, "hist[+0.00]", 0.5)]
@@ -152,9 +155,8 @@ def test_the_committed_tables_have_the_bytes_that_are_written_now(name, tmp_path
     for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
         keys = {key: row[key] for key in ("seed", "step", "layer")}
         value = float("nan") if row["value"] is None else row["value"]
-        text.add(
-            {a: row[a] for a in axes}, [Observation(**keys, metric=row["metric"], value=value)]
-        )
+        observation = Observation(**keys, metric=row["metric"], value=value)
+        text.add([row[axis] for axis in axes], [observation])
     text.write(tmp_path / "t.csv", {})
     assert (tmp_path / "t.csv").read_bytes() == path.read_bytes()
 
@@ -219,7 +221,7 @@ def test_a_table_of_other_results_is_written_again(finished, tmp_path):
     before = path.read_bytes()
     write(tmp_path, cells, results)
     assert path.read_bytes() != before
-    assert is_current(path, provenance(path)["made_from"])
+    assert table_is_current(path, cells[0].axes, provenance(path)["made_from"])
 
 
 def test_a_table_says_what_it_was_made_from_even_where_a_cell_changed_meanwhile(
@@ -234,3 +236,86 @@ def test_a_table_says_what_it_was_made_from_even_where_a_cell_changed_meanwhile(
     assert provenance(path)["made_from"] == {
         cell.id: result.digest for cell, result in zip(cells, after, strict=True)
     }
+
+
+# What tells cells apart --------------------------------------------------------------------------
+
+
+def cells_of(experiment, **values):
+    """Cells of an experiment on the digits, one for each of the lists' first, second, ... values.
+
+    A key is written with __ for its dot.
+    """
+    variants = Variants(Config(name=experiment, data=DataConfig("digits")))
+    keys = [key.replace("__", ".") for key in values]
+    rows = zip(*values.values(), strict=True)
+    return [Cell.of(variants.make(dict(zip(keys, row, strict=True)))) for row in rows]
+
+
+def named(cell):
+    """A result whose rows say which cell it is of, in one row a seed and one that pools them."""
+    config = cell.config
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    rows = [Observation(seed, None, None, "m", config.optim.rate) for seed in (*seeds, None)]
+    return Result(rows, {"data": {}, "seconds": 0.0}, cell.id)
+
+
+DISTINGUISHING = {
+    "nothing": ({"norm__momentum": [0.1]}, [], []),
+    "a key that is no axis": (
+        {"norm__momentum": [0.1, 0.9, 0.1, 0.9], "optim__batch": [8, 8, 16, 16]},
+        ["norm.momentum", "optim.batch"],
+        ["norm.momentum", "optim.batch"],
+    ),
+    "the axis": ({"norm__name": ["none", "before"], "norm__momentum": [0.1, 0.9]}, [], []),
+    "the axis not everywhere": (
+        {"norm__name": ["none", "before", "before"], "norm__momentum": [0.1, 0.1, 0.9]},
+        ["norm.momentum"],
+        ["norm.momentum"],
+    ),
+    "other seeds": ({"seeds": [2, 3], "first_seed": [0, 2]}, [], ["seeds", "first_seed"]),
+    "seeds that are the same": ({"seeds": [2, 3]}, ["seeds"], ["seeds"]),
+    "seeds, where the rest does": (
+        {"optim__batch": [8, 16], "seeds": [2, 3]},
+        ["optim.batch"],
+        ["optim.batch"],
+    ),
+    "seeds as well": (
+        {"optim__batch": [8, 16, 16], "seeds": [2, 2, 2], "first_seed": [0, 0, 1]},
+        ["optim.batch", "first_seed"],
+        ["optim.batch", "first_seed"],
+    ),
+    "one cell twice": ({"model__name": ["a", "b"]}, [], []),
+}
+
+
+@pytest.mark.parametrize("case", DISTINGUISHING)
+def test_a_column_for_every_key_that_the_axes_do_not_show(case, tmp_path):
+    values, plain, pooled = DISTINGUISHING[case]
+    cells = cells_of("gamma_beta", **values)
+    assert distinguishing_keys(cells) == plain
+    assert distinguishing_keys(cells, pooled=True) == pooled
+    paths = write(tmp_path, cells, [named(cell) for cell in cells])
+    for path, keys in zip(paths, (plain, pooled), strict=True):
+        frame = read_table(path)  # refuses rows that nothing tells apart
+        assert list(frame.columns) == ["data", "norm", *keys, *COLUMNS]
+        for key in keys:
+            expected = {str(cell.settings[key]) for cell in cells}
+            assert set(frame[key]) == expected
+    assert len(read_table(paths[0])) == sum(
+        c.config.seeds for c in {c.id: c for c in cells}.values()
+    )
+
+
+def test_an_older_table_without_these_columns_is_written_again(tmp_path):
+    cells = cells_of("gamma_beta", norm__momentum=[0.1, 0.9])
+    results = [named(cell) for cell in cells]
+    path, _ = write(tmp_path, cells, results)
+    good = path.read_bytes()
+    text = TableText(cells[0].axes)
+    for cell, result in zip(cells, results, strict=True):
+        text.add(cell.axes.values(), result.rows[:-1])
+    text.write(path, {"made_from": provenance(path)["made_from"]})
+    assert path.read_bytes() != good
+    write(tmp_path, cells, results)
+    assert path.read_bytes() == good

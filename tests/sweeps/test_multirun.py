@@ -151,7 +151,7 @@ def within_a_second(happened):
 
 
 def save(store, cell, rows):
-    store.save(cell, rows, {"seconds": 1.5})
+    store.save(cell, rows, {"backend": "numpy", "seconds": 1.5})
 
 
 def test_what_others_finish_is_shown_once_each(fake, tmp_path, shown):

@@ -9,7 +9,7 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.rows import Failure
-from gpubn.sweeps.runner import Outcome, run_cells
+from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.store.leases import Leases
 
@@ -192,7 +192,7 @@ def test_a_known_failure_is_told_without_running(store, fake, failed, outcomes):
     told = outcomes([*failed, fake.cell("d")], store, retry_failed=False)
     found = {o.cell.axes["init"]: o for o in told}
     assert fake.calls == ["d"]
-    assert found["b"] == Outcome(failed[1], failure=store.failure(failed[1]))
+    assert found["b"] == CellOutcome(failed[1], failure=store.failure(failed[1]))
     assert not found["b"].fresh
     assert "ValueError: no" in found["b"].failure.traceback
 
@@ -237,13 +237,13 @@ def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, mon
 def test_what_another_sweep_failed_meanwhile_is_run_again_only_to_retry(
     store, fake, monkeypatch, retry
 ):
-    failure, claim = Failure("theirs", "trace"), Leases.claim
+    failure, take = Failure("theirs", "trace"), Leases.take
 
     def slow(self, cell):
         store.save_failure(cell, failure)
-        return claim(self, cell)
+        return take(self, cell)
 
-    monkeypatch.setattr(Leases, "claim", slow)
+    monkeypatch.setattr(Leases, "take", slow)
     (outcome,) = run_cells([fake.cell()], store, NUMPY, retry_failed=retry)
     assert fake.calls == ["a"] * retry
     assert outcome.failure == (None if retry else failure)

@@ -17,19 +17,14 @@ from hypothesis import strategies as st
 from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.errors import BackendError, ConfigError, DataError, StoreError
-from gpubn.experiments import Context, get, training
+from gpubn.experiments import Context, get
 from gpubn.experiments.base import Stacking
-from gpubn.experiments.generalisation import Generalisation
-from gpubn.experiments.measures import (
-    Densities,
-    Drift,
-    GradientShift,
-    Percentiles,
-    Ratios,
-    Saturation,
-    UnitMeans,
-)
-from gpubn.experiments.norm_measures import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
+from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.generalisation import Generalisation
+from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
+from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.experiments.training import trainer
 from gpubn.rows import Failure, Observation
 from gpubn.sweeps import runner
 from gpubn.sweeps.cells import Cell
@@ -39,8 +34,8 @@ from gpubn.sweeps.store.cell_store import CellStore
 NUMPY = resolve("numpy")
 GPU = Backend("cupy", np, "a GPU", 1)
 PROBES = (
-    *(partial(kind, 2) for kind in (Saturation, Percentiles, Ratios, Drift, GradientShift)),
-    *(partial(NormParameters, 2), partial(Densities, 2, bins=6), partial(Generalisation, 2)),
+    *(partial(kind, 2) for kind in (Saturation, Percentiles, UpdateRatios, Drift, GradientShift)),
+    *(partial(NormParameters, 2), partial(Histograms, 2, bins=6), partial(Generalisation, 2)),
     *(UnitMeans, ZeroVariance, NormInputVariance),
 )
 BY_POPULATION = (partial(Generalisation, 2, population=True),)
@@ -63,7 +58,7 @@ def make(name="depth_grid", *, data=None, model=None, norm=None, init=None, opti
 def train(configs, group, kinds=PROBES):
     context = Context(replace(NUMPY, workers=2))
     probes = lambda config: [probe() for probe in kinds]  # noqa: E731
-    return training.run(configs, context, probes=probes, group=group, evaluated=40)
+    return trainer.train_cells(configs, context, probes=probes, group=group, evaluated=40)
 
 
 def assert_as_alone(configs, group, kinds=PROBES):
@@ -418,7 +413,7 @@ def stackable(fake, monkeypatch):
 
     module = sys.modules["gpubn.experiments.fake"]
     stacking = Stacking(run_the_stack, ("init", "seeds"), lambda config: None, group=100)
-    replaced = SimpleNamespace(EXPERIMENT=replace(module.EXPERIMENT, stacking=stacking))
+    replaced = SimpleNamespace(FAKE=replace(module.FAKE, stacking=stacking))
     monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", replaced)
     state = SimpleNamespace(stacked=[], cells=lambda inits: [fake.cell(init) for init in inits])
     return state
@@ -451,7 +446,7 @@ def test_one_failing_cell_of_a_stack_fails_alone(stackable, fake, error):
 def test_a_stack_that_fails_though_no_cell_does(stackable, fake, monkeypatch):
     broken = replace(get("fake").stacking, run=lambda configs, context: 1 / 0)
     monkeypatch.setattr(
-        sys.modules["gpubn.experiments.fake"], "EXPERIMENT", replace(get("fake"), stacking=broken)
+        sys.modules["gpubn.experiments.fake"], "FAKE", replace(get("fake"), stacking=broken)
     )
     assert measured(stackable.cells("abc")) == [fake.rows] * 3
 

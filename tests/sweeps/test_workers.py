@@ -340,6 +340,38 @@ def begin(tmp_path):
         process.stdout.close()
 
 
+HALF_AN_ANSWER = """
+import os, signal
+from multiprocessing.connection import Connection
+
+def send_half(self, data, write=None):
+    os.write(self._handle, data[: len(data) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Connection._send = send_half
+"""
+KILLED_WHILE_IT_SENDS = f"""
+from types import SimpleNamespace
+from gpubn.errors import WorkerError
+from gpubn.sweeps.workers import run_in_processes
+
+class Config:
+    def __reduce__(self):  # in the worker it is the call of another function
+        return exec, ({HALF_AN_ANSWER!r}, {{}})
+
+try:
+    list(run_in_processes([[SimpleNamespace(config=Config())]] * 3, 2, lambda n: None))
+except WorkerError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_is_killed_while_it_sends_stops_nobody(begin):
+    process = begin("-c", KILLED_WHILE_IT_SENDS)
+    out, _ = process.communicate(timeout=SECONDS)
+    assert out.startswith("one of 2 worker processes died")
+
+
 def test_no_worker_outlives_its_parent(begin):
     process = begin("-c", SWEEP)
     assert process.stdout.readline() == "9\n"

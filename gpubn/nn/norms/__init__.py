@@ -17,11 +17,11 @@ def make_norm(
     norms: Sequence[NormConfig], replicas: int, units: int, backend: Backend, dtype: str
 ) -> Layer:
     """Return the normalisation of a configuration, one for all replicas or one a replica."""
-    module, _, name = definition(norms[0]).partition(":")
+    module, _, name = norm_definition(norms[0]).partition(":")
     layer: Layer = getattr(import_module(module), name).of(norms, replicas, units, backend, dtype)
     return layer
 
 
-def definition(norm: NormConfig) -> str:
+def norm_definition(norm: NormConfig) -> str:
     """Return where the normalisation of a configuration is defined, "module:name"."""
     return KINDS["ghost" if norm.ghost else "batch"]

@@ -79,7 +79,7 @@ class BatchNorm(StepByGradients):
 
     @staticmethod
     def _own_options(norm: NormConfig) -> dict[str, Any]:
-        """What a kind takes beside the options of batch norm."""
+        """Return the options that a kind takes beside those of batch norm."""
         return {}
 
     def forward(

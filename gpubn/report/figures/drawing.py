@@ -1,23 +1,27 @@
 """Figures: one script `scripts/figures/<name>.py` makes the one figure of that name.
 
 A script declares `TABLES`, the stems of the tables that it reads (the first is the experiment that
-makes them), and `draw(tables, verdicts) -> Figure`. It may declare `CLAIMS`, the ids of the claims
-that it shows; `verdicts` is the sentence about them for its caption, empty before they are decided.
+makes them), and `draw(sheet)`, which draws on a `Sheet` that holds them. It may declare `CLAIMS`,
+the ids of the claims that it shows; a sentence about their verdicts ends the caption.
 """
 
 import ast
 import csv
-import importlib.util
 import json
-from collections.abc import Iterable
+import runpy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from gpubn.errors import ConfigError, StoreError
 from gpubn.files import sha256, write_atomic
 from gpubn.fingerprint import script_fingerprint
 from gpubn.report.tables import read_bytes, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts" / "figures"
 
@@ -69,13 +73,14 @@ def draw(script: FigureScript, results: Path) -> None:
     """Draw a figure from `results/tables` into `results/figures`, as SVG, PNG and provenance.
 
     Raises:
-        StoreError: a table is missing or damaged, or the folder cannot be written.
+        StoreError: a table is missing, damaged, or lacks what the figure shows, or the folder
+            cannot be written.
     """
     from gpubn.report.figures.style import render, style  # slow to import, and not always needed
 
     frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
     with style():
-        files = render(_load(script).draw(frames, verdicts(script, results)))
+        files = render(compose(script, frames, verdicts(script, results)))
     base = results / "figures" / script.name
     for kind, data in files.items():
         write_atomic(base.with_suffix(f".{kind}"), data)
@@ -86,8 +91,26 @@ def draw(script: FigureScript, results: Path) -> None:
     write_atomic(base.with_suffix(".json"), (json.dumps(document, indent=1) + "\n").encode())
 
 
+def compose(
+    script: FigureScript, tables: "Mapping[str, pd.DataFrame]", verdicts: str = ""
+) -> "Figure":
+    """Return the figure that a script makes of tables.
+
+    Raises:
+        StoreError: they lack what it shows, or hold rows that it does not tell apart.
+    """
+    from gpubn.report.figures.sheet import Sheet  # slow to import
+
+    sheet = Sheet(tables, verdicts)
+    try:
+        runpy.run_path(str(script.path))["draw"](sheet)
+    except StoreError as error:
+        raise StoreError(f"the figure {script.name} cannot be drawn: {error}") from error
+    return sheet.figure
+
+
 def verdicts(script: FigureScript, results: Path) -> str:
-    """One sentence with the verdicts on a figure's claims; empty where none has any yet."""
+    """Return one sentence with the verdicts on a figure's claims; empty where none has any yet."""
     try:
         with (results / "claims.csv").open(newline="") as file:
             decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
@@ -134,12 +157,3 @@ def _declared(path: Path) -> FigureScript:
             f"{path.name} declares no TABLES; expected the stems of the tables it reads"
         )
     return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"])
-
-
-def _load(script: FigureScript) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"gpubn_figure_{script.name}", script.path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -8,74 +8,96 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gpubn.report.figures.courses import select, single_run
-from gpubn.report.figures.style import INK, geometric, number
+from gpubn.report.figures.forest import single_run
+from gpubn.report.figures.marks import geometric
+from gpubn.report.figures.selection import distinct, matching, seeds, select
+from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, concise
 from gpubn.report.published import digits_range
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """One row of panels: its label and colour, which cells, and what is printed of which layer.
+    """One row of panels: the label, and what is printed of which layer.
 
-    `published` maps a layer to the variance as it is printed, `names` to what else it is called,
-    and `shares` a metric to the words for what it is the share of.
+    `published` maps a layer to the variance as it is printed, `names` to what else it is called.
     """
 
     label: str
-    color: str
-    where: Mapping[str, str]
     published: Mapping[int, str] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
-    shares: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_grid(
+_COLORS_AND_ROWS = (
+    (BLUE, {"init": "small", "norm": "none", "arithmetic": "published"}),
+    (ORANGE, {"init": "glorot", "norm": "none", "arithmetic": "published"}),
+    (RED, {"init": "small", "norm": "after", "arithmetic": "published"}),
+    (GREEN, {"init": "small", "norm": "after", "arithmetic": "corrected"}),
+)
+"""Document A's two networks, then batchnorm as published and corrected."""
+
+
+def bins(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centres of the bins of one histogram, in order, and their shares."""
+    rows = distinct(rows, "metric")
+    centres = centres_of(rows)
+    order = np.argsort(centres)
+    return centres[order], rows["value"].to_numpy(dtype=np.float64)[order]
+
+
+def centres_of(rows: pd.DataFrame) -> np.ndarray:
+    """Return the centre of the bin that each row is of."""
+    return rows["metric"].str.extract(r"\[(.*)\]")[0].astype(float).to_numpy()
+
+
+def draw_histograms(
     axes: np.ndarray,
-    tables: Sequence[pd.DataFrame],
-    rows: Sequence[Treatment],
+    sheet: Sheet,
+    treatments: Sequence[Treatment],
     layers: Sequence[int],
     *,
     quantity: str,
-    metric: str,
+    variance: str,
     label: str,
+    shares: Mapping[str, str] | None = None,
 ) -> None:
     """Fill a grid of axes: one row a treatment, one column a layer, each on its own raw axes.
 
-    `tables` are that of the seeds and the pooled one; `metric` is the variance that the values
-    have in the first, `quantity` what the histograms are of in the second.
+    The sheet has the table of the seeds, in which `variance` is a metric, and the pooled one, with
+    histograms of `quantity`; `shares` maps a metric to the words for what it is the share of, which
+    are printed where there is no batchnorm.
     """
-    table, pooled = tables
-    scalars = table[table["metric"] == metric]
+    table, pooled = sheet.tables.values()
     pooled = pooled[pooled["metric"].str.startswith(f"{quantity}_hist[")]
-    for of_row, row in zip(axes, rows, strict=True):
+    rows = zip(axes, treatments, _COLORS_AND_ROWS, strict=True)
+    for of_row, treatment, (color, of_treatment) in rows:
         titles = []
         for ax, layer in zip(of_row, layers, strict=True):
-            where = {**row.where, "layer": layer}
-            variances = select(scalars, where)["value"].to_numpy(dtype=np.float64)
+            where = {**of_treatment, "layer": layer}
+            variances = seeds(table, **where, metric=variance)
             spread = float(geometric(variances).mean) ** 0.5
-            _draw(ax, select(pooled, where), spread, row.color, label)
-            if layer:
-                _print_shares(ax, select(table, where), row.shares)
-            place = f"layer {layer}{row.names.get(layer, '')}" if layer else "input"
-            titles.append([place, *_described(variances, row.published.get(layer))])
+            _draw(ax, select(pooled, **where), spread, color, label)
+            if layer and where["norm"] == "none":
+                _print_shares(ax, matching(table, **where), shares or {})
+            place = f"layer {layer}{treatment.names.get(layer, '')}" if layer else "input"
+            titles.append([place, *_described(variances, treatment.published.get(layer))])
         longest = max(map(len, titles))
         for ax, lines in zip(of_row, titles, strict=True):
             lines += [""] * (longest - len(lines))
             ax.set_title("\n".join(lines), fontsize=6.3)
-        of_row[0].set_ylabel(f"{row.label}\n\nshare (%)")
+        of_row[0].set_ylabel(f"{treatment.label}\n\nshare (%)")
 
 
-def _draw(ax: Axes, bins: pd.DataFrame, spread: float, color: str, label: str) -> None:
-    """The histogram of one layer: bins in standard deviations, drawn in raw units."""
-    centres = bins["metric"].str.extract(r"\[(.*)\]")[0].astype(float).to_numpy()
-    shares = 100 * bins["value"].to_numpy(dtype=np.float64)
+def _draw(ax: Axes, rows: pd.DataFrame, spread: float, color: str, label: str) -> None:
+    """Draw the histogram of one layer: bins in standard deviations, drawn in raw units."""
+    centres, shares = bins(rows)
     filled = shares > 0
     largest = float(np.abs(centres[filled]).max()) * spread
     power = int(np.floor(np.log10(largest)))
     power = 0 if power in (0, 1) else power
     at = centres * spread / 10.0**power
     width = at[1] - at[0]
-    ax.bar(at, shares, width=width, color=color, linewidth=0)
+    ax.bar(at, 100 * shares, width=width, color=color, linewidth=0)
     ax.set_xlim(at[filled].min() - 1.5 * width, at[filled].max() + 1.5 * width)
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.yaxis.set_major_locator(MaxNLocator(3))
@@ -84,7 +106,7 @@ def _draw(ax: Axes, bins: pd.DataFrame, spread: float, color: str, label: str) -
 
 def _print_shares(ax: Axes, rows: pd.DataFrame, shares: Mapping[str, str]) -> None:
     for line, (metric, words) in enumerate(shares.items()):
-        share = 100 * rows.loc[rows["metric"] == metric, "value"].mean()
+        share = 100 * seeds(rows, metric=metric).mean()
         ax.text(
             0.97, 0.93 - 0.13 * line, f"{share:.3g}% {words}", transform=ax.transAxes,
             ha="right", va="top", fontsize=6.3, color=INK,
@@ -96,7 +118,8 @@ def _described(variances: np.ndarray, published: str | None) -> list[str]:
     low, high = single_run(variances, log=True)
     mean = float(geometric(variances).mean)
     digits = 3 if 1e-3 <= mean < 1e3 else 2
-    said = [f"var {number(mean, digits)}", f"[{number(low, digits)}, {number(high, digits)}]"]
+    of_runs = ", ".join(concise(end, digits) for end in (low, high))
+    said = [f"var {concise(mean, digits)}", f"[{of_runs}]"]
     if published is not None:
         least, most = digits_range(published)
         below = int((variances < least).sum())

@@ -1,22 +1,18 @@
-"""The look of every figure, and the parts they share."""
+"""The look of every figure: fonts, colours, styles of arms, the page, the bytes of its files."""
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.errors import StoreError
 from gpubn.report import words
-from gpubn.report.statistics import Interval, mean_interval
 
 mpl.use("Agg")
 
@@ -82,7 +78,9 @@ INITS: dict[str, Style] = {
     }.items()
 }
 MNIST_INITS = ("rand", "rand_fan_in", "randn", "randn_fan_in", "rand_small", "glorot")
-"""Document D's initialisations; the first four are the readings of its first one."""
+"""Document D's initialisations."""
+FIRST_INIT = MNIST_INITS[:4]
+"""The readings of its first one."""
 
 NORMS: dict[str, Style] = {
     "none": ("no batchnorm", BLACK, "-", "o"),
@@ -93,8 +91,22 @@ NORMS: dict[str, Style] = {
 }
 
 
+TREATMENTS = {name: NORMS[name] for name in ("none", "before", "after")}
+PLACEMENTS: dict[str, Style] = {
+    name: (label, *NORMS[name][1:])
+    for name, label in (
+        ("none", "no batchnorm"),
+        ("before", "batchnorm before activation"),
+        ("after", "batchnorm after activation"),
+    )
+}
+THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
+BOUND: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 0.8}
+"""Lines at the least that matters."""
+
+
 def style() -> AbstractContextManager[None]:
-    """The context in which a figure is put together and rendered."""
+    """Return the context in which a figure is put together and rendered."""
     return mpl.rc_context(STYLE)
 
 
@@ -109,7 +121,7 @@ def new_figure(
     legend: Sequence[Artist] = (),
     legend_columns: int = 6,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure (inches) with title and legend above and a caption below a grid of axes.
+    """Return a figure (inches) with title and legend above and a caption below a grid of axes.
 
     `height` has room for a caption of `_CAPTION_LINES`; a longer one adds to it.
     """
@@ -140,44 +152,41 @@ def new_figure(
 
 
 def keys(
-    styles: Mapping[str, Style], names: Sequence[str], *, markers: bool = False
+    styles: Mapping[str, Style] | Iterable[Style], *, line: bool = True, marker: bool = True
 ) -> list[Artist]:
-    """Legend entries of some of `INITS` or `NORMS`."""
+    """Return legend entries with the lines, the markers or both of some styles."""
+    chosen = styles.values() if isinstance(styles, Mapping) else styles
     return [
-        Line2D([], [], color=c, linestyle=s, marker=m if markers else "", markersize=3, label=label)
-        for label, c, s, m in (styles[name] for name in names)
-    ]
+        Line2D(
+            [], [], color=color, linestyle=dashes if line else "", label=label,
+            marker=shape if marker else "", markersize=3 if line else 4,
+        )
+        for label, color, dashes, shape in chosen
+    ]  # fmt: skip
 
 
-def by_seed(frame: pd.DataFrame, index: str | Sequence[str]) -> tuple[pd.Index, np.ndarray]:
-    """Return the values of `index` in order and the observations as (len(index), seeds)."""
-    wide = frame.pivot(index=index, columns="seed", values="value")
-    return wide.index, wide.to_numpy(dtype=np.float64)
+def published_key() -> Artist:
+    """Return the legend entry of a value that a document prints."""
+    return Line2D([], [], color="k", marker="*", linestyle="", label="published value")
 
 
-def band(
-    ax: Axes,
-    x: Sequence[float],
-    interval: Interval,
-    *,
-    color: str,
-    line: str = "-",
-    label: str = "",
-) -> None:
-    """A line at the mean and a band over the interval."""
-    xs = np.asarray(x, dtype=np.float64)
-    ax.plot(xs, interval.mean, color=color, linestyle=line, label=label)
-    ax.fill_between(xs, interval.low, interval.high, color=color, alpha=0.22, linewidth=0)
+def theory_key() -> Artist:
+    """Return the legend entry of lines drawn as `THEORY`."""
+    return Line2D([], [], **THEORY, label="theory")
 
 
-def geometric(values: np.ndarray) -> Interval:
-    """Geometric mean over the last axis and its 95% interval: for values that span decades."""
-    with np.errstate(divide="ignore"):
-        return Interval(*(10**part for part in mean_interval(np.log10(values))))
+def shades(count: int) -> list[Any]:
+    """Return colours in order, dark to light, that colour-blind readers can order too."""
+    return [mpl.colormaps["viridis"](v) for v in np.linspace(0.0, 0.86, max(count, 2))][:count]
 
 
-def number(value: float, digits: int = 2) -> str:
-    """A number for a label: 3.5e-35, 0.998, 16.4."""
+def tints(hue: str, count: int) -> list[Any]:
+    """Return colours of one of matplotlib's sequential maps in order, light to dark."""
+    return [mpl.colormaps[hue](v) for v in np.linspace(0.45, 1.0, max(count, 2))][:count]
+
+
+def concise(value: float, digits: int = 2) -> str:
+    """Return a number for a label: 3.5e-35, 0.998, 16.4."""
     if not np.isfinite(value):
         return str(value)
     if value != 0 and not 1e-3 <= abs(value) < 1e3:
@@ -185,40 +194,8 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits + 1}g}"
 
 
-def seed_count(frame: pd.DataFrame) -> int:
-    """Number of seeds in a table."""
-    return int(frame["seed"].nunique())
-
-
-def config_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """The configuration that all cells of a table have in common, by key.
-
-    Raises:
-        StoreError: the table has no provenance beside it.
-    """
-    config: dict[str, Any] = frame.attrs["config"]
-    if not config:
-        raise StoreError("the table has no provenance; expected its JSON file beside it")
-    return config
-
-
-def dataset_label(frame: pd.DataFrame) -> str:
-    """The dataset of a table, in words."""
-    return " and ".join(words.DATASETS[name] for name in sorted(frame["data"].unique()))
-
-
-def is_published_data(frame: pd.DataFrame) -> bool:
-    """Whether the table was made from the data of the document, so that its values compare."""
-    return set(frame["data"]) == {"mnist"}
-
-
-def titled(frame: pd.DataFrame, title: str) -> str:
-    """A title that says so where the data is not the document's."""
-    return title if is_published_data(frame) else f"{title} (digits, not MNIST)"
-
-
 def render(figure: Figure) -> dict[str, bytes]:
-    """The figure as {"svg": bytes, "png": bytes}, the same bytes every time."""
+    """Return the figure as {"svg": bytes, "png": bytes}, the same bytes every time."""
     # The layout's solver varies in the last bits from run to run: fix the axes where they are.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -11,13 +11,16 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from gpubn.files import cannot_write, create
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.store.cell_store import CellStore
+
+# Not filelock's SoftFileLease: that holds a thread and an open file for each lease, of which a
+# stack takes up to a thousand, and does not tell who looks on who has it.
 
 FRESH = 120.0
 """Seconds after which a lease that nobody touched counts as left behind."""
@@ -27,7 +30,7 @@ _SUFFIX = ".running"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works on a cell."""
+    """The process that works on a cell."""
 
     host: str
     pid: int
@@ -45,76 +48,54 @@ class Leases:
     def __init__(self, store: CellStore) -> None:
         self._store = store
         self._held: set[Path] = set()
-        self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._me = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
 
-    def __enter__(self) -> "Leases":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._keep_fresh, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for path in set(self._held):
+        for path in list(self._held):
             self._drop(path)
 
-    def claim(self, cell: Cell) -> bool:
+    def take(self, cell: Cell) -> bool:
         """Take the lease of a cell, or return False where somebody alive holds it.
 
         Raises:
             StoreError: the store cannot be written.
         """
         path = _path(self._store, cell)
-        if self._create(path):
-            return True
-        if holder(self._store, cell) is not None:
+        if path in self._held:
             return False
+        self._held.add(path)  # before it is there: Ctrl-C may come in between
         try:
-            path.unlink(missing_ok=True)
+            if _create(path):
+                return True
+            if holder(self._store, cell) is None:
+                path.unlink(missing_ok=True)
+                if _create(path):
+                    return True
         except OSError as error:
+            self._drop(path)
             raise cannot_write(path, error) from error
-        return self._create(path)
+        self._held.discard(path)
+        return False
 
     def release(self, cell: Cell) -> None:
         """Give a lease back."""
         self._drop(_path(self._store, cell))
 
-    def _create(self, path: Path) -> bool:
-        with self._lock:
-            known = path in self._held
-            self._held.add(path)  # before it is there: Ctrl-C may come in between
-        try:
-            with create(path) as file:
-                file.write(self._me)
-        except FileExistsError:
-            if not known:
-                self._forget(path)
-            return False
-        except OSError as error:
-            self._drop(path)
-            raise cannot_write(path, error) from error
-        return True
-
-    def _forget(self, path: Path) -> None:
-        with self._lock:
-            self._held.discard(path)
-
     def _drop(self, path: Path) -> None:
-        self._forget(path)
+        self._held.discard(path)
         with suppress(OSError):
             path.unlink()
 
     def _keep_fresh(self) -> None:
         while not self._stop.wait(_TOUCH):
-            with self._lock:
-                for path in self._held:
-                    with suppress(OSError):
-                        os.utime(path)
+            for path in list(self._held):
+                with suppress(OSError):
+                    os.utime(path)
 
 
 def clear_stale(store: CellStore, cell: Cell) -> None:
@@ -126,21 +107,32 @@ def clear_stale(store: CellStore, cell: Cell) -> None:
 
 
 def holder(store: CellStore, cell: Cell) -> Holder | None:
-    """Who works on a cell now, or None."""
+    """Return the process that works on a cell now, or None."""
     path = _path(store, cell)
     try:
         touched = path.stat().st_mtime
-        document = json.loads(path.read_bytes() or b"{}")
-        host, pid = document.get("host", "?"), int(document.get("pid", 0))
+        lease = json.loads(path.read_bytes() or b"{}")
+        process = Holder(lease.get("host", "?"), int(lease.get("pid", 0)))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    if time.time() - touched > FRESH or (host == socket.gethostname() and not _lives(pid)):
+    here = process.host == socket.gethostname()
+    if time.time() - touched > FRESH or (here and not _lives(process.pid)):
         return None
-    return Holder(host, pid)
+    return process
 
 
 def _path(store: CellStore, cell: Cell) -> Path:
     return store.path(cell).with_suffix(_SUFFIX)
+
+
+def _create(path: Path) -> bool:
+    """Make the file of a lease, unless there is one."""
+    try:
+        with create(path) as file:
+            file.write(json.dumps(asdict(Holder(socket.gethostname(), os.getpid()))).encode())
+    except FileExistsError:
+        return False
+    return True
 
 
 def _lives(pid: int) -> bool:

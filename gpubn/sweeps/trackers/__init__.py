@@ -1,5 +1,6 @@
-"""Finished cells, told to TensorBoard or MLflow beside the store. Off unless asked for."""
+"""Finished cells, reported to TensorBoard or MLflow beside the store. Off unless asked for."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.store.cell_store import Result
 
 _NEEDS = {"tensorboard": ("tensorboardX", "tensorboardX"), "mlflow": ("mlflow", "MLflow")}
-"""Tracker -> the module it needs, and what that is called."""
+"""Tracker -> the module that it needs, and its title."""
 
 
 class Tracker(Protocol):
@@ -22,8 +23,8 @@ class Tracker(Protocol):
         Another result of the same cell, or a report that was killed, is replaced.
 
         Raises:
-            StoreError: the tracker cannot be reached or written; what it held is still there or
-                will be replaced by the next report.
+            StoreError: the tracker cannot be reached or written, or cannot tell rows of the cell
+                apart; what it held is still there or will be replaced by the next report.
         """
 
 
@@ -32,7 +33,7 @@ class _Silent:
         """Report nothing."""
 
 
-def tracker(config: TrackerConfig, results: Path) -> Tracker:
+def make_tracker(config: TrackerConfig, results: Path) -> Tracker:
     """Return the tracker of a configuration; `results` is where it keeps what has no `uri`.
 
     Its package is looked for here, before any work, and imported with the first report.
@@ -56,3 +57,20 @@ def tracker(config: TrackerConfig, results: Path) -> Tracker:
     from gpubn.sweeps.trackers.mlflow import MLflow
 
     return MLflow(config.uri, results)
+
+
+def check_run_names(config: TrackerConfig, cells: Iterable[Cell]) -> None:
+    """Refuse cells of one sweep whose runs in MLflow would have the same name.
+
+    Raises:
+        ConfigError: two cells agree in the experiment's axes. TensorBoard names runs by their id.
+    """
+    if config.name != "mlflow":
+        return
+    named: dict[str, Cell] = {}
+    for cell in cells:
+        if named.setdefault(str(cell), cell).id != cell.id:
+            raise ConfigError(
+                f"tracker=mlflow would call two cells of this sweep {cell}; expected cells that "
+                f"differ in {' or '.join(cell.axes) or 'their experiment'}, or tracker=tensorboard"
+            )

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ from gpubn.sweeps.trackers.page import loss_png, tables
 
 CELL, DIGEST = "gpubn.cell", "gpubn.digest"
 """Tags of a run: the cell and the result that it reports."""
-_METRICS, _PARAMS = 1000, 100
-"""As many as MLflow takes in one call."""
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -54,12 +52,17 @@ class MLflow:
         A server gives no lock: two processes that report one cell to it at the same time can
         replace each other's run.
         """
-        with self._alone():
+        # MLflow makes and migrates the tables of a new SQLite file without a lock of its own: of
+        # two processes that begin at once, one dies on a table that exists.
+        file = self.database
+        with locked(file.with_name(f"{file.name}.lock")) if file is not None else nullcontext():
             with self._explained(cell):
-                self._check_file()
+                if file is not None:  # what cannot be opened MLflow would try to open for minutes
+                    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+                        connection.execute("begin immediate")
                 experiment = self._experiment(cell.config.name)
                 runs = self._client.search_runs([experiment], f"tags.`{CELL}` = '{cell.id}'")
-            if len(runs) == 1 and _is_whole(runs[0], result.digest):
+            if len(runs) == 1 and _is_complete(runs[0], result.digest):
                 return
             facts = Facts.of(cell, result.rows)
             png = loss_png(cell, facts)
@@ -67,19 +70,6 @@ class MLflow:
                 for run in runs:
                     self._client.delete_run(run.info.run_id)
                 self._write(experiment, cell, result.digest, facts, png)
-
-    def _alone(self) -> AbstractContextManager[None]:
-        # MLflow makes and migrates the tables of a new SQLite file without a lock of its own: of
-        # two processes that begin at once, one dies on a table that exists.
-        if self.database is None:
-            return nullcontext()
-        return locked(self.database.with_name(f"{self.database.name}.lock"))
-
-    def _check_file(self) -> None:
-        # MLflow would try to open what cannot be opened for minutes.
-        if self.database is not None:
-            with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-                connection.execute("begin immediate")
 
     @contextmanager
     def _explained(self, cell: Cell) -> Iterator[None]:
@@ -99,6 +89,11 @@ class MLflow:
 
     @cached_property
     def _client(self) -> Any:
+        """The client, and not the functions of `mlflow` itself.
+
+        Those keep the URI and the run in progress in this process and its environment, where a
+        caller may have a run in progress, and write a point a call.
+        """
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
@@ -106,58 +101,52 @@ class MLflow:
         return MlflowClient(tracking_uri=self.uri)
 
     def _experiment(self, name: str) -> str:
-        """The id of the MLflow experiment called `name`, made where there is none."""
-        found = self._client.get_experiment_by_name(name) or self._make_experiment(name)
-        if found.lifecycle_stage != "active":
+        """Return the id of the MLflow experiment called `name`, made where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            # A server knows where its artifacts go; for a file MLflow would take the folder that
+            # the process happens to run in.
+            place = None if self.database is None else self.database.with_name("mlflow") / name
+            try:
+                self._client.create_experiment(name, place and place.as_uri())
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise  # else another process was first
+            experiment = self._client.get_experiment_by_name(name)
+        if experiment.lifecycle_stage != "active":
             raise StoreError(
                 _without_password(
                     f"the MLflow experiment {name} at {self.uri} is deleted; expected one that is "
-                    f"not: run `mlflow experiments restore -x {found.experiment_id}`, or "
+                    f"not: run `mlflow experiments restore -x {experiment.experiment_id}`, or "
                     "`mlflow gc`"
                 )
             )
-        known: str = found.experiment_id
-        return known
-
-    def _make_experiment(self, name: str) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        # A server knows where its artifacts go; for a file MLflow would take the folder that the
-        # process happens to run in.
-        place = None if self.database is None else self.database.with_name("mlflow") / name
-        try:
-            self._client.create_experiment(name, place and place.as_uri())
-        except MlflowException:
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return found  # another process was first
-        return self._client.get_experiment_by_name(name)
+        return str(experiment.experiment_id)
 
     def _write(
         self, experiment: str, cell: Cell, digest: str, facts: Facts, png: bytes | None
     ) -> None:
         from mlflow.entities import Metric, Param
 
-        client = self._client
         tags = {CELL: cell.id, DIGEST: digest}
-        run = client.create_run(experiment, run_name=str(cell), tags=tags).info.run_id
-        params = [Param(key, str(value)) for key, value in facts.params.items()]
-        for at in range(0, len(params), _PARAMS):
-            client.log_batch(run, params=params[at : at + _PARAMS])
+        run = self._client.create_run(experiment, run_name=str(cell), tags=tags).info.run_id
         now = int(time.time() * 1000)
-        metrics = [Metric(name, _known(value), now, step) for name, step, value in facts.scalars()]
-        for at in range(0, len(metrics), _METRICS):
-            client.log_batch(run, metrics=metrics[at : at + _METRICS])
+        self._client.log_batch(
+            run,
+            [Metric(name, _known(value), now, step) for name, step, value in facts.scalars()],
+            [Param(key, str(value)) for key, value in facts.params.items()],
+        )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "cell.md").write_text(tables(facts), encoding="utf-8")
             if png is not None:
                 Path(folder, "loss.png").write_bytes(png)
-            client.log_artifacts(run, folder)
-        client.set_terminated(run)
+            self._client.log_artifacts(run, folder)
+        self._client.set_terminated(run)
 
 
-def _is_whole(run: Any, digest: str) -> bool:
+def _is_complete(run: Any, digest: str) -> bool:
     return run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == digest
 
 
@@ -181,6 +170,6 @@ def _default(results: Path) -> str:
 
 
 def _database(uri: str) -> Path | None:
-    """The file of an SQLite URI; None for a server, or for SQLite in memory."""
-    found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
-    return Path(found[1]).resolve() if found and found[1] != ":memory:" else None
+    """Return the file of an SQLite URI; None for a server, or for SQLite in memory."""
+    sqlite = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return Path(sqlite[1]).resolve() if sqlite and sqlite[1] != ":memory:" else None

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpubn.report.figures.style import BLACK, BLUE, RED, band, new_figure, number, style
+from gpubn.report.figures.marks import band
+from gpubn.report.figures.style import BLACK, BLUE, RED, concise, new_figure, style
 from gpubn.report.statistics import Interval
 from gpubn.report.words import DATASETS
 from gpubn.sweeps.cells import Cell
@@ -65,9 +66,9 @@ def tables(facts: Facts) -> str:
     lines += ["", "| at the end | step | mean | 95% interval | seeds |", "|---|---|---|---|---|"]
     for name, point in facts.finals.items():
         known = np.isfinite(point.low)
-        interval = f"{number(point.low, 3)} to {number(point.high, 3)}" if known else "-"
+        interval = f"{concise(point.low, 3)} to {concise(point.high, 3)}" if known else "-"
         lines.append(
-            f"| {name} | {point.step} | {number(point.mean, 3)} | {interval} | {point.seeds} |"
+            f"| {name} | {point.step} | {concise(point.mean, 3)} | {interval} | {point.seeds} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -95,7 +96,7 @@ def _draw(ax: Axes, points: list[Point], label: str, color: str, line: str) -> N
     steps, mean, low, high, _ = np.array(points, dtype=np.float64).T
     lost = ~np.isfinite(mean)
     mean[lost] = np.nan
-    band(ax, steps, Interval(mean, low, high), color=color, line=line, label=label)
+    band(ax, steps, Interval(mean, low, high), (label, color, line, ""))
     if len(points) < 20 or lost.any():  # one point between two gaps makes no line
         ax.plot(steps, mean, "o", color=color, markersize=2)
     ax.plot(

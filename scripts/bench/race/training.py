@@ -11,10 +11,10 @@ from gpubn.backend import Backend, resolve
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import GpubnError
-from gpubn.experiments.training import GROUP
+from gpubn.experiments.training.trainer import GROUP
 from gpubn.nn.init import initial_weight
 from gpubn.nn.model import build_mlp
-from gpubn.nn.optim import SGD, constant
+from gpubn.nn.optim import SGD, constant_rate
 from gpubn.nn.rng import batch_order, generator
 from gpubn.nn.train import to_device, train
 
@@ -86,7 +86,7 @@ class Networks:
     ) -> None:
         self._sizes, self._backend = sizes, backend
         self._data = to_device(data, backend, dtype)
-        self._sgd = SGD(RATE, constant, 0.0, backend, dtype)
+        self._sgd = SGD(RATE, constant_rate, 0.0, backend, dtype)
         self._model = cache(
             partial(
                 build_mlp,

@@ -168,7 +168,7 @@ def test_a_seed_that_lacks_a_step(world):
 
 def test_a_row_that_stands_twice(world):
     world.table("t", [({"norm": "none"}, [Observation(0, 0, None, "m", 1.0)] * 2)])
-    with pytest.raises(LedgerError, match="two rows for one seed"):
+    with pytest.raises(StoreError, match="nothing but their value tells apart"):
         measure(parse({"table": "t", "metric": "m"}, {}), world.tables)
 
 

@@ -11,13 +11,11 @@ from gpubn.report.tables import write_table
 from gpubn.rows import Observation
 
 SCRIPT = """
-from gpubn.report.figures.style import new_figure
 TABLES = ("t",)
 CLAIMS = ("A2", "A10", "B1")
 
-def draw(tables, verdicts):
-    caption = f"Rows: {len(tables['t'])}. {verdicts}"
-    return new_figure(1, 1, width=4, height=3, title="T", caption=caption)[0]
+def draw(sheet):
+    sheet.grid((1, 1), (4, 3), f"T\\n\\nRows: {len(sheet.table)}.")
 """
 CLAIMS = """id,document,verdict
 A1,A,reproduced

@@ -12,7 +12,7 @@ from race.training import Sizes
 from step_cost import Measurement, write_step_cost
 
 from gpubn.kernels import batch_norm_inference, fold_batch_norm
-from gpubn.report.tables import is_current, read_table
+from gpubn.report.tables import read_table, table_is_current
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = Measurement(
@@ -54,7 +54,7 @@ def test_the_provenance_says_where_and_what(table, tmp_path):
     assert document["backend"] == "numpy"
     assert table.attrs["config"]["optim.batch"] == TINY.sizes.batch
     assert table.attrs["config"]["networks"] == TINY.sizes.networks
-    assert not is_current(tmp_path / "step_cost.csv", {})  # no cells stand behind it
+    assert not table_is_current(tmp_path / "step_cost.csv", (), {})  # no cells stand behind it
 
 
 def test_memory_is_counted_and_not_measured(table):

@@ -288,7 +288,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 for write in (
     lambda: store.save(cell, [row] * 200, {"backend": "numpy", "data": {}, "seconds": 0.0}),
     lambda: store.save_failure(cell, Failure("long", "long" * 200)),
-    lambda: Leases(store).claim(cell),
+    lambda: Leases(store).take(cell),
 ):
     try:
         write()

@@ -59,28 +59,28 @@ def dead():
     return process.pid
 
 
-# Claims -------------------------------------------------------------------------------------------
+# One lease ----------------------------------------------------------------------------------------
 
 
-def test_a_lease_is_claimed_once_and_free_again_when_released(store, fake):
+def test_a_lease_is_taken_once_and_free_again_when_released(store, fake):
     mine, theirs, cell = Leases(store), Leases(store), fake.cell()
     assert holder(store, cell) is None
-    assert mine.claim(cell)
+    assert mine.take(cell)
     assert json.loads(place(store, cell).read_bytes()) == {"host": HOST, "pid": os.getpid()}
     assert str(holder(store, cell)) == f"process {os.getpid()} on {HOST}"
-    assert not theirs.claim(cell)
-    assert not mine.claim(cell)
-    assert theirs.claim(fake.cell("b"))
+    assert not theirs.take(cell)
+    assert not mine.take(cell)
+    assert theirs.take(fake.cell("b"))
     mine.release(cell)
     assert not place(store, cell).exists()
-    assert theirs.claim(cell)
+    assert theirs.take(cell)
 
 
 def test_who_did_not_get_a_lease_does_not_give_it_back(store, fake):
     with Leases(store) as mine:
-        mine.claim(fake.cell())
+        mine.take(fake.cell())
         with Leases(store) as theirs:
-            assert not theirs.claim(fake.cell())
+            assert not theirs.take(fake.cell())
         assert holder(store, fake.cell()) is not None
 
 
@@ -88,7 +88,7 @@ def test_who_did_not_get_a_lease_does_not_give_it_back(store, fake):
 def test_at_the_end_all_are_given_back(store, fake, error):
     with contextlib.suppress(ValueError, KeyboardInterrupt), Leases(store) as held:
         for init in "abc":
-            held.claim(fake.cell(init))
+            held.take(fake.cell(init))
         assert len(list(store.root.glob("*/*.running"))) == 3
         if error is not None:
             raise error
@@ -97,16 +97,16 @@ def test_at_the_end_all_are_given_back(store, fake, error):
 
 def test_to_release_what_is_gone_is_no_error(store, fake):
     with Leases(store) as held:
-        held.claim(fake.cell())
+        held.take(fake.cell())
         place(store, fake.cell()).unlink()
         held.release(fake.cell())
-        held.release(fake.cell("never claimed"))
+        held.release(fake.cell("never taken"))
 
 
 def test_the_lease_of_a_dead_process_is_taken_over(store, fake, dead):
     write_lease(store, fake.cell(), {"host": HOST, "pid": dead})
     assert holder(store, fake.cell()) is None
-    assert Leases(store).claim(fake.cell())
+    assert Leases(store).take(fake.cell())
     assert holder(store, fake.cell()).pid == os.getpid()
 
 
@@ -120,7 +120,7 @@ def test_a_lease_that_nobody_touched_for_long_is_taken_over(store, fake, content
     """The process on another host cannot be asked; an empty one is about to say who it is."""
     write_lease(store, fake.cell(), content, age)
     assert (holder(store, fake.cell()) is None) == free
-    assert Leases(store).claim(fake.cell()) == free
+    assert Leases(store).take(fake.cell()) == free
 
 
 DAMAGED = [b"{", b"\xff\xfe", bytes(40), b"null", b"[]", b"5", b'"text"']
@@ -130,10 +130,10 @@ ODD = [{"pid": "one"}, {"pid": None}, {"pid": -1}, {"pid": True}]
 @pytest.mark.parametrize("content", [*DAMAGED, *({"host": HOST} | odd for odd in ODD)], ids=str)
 def test_a_damaged_lease_is_no_error_and_gone_in_the_end(store, fake, content):
     write_lease(store, fake.cell(), content)
-    Leases(store).claim(fake.cell())
+    Leases(store).take(fake.cell())
     os.utime(place(store, fake.cell()), (0, 0))
     assert holder(store, fake.cell()) is None
-    assert Leases(store).claim(fake.cell())
+    assert Leases(store).take(fake.cell())
     assert holder(store, fake.cell()).pid == os.getpid()
 
 
@@ -142,7 +142,7 @@ def test_a_stale_lease_that_cannot_be_removed_is_an_error(store, fake):
     place(store, fake.cell()).mkdir(parents=True)
     assert holder(store, fake.cell()) is None
     with pytest.raises(StoreError, match=r"\.running cannot be written"):
-        Leases(store).claim(fake.cell())
+        Leases(store).take(fake.cell())
 
 
 def test_leases_are_touched_while_they_are_held(store, fake, monkeypatch):
@@ -151,7 +151,7 @@ def test_leases_are_touched_while_they_are_held(store, fake, monkeypatch):
     old = time.time() - FRESH - 100
     with Leases(store) as held:
         for cell in (kept, released):
-            held.claim(cell)
+            held.take(cell)
         held.release(released)
         for cell in (released, others):
             write_lease(store, cell, {"host": "elsewhere", "pid": 1}, FRESH + 100)
@@ -173,14 +173,14 @@ def test_leases_are_touched_long_before_they_are_stale():
 
 def test_a_folder_that_is_not_there_is_made(store, fake):
     assert not store.root.exists()
-    assert Leases(store).claim(fake.cell())
+    assert Leases(store).take(fake.cell())
 
 
 def test_a_store_that_takes_no_lease(tmp_path, fake):
     (tmp_path / "file").write_text("kept")
     held = Leases(CellStore(tmp_path / "file" / "cells"))
     with pytest.raises(StoreError, match=r"\.running cannot be written \(Not a directory\)"):
-        held.claim(fake.cell())
+        held.take(fake.cell())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -188,7 +188,7 @@ def test_a_read_only_store_takes_no_lease(store, fake):
     store.path(fake.cell()).parent.mkdir(parents=True)
     store.path(fake.cell()).parent.chmod(0o500)
     with pytest.raises(StoreError, match=r"\.running cannot be written \(Permission denied\)"):
-        Leases(store).claim(fake.cell())
+        Leases(store).take(fake.cell())
 
 
 def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake, monkeypatch):
@@ -416,20 +416,20 @@ def test_ctrl_c_stops_the_waiting(store, fake, outcomes, on_waiting):
 def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
     store, fake, outcomes, monkeypatch
 ):
-    """Between the look at the store and the claim."""
-    claim = Leases.claim
+    """Between the look at the store and the lease."""
+    take = Leases.take
 
     def late(self, cell):
-        store.save(cell, fake.rows[:1], {"seconds": 0.0, "data": {}})
-        return claim(self, cell)
+        store.save(cell, fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
+        return take(self, cell)
 
-    monkeypatch.setattr(Leases, "claim", late)
+    monkeypatch.setattr(Leases, "take", late)
     (outcome,) = outcomes([fake.cell()], store)
     assert (outcome.fresh, outcome.result.rows, fake.calls) == (False, fake.rows[:1], [])
     assert not place(store, fake.cell()).exists()
 
 
 def test_force_runs_what_another_sweep_has_finished_meanwhile(store, fake, outcomes):
-    store.save(fake.cell(), fake.rows[:1], {"seconds": 0.0, "data": {}})
+    store.save(fake.cell(), fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
     (outcome,) = outcomes([fake.cell()], store, force=True)
     assert (outcome.fresh, outcome.result.rows) == (True, fake.rows)

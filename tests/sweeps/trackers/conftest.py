@@ -101,9 +101,9 @@ def refuse(*arguments, **keywords):
 socket.socket.connect = socket.getaddrinfo = refuse
 name, root, reports = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
 from gpubn.config import TrackerConfig
-from gpubn.sweeps.trackers import tracker
+from gpubn.sweeps.trackers import make_tracker
 {code}
-told = tracker(TrackerConfig(name=name), root)
+told = make_tracker(TrackerConfig(name=name), root)
 for cell, result in reports:
     told.report(cell, result)
 """

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpubn.errors import StoreError
 from gpubn.report.statistics import mean_interval
 from gpubn.rows import Observation, per_seed
 from gpubn.sweeps.trackers.curves import FAMILY, Facts, Point
@@ -114,3 +115,14 @@ def test_a_distribution_is_left_out(series, indices, told):
 )
 def test_names_have_letters_that_every_tracker_takes(series, metric, name):
     assert list(series([Observation(0, 0, None, metric, 0.0)])) == [name]
+
+
+@pytest.mark.parametrize("metric", ["loss[0.5]", "loss 0.5"])  # a tracker calls both the same
+def test_rows_that_cannot_be_told_apart_are_refused(cell, metric):
+    rows = [Observation(1, 5, 2, "loss[0.5]", 1.0), Observation(1, 5, 2, metric, 2.0)]
+    with pytest.raises(StoreError) as caught:
+        Facts.of(cell(), rows)
+    assert str(caught.value) == (
+        f"{cell()} has two rows of loss 0.5/layer 2 at step 5 with seed 1; expected one: a tracker "
+        "cannot tell them apart"
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from gpubn.config import TrackerConfig
 from gpubn.errors import StoreError
-from gpubn.sweeps.trackers import tracker
+from gpubn.sweeps.trackers import make_tracker
 from gpubn.sweeps.trackers.curves import Facts
 from gpubn.sweeps.trackers.page import loss_png, tables
 
@@ -21,7 +21,7 @@ accumulators = pytest.importorskip(
 
 @pytest.fixture
 def board(tmp_path):
-    return tracker(TrackerConfig(name="tensorboard"), tmp_path)
+    return make_tracker(TrackerConfig(name="tensorboard"), tmp_path)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_same_result_is_written_once(tmp_path, board, shown, cell, result):
     (path,) = shown()
     before = path.stat()
     board.report(cell(), result())
-    tracker(TrackerConfig(name="tensorboard"), tmp_path).report(cell(), result())
+    make_tracker(TrackerConfig(name="tensorboard"), tmp_path).report(cell(), result())
     assert shown() == [path]
     after = path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
@@ -100,7 +100,7 @@ def test_another_result_takes_its_place(board, shown, cell, result):
 
 def test_a_folder_can_be_named(tmp_path, cell, result):
     config = TrackerConfig(name="tensorboard", uri=str(tmp_path / "elsewhere"))
-    tracker(config, tmp_path / "results").report(cell(), result())
+    make_tracker(config, tmp_path / "results").report(cell(), result())
     assert len(list((tmp_path / "elsewhere" / "mnist_init" / cell().id).glob("*tfevents*"))) == 1
     assert not (tmp_path / "results").exists()
 

@@ -8,7 +8,7 @@ from gpubn.errors import ConfigError
 
 
 def test_none_does_nothing(tmp_path, cell, result):
-    tracking.tracker(TrackerConfig(), tmp_path).report(cell(), result())
+    tracking.make_tracker(TrackerConfig(), tmp_path).report(cell(), result())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -16,7 +16,7 @@ def test_none_does_nothing(tmp_path, cell, result):
 def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch, name, title):
     monkeypatch.setattr(tracking, "find_spec", lambda module: None)
     with pytest.raises(ConfigError) as caught:
-        tracking.tracker(TrackerConfig(name=name), tmp_path)
+        tracking.make_tracker(TrackerConfig(name=name), tmp_path)
     assert str(caught.value) == (
         f"tracker={name} needs {title}, which is not installed; pip install '.[{name}]'"
     )
@@ -27,13 +27,26 @@ def test_packages_are_imported_with_the_first_report(tmp_path, start):
     code = """
 tracking = sys.modules["gpubn.sweeps.trackers"]
 tracking.find_spec = lambda module: module  # as if both were installed
-tracker(TrackerConfig(), root)
+make_tracker(TrackerConfig(), root)
 print([m for m in ("matplotlib", "pandas") if m in sys.modules])
 for each in ("tensorboard", "mlflow"):
-    tracker(TrackerConfig(name=each), root)
+    make_tracker(TrackerConfig(name=each), root)
 print([m for m in ("mlflow", "tensorboardX") if m in sys.modules])
 """
     process = start(code, "none", tmp_path / "results")
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "[]\n[]\n")
     assert not (tmp_path / "results").exists()
+
+
+def test_cells_of_one_run_name_are_refused_in_one_sentence(cell):
+    alike = [cell(seeds=2), cell(seeds=3)]
+    with pytest.raises(ConfigError) as caught:
+        tracking.check_run_names(TrackerConfig(name="mlflow"), alike)
+    assert str(caught.value) == (
+        f"tracker=mlflow would call two cells of this sweep {alike[0]}; expected cells that differ "
+        f"in {' or '.join(alike[0].axes)}, or tracker=tensorboard"
+    )
+    tracking.check_run_names(TrackerConfig(name="mlflow"), [alike[0], alike[0]])
+    tracking.check_run_names(TrackerConfig(name="tensorboard"), alike)  # named by their ids
+    tracking.check_run_names(TrackerConfig(), alike)

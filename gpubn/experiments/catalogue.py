@@ -1,0 +1,147 @@
+"""The experiments over trainings: a declaration each, the name in capitals.
+
+`dropout_shift` trains nothing, but stands beside `dropout`, whose variances it explains.
+"""
+
+from gpubn.experiments import dropout_shift
+from gpubn.experiments.base import Experiment
+from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
+from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.generalisation import Generalisation
+from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
+from gpubn.experiments.probes.inference import inference_probes
+from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.experiments.training.trainer import training_experiment
+
+DEPTH_GRID = training_experiment(
+    "depth_grid",
+    {
+        "init": "init.name",
+        "norm": "norm.name",
+        "activation": "model.activation",
+        "depth": "model.depth",
+        "rate": "optim.rate",
+    },
+    group=10,
+)
+"""The training grid: depth, normalisation, activation and initialisation on MNIST."""
+
+MNIST_INIT = training_experiment(
+    "mnist_init",
+    {"init": "init.name", "norm": "norm.name"},
+    probes=lambda config: (Saturation(6), UpdateRatios(6), Drift(6), Histograms(200), UnitMeans()),
+    evaluated=10_000,
+)
+"""Document D: one hidden tanh layer on MNIST under several initialisations, and batchnorm."""
+
+GAMMA_BETA = training_experiment("gamma_beta", {"norm": "norm.name"})
+"""Batchnorm with and without gamma and beta, in document D's network."""
+
+_DIAGNOSTIC_AXES = {
+    "init": "init.name",
+    "norm": "norm.name",
+    "activation": "model.activation",
+    "depth": "model.depth",
+}
+
+DIAGNOSTICS = training_experiment(
+    "diagnostics",
+    _DIAGNOSTIC_AXES,
+    probes=lambda config: (
+        Saturation(8),
+        Percentiles(8),
+        UpdateRatios(8),
+        Drift(8),
+        GradientShift(8),
+        NormParameters(8),
+    ),
+)
+"""Activations, gradients and batchnorm of a five-layer network while it trains."""
+
+DIAGNOSTICS_DEEP = training_experiment(
+    "diagnostics_deep",
+    _DIAGNOSTIC_AXES,
+    probes=lambda config: (Drift(4), GradientShift(2)),
+)
+"""Covariate shift by layer, in a network as deep as document A's while it trains."""
+
+INFERENCE = training_experiment(
+    "inference", {"norm": "norm.name"}, probes=inference_probes, whole_set=True
+)
+"""Kinds of statistics that a batchnorm may use at inference, and when each is ready."""
+
+RATE_SWEEP = training_experiment(
+    "rate_sweep",
+    {"norm": "norm.name", "activation": "model.activation", "rate": "optim.rate"},
+    group=10,
+)
+"""Learning rates over four decades, with and without batchnorm; divergence is counted."""
+
+SCALE_SWEEP = training_experiment(
+    "scale_sweep",
+    {"norm": "norm.name", "activation": "model.activation", "scale": "init.scale"},
+    group=10,
+)
+"""Scale of the hidden layers' initial weights over six decades, with and without batchnorm."""
+
+BATCH_SWEEP = training_experiment(
+    "batch_sweep",
+    {"norm": "norm.name", "batch": "optim.batch", "rate": "optim.rate"},
+    probes=lambda config: (Generalisation(16, population=True),),
+)
+"""Batches and ghost batches on a small training set: what the noise of the statistics does."""
+
+DROPOUT = training_experiment(
+    "dropout",
+    {
+        "norm": "norm.name",
+        "dropout": "model.dropout",
+        "dropout_at": "model.dropout_at",
+        "rate": "optim.rate",
+    },
+    probes=lambda config: (Generalisation(10), NormInputVariance()),
+    group=10,
+)
+"""Dropout with and without batchnorm, and in which order."""
+
+DROPOUT_SHIFT = Experiment(
+    name="dropout_shift",
+    datasets=("gaussian",),
+    axes={"dropout": "model.dropout"},
+    keys=("data.name", "data.examples", "model.dropout", "dtype", "seeds", "first_seed"),
+    run=dropout_shift.run_cell,
+    work=lambda config: config.seeds,
+    exact=True,
+)
+"""Variance that batchnorm sees behind dropout, in training and at inference."""
+
+RECIPE = training_experiment(
+    "recipe",
+    {
+        "init": "init.name",
+        "norm": "norm.name",
+        "eps": "norm.eps",
+        "average": "norm.average",
+        "correction": "norm.correction",
+    },
+    probes=lambda config: (ZeroVariance(),),
+)
+"""Document D's batchnorm with its quirks and without, one at a time."""
+
+BESSEL = training_experiment(
+    "bessel",
+    {"correction": "norm.correction", "batch": "optim.batch"},
+)
+"""Biased and unbiased variance in training, by batch size."""
+
+INITIAL_BETA = training_experiment(
+    "initial_beta",
+    {
+        "activation": "model.activation",
+        "beta": "norm.initial_beta",
+        "norm": "norm.name",
+        "depth": "model.depth",
+    },
+    group=10,
+)
+"""beta starting at 1, as document B has it, or at 0."""

@@ -1,0 +1,1 @@
+"""Experiments on deep networks at initialisation: signal propagation, forward and back."""

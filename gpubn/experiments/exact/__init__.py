@@ -1,0 +1,1 @@
+"""Exact checks: identities, gradients and invariances of batchnorm that hold to rounding."""

@@ -1,0 +1,1 @@
+"""Probes: classes that look at a network while it trains. A new one is one class."""

@@ -1,0 +1,1 @@
+"""Experiments that train the network of a configuration and look at it with probes on the way."""

@@ -1,0 +1,117 @@
+"""The table of one sweep, from those of its cells that are finished, and the commands about it."""
+
+import logging
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubn.errors import StoreError
+from gpubn.files import sha256
+from gpubn.sweeps import compose
+from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.collect import finished, write_tables
+from gpubn.sweeps.store.cell_store import CellStore
+
+log = logging.getLogger(__name__)
+
+_RESULTS = "results="
+_HOW_IT_RUNS = (
+    *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
+    *("backend", "tracker", "force=", "retry_failed="),
+)
+"""Overrides that choose no cell: the plan of a sweep is the same without them."""
+_LONG = 80
+"""Characters beyond which the name of a table is shortened."""
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """A table of the sweep of one experiment.
+
+    Attributes:
+        overrides: those that choose its cells.
+        paths: its CSV files: that of the rows with a seed first, where there are any.
+        cells: how many cells the sweep has.
+        finished: how many of them are finished, and so in the table.
+    """
+
+    experiment: str
+    overrides: list[str]
+    paths: list[Path]
+    cells: int
+    finished: int
+
+
+def sweep_cells(overrides: Sequence[str], results: Path) -> list[Cell]:
+    """Return the cells of a sweep, whatever the overrides say of how it runs."""
+    return compose.expand(_choosing(overrides), results / "plans")
+
+
+def make_command(target: str, overrides: Sequence[str]) -> str:
+    """Return the line for a shell that calls a target of the Makefile for a sweep.
+
+    >>> make_command("table", ["experiment=mnist_init", "optim.rate=0.03,0.1", "backend=numpy"])
+    'make table ARGS="experiment=mnist_init optim.rate=0.03,0.1"'
+    """
+    results = [o for o in overrides if o.lstrip("+").startswith(_RESULTS)]
+    # The recipe's shell reads the words, make reads $, and the shell at hand reads the quotes.
+    words = shlex.join([*_choosing(overrides), *results]).replace("$", "$$")
+    escaped = re.sub(r'(["\\$`])', r"\\\1", words)
+    return f'make {target} ARGS="{escaped}"'
+
+
+def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
+    """Write the tables of a sweep's finished cells below `<results>/sweeps`, one an experiment.
+
+    Raises:
+        ConfigError: an override is none, or a cell is not possible.
+        StoreError: no cell is finished, or the folder cannot be written.
+    """
+    given = [o for o in overrides if o.lstrip("+").startswith(_RESULTS)]
+    results = Path(compose.whole(given).results)
+    cells = sweep_cells(overrides, results)
+    store = CellStore(results / "cells")
+    kept = finished(cells, store)
+    if not kept:
+        raise StoreError(
+            f"none of {len(cells)} cells is finished in {store.root}; expected at least one: "
+            f"`{make_command('sweep', overrides)}` runs them"
+        )
+    tables = []
+    for experiment in dict.fromkeys(cell.config.name for cell in cells):
+        of_experiment = [cell for cell in cells if cell.config.name == experiment]
+        done = [cell for cell in of_experiment if cell.id in kept]
+        name = table_name(experiment, overrides)
+        paths = write_tables(results / "sweeps", name, done, kept, store.get) if done else []
+        counts = (len(of_experiment), len(done))
+        tables.append(SweepTable(experiment, _choosing(overrides), paths, *counts))
+    if missing := sum(cell.id not in kept for cell in cells):
+        failed = sum(store.failure(cell) is not None for cell in cells if cell.id not in kept)
+        log.warning(
+            "%d of %d cells are not finished (%d failed) and left out; `%s` runs them",
+            *(missing, len(cells), failed, make_command("sweep", overrides)),
+        )
+    return tables
+
+
+def table_name(experiment: str, overrides: Sequence[str]) -> str:
+    """Return what the table of a sweep is called: the same whatever the order of its overrides.
+
+    >>> table_name("mnist_init", ["optim.rate=0.03,0.1", "experiment=mnist_init", "norm=before"])
+    'mnist_init_norm=before_optim.rate=0.03,0.1'
+    """
+    chosen = sorted(o for o in _choosing(overrides) if o != f"experiment={experiment}")
+    name = "_".join([experiment, *chosen])
+    if len(name) <= _LONG and re.fullmatch(r"[\w=.,+-]+", name):
+        return name
+    keys = [re.sub(r"[^\w.]", "", override.partition("=")[0]) for override in chosen]
+    digest = sha256("\n".join(chosen).encode())[:8]
+    short = "_".join([experiment, *keys])
+    return f"{short if len(short) <= _LONG else experiment}_{digest}"
+
+
+def _choosing(overrides: Sequence[str]) -> list[str]:
+    """The overrides that choose cells."""
+    return [o for o in overrides if not o.lstrip("+").startswith((_RESULTS, *_HOW_IT_RUNS))]

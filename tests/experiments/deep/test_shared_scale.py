@@ -1,0 +1,160 @@
+"""One gamma and beta a layer against one a unit: gradients by differences, and the step."""
+
+import numpy as np
+import pytest
+
+from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.errors import ConfigError
+from gpubn.experiments import Context, get
+from gpubn.experiments.deep import shared_scale
+from gpubn.experiments.deep.network import draw_network
+from gpubn.experiments.deep.shared_scale import SharedBatchNorm, _build, _propagate
+
+PLACEMENTS = ["before", "after"]
+NUMPY = resolve("numpy")
+
+
+def make(placement="before", *, rate=0.01, width=7, **options):
+    return Config(
+        name="shared_scale",
+        data=DataConfig("gaussian", examples=12, features=5),
+        model=ModelConfig("deep", options.pop("depth", 3), width, "relu"),
+        norm=NormConfig(name=placement, placement=placement, eps=1e-3),
+        init=InitConfig(name="glorot"),
+        optim=OptimConfig(rate=rate),
+        **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
+    )
+
+
+def run(config):
+    return get("shared_scale").run(config, Context(NUMPY))
+
+
+def values(rows, metric, layer=None):
+    return np.array([r.value for r in rows if (r.metric, r.layer) == (metric, layer)])
+
+
+def network(config, weights, gammas, betas, x):
+    """The forward pass written out; gamma and beta of a layer (D,) or a number."""
+    h = x
+    for w, gamma, beta in zip(weights, gammas, betas, strict=True):
+        h = h @ w
+        if config.norm.placement == "after":
+            h = np.maximum(h, 0)
+        c = h - h.mean(axis=0)
+        h = gamma * c / np.sqrt((c**2).mean(axis=0) + config.norm.eps) + beta
+        if config.norm.placement == "before":
+            h = np.maximum(h, 0)
+    return h
+
+
+def differences(function, parameters, step=1e-6):
+    """Gradient by central differences, entry by entry."""
+    gradients = []
+    for index, parameter in enumerate(parameters):
+        gradient = np.zeros_like(parameter)
+        for at in np.ndindex(parameter.shape):
+            moved = []
+            for sign in (1, -1):
+                copy = [p.copy() for p in parameters]
+                copy[index][at] += sign * step
+                moved.append(function(copy))
+            gradient[at] = (moved[0] - moved[1]) / (2 * step)
+        gradients.append(gradient)
+    return gradients
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_step_by_differences(placement):
+    """The whole comparison once more: numeric gradients, the step, the outputs."""
+    config = make(placement, seeds=1, rate=0.05)
+    (x,), of_layers, (upstream,) = draw_network(config, NUMPY, [5])
+    weights = [w[0] for w in of_layers]
+    dy = upstream / np.linalg.norm(upstream, axis=1, keepdims=True) / 12
+    outputs, updates = {}, {}
+    for kind, shape in (("per_unit", (7,)), ("shared", ())):
+        parameters = [*weights, *[np.ones(shape)] * 3, *[np.zeros(shape)] * 3]
+
+        def output(p):
+            return network(config, p[:3], p[3:6], p[6:], x)
+
+        gradients = differences(lambda p, f=output: (dy * f(p)).sum(), parameters)
+        moved = [p - 0.05 * g for p, g in zip(parameters, gradients, strict=True)]
+        outputs[kind] = output(parameters), output(moved)
+        updates[kind] = gradients[3:]
+    (start, end), (shared_start, shared_end) = outputs["per_unit"], outputs["shared"]
+    np.testing.assert_array_equal(start, shared_start)
+    rows = run(config)
+    norm = np.linalg.norm
+    for metric, expected in (
+        ("forward_difference", 0),
+        ("output_change", norm(end - start) / norm(start)),
+        ("output_difference_after_step", norm(shared_end - end) / norm(end)),
+        ("output_change_difference", norm(shared_end - end) / norm(end - start)),
+    ):
+        assert values(rows, metric) == pytest.approx(expected, rel=1e-4), metric
+    for layer in range(3):
+        units, one = ([updates[kind][i] for i in (layer, layer + 3)] for kind in outputs)
+        apart = sum(((s - u) ** 2).sum() for s, u in zip(one, units, strict=True))
+        expected = np.sqrt(apart / sum((u**2).sum() for u in units))
+        found = values(rows, "scale_update_difference", layer + 1)
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_before_the_step_nothing_differs_and_after_it_something_does(placement):
+    rows = run(make(placement))
+    assert (values(rows, "forward_difference") == 0).all()
+    for layer in (1, 2, 3):
+        assert (values(rows, "weight_grad_difference", layer) == 0).all()
+    assert (values(rows, "scale_update_difference", 1) > 0.5).all()
+    assert (values(rows, "output_difference_after_step") > 1e-4).all()
+
+
+def test_the_difference_vanishes_with_the_rate():
+    large, small = (values(run(make(rate=r)), "output_difference_after_step") for r in (1e-4, 1e-6))
+    assert large / small == pytest.approx(100, rel=0.05)
+
+
+def test_a_layer_of_one_unit_shares_with_nobody():
+    rows = run(make("after", width=1, depth=1))
+    for metric in ("forward_difference", "output_difference_after_step"):
+        assert (values(rows, metric) == 0).all()
+    assert (values(rows, "scale_update_difference", 1) == 0).all()
+
+
+def test_the_shared_gradient_is_the_sum_over_the_units(rng):
+    x, dy = rng.standard_normal((2, 2, 9, 4))
+    layer = SharedBatchNorm(2, NUMPY, "float64", eps=1e-5)
+    _, cache = layer.forward(x, training=True, track=False)
+    dx, gradients = layer.backward(dy, cache, need_dx=True)
+    assert dx.shape == x.shape
+    c = x - x.mean(axis=1, keepdims=True)
+    x_hat = c / np.sqrt((c**2).mean(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(gradients["gamma"], (dy * x_hat).sum(axis=(1, 2))[:, None])
+    np.testing.assert_allclose(gradients["beta"], dy.sum(axis=(1, 2))[:, None])
+
+
+def test_the_two_networks_do_not_share_their_weights():
+    config = make()
+    x, weights, upstream = draw_network(config, NUMPY, [5])
+    before = [w.copy() for w in weights]
+    models = [_build(config, NUMPY, weights, shared=s) for s in (False, True)]
+    for model in models:
+        _, gradients = _propagate(model, x, upstream)
+        shared_scale._step(model, gradients, 0.1)
+    for w, kept in zip(weights, before, strict=True):
+        np.testing.assert_array_equal(w, kept)
+    assert all((layer.params["bias"] == 0).all() for m in models for layer in m.layers[::3])
+
+
+def test_without_batchnorm_there_is_nothing_to_share():
+    with pytest.raises(ConfigError, match="norm is 'none'; expected one with gamma and beta"):
+        run(make("none"))
+
+
+def test_a_step_too_large_is_recorded():
+    # Warnings are errors in this suite.
+    rows = run(make(rate=1e300))
+    assert not np.isfinite(values(rows, "output_difference_after_step")).all()

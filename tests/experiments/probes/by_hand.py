@@ -1,0 +1,202 @@
+"""A network small enough to be worked out from its parameters, one replica at a time."""
+
+import numpy as np
+import pytest
+
+from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.data import Dataset
+from gpubn.experiments.probes.base import Network, fetch_readings
+from gpubn.nn import optim
+from gpubn.nn.layers import Activation, Affine, Dropout
+from gpubn.nn.model import build_mlp
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import example_order, generator
+from gpubn.nn.train import to_device
+
+PLACEMENTS = ["none", "before", "after"]
+
+
+NUMPY = resolve("numpy")
+
+
+SEEDS = (2, 5)
+
+
+EPS, CLASSES = 1e-3, 3
+
+
+STEPS, RATE, FLOOR = 10, 0.5, 0.2
+
+
+def examples(count, features=5):
+    rng = np.random.default_rng(1)
+    return rng.random((count, features)).astype(np.float32), rng.integers(0, CLASSES, count)
+
+
+X, Y = examples(70)
+
+
+DATA = Dataset("random", X[:40], Y[:40], X[40:], Y[40:], CLASSES)
+
+
+SAMPLE = 30
+"""Of 40 training examples, drawn for each seed: probes may look at no other."""
+
+
+def build(placement="before", *, depth=2, activation="tanh", dataset=DATA, **options):
+    """A network of two seeds whose parameters have all left their special initial values."""
+    seeds, shaken = options.pop("seeds", SEEDS), options.pop("shaken", True)
+    optimiser = {"steps": STEPS, "rate": RATE, "min_rate": FLOOR} | options.pop("optim", {})
+    model = {"width": 4} | options.pop("model", {})
+    config = Config(
+        name="diagnostics",
+        data=DataConfig("digits", train_examples=options.pop("sample", SAMPLE)),
+        model=ModelConfig(depth=depth, activation=activation, **model),
+        norm=NormConfig(name=placement, placement=placement, eps=EPS, **options.pop("norm", {})),
+        init=InitConfig(kind="glorot_normal"),
+        optim=OptimConfig(**optimiser),
+        dtype="float64",
+        seeds=len(seeds),
+        first_seed=seeds[0],
+    )
+    network = build_mlp(
+        config.model,
+        config.norm,
+        config.init,
+        features=dataset.features,
+        classes=dataset.classes,
+        seeds=seeds,
+        backend=NUMPY,
+        dtype="float64",
+    )
+    rng = np.random.default_rng(0)
+    for layer in network.layers if shaken else ():
+        for array in layer.params.values():
+            array += rng.uniform(-0.5, 0.5, array.shape)
+        if isinstance(layer, BatchNorm):
+            layer.running_mean += rng.uniform(-0.5, 0.5, layer.running_mean.shape)
+            layer.running_spread *= rng.uniform(0.5, 2.0, layer.running_spread.shape)
+    o = config.optim
+    schedule = optim.linear_decay(o.steps) if o.schedule == "linear" else optim.constant_rate
+    sgd = optim.SGD(o.rate, schedule, o.min_rate, NUMPY, "float64")
+    data = to_device(dataset, NUMPY, "float64")
+    return Network(config, NUMPY, dataset, data, network, sgd, seeds)
+
+
+def measured(probe, network, step=0):
+    """{(metric, layer): {seed: value}} of one measurement."""
+    found = {}
+    (rows,) = fetch_readings([[*probe.measure(network, step)]], network.backend)
+    for row in rows:
+        assert row.step == step
+        by_seed = found.setdefault((row.metric, row.layer), {})
+        assert row.seed not in by_seed
+        by_seed[row.seed] = row.value
+    return found
+
+
+def check(found, expected, rtol=1e-9):
+    """That exactly these metrics, layers and seeds were measured, with these values."""
+    assert set(found) == set(expected)
+    for key, by_seed in expected.items():
+        assert found[key] == pytest.approx(dict(zip(SEEDS, by_seed, strict=True)), rel=rtol), key
+
+
+def state(network):
+    """Every number that training could feel, as bytes."""
+    arrays = []
+    for layer in network.model.layers:
+        arrays += layer.params.values()
+        if isinstance(layer, BatchNorm):
+            arrays += [layer.running_mean, layer.running_spread]
+    passes = [la._passes for la in network.model.layers if isinstance(la, Dropout)]
+    return [a.tobytes() for a in arrays], passes
+
+
+def own(network, r, part="train", count=None):
+    """x and labels of the examples that the seed of replica r looks at."""
+    data, seed = network.dataset, network.seeds[r]
+    sample = network.config.data.train_examples or None
+    x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+    order = example_order(seed, part, len(x))[: sample if part == "train" else None][:count]
+    return x[order], y[order]
+
+
+def seen(network, r, **options):
+    """The forward pass of replica r for the training examples that probes look at."""
+    return forward(network, r, own(network, r)[0], **options)
+
+
+def parameters(network, r):
+    """Of replica r: one dict a layer, copies."""
+    return [
+        {name: value[r].copy() for name, value in layer.params.items()}
+        for layer in network.model.layers
+    ]
+
+
+def forward(network, r, x, params=None, training=True):
+    """[(layer, input, output)] of replica r for examples x (N, D)."""
+    params = parameters(network, r) if params is None else params
+    activation = network.config.model.activation
+    rate, number, parts = network.config.model.dropout, 0, []
+    x = x.astype(np.float64)
+    for layer, p in zip(network.model.layers, params, strict=True):
+        if isinstance(layer, Affine):
+            number += 1
+            y = x @ p["weight"] + p["bias"]
+        elif isinstance(layer, Activation):
+            y = {
+                "relu": lambda x: x * (x > 0),
+                "tanh": lambda x: 2 / (1 + np.exp(-2 * x)) - 1,
+                "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+            }[activation](x)
+        elif isinstance(layer, Dropout):
+            draw = generator(network.seeds[r], "dropout", number, "untracked")
+            kept = draw.random(x.shape, np.float32) >= rate
+            y = x * kept / (1 - rate) if training else x
+        else:
+            mean, var = x.mean(axis=0), x.var(axis=0)
+            if not training:
+                mean, var = layer.running_mean[r], layer.running_spread[r]
+            y = (x - mean) / np.sqrt(var + EPS)
+            y = y * p.get("gamma", 1) + p.get("beta", 0)
+        parts.append((layer, x, y))
+        x = y
+    return parts
+
+
+def loss(network, r, x, y, params=None, training=True):
+    logits = forward(network, r, x, params, training)[-1][2]
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return -np.log(p[np.arange(len(y)), y] / p.sum(axis=1)).mean()
+
+
+def gradient(network, r, params=None, step=1e-5):
+    """Of the loss on the seed's training examples, one dict a layer, by central differences."""
+    params = parameters(network, r) if params is None else params
+    found = [{name: np.empty_like(v) for name, v in p.items()} for p in params]
+    for p, g in zip(params, found, strict=True):
+        for name, value in p.items():
+            for at in np.ndindex(value.shape):
+                kept, sides = value[at], []
+                for sign in (1, -1):
+                    value[at] = kept + sign * step
+                    sides.append(loss(network, r, *own(network, r), params))
+                value[at] = kept
+                g[name][at] = (sides[0] - sides[1]) / (2 * step)
+    return found
+
+
+def each(network, measure):
+    """[measure(replica)] of both."""
+    return [measure(r) for r in range(len(network.seeds))]
+
+
+def of_kind(parts, kind):
+    return [(x, y) for layer, x, y in parts if isinstance(layer, kind)]
+
+
+def frobenius(a):
+    return sum(float(v) ** 2 for v in a.ravel()) ** 0.5

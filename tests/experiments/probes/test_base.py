@@ -1,0 +1,214 @@
+"""Rows that wait on the device and how all are fetched at once; the examples of each seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpubn.backend import Backend
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.data import Dataset
+from gpubn.experiments.probes.base import Network, OnDevice, fetch_readings
+from gpubn.nn.model import build_mlp
+from gpubn.nn.rng import example_order
+from gpubn.nn.train import loss_and_accuracy, to_device
+from gpubn.rows import Observation
+
+
+@pytest.fixture
+def moved(monkeypatch):
+    """Dtype and length of each array that went to the host."""
+    found = []
+    to_host = Backend.to_host
+
+    def spy(self, array):
+        found.append((str(array.dtype), len(array)))
+        return to_host(self, array)
+
+    monkeypatch.setattr(Backend, "to_host", spy)
+    return found
+
+
+def on_device(backend, metric, values, dtype, *, seeds=None, step=0, layer=None):
+    array = backend.asarray(np.array(values, dtype))
+    return OnDevice(seeds or range(len(values)), metric, array, step, layer)
+
+
+def test_values_come_with_their_seed_step_layer_and_metric(backend):
+    row = on_device(backend, "loss", [0.5, 2.0], "float32", seeds=[7, 3], step=40, layer=2)
+    ((first, second),) = fetch_readings([[row]], backend)
+    assert first == Observation(7, 40, 2, "loss", 0.5)
+    assert second == Observation(3, 40, 2, "loss", 2.0)
+    assert type(first.value) is float
+
+
+def test_rows_keep_their_part_and_their_order(backend):
+    here = [Observation(None, 5, 1, f"hist[{i}]", float(i)) for i in range(3)]
+    a = on_device(backend, "a", [1, 2], "float32")
+    b = on_device(backend, "b", [3, 4, 5], "float64")
+    c = on_device(backend, "c", [6], "float32")
+    d = on_device(backend, "d", [7, 8], "float64")
+    found = fetch_readings([[here[0], a, b], [], [c, here[1], d, a], [here[2]]], backend)
+    told = [[(row.metric, row.seed, row.value) for row in part] for part in found]
+    of_a = [("a", 0, 1.0), ("a", 1, 2.0)]
+    assert told == [
+        [("hist[0]", None, 0.0), *of_a, ("b", 0, 3.0), ("b", 1, 4.0), ("b", 2, 5.0)],
+        [],
+        [("c", 0, 6.0), ("hist[1]", None, 1.0), ("d", 0, 7.0), ("d", 1, 8.0), *of_a],
+        [("hist[2]", None, 2.0)],
+    ]
+    assert found[0][0] is here[0]
+
+
+def test_each_dtype_is_fetched_in_one_block(backend, moved):
+    rows = [
+        [
+            on_device(backend, f"{dtype} {i}", [i % 2] * 3, dtype)
+            for dtype in ("float32", "float64", "bool", "int64")
+        ]
+        for i in range(5)
+    ]
+    found = fetch_readings(rows, backend)
+    assert sorted(moved) == [("bool", 15), ("float32", 15), ("float64", 15), ("int64", 15)]
+    assert {(row.metric, row.value) for part in found for row in part} == {
+        (row.metric, float(i % 2)) for i, part in enumerate(rows) for row in part
+    }
+
+
+def test_no_value_passes_through_another_dtype(backend):
+    """A block of mixed dtypes would round: float32 loses 1/3 and 2^24 + 1, float64 2^53 + 1."""
+    rows = [
+        on_device(backend, "double", [1 / 3, 2.0**-1060], "float64"),
+        on_device(backend, "single", [1 / 3, 2.0**-140], "float32"),
+        on_device(backend, "whole", [2**24 + 1, -1], "int64"),
+        on_device(backend, "flag", [True, False], "bool"),
+    ]
+    (found,) = fetch_readings([rows], backend)
+    assert [row.value for row in found] == [
+        *(1 / 3, 2.0**-1060),
+        *(float(np.float32(1 / 3)), 2.0**-140),
+        *(2.0**24 + 1, -1.0),
+        *(1.0, 0.0),
+    ]
+
+
+def test_infinite_values_are_values(backend):
+    (found,) = fetch_readings(
+        [[on_device(backend, "a", [np.inf, -np.inf, np.nan], "float32")]], backend
+    )
+    assert [row.value for row in found[:2]] == [np.inf, -np.inf]
+    assert np.isnan(found[2].value)
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[], [Observation(1, 2, 3, "a", 4.0)]]], ids=str)
+def test_nothing_on_the_device_nothing_fetched(backend, moved, rows):
+    assert fetch_readings(rows, backend) == rows
+    assert moved == []
+
+
+def test_a_value_a_seed(backend):
+    row = on_device(backend, "a", [1, 2, 3], "float32", seeds=[0, 1])
+    with pytest.raises(ValueError):
+        fetch_readings([[row]], backend)
+
+
+def test_a_network_writes_rows_without_waiting(backend, moved):
+    network = Network(None, backend, None, None, None, None, seeds=[4, 9])
+    values = backend.asarray(np.array([1.5, 2.5]))
+    (row,) = network.rows("gradient_norm", values, step=3, layer=1)
+    assert moved == []
+    assert row.values is values
+    assert fetch_readings([[row]], backend) == [
+        [
+            Observation(4, 3, 1, "gradient_norm", 1.5),
+            Observation(9, 3, 1, "gradient_norm", 2.5),
+        ]
+    ]
+
+
+# The examples of each seed ------------------------------------------------------------------------
+
+SEEDS, TRAIN, TEST = (4, 0, 9), 60, 25
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((TRAIN + TEST, 3)).astype(np.float32), rng.integers(0, 4, TRAIN + TEST)
+    return Dataset("random", x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:], 4)
+
+
+@pytest.fixture
+def network(backend, data):
+    """network(train_examples): replicas that have only begun."""
+
+    def make(train_examples=0, seeds=SEEDS):
+        config = Config(data=DataConfig("digits", train_examples=train_examples))
+        model = build_mlp(
+            *(ModelConfig(width=5), NormConfig("before", "before"), InitConfig(scale=3.0)),
+            **{"features": 3, "classes": 4, "seeds": seeds, "backend": backend},
+            dtype="float64",
+        )
+        on_device = to_device(data, backend, "float64")
+        return Network(config, backend, data, on_device, model, None, seeds)
+
+    return make
+
+
+@pytest.mark.parametrize("count", [1, 7, 25, 60, 10**6])
+@pytest.mark.parametrize("sample", [0, 20, 60, 100])
+def test_a_seed_looks_at_its_own_examples_and_of_training_at_those_it_trains_on(
+    network, sample, count
+):
+    made = network(sample)
+    for part, total, pool in (("train", TRAIN, min(sample or TRAIN, TRAIN)), ("test", TEST, TEST)):
+        chosen = made.chosen(part, count)
+        assert chosen.shape == (3, min(count, pool))
+        for seed, own in zip(SEEDS, chosen, strict=True):
+            assert own.tolist() == example_order(seed, part, total)[: min(count, pool)].tolist()
+        assert (chosen[0] != chosen[1]).any()
+
+
+def test_what_a_seed_looks_at_does_not_depend_on_what_stands_beside_it(network):
+    together = network(20)
+    for r, seed in enumerate(SEEDS):
+        for alone in (network(20, seeds=[seed]), replace(together, seeds=[seed])):
+            for part in ("train", "test"):
+                assert (alone.chosen(part, 15)[0] == together.chosen(part, 15)[r]).all()
+
+
+@pytest.mark.parametrize("sample", [0, 20])
+def test_examples_come_with_their_labels(network, data, sample):
+    made = network(sample)
+    for part, x, y in (
+        ("train", data.x_train, data.y_train),
+        ("test", data.x_test, data.y_test),
+    ):
+        chosen = made.chosen(part, 15)
+        for found in (made.examples(part, 15), made.look_up(part, chosen)):
+            rows, labels = (made.backend.to_host(a) for a in found)
+            assert rows.dtype == np.float64
+            assert (rows == x[chosen]).all()
+            assert (labels == y[chosen]).all()
+        few = made.look_up(part, chosen[:, 3:5])
+        assert (made.backend.to_host(few[0]) == x[chosen[:, 3:5]]).all()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_network_is_evaluated_on_the_examples_of_its_seeds(network, same_bits, part):
+    made = network(20)
+    x, y = (
+        (made.data.x_train, made.data.y_train)
+        if part == "train"
+        else (made.data.x_test, made.data.y_test)
+    )
+    found = made.evaluate(part, 15)
+    right = loss_and_accuracy(made.model, x, y, made.chosen(part, 15), made.backend)
+    for one, other in zip(found, right, strict=True):
+        assert one.shape == (3,)
+        same_bits(one, other)
+    logits, _ = made.model.forward(made.examples(part, 15)[0], training=False)
+    labels = made.backend.to_host(made.examples(part, 15)[1])
+    accuracy = (made.backend.to_host(logits).argmax(axis=-1) == labels).mean(axis=1)
+    np.testing.assert_allclose(found[1], accuracy, rtol=1e-12)
+    assert len({*found[0]}) == 3

@@ -1,0 +1,149 @@
+"""Probes of batchnorm against the same thing worked out from the parameters."""
+
+from math import inf, pi
+from statistics import fmean, pvariance
+
+import numpy as np
+import pytest
+
+from gpubn.config import OptimConfig
+from gpubn.data import Dataset
+from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.nn.layers import Affine
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.train import DeviceData
+from tests.experiments.probes.by_hand import (
+    CLASSES,
+    PLACEMENTS,
+    STEPS,
+    X,
+    Y,
+    build,
+    check,
+    measured,
+    of_kind,
+    seen,
+)
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_norm_parameters(placement):
+    network, expected = build(placement), {}
+    norms = [layer for layer in network.model.layers if isinstance(layer, BatchNorm)]
+    for number, layer in enumerate(norms, start=1):
+        for r in range(2):
+            _, y = of_kind(seen(network, r), BatchNorm)[number - 1]
+            found = {
+                "norm_output_mean": fmean(fmean(u) ** 2 for u in y.T) ** 0.5,
+                "norm_output_std": fmean(pvariance(u) ** 0.5 for u in y.T),
+            }
+            for name in ("gamma", "beta"):
+                values = list(layer.params[name][r])
+                found |= {f"{name}_mean": fmean(values), f"{name}_std": pvariance(values) ** 0.5}
+            for metric, value in found.items():
+                expected.setdefault((metric, number), []).append(value)
+    check(measured(NormParameters(8), network, 3), expected)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_before_training_every_batchnorm_gives_mean_0_and_deviation_1(placement):
+    found = measured(NormParameters(8), build(placement, shaken=False))
+    right = {
+        **{"norm_output_mean": 0, "norm_output_std": 1},
+        **{"gamma_mean": 1, "gamma_std": 0, "beta_mean": 0, "beta_std": 0},
+    }
+    layers = () if placement == "none" else (1, 2)
+    assert set(found) == {(metric, layer) for metric in right for layer in layers}
+    for (metric, _), by_seed in found.items():
+        # eps = 0.001 next to variances that begin at some 0.05.
+        loose = 0.05 if metric == "norm_output_std" else 1e-12
+        assert list(by_seed.values()) == pytest.approx([right[metric]] * 2, abs=loose), metric
+
+
+def test_without_gamma_and_beta_there_is_only_the_output():
+    found = measured(NormParameters(8), build("before", norm={"learnable": False}))
+    metrics = ("norm_output_mean", "norm_output_std")
+    assert set(found) == {(metric, layer) for metric in metrics for layer in (1, 2)}
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_zero_variance_counts_the_units_that_do_not_vary(placement):
+    """Constant units by zero weights: (step, layer, unit) of either replica."""
+    constant = ({(1, 1, 0), (1, 2, 3), (2, 1, 0), (2, 1, 1)}, {(2, 2, 2)})
+    probe = ZeroVariance()
+    for step in range(4):
+        network = build(placement)
+        affine = network.model.layers_of(Affine)
+        for r in range(2):
+            for when, layer, unit in constant[r]:
+                if when == step:
+                    affine[layer - 1].params["weight"][r, :, unit] = 0
+        x = np.stack([X[:9], X[9:18]]).astype(np.float64)
+        probe.observe(network, network.model.forward(x, training=True)[1])
+    found = measured(probe, network, STEPS)
+    units = 4 * 2 * 4  # steps, layers, units
+    check(
+        found,
+        {
+            ("zero_variance_share", None): [4 / units, 1 / units],
+            ("zero_variance_step", None): [1, 2],
+        },
+    )
+    assert sorted(probe.at(OptimConfig(steps=9))) == [9]
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_zero_variance_where_every_unit_varies_or_none_is_normalised(placement):
+    network, probe = build(placement), ZeroVariance()
+    for _ in range(3):
+        x = np.stack([X[:9], X[9:18]]).astype(np.float64)
+        probe.observe(network, network.model.forward(x, training=True)[1])
+    expected = {("zero_variance_share", None): [0, 0], ("zero_variance_step", None): [inf, inf]}
+    check(measured(probe, network, STEPS), expected)
+
+
+@pytest.mark.parametrize(
+    ("placement", "model"),
+    [
+        ("before", {"dropout": 0.5}),
+        ("after", {"dropout": 0.5, "dropout_at": "before_norm"}),
+        ("after", {}),
+    ],
+)
+def test_norm_input_variance(placement, model):
+    network, expected = build(placement, model=model), {}
+    for r in range(2):
+        train, infer = (
+            [x for x, _ in of_kind(seen(network, r, training=mode), BatchNorm)]
+            for mode in (True, False)
+        )
+        for layer in (1, 2):
+            a, b = (fmean(pvariance(u) for u in x[layer - 1].T) for x in (infer, train))
+            expected.setdefault(("norm_input_variance_ratio", layer), []).append(a / b)
+    check(measured(NormInputVariance(), network), expected)
+    first = expected["norm_input_variance_ratio", 1]
+    # Before the first dropout, or without any, both modes agree.
+    same = placement == "before" or not model
+    assert (first == pytest.approx([1, 1], rel=1e-12)) == same
+
+
+def test_norm_input_variance_without_batchnorm():
+    assert measured(NormInputVariance(), build("none", model={"dropout": 0.5})) == {}
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_dropout_before_batchnorm_shifts_the_variance_as_theory_says(rate):
+    """ReLU of a standard normal: the second moment grows by 1/p in training, the mean stays."""
+    width, p = 60, 1 - rate
+    normal = np.random.default_rng(2).standard_normal((1000, width))
+    wide = Dataset("wide", *(a.copy() for a in (X[:40], Y[:40], X[40:], Y[40:])), CLASSES)
+    model = {"width": width, "dropout": rate, "dropout_at": "before_norm"}
+    options = {"model": model, "dataset": wide, "shaken": False, "sample": 0}
+    network = build("after", depth=1, activation="relu", **options)
+    first = network.model.layers[0]
+    first.params["weight"] = np.stack([np.eye(width)] * 2)
+    data = DeviceData(normal, np.zeros(1000, np.int64), normal, np.zeros(1000, np.int64))
+    object.__setattr__(network, "data", data)
+    found = measured(NormInputVariance(), network)["norm_input_variance_ratio", 1]
+    theory = (1 / 2 - 1 / (2 * pi)) / (1 / (2 * p) - 1 / (2 * pi))
+    assert list(found.values()) == pytest.approx([theory] * 2, rel=0.02)

@@ -1,0 +1,451 @@
+"""Which seeds of which cells train as one program, and what happens when a program does not fit."""
+
+import logging
+import tracemalloc
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubn.backend import Backend
+from gpubn.backend.memory import SHARE
+from gpubn.config import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.data import Dataset
+from gpubn.errors import BackendError
+from gpubn.experiments import Context, get
+from gpubn.experiments.training import trainer
+from gpubn.experiments.training.programs import (
+    CellReplicas,
+    cut,
+    fill_programs,
+    halve,
+    replica_bytes,
+)
+
+on_shim = pytest.mark.parametrize("backend", ["shim"], indirect=True)
+CPU = Backend("numpy", np, "test", 1)
+
+
+def cells(*seeds):
+    """Configurations with so many seeds each, no two with the same first one."""
+    return [Config(seeds=n, first_seed=10 * i + 3) for i, n in enumerate(seeds)]
+
+
+def parts(*seeds):
+    return [
+        CellReplicas(i, config, range(config.first_seed, config.first_seed + config.seeds))
+        for i, config in enumerate(cells(*seeds))
+    ]
+
+
+def replicas(programs):
+    """Cell and seed of every replica, in order."""
+    return [(part.cell, seed) for program in programs for part in program for seed in part.seeds]
+
+
+def sizes(programs):
+    return [sum(len(part.seeds) for part in program) for program in programs]
+
+
+def pieces(programs):
+    """What became of each cell: its seeds in the pieces that train together."""
+    found = {}
+    for part in (part for program in programs for part in program):
+        found.setdefault(part.cell, []).append([*part.seeds])
+    return found
+
+
+class Device:
+    """A device with so much memory, of which `SHARE` counts."""
+
+    def __init__(self, bytes_free):
+        self.bytes_free = bytes_free
+
+    def free_bytes(self):
+        return self.bytes_free
+
+
+@pytest.fixture
+def with_room(monkeypatch):
+    """with_room(n): a backend on a device that holds n replicas of 100 bytes."""
+
+    def make(n):
+        device = Device(round(100 * n / SHARE))
+        monkeypatch.setattr("gpubn.backend.base.device_of", lambda xp: device)
+        return Backend("cupy", np, "fake", 1)
+
+    return make
+
+
+COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+
+
+# Cutting ------------------------------------------------------------------------------------------
+
+
+def test_cut_fills_one_program_after_the_other():
+    (a, b, c) = parts(3, 1, 4)
+    assert cut([a, b, c], 4) == [[a, b], [c]]
+    first, second = cut([a, b, c], 5)
+    assert first == [a, b, replace(c, seeds=range(23, 24))]
+    assert second == [replace(c, seeds=range(24, 27))]
+    assert [part.seeds[0] for (part,) in cut([c], 1)] == [23, 24, 25, 26]
+    assert cut([a, b, c], 100) == [[a, b, c]]
+
+
+@given(COUNTS, st.integers(1, 12))
+def test_cut_keeps_every_replica_once_and_in_order(counts, size):
+    given_parts = parts(*counts)
+    programs = cut(given_parts, size)
+    assert replicas(programs) == replicas([given_parts])
+    assert set(sizes(programs)[:-1]) <= {size}
+    assert 1 <= sizes(programs)[-1] <= size
+    assert all(len(part.seeds) for program in programs for part in program)
+    for part in (part for program in programs for part in program):
+        assert part.config is given_parts[part.cell].config
+
+
+@given(COUNTS)
+def test_halve_gives_two_programs_that_differ_by_one_replica_at_most(counts):
+    given_parts = parts(*counts)
+    programs = halve(given_parts)
+    assert replicas(programs) == replicas([given_parts])
+    if sum(counts) == 1:
+        assert programs == [given_parts]
+    else:
+        first, second = sizes(programs)
+        assert 0 <= first - second <= 1
+
+
+# Filling ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "group", "expected"),
+    [
+        ([5], 5, [[5]]),
+        ([6], 5, [[5], [1]]),
+        ([2, 3], 5, [[2, 3]]),
+        ([2, 4], 5, [[2], [4]]),  # a cell that fits into a program is not cut
+        ([2, 4, 1], 5, [[2], [4, 1]]),
+        ([12, 3], 5, [[5], [5], [2, 3]]),
+        ([1, 1, 1], 1, [[1], [1], [1]]),
+    ],
+)
+def test_programs_of_the_cpu(counts, group, expected):
+    programs = fill_programs(cells(*counts), CPU, group, 100)
+    assert [[len(part.seeds) for part in program] for program in programs] == expected
+
+
+@given(COUNTS, st.integers(1, 10))
+def test_on_the_cpu_a_cell_is_split_as_if_it_ran_alone(counts, group):
+    configs = cells(*counts)
+    programs = fill_programs(configs, CPU, group, 100)
+    assert replicas(programs) == replicas([parts(*counts)])
+    assert max(sizes(programs)) <= group
+    for cell, config in enumerate(configs):
+        (alone,) = pieces(fill_programs([config], CPU, group, 100)).values()
+        assert pieces(programs)[cell] == alone
+    firsts = [len(program[0].seeds) for program in programs]
+    for size, following in zip(sizes(programs), firsts[1:], strict=False):
+        assert size + following > group  # nothing stands alone that had room before it
+
+
+@pytest.mark.parametrize(
+    ("counts", "room", "expected"),
+    [
+        ([5, 5], 10, [[5, 5]]),
+        ([5, 5], 9, [[5], [5]]),
+        ([3, 4], 6, [[3, 1], [3]]),  # seeds of a cell may be cut apart
+        ([10, 1], 4, [[4], [4], [2, 1]]),
+        ([3], 0, [[1], [1], [1]]),
+    ],
+)
+def test_programs_of_a_device(with_room, counts, room, expected):
+    programs = fill_programs(cells(*counts), with_room(room), 5, 100)
+    assert [[len(part.seeds) for part in program] for program in programs] == expected
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 7, 13, 22, 23])
+@pytest.mark.parametrize("counts", [[23], [4, 9, 1, 9], [1, 1, 21]], ids=str)
+def test_on_a_device_programs_are_few_and_equal(with_room, counts, room):
+    programs = fill_programs(cells(*counts), with_room(room), 1, 100)
+    assert replicas(programs) == replicas([parts(*counts)])
+    assert len(programs) == -(-23 // room)
+    assert max(sizes(programs)) == -(-23 // len(programs)) <= room
+
+
+# Training in parts --------------------------------------------------------------------------------
+
+
+def make(name="mnist_init", placement="before", **options):
+    return Config(
+        name=name,
+        data=DataConfig("digits", train_examples=options.pop("sample", 64)),
+        model=ModelConfig(**{"width": 6} | options.pop("model", {})),
+        norm=NormConfig(name=placement, placement=placement, **options.pop("norm", {})),
+        optim=OptimConfig(**{"steps": 13, "batch": 16} | options.pop("optim", {})),
+        **{"seeds": 5, "first_seed": 2, "every": 4} | options,
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The seeds of each training that was begun."""
+    found = []
+    train = trainer.train
+
+    def spy(*args, seeds, **kwargs):
+        found.append([*seeds])
+        return train(*args, seeds=seeds, **kwargs)
+
+    monkeypatch.setattr(trainer, "train", spy)
+    return found
+
+
+def table(rows):
+    """Rows by place; no place twice."""
+    found = {(r.metric, r.step, r.layer or 0, -1 if r.seed is None else r.seed): r for r in rows}
+    assert len(found) == len(rows)
+    return {place: found[place].value for place in sorted(found)}
+
+
+def assert_same_rows(found, expected):
+    """The same bits, but where seeds are pooled or a sum may be taken in another order."""
+    found, expected = table(found), table(expected)
+    assert [*found] == [*expected]
+    for place, right in expected.items():
+        if place[0].startswith(("batch_loss", "test_", "train_", "diverged", "steps_to")):
+            assert found[place] == right, place
+        else:
+            assert found[place] == pytest.approx(right, rel=1e-5, abs=1e-9), place
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Rows of a configuration that ran undisturbed."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(backend, kept):
+    """undisturbed(config): its rows."""
+
+    def find(config):
+        if repr(config) not in kept:
+            kept[repr(config)] = get(config.name).run(config, Context(backend))
+        return kept[repr(config)]
+
+    return find
+
+
+def fail(monkeypatch, device, fit, after):
+    """More than `fit` replicas run out of memory after so many products, which are counted anew in
+    each attempt: in the first step, while a step is recorded, in a probe."""
+    counts, multiply = {}, device.multiply
+
+    def limited(a, b, out, **options):
+        if len(out) > fit:
+            counts[len(out)] = counts.get(len(out), 0) + 1
+            if counts[len(out)] > after:
+                raise MemoryError(f"no room for {len(out)}")
+        multiply(a, b, out, **options)
+
+    monkeypatch.setattr(device, "multiply", limited)
+
+
+@on_shim
+@pytest.mark.parametrize("after", [0, 12, 62])
+def test_what_runs_out_of_memory_goes_on_in_halves_with_the_same_rows(
+    backend, monkeypatch, trained, undisturbed, caplog, after
+):
+    config, ticks = make(), []
+    expected = undisturbed(config)
+    del trained[:]
+    fail(monkeypatch, backend.xp.device, 2, after)
+    with caplog.at_level(logging.WARNING, logger="gpubn"):
+        found = get("mnist_init").run(config, Context(backend, ticks.append))
+    assert trained == [[2, 3, 4, 5, 6], [2, 3, 4], [2, 3], [4], [5, 6]]
+    assert_same_rows(found, expected)
+    assert sum(ticks) == 5 * 13
+    assert [record.getMessage() for record in caplog.records] == [
+        f"out of memory (no room for {n}): going on in two halves" for n in (5, 3)
+    ]
+
+
+@on_shim
+def test_a_replica_that_does_not_fit_is_an_error_in_one_sentence(backend, monkeypatch):
+    fail(monkeypatch, backend.xp.device, 0, 12)
+    with pytest.raises(BackendError) as error:
+        get("mnist_init").run(make(), Context(backend))
+    expected = "one replica does not fit into the device's memory (no room for 1)"
+    assert str(error.value) == expected
+
+
+@on_shim
+def test_what_does_not_fit_by_the_estimate_is_split_into_equal_programs_with_the_same_rows(
+    backend, monkeypatch, trained, undisturbed, caplog
+):
+    config, ticks = make(), []
+    expected = undisturbed(config)
+    del trained[:]
+    each = replica_bytes(config, features=64, classes=10)
+    monkeypatch.setattr(backend.xp.device, "memory", int(2.9 * each / SHARE))
+    with caplog.at_level(logging.INFO, logger="gpubn"):
+        found = get("mnist_init").run(config, Context(backend, ticks.append))
+    assert trained == [[2, 3], [4, 5], [6]]
+    assert_same_rows(found, expected)
+    assert sum(ticks) == 5 * 13
+    (said,) = (r.getMessage() for r in caplog.records if r.name == "gpubn.backend.memory")
+    assert said.startswith(f"5 replicas at some {each / 1e6:.1f} MB each, 0.0 GB free: 2 at once")
+
+
+@on_shim
+def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
+    backend, monkeypatch, trained, undisturbed
+):
+    """Three cells in two programs of four replicas, which then go on in halves."""
+    configs = [
+        make(seeds=3),
+        make(seeds=3, first_seed=0, optim={"rate": 0.7}),
+        make(seeds=2, first_seed=9, norm={"eps": 0.01}),
+    ]
+    expected = [undisturbed(config) for config in configs]
+    del trained[:]
+    each = replica_bytes(configs[0], features=64, classes=10)
+    monkeypatch.setattr(backend.xp.device, "memory", int(4.5 * each / SHARE))
+    fail(monkeypatch, backend.xp.device, 3, 7)
+    found = get("mnist_init").stacking.run(configs, Context(backend))
+    assert trained == [[2, 3, 4, 0], [2, 3], [4, 0], [1, 2, 9, 10], [1, 2], [9, 10]]
+    for rows, right in zip(found, expected, strict=True):
+        assert_same_rows(rows, right)
+
+
+# The estimate -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def needed(backend, monkeypatch):
+    """needed(config, dataset): bytes that one replica more takes, and the estimate of it.
+
+    Kernels do not run, which changes no allocation. A recording takes what its steps take at once,
+    for a device gives what they free to those that follow, and keeps it.
+    """
+    device, peaks, recordings, estimates = backend.xp.device, [], [], []
+
+    def capture(work):
+        before, peak = tracemalloc.get_traced_memory()
+        peaks.append(peak)
+        tracemalloc.reset_peak()
+        work()
+        recordings.append(tracemalloc.get_traced_memory()[1] - before)
+        tracemalloc.reset_peak()
+        return lambda: None
+
+    def fill(configs, backend, group, bytes_each):
+        estimates.append(bytes_each)
+        return fill_programs(configs, backend, group, bytes_each)
+
+    monkeypatch.setattr(trainer, "fill_programs", fill)
+    monkeypatch.setattr(device, "launch", lambda *args, **options: None)
+    monkeypatch.setattr(device, "multiply", lambda a, b, out, **options: out.fill(0))
+    monkeypatch.setattr(device, "capture", capture)
+
+    def run(config, dataset, seeds):
+        # No memory of the host's: one order for all seeds.
+        order = np.zeros((config.optim.steps, config.optim.batch), np.int64)
+        numbers = np.arange(len(dataset.x_train) + len(dataset.x_test))
+        monkeypatch.setattr("gpubn.nn.train._order", lambda *_: order)
+        monkeypatch.setattr(
+            "gpubn.experiments.probes.base.example_order",
+            lambda seed, part, count: numbers[:count],
+        )
+        monkeypatch.setattr(trainer, "load", lambda *_: dataset)
+        trainer.to_device(dataset, backend, config.dtype)  # once for all
+        del peaks[:], recordings[:]
+        tracemalloc.start()
+        try:
+            with np.errstate(all="ignore"):
+                get(config.name).run(replace(config, seeds=seeds), Context(backend))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        return max(peaks) + sum(recordings)
+
+    def one_more(config, dataset):
+        few, many = (run(config, dataset, seeds) for seeds in (2, 6))
+        return (many - few) / 4, estimates[-1]
+
+    return one_more
+
+
+def random_data(features, examples, test=200):
+    rng = np.random.default_rng(0)
+    x = rng.random((examples + test, features)).astype(np.float32)
+    y = rng.integers(0, 10, len(x))
+    return Dataset("digits", x[:-test], y[:-test], x[-test:], y[-test:], 10)
+
+
+SMALL, LARGE, LONG = random_data(64, 1100), random_data(784, 1100), random_data(64, 8000)
+MANY_TEST = random_data(64, 1100, test=2100)
+NARROW, DROPOUT = {"width": 32, "depth": 2}, {"width": 32, "depth": 3, "dropout": 0.5}
+whole = partial(make, sample=0)
+ESTIMATED = {
+    "one layer": (whole(), SMALL),
+    "one layer, no batchnorm": (whole(placement="none"), SMALL),
+    "as published": (whole(model={"width": 128}, optim={"batch": 32}), LARGE),
+    "float64": (whole(model={"width": 32}, dtype="float64"), SMALL),
+    "wide": (whole(model={"width": 300}), SMALL),
+    "deep": (whole("depth_grid", model={"width": 16, "depth": 5}), SMALL),
+    "ghost batches": (whole("depth_grid", model=NARROW, norm={"ghost": 4}), SMALL),
+    "looked at by every probe": (whole("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
+    "a sample": (make("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
+    "with dropout": (whole("dropout", model=DROPOUT), SMALL),
+    "losses by the population": (whole("batch_sweep", model=NARROW), LONG),
+    "losses by the population of many features": (whole("batch_sweep"), random_data(784, 2100)),
+    "the whole training set looked at": (whole("inference", model={"width": 16}), LONG),
+    "more test examples than it trains on": (make("inference", model={"width": 16}), MANY_TEST),
+}
+
+
+@on_shim
+@pytest.mark.parametrize("case", ESTIMATED)
+def test_the_estimate_is_an_upper_bound_and_not_an_absurd_one(needed, case):
+    measured, estimate = needed(*ESTIMATED[case])
+    assert measured <= estimate <= 20 * measured, f"{estimate / measured:.2f} times as much"
+
+
+LARGER = {
+    "batch": [(whole("depth_grid", optim={"batch": batch}), SMALL) for batch in (16, 512)],
+    "steps": [(whole("rate_sweep", optim={"steps": steps}), SMALL) for steps in (13, 4000)],
+    "parameters": [
+        (whole("diagnostics", model={"width": 1000}, optim={"steps": 1}), random_data(features, 64))
+        for features in (64, 784)
+    ],
+}
+
+
+@on_shim
+@pytest.mark.parametrize("what", LARGER)
+def test_the_estimate_covers_what_more_of_something_adds(needed, what):
+    (before, guess_before), (after, guess_after) = (needed(*case) for case in LARGER[what])
+    measured, estimate = after - before, guess_after - guess_before
+    assert measured <= estimate <= 20 * measured, f"{estimate / measured:.2f} times as much"
+
+
+def test_the_estimate_grows_with_everything_that_takes_memory():
+    config = make()
+    base = replica_bytes(config, 64, 10)
+    for larger in (
+        make(model={"width": 7}),
+        make(model={"depth": 2}),
+        make(optim={"batch": 17}),
+        make(optim={"steps": 14}),
+        make(dtype="float64"),
+    ):
+        assert replica_bytes(larger, 64, 10) > base
+    assert replica_bytes(config, 65, 10) > base
+    assert replica_bytes(config, 64, 11) > base

@@ -1,0 +1,674 @@
+"""Trainings with probes: what every one records, when probes look, and every such experiment."""
+
+from dataclasses import replace
+from functools import partial
+from math import isfinite, log
+
+import numpy as np
+import pytest
+
+from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.data import Dataset, load
+from gpubn.errors import ConfigError
+from gpubn.experiments import Context, get
+from gpubn.experiments.probes.activations import Histograms, Saturation
+from gpubn.experiments.probes.base import Probe
+from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.generalisation import Generalisation
+from gpubn.experiments.probes.gradients import UpdateRatios
+from gpubn.experiments.training import trainer
+from gpubn.experiments.training.records import loss_rows, pool_rows
+from gpubn.experiments.training.trainer import train_cells, training_experiment
+from gpubn.nn.layers import Affine
+from gpubn.nn.model import MLP
+from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.rng import example_order
+from gpubn.rows import Observation
+from gpubn.sweeps.cells import Cell
+
+PLACEMENTS = ["none", "before", "after"]
+NUMPY = resolve("numpy")
+NAN, INF = float("nan"), float("inf")
+
+
+def make(placement="none", *, init=None, norm=None, optim=None, model=None, **options):
+    return Config(
+        name=options.pop("name", "depth_grid"),
+        data=DataConfig("digits", train_examples=options.pop("train_examples", 0)),
+        model=ModelConfig(**{"width": 8} | (model or {})),
+        norm=NormConfig(name=placement, placement=placement, **norm or {}),
+        init=InitConfig(**init or {}),
+        optim=OptimConfig(**{"rate": 0.5, "batch": 32, "steps": 12} | (optim or {})),
+        **{"seeds": 3, "first_seed": 2, "every": 4} | options,
+    )
+
+
+def run(config, *probes, tick=None, group=5, evaluated=2000):
+    context = Context(NUMPY, tick=tick)
+    make_probes = lambda config: [probe() for probe in probes]  # noqa: E731
+    (rows,) = train_cells([config], context, probes=make_probes, group=group, evaluated=evaluated)
+    return rows
+
+
+def values(rows, metric, step, layer=None):
+    """One metric at one place, by seed."""
+    return {r.seed: r.value for r in rows if (r.metric, r.step, r.layer) == (metric, step, layer)}
+
+
+def place(row):
+    return row.metric, row.step, row.layer or 0, -1 if row.seed is None else row.seed
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """use(dataset): what every training loads."""
+    return lambda dataset: monkeypatch.setattr(trainer, "load", lambda *_: dataset)
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """The mini-batch losses of every seed, as training returned them."""
+    kept = {}
+
+    def spy(*args, seeds, **kwargs):
+        found = trained(*args, seeds=seeds, **kwargs)
+        kept.update({seed: found[:, i] for i, seed in enumerate(seeds)})
+        return found
+
+    trained = trainer.train
+    monkeypatch.setattr(trainer, "train", spy)
+    return kept
+
+
+def window(of_seed, end, every):
+    """Mean of the `every` losses up to `end`, one number at a time."""
+    return sum(float(v) for v in of_seed[max(end - every, 0) : end]) / min(every, end)
+
+
+def steps_to(target, of_seed, every):
+    """The first step count at which a whole window has a mean of at most `target`."""
+    for end in range(min(every, len(of_seed)), len(of_seed) + 1):
+        if window(of_seed, end, every) <= target:
+            return end
+    return INF
+
+
+# What every training records ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_what_the_rows_hold(placement):
+    rows = run(make(placement))
+    steps = {}
+    for r in rows:
+        steps.setdefault(r.metric, set()).add(r.step)
+    last = ("diverged", *(f"steps_to_loss[{target}]" for target in ("1", "0.5", "0.3")))
+    assert steps == {
+        "batch_loss": {0, 4, 8, 12},
+        **{f"{part}_{what}": {12} for part in ("train", "test") for what in ("loss", "accuracy")},
+        **{metric: {12} for metric in last},
+    }
+    assert len({place(r) for r in rows}) == len(rows) == 3 * (4 + 4 + 4)
+    assert {r.seed for r in rows} == {2, 3, 4}
+    assert {r.layer for r in rows} == {None}
+
+
+@pytest.mark.parametrize("every", [1, 4, 5, 12, 100])
+def test_batch_loss_is_the_mean_of_each_window(losses, every):
+    rows = run(make(every=every))
+    steps = {r.step for r in rows if r.metric == "batch_loss"}
+    assert steps == {0, *range(every, 13, every)}
+    for step in steps:
+        for seed, found in values(rows, "batch_loss", step).items():
+            expected = window(losses[seed], step, every) if step else losses[seed][0]
+            assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_first_loss_of_tiny_weights_is_that_of_a_guess():
+    first = values(run(make(init={"kind": "normal", "std": 1e-4})), "batch_loss", 0)
+    assert list(first.values()) == pytest.approx([log(10)] * 3, abs=0.005)
+
+
+@pytest.mark.parametrize("every", [1, 3, 10, 40, 60])
+def test_steps_to_loss_of_a_training(losses, every):
+    rows = run(make("before", optim={"steps": 40}, model={"width": 16}, every=every))
+    seen = []
+    for target in (1.0, 0.5, 0.3):
+        found = values(rows, f"steps_to_loss[{target:g}]", 40)
+        assert found == {seed: steps_to(target, losses[seed], every) for seed in (2, 3, 4)}
+        seen += found.values()
+    assert any(map(isfinite, seen))
+    assert len(set(seen)) > 1
+
+
+PATHS = {
+    "falls": np.linspace(3, 0.01, 30),
+    "never": np.full(30, 1.0001),
+    "at once": np.full(30, 0.3),
+    "dips and returns": np.r_[np.full(10, 2.0), np.full(6, 0.1), np.full(14, 2.0)],
+    "NaN on the way": np.r_[np.full(10, 2.0), [NAN], np.linspace(2, 0.1, 19)],
+    "NaN from the start": np.full(30, NAN),
+    "NaN at the end": np.r_[np.linspace(2, 0.1, 29), [NAN]],
+    "inf on the way": np.r_[np.full(10, 0.4), [INF], np.full(19, 0.2)],
+    "grows": np.geomspace(1, 1e3, 30),
+    "sums beyond float32": np.full(30, 3e38),
+    "ends high": np.r_[np.full(20, 0.1), np.full(10, 10.001)],
+    "ends at the bound": np.full(30, 10.0),
+    "was high": np.r_[np.full(20, 1e30), np.full(10, 0.1)],
+}
+
+
+@pytest.mark.parametrize("every", [1, 7, 10, 30, 100])
+def test_loss_rows_of_any_path(every):
+    paths = np.stack(list(PATHS.values()), axis=1).astype(np.float32)
+    seeds = range(5, 5 + len(PATHS))
+    rows = loss_rows(seeds, paths, every)
+    for seed, name, path in zip(seeds, PATHS, paths.T, strict=True):
+        mine = {(r.metric, r.step): r.value for r in rows if r.seed == seed}
+        expected = {("batch_loss", 0): float(path[0])}
+        for end in range(every, 31, every):
+            expected["batch_loss", end] = window(path, end, every)
+        for target in (1.0, 0.5, 0.3):
+            # float32 0.3 lies above 0.3: a mean of it is no mean of at most 0.3.
+            expected[f"steps_to_loss[{target:g}]", 30] = steps_to(target, path, every)
+        sound = all(map(isfinite, path)) and window(path, 30, every) <= 10
+        expected["diverged", 30] = float(not sound)
+        assert mine == pytest.approx(expected, rel=1e-12, nan_ok=True), name
+
+
+def test_the_paths_above_tell_diverged_from_sound():
+    paths = np.stack(list(PATHS.values()), axis=1)
+    rows = loss_rows(range(len(PATHS)), paths, 10)
+    diverged = [
+        name
+        for name, r in zip(PATHS, (r for r in rows if r.metric == "diverged"), strict=True)
+        if r.value
+    ]
+    assert diverged == [
+        *("NaN on the way", "NaN from the start", "NaN at the end", "inf on the way"),
+        *("grows", "sums beyond float32", "ends high"),
+    ]
+
+
+class Generalised(Generalisation):
+    """By the statistics of the population, under names of its own."""
+
+    def __init__(self, times):
+        super().__init__(times, population=True)
+
+    def measure(self, network, step):
+        for row in super().measure(network, step):
+            yield replace(row, metric=f"population {row.metric}")
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
+    # Warnings are errors in this suite, in worker threads too.
+    config = make(placement, model={"activation": "relu"}, optim={"rate": 1e30})
+    probes = (partial(Saturation, 3), partial(UpdateRatios, 3), partial(Drift, 3))
+    probes += (partial(Generalisation, 3), partial(Generalised, 3))
+    rows = run(config, *probes, partial(Histograms, 4))
+    assert values(rows, "diverged", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
+    for part in ("train", "test"):
+        assert not np.isfinite(list(values(rows, f"{part}_loss", 12).values())).any()
+    assert not np.isfinite(list(values(rows, "batch_loss", 12).values())).all()
+    assert np.isfinite(list(values(rows, "batch_loss", 0).values())).all()
+    sound = run(make(placement, model={"activation": "relu"}), *probes, partial(Histograms, 4))
+    assert values(sound, "diverged", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
+    assert sorted(map(place, rows)) == sorted(map(place, sound))
+    best = [list(values(r, "best_test_loss", 12).values()) for r in (rows, sound)]
+    assert np.isfinite(best).all(axis=1).tolist() == [False, True]
+
+
+def test_train_and_test_examples_are_told_apart(use):
+    data = load("digits")
+    # Test labels that the training never shows: the accuracy there must be 0.
+    y_train, y_test = np.zeros_like(data.y_train), np.ones_like(data.y_test)
+    use(Dataset("odd", data.x_train, y_train, data.x_test, y_test, 10))
+    rows = run(make())
+    assert values(rows, "train_accuracy", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
+    assert values(rows, "test_accuracy", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
+    assert values(rows, "train_loss", 12)[2] < 0.5 < values(rows, "test_loss", 12)[2]
+
+
+@pytest.mark.parametrize("sample", [0, 40])
+@pytest.mark.parametrize("evaluated", [1, 7, 200, 2000])
+def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample):
+    """By hand from the parameters of the network as the probe finds it at the end."""
+    kept = {}
+
+    class Keep(Probe):
+        def measure(self, network, step):
+            assert kept or step == 0
+            kept[step] = network
+            return []
+
+    config = make("before", dtype="float64", norm={"eps": 0.01}, train_examples=sample)
+    rows = run(config, Keep, evaluated=evaluated)
+    data, layers = load("digits"), kept[12].model.layers
+    for part, all_x, all_y, pool in (
+        ("train", data.x_train, data.y_train, sample or None),
+        ("test", data.x_test, data.y_test, None),
+    ):
+        for r, seed in enumerate((2, 3, 4)):
+            own = example_order(seed, part, len(all_x))[:pool][:evaluated]
+            x, y = all_x[own].astype(np.float64), all_y[own]
+            (w1, b1), (gamma, beta), (w2, b2) = (
+                [p[r] for p in layer.params.values()] for layer in layers if layer.params
+            )
+            norm = layers[1]
+            z = (x @ w1 + b1 - norm.running_mean[r]) / np.sqrt(norm.running_var[r] + 0.01)
+            logits = np.tanh(gamma * z + beta) @ w2 + b2
+            p = np.exp(logits)
+            loss = -np.log(p[np.arange(len(y)), y] / p.sum(axis=1)).mean()
+            found = values(rows, f"{part}_loss", 12)[seed]
+            assert found == pytest.approx(loss, rel=1e-10)
+            right = (logits.argmax(axis=1) == y).mean()
+            assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
+
+
+# How it trains ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
+    config = make(optim={"schedule": schedule, "rate": 0.4, "min_rate": 0.1})
+    used = []
+
+    descend = MLP.descend
+
+    def spy(self, dy, caches, rates):
+        used.append(rates.tolist())
+        descend(self, dy, caches, rates)
+
+    right = run(config)
+    monkeypatch.setattr(MLP, "descend", spy)
+    assert run(config) == right
+    fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
+    expected = fall if schedule == "linear" else [0.4] * 12
+    assert used == [pytest.approx([rate] * 3, rel=1e-6) for rate in expected]
+
+
+def test_a_seed_trains_on_a_sample_of_its_own(use):
+    """As on a dataset that is no more than this sample."""
+    data, whole = load("digits"), run(make("before", train_examples=40))
+    for seed in (2, 3, 4):
+        own = example_order(seed, "train", 1437)[:40]
+        x, y = data.x_train[own], data.y_train[own]
+        use(Dataset("own", x, y, data.x_test, data.y_test, 10))
+        rows = run(make("before", seeds=1, first_seed=seed))
+        expected = {place(r): r.value for r in whole if r.seed == seed}
+        found = {place(r): r.value for r in rows}
+        assert set(found) == set(expected)
+        for at, value in found.items():  # in another order they add up to another last digit
+            close = at[0].startswith("train")
+            assert value == (pytest.approx(expected[at], rel=1e-6) if close else expected[at]), at
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placement):
+    """Of three seeds the middle one; probes and evaluation included."""
+    data = load("digits")
+    outside = example_order(3, "train", 1437)[40:]
+    x, y = data.x_train.copy(), data.y_train.copy()
+    x[outside], y[outside] = 1 - x[outside], (y[outside] + 1) % 10
+    rows = []
+    for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
+        use(seen)
+        probes = (*EVERYTHING, partial(Generalisation, 3), partial(Generalised, 3))
+        rows.append(run(make(placement, model={"depth": 2}, train_examples=40), *probes))
+    one, other = ([r for r in of if r.seed == 3] for of in rows)
+    assert one == other
+    assert len(one) > 100
+    assert [r for r in rows[0] if r.seed == 2] != [r for r in rows[1] if r.seed == 2]
+
+
+@pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
+def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
+    with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
+        run(make(optim={"batch": batch}, train_examples=examples))
+
+
+def test_the_options_of_batch_norm_and_dropout_arrive():
+    # So large an eps leaves nothing of the activations: a guess.
+    first = values(run(make("before", norm={"eps": 1e12})), "batch_loss", 0)
+    assert list(first.values()) == pytest.approx([log(10)] * 3, abs=1e-4)
+    plain = values(run(make("before")), "batch_loss", 0)
+    assert np.abs(np.array(list(plain.values())) - log(10)).min() > 1e-3
+    for changed in (
+        make("before", norm={"initial_beta": 1.0}),
+        make("before", model={"dropout": 0.5}),
+        make("before", model={"dropout": 0.5, "dropout_at": "before_norm"}),
+        make("before", norm={"ghost": 4}),
+    ):
+        assert values(run(changed), "batch_loss", 0) != plain
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_ticks_add_up_to_the_work(placement):
+    ticks, config = [], make(placement, seeds=7)
+    run(config, tick=ticks.append)
+    assert sum(ticks) == get("depth_grid").work(config) == 7 * 12
+
+
+EVERYTHING = (
+    partial(Saturation, 3),
+    partial(UpdateRatios, 3),
+    partial(Drift, 3),
+    partial(Histograms, 4),
+)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_split_into_groups_changes_no_row(placement):
+    config = make(placement, model={"depth": 2, "dropout": 0.3}, seeds=5, train_examples=100)
+    one, *others = (
+        sorted(run(config, *EVERYTHING, group=group), key=place) for group in (5, 1, 2, 3)
+    )
+    assert {r.seed for r in one} == {None, 2, 3, 4, 5, 6}
+    for other in others:
+        assert [r for r in other if r.seed is not None] == [r for r in one if r.seed is not None]
+        # What is pooled is a sum over groups, so its last digit depends on the split.
+        pooled = [{place(r): r.value for r in rows if r.seed is None} for rows in (one, other)]
+        assert pooled[1] == pytest.approx(pooled[0], rel=1e-14, abs=1e-16)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("options", [{"train_examples": 50}, {"norm": {"ghost": 8}}], ids=str)
+def test_fewer_seeds_have_the_rows_they_have_among_many(placement, options):
+    options = {"model": {"dropout": 0.3}, "dtype": "float32"} | options
+    many = [r for r in run(make(placement, seeds=7, **options), *EVERYTHING) if r.seed is not None]
+    assert {r.seed for r in many} == set(range(2, 9))
+    for first, count in ((2, 2), (4, 3), (8, 1)):
+        few = run(make(placement, seeds=count, first_seed=first, **options), *EVERYTHING)
+        few = [r for r in few if r.seed is not None]
+        seeds = range(first, first + count)
+        assert sorted(few, key=place) == sorted((r for r in many if r.seed in seeds), key=place)
+
+
+def test_a_run_shorter_than_the_number_of_measurements():
+    rows = run(make(optim={"steps": 1}, every=1), *EVERYTHING)
+    assert {r.step for r in rows if r.metric == "dead_share"} == {0, 1}
+    assert {r.step for r in rows if r.metric == "batch_loss"} == {0, 1}
+    assert len({place(r) for r in rows}) == len(rows)
+
+
+# Probes -------------------------------------------------------------------------------------------
+
+
+def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
+    seen, observed = [], []
+
+    class Look(Probe):
+        def __init__(self):
+            self.passes = 0
+
+        def at(self, config):
+            assert config.steps == 12
+            return [3, 12, 0, 3, 99]
+
+        def observe(self, network, caches):
+            (norm,) = network.model.caches_of(BatchNorm, caches)
+            observed.append(norm.mean.shape)
+            self.passes += 1
+
+        def measure(self, network, step):
+            layer = network.model.layers_of(Affine)[0]
+            seen.append((list(network.seeds), step, self.passes, layer.params["bias"].any()))
+            yield from network.rows("mine", np.array(network.seeds) / 8, step=step, layer=7)
+
+    config = make("before", norm={"learnable": True})
+    rows = run(config, Look, group=2)
+    assert sorted(seen) == [
+        *(([2, 3], step, step, step > 0) for step in (0, 3, 12)),
+        *(([4], step, step, step > 0) for step in (0, 3, 12)),
+    ]
+    assert sorted(observed) == [(1, 8)] * 12 + [(2, 8)] * 12
+    for step in (0, 3, 12):
+        assert values(rows, "mine", step, layer=7) == {2: 0.25, 3: 0.375, 4: 0.5}
+
+
+def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
+    seen, asked = [], []
+
+    class Look(Probe):
+        def measure(self, network, step):
+            rate, weight = network.config.optim.rate, network.model.layers[0].params["weight"]
+            seen.append((rate, step, list(network.seeds), len(weight)))
+            assert network.sgd.rates(0).tolist() == [rate] * len(network.seeds)
+            weight *= 0 if rate == 0.25 else 1
+            return network.rows("mine", np.full(len(network.seeds), rate), step=step)
+
+        def observe(self, network, caches):
+            seen.append((network.config.optim.rate, caches[0].weight.shape[0], caches[0].x.shape))
+
+    def probes(config):
+        asked.append(config.optim.rate)
+        return [Look()]
+
+    configs = [
+        make(optim={"rate": rate}, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))
+    ]
+    context = Context(replace(NUMPY, workers=1))
+    spoilt, sound = train_cells(configs, context, probes=probes, group=5, evaluated=9)
+    assert asked == [0.25, 0.5]
+    looks = {(0.25, 0, (2, 3, 4), 3), (0.25, 12, (2, 3, 4), 3)}
+    looks |= {(0.5, 0, (2, 3), 2), (0.5, 12, (2, 3), 2)}
+    assert {(a, b, tuple(c), d) for a, b, c, d in (s for s in seen if len(s) == 4)} == looks
+    assert {s for s in seen if len(s) == 3} == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
+    assert values(sound, "mine", 12) == {2: 0.5, 3: 0.5}
+    (alone,) = train_cells(configs[1:], context, probes=probes, group=5, evaluated=9)
+    assert sound == alone
+    (unspoilt,) = train_cells(configs[:1], context, probes=lambda config: [], group=5, evaluated=9)
+    assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
+
+
+def test_a_probe_looks_before_and_after_unless_it_says_otherwise():
+    assert sorted(Probe().at(OptimConfig(steps=9))) == [0, 9]
+    with pytest.raises(NotImplementedError):
+        Probe().measure(None, 0)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_probes_change_no_number(placement):
+    config = make(placement, model={"depth": 2, "dropout": 0.3})
+    bare, probed = run(config), run(config, *EVERYTHING)
+    assert set(bare) < set(probed)
+
+
+def test_rows_without_a_seed_are_added_up():
+    row = Observation
+    rows = [
+        row(None, 0, 1, "a", 0.25),
+        row(3, 0, 1, "a", 5.0),
+        row(None, 0, 2, "a", 1.0),
+        row(None, 0, 1, "a", 0.5),
+        row(None, 4, 1, "a", 2.0),
+        row(None, 0, 1, "b", 8.0),
+        row(4, 0, 1, "a", 5.0),
+        row(None, 0, 1, "a", 0.125),
+    ]
+    assert pool_rows(rows) == [
+        row(3, 0, 1, "a", 5.0),
+        row(4, 0, 1, "a", 5.0),
+        row(None, 0, 1, "a", 0.875),
+        row(None, 0, 2, "a", 1.0),
+        row(None, 4, 1, "a", 2.0),
+        row(None, 0, 1, "b", 8.0),
+    ]
+    assert pool_rows([]) == []
+
+
+# The experiments ----------------------------------------------------------------------------------
+
+
+def test_an_experiment_of_trainings():
+    class Seven(Probe):
+        def measure(self, network, step):
+            yield Observation(None, step, None, "seven", 7.0)
+
+    experiment = training_experiment(
+        "mine", {"norm": "norm.name"}, probes=lambda config: [Seven()], group=2, evaluated=10
+    )
+    assert experiment.name == "mine"
+    assert experiment.datasets == ("mnist", "digits")
+    assert experiment.axes == {"data": "data.name", "norm": "norm.name"}
+    assert not experiment.exact
+    config = make("before", every=12)
+    assert experiment.work(config) == 36
+    rows = experiment.run(config, Context(NUMPY))
+    assert values(rows, "seven", 12) == {None: 14.0}  # of two groups
+    accuracy = np.array(list(values(rows, "train_accuracy", 12).values()))
+    np.testing.assert_allclose(accuracy * 10, np.round(accuracy * 10), atol=1e-12)
+
+
+def paths(times, steps=12):
+    return {steps * i // times for i in range(times + 1)}
+
+
+def denser(times, steps=12):
+    """More densely early on."""
+    return {steps * i * i // times**2 for i in range(times + 1)}
+
+
+HIDDEN, OUTER = (1, 2), (1, 2, 3)
+GENERALISATION = {
+    **{f"test_loss_at[{target}]": ({12}, (None,)) for target in ("0.5", "0.2", "0.1")},
+    "best_test_loss": ({12}, (None,)),
+}
+
+
+def shifts(drifts, gradients):
+    """What tells of covariate shift, so many times."""
+    return {
+        **{
+            f"{what}drift_{moved}": (paths(drifts) - {0}, HIDDEN)
+            for what in ("", "preactivation_")
+            for moved in ("mean", "std")
+        },
+        "gradient_shift": (paths(gradients), (2, 3)),
+        "gradient_shift_cosine": (paths(gradients), (2, 3)),
+    }
+
+
+ADDED = {
+    "depth_grid": {},
+    "rate_sweep": {},
+    "scale_sweep": {},
+    "bessel": {},
+    "initial_beta": {},
+    "gamma_beta": {},
+    "diagnostics_deep": shifts(4, 2),
+    "batch_sweep": {
+        **GENERALISATION,
+        **{f"{part}_loss_path": (denser(16), (None,)) for part in ("train", "test")},
+    },
+    "dropout": {
+        **GENERALISATION,
+        **{f"{part}_loss_path": (denser(10), (None,)) for part in ("train", "test")},
+        "norm_input_variance_ratio": ({0, 12}, HIDDEN),
+    },
+    "recipe": {
+        "zero_variance_share": ({12}, (None,)),
+        "zero_variance_step": ({12}, (None,)),
+    },
+    "diagnostics": {
+        **{f"activation_percentile[{q}]": (paths(8), HIDDEN) for q in (15, 50, 85)},
+        **{f"{kind}_share": (paths(8), HIDDEN) for kind in ("saturated", "dead")},
+        **{
+            metric: (paths(8), OUTER)
+            for metric in (
+                *("gradient_norm", "gradient_to_weight"),
+                *("update_to_weight", "weight_change"),
+            )
+        },
+        **shifts(8, 8),
+        **{
+            f"{name}_{moment}": (paths(8), HIDDEN)
+            for name in ("norm_output", "gamma", "beta")
+            for moment in ("mean", "std")
+        },
+    },
+}
+DEEP = {"init": "rand", "norm": "before", "activation": "relu", "depth": "2"}
+AXES = {
+    "depth_grid": DEEP | {"rate": "0.25"},
+    "gamma_beta": {"norm": "before"},
+    "diagnostics_deep": DEEP,
+    "rate_sweep": {"norm": "before", "activation": "relu", "rate": "0.25"},
+    "scale_sweep": {"norm": "before", "activation": "relu", "scale": "3.0"},
+    "batch_sweep": {"norm": "before", "batch": "16", "rate": "0.25"},
+    "dropout": {"norm": "before", "dropout": "0.5", "dropout_at": "last", "rate": "0.25"},
+    "diagnostics": DEEP,
+    "recipe": {
+        **{"init": "rand", "norm": "before", "eps": "0.001"},
+        **{"average": "std", "correction": "1"},
+    },
+    "bessel": {"correction": "1", "batch": "16"},
+    "initial_beta": {"activation": "relu", "beta": "0.5", "norm": "before", "depth": "2"},
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_an_experiment_measures_what_it_promises(name):
+    config = make(
+        "before",
+        name=name,
+        model={"depth": 2, "activation": "relu", "dropout": 0.5, "dropout_at": "last"},
+        init={"name": "rand", "scale": 3.0},
+        norm={"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5},
+        optim={"rate": 0.25, "batch": 16},
+    )
+    assert Cell.of(config).axes == {"data": "digits", **AXES[name]}
+    rows, bare = get(name).run(config, Context(NUMPY)), run(config)
+    assert set(bare) < set(rows) or not ADDED[name]
+    places = {}
+    for r in set(rows) - set(bare):
+        steps, layers = places.setdefault(r.metric, (set(), set()))
+        steps.add(r.step)
+        layers.add(r.layer)
+    assert places == {key: (steps, set(layers)) for key, (steps, layers) in ADDED[name].items()}
+    assert len({place(r) for r in rows}) == len(rows)
+    assert {r.seed for r in rows} == {2, 3, 4}
+    finite = [r for r in rows if not r.metric.startswith(("steps_to", "test_loss_at", "zero_var"))]
+    assert all(isfinite(r.value) for r in finite)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_an_experiment_without_batchnorm(name):
+    config = make(name=name, model={"depth": 2})
+    rows = get(name).run(config, Context(NUMPY))
+    assert {r.seed for r in rows} == {2, 3, 4}
+    normed = ("norm_", "gamma", "beta")
+    assert not [r for r in rows if r.metric.startswith(normed)]
+
+
+@pytest.mark.parametrize("ghost", [4, 8, 16])
+def test_ghost_batches_in_the_batch_sweep(ghost):
+    """Its losses on the way are by the population, so that the noise is that of training alone."""
+    rows, slow = (
+        get("batch_sweep").run(
+            make("before", norm={"ghost": ghost, "momentum": momentum}, optim={"batch": 16}),
+            Context(NUMPY),
+        )
+        for momentum in (0.1, 0.01)
+    )
+    for metric in ("train_loss_path", "test_loss_path", "train_loss"):
+        alike = values(rows, metric, 12) == values(slow, metric, 12)
+        assert alike == metric.endswith("path")  # what the running averages are is no matter
+    whole = get("batch_sweep").run(make("before", optim={"batch": 16}), Context(NUMPY))
+    start = [values(of, "train_loss_path", 0) for of in (rows, whole)]
+    assert start[0] == start[1]  # no step was taken
+    noisy, calm = (values(of, "batch_loss", 0) for of in (rows, whole))
+    assert (noisy == calm) == (ghost == 16)
+    end = [values(of, "train_loss_path", 12) for of in (rows, whole)]
+    assert (end[0] == pytest.approx(end[1], rel=1e-5)) == (ghost == 16)
+    assert set(values(rows, "best_test_loss", 12)) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("name", ["recipe", "inference"])
+def test_what_follows_whole_batches_refuses_ghost_batches(name):
+    config = make("before", name=name, model={"depth": 1, "activation": "relu"}, norm={"ghost": 8})
+    with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
+        get(name).run(config, Context(NUMPY))

@@ -1,0 +1,133 @@
+"""The plain plot of any table: which columns go where, what is drawn, what its caption says."""
+
+import numpy as np
+import pytest
+
+from gpubn.report.figures.overview import draw_overview
+from gpubn.report.figures.style import render
+from gpubn.report.tables import read_table, write_table
+from gpubn.rows import Observation
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """draw(cells, metrics): the figure of cells (dicts of columns) that have these values by seed.
+
+    A value is value(cell, seed), and every cell has it at steps 0 and 10.
+    """
+
+    def figure(cells, metrics, seeds=3):
+        parts = [
+            (
+                cell,
+                [
+                    Observation(seed, step, None, metric, value(cell, seed) if step else 77.0)
+                    for metric, value in metrics.items()
+                    for seed in range(seeds)
+                    for step in (0, 10)
+                ],
+            )
+            for cell in cells
+        ]
+        write_table(tmp_path / "t.csv", parts, {})
+        return draw_overview(read_table(tmp_path / "t.csv"), "T", "A note.")
+
+    return figure
+
+
+def grid(**levels):
+    cells = [{}]
+    for key, values in levels.items():
+        cells = [cell | {key: value} for cell in cells for value in values]
+    return cells
+
+
+def visible(figure):
+    return [ax for ax in figure.axes if ax.get_visible()]
+
+
+def caption(figure):
+    return " ".join(figure.texts[-1].get_text().split())
+
+
+def of_rate(cell, seed):
+    return float(cell["optim.rate"]) * (1 + 0.1 * seed)
+
+
+def of_seed(cell, seed):
+    return seed
+
+
+TRAININGS = {"train_loss": of_rate, "batch_loss": of_rate, "test_loss": of_rate}
+TRAININGS["test_accuracy"] = TRAININGS["weight_change"] = lambda cell, seed: 0.5
+
+
+def test_a_training_against_what_was_swept(draw):
+    cells = grid(data=["mnist"], norm=["none", "before"], **{"optim.rate": ["0.1", "1.0", "0.01"]})
+    figure = draw(cells, TRAININGS)
+    axes = visible(figure)
+    assert [ax.get_ylabel() for ax in axes] == ["train loss", "test loss", "test accuracy"]
+    assert [ax.get_yscale() for ax in axes] == ["log", "log", "linear"]
+    assert {ax.get_xlabel() for ax in axes} == {"optim.rate"}
+    assert [t.get_text() for t in axes[0].get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert list(axes[0].get_xticks()) == [-2, -1, 0]
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["norm=none", "norm=before"]
+    first = axes[0].containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(first, np.array([0.01, 0.1, 1]) * (1.0 * 1.1 * 1.2) ** (1 / 3))
+    text = caption(figure)
+    assert text.startswith(
+        "Dataset: MNIST. Values: last step (10). Marks and bars: mean and its 95%"
+    )
+    assert "n = 3 seeds" in text
+    assert text.endswith("A note.")
+    assert "Crosses" not in text
+    assert set(render(figure)) == {"svg", "png"}
+
+
+def test_names_stand_side_by_side_and_are_not_joined(draw):
+    cells = grid(init=["he", "glorot"])
+    figure = draw(cells, {"m": lambda cell, seed: len(cell["init"])}, seeds=1)
+    (ax,) = visible(figure)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["he", "glorot"]
+    assert ax.containers[0].lines[0].get_linestyle() == "None"
+    assert not figure.legends
+    assert "Dataset: standard normal input." in caption(figure)
+    assert "n = 1 seed (" in caption(figure)
+
+
+def test_a_table_of_one_cell(draw):
+    (ax,) = visible(draw(grid(norm=["none"]), {"m": of_seed}))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["none"]
+
+
+def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(draw):
+    cells = grid(a=[*"pqrstuv"], b=[*"xyz"], rate=["1", "2", "3"])
+    figure = draw(cells, {"m": of_seed})
+    assert [ax.get_title() for ax in visible(figure)] == ["b=x", "b=y", "b=z"]
+    assert len(figure.legends[0].get_texts()) == 7
+    assert "In the table alone" not in caption(figure)
+    cells = grid(a=[*"pqrstuv"], b=[*"xyz"], c=["k", "l"], rate=["1", "2"])
+    figure = draw(cells, {f"m{i}": of_seed for i in range(5)}, seeds=1)
+    assert len(visible(figure)) == 15
+    assert visible(figure)[1].get_title() == "b=x\nc=l"
+    assert len(figure.legends[0].get_texts()) == 7
+    assert "In the table alone: 1 more of the panels by b, c; m3, m4." in caption(figure)
+
+
+def test_panels_may_have_lines_of_their_own(draw):
+    """Two columns that vary together are as many lines in all as one of them has values."""
+    cells = [{"a": str(i), "b": f"b{i}", "c": "c"} for i in range(12)]
+    figure = draw([cell | {"a": a} for cell in cells for a in ("1", "2")], {"m": of_seed})
+    assert {ax.get_xlabel() for ax in visible(figure)} == {"a"}
+    assert "In the table alone: 7 more of the panels by b." in caption(figure)
+
+
+def test_what_is_not_finite_is_a_cross_on_the_edge(draw):
+    cells = grid(rate=["1", "2"])
+    figure = draw(cells, {"m": lambda cell, seed: np.inf if cell["rate"] == "2" else 1.0})
+    (ax,) = visible(figure)
+    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
+    assert list(crosses.get_xdata()) == [1]
+    assert "Crosses on the upper edge" in caption(figure)
+    assert set(render(figure)) == {"svg", "png"}

@@ -1,0 +1,93 @@
+"""Rows out of tables, and the sentences about those that are missing or cannot be told apart."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpubn.errors import StoreError
+from gpubn.report.figures import selection
+
+ROWS = [
+    ("none", "1.0", 1, "loss", 4.0),
+    ("none", "1.0", 0, "loss", 3.0),
+    ("none", "10.0", 0, "loss", 5.0),
+    ("none", "10.0", 1, "loss", 6.0),
+    ("none", "5.0", 0, "loss", 7.0),
+    ("none", "5.0", 1, "loss", 8.0),
+    ("before", "1.0", 0, "loss", 1.0),
+    ("before", "1.0", 1, "loss", 2.0),
+]
+TABLE = pd.DataFrame(ROWS, columns=["norm", "rate", "seed", "metric", "value"])
+
+
+def test_seeds_are_in_order():
+    assert selection.seeds(TABLE, norm="none", rate="1.0").tolist() == [3.0, 4.0]
+
+
+def test_levels_are_in_order_of_their_numbers():
+    levels, values = selection.by(TABLE, "rate", norm="none")
+    assert levels.tolist() == [1.0, 5.0, 10.0]
+    assert values.tolist() == [[3.0, 4.0], [7.0, 8.0], [5.0, 6.0]]
+    names, values = selection.by(TABLE, "norm", rate="1.0")
+    assert names.tolist() == ["before", "none"]
+    assert values.shape == (2, 2)
+
+
+def test_a_list_selects_any_of_its_values():
+    assert len(selection.select(TABLE, norm=["none", "before"], rate="1.0")) == 4
+    assert selection.present(TABLE, "norm", ("none", "after", "before")) == ["none", "before"]
+
+
+@pytest.mark.parametrize(
+    ("lacks", "sentence"),
+    [
+        (
+            lambda: selection.seeds(TABLE, norm="before", rate="10.0"),
+            "rate is 1.0 where norm is before; the figure needs 10.0",
+        ),
+        (
+            lambda: selection.by(TABLE, "rate", metric="loss", norm=["after", "naive"]),
+            "norm is before, none where metric is loss; the figure needs after, naive",
+        ),
+        (
+            lambda: selection.present(TABLE, "norm", {"after": 1}),
+            "norm is before, none; the figure needs after",
+        ),
+        (
+            lambda: selection.select(TABLE[:0], norm="none"),
+            "norm is empty; the figure needs none",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(lacks, sentence):
+    with pytest.raises(StoreError) as caught:
+        lacks()
+    assert str(caught.value) == sentence
+
+
+def test_long_lists_are_cut():
+    table = pd.DataFrame({"metric": [f"unit[{i:02}]" for i in range(20)]})
+    with pytest.raises(StoreError, match=r"unit\[11\] and 8 more; the figure needs loss"):
+        selection.select(table, metric="loss")
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [
+        lambda: selection.seeds(TABLE, norm="none"),
+        lambda: selection.by(TABLE, "norm"),
+    ],
+)
+def test_rows_that_are_drawn_as_one_are_refused(pools):
+    with pytest.raises(StoreError, match=r"differ in rate \(1\.0, 10\.0, 5\.0\); expected"):
+        pools()
+
+
+def test_rows_twice_in_a_table_are_refused():
+    with pytest.raises(StoreError, match="differ in nothing"):
+        selection.seeds(pd.concat([TABLE, TABLE]), norm="before")
+
+
+def test_the_last_step_is_that_of_the_selected_rows():
+    table = TABLE.assign(step=np.arange(len(TABLE)))
+    assert selection.at_end(table, norm="none")["value"].tolist() == [8.0]

@@ -1,0 +1,80 @@
+"""`make table`: a sweep's last line is the command, which leads to a table and a plot."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import table
+
+from gpubn.backend import resolve
+from gpubn.sweeps import multirun
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.sweep_table import make_command
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEEP = ["experiment=estimators", "data.examples=2,4", "seeds=2"]
+STEM = "out/sweeps/estimators_data.examples=2,4_seeds=2"
+ECHO = "-c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
+
+
+@pytest.fixture
+def make_table(monkeypatch, tmp_path):
+    """make_table(*overrides): what stands in out/sweeps afterwards, by path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides):
+        monkeypatch.setattr(sys, "argv", ["table.py", *overrides])
+        table.main()
+        return {str(p): p.read_bytes() for p in Path("out/sweeps").iterdir()}
+
+    return run
+
+
+def test_a_table_with_its_provenance_and_a_plot(make_table, caplog):
+    caplog.set_level(logging.INFO)
+    outcomes = run_cells(expand(SWEEP), CellStore(Path("out/cells")), resolve("numpy"))
+    assert all(outcome.result for outcome in outcomes)
+    files = make_table(*SWEEP, "results=out")
+    assert set(files) == {f"{STEM}.{kind}" for kind in ("csv", "json", "png", "svg")}
+    assert f"table: {STEM}.csv (2 of 2 cells)" in caplog.messages
+    assert caplog.messages[-1] == f"figure: {STEM}.{{png,svg}}"
+    assert make_table(*SWEEP, "results=out") == files  # the same bytes
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*SWEEP, "results=out"],
+        [*SWEEP, "results=a b/$HOME", "optim.rate=choice(0.1,0.2)"],
+        ["experiment=exact", "data.root='it''s \"here\"'", "+init.name=a#b`c\\d$(e)", "~norm"],
+    ],
+)
+def test_the_last_line_of_a_sweep_works_as_it_stands(overrides):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    command = f"{make_command('table', overrides)} -n GPU=0"
+    shown = bash(command).splitlines()[-1]
+    script = ".venv/bin/python scripts/table.py"
+    assert shown.startswith(script)
+    received = json.loads(bash(shown.replace(script, f"{sys.executable} {ECHO}", 1)))
+    assert sorted(received) == sorted(overrides)
+
+
+def bash(line):
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_is_the_last_line(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    overrides = [*SWEEP, "backend=numpy", f"results={tmp_path}"]
+    with multirun.sweep(overrides):
+        pass
+    assert caplog.messages[-1] == f"to tabulate them: {make_command('table', overrides)}"
