@@ -63,6 +63,7 @@ def main() -> None:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
         facts = {"compared_with": str(options.results), "revision": git_revision()}
         write_benchmark(options.report, lines, {**device.facts(), **facts})
+        log.info("%s", options.report)
     _print_comparison(rows)
     different = [f"{row.table}:{row.metric}" for row in rows if not row.within]
     for problems, why in (

@@ -5,31 +5,28 @@ tables. Writes `results/benchmarks/sweep_scaling.csv`: milliseconds a cell of ev
 peak memory of the process, each number of cells in a process of its own.
 """
 
-import argparse
-import json
 import logging
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+
+import harness
 
 from gpubn import backend
 from gpubn.config import Config
 from gpubn.errors import ArgumentError
 from gpubn.experiments import Context, Experiment, catalogue, get
-from gpubn.files import git_revision
-from gpubn.report.benchmarks import write_benchmark
 from gpubn.rows import Observation
 from gpubn.sweeps import cli
 
 log = logging.getLogger("gpubn")
 
-T = TypeVar("T")
 RATES = 1000
 ROWS = 20
 """Rows of a simulated cell: the losses and final values of a short training of one seed."""
@@ -37,25 +34,20 @@ ROWS = 20
 
 def main() -> None:
     """Simulate every number of cells and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser(__doc__)
     parser.add_argument("--cells", type=int, nargs="*", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for cells in options.cells:
         if cells < 1 or cells % min(RATES, cells):
             raise ArgumentError(f"--cells is {cells}; expected 1 to {RATES}, or thousands")
-    if options.one:
-        print(json.dumps(_simulate(options.one)))
-        return
     rows = []
-    for cells in options.cells:
-        command = [sys.executable, __file__, "--one", str(cells)]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        rows.append(found)
-        log.info("%s", found)
-    facts = {**backend.resolve("numpy").facts(), "revision": git_revision()}
-    write_benchmark(options.results / "benchmarks" / "sweep_scaling.csv", rows, facts)
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), initializer=cli.log_to_stderr, max_tasks_per_child=1
+    ) as pool:
+        for row in pool.map(_simulate, options.cells):
+            rows.append(row)
+            log.info("%s", row)
+    harness.write(options.results, "sweep_scaling", rows)
 
 
 def _simulate(count: int) -> dict[str, object]:
@@ -68,29 +60,28 @@ def _simulate(count: int) -> dict[str, object]:
     catalogue.RATE_SWEEP = _with_stub()
     phases: dict[str, float] = {}
 
-    def timed(name: str, work: Callable[[], T]) -> T:
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
         start = time.perf_counter()
-        found = work()
+        yield
         phases[name] = 1e3 * (time.perf_counter() - start) / count
-        return found
 
     with tempfile.TemporaryDirectory() as folder:
         root, store = Path(folder), CellStore(Path(folder, "cells"))
         where = backend.resolve("numpy")
-        plan = timed("plan", lambda: expand(_overrides(count), root / "plans"))
+        with phase("plan"):
+            plan = expand(_overrides(count), root / "plans")
         assert len({cell.id for cell in plan}) == count
-        timed("plan_again", lambda: expand(_overrides(count), root / "plans"))
-
-        def run() -> dict[str, Kept]:
-            found = {}
-            for outcome in run_cells(plan, store, where):
-                assert outcome.result is not None
-                found[outcome.cell.id] = Kept.of(outcome.result)
-            return found
-
-        timed("run", run)
-        kept = timed("resume", run)
-        timed("collect", lambda: write_tables(root / "tables", "rate_sweep", plan, kept, store.get))
+        with phase("plan_again"):
+            expand(_overrides(count), root / "plans")
+        for name in ("run", "resume"):
+            kept = {}
+            with phase(name):
+                for outcome in run_cells(plan, store, where):
+                    assert outcome.result is not None
+                    kept[outcome.cell.id] = Kept.of(outcome.result)
+        with phase("collect"):
+            write_tables(root / "tables", "rate_sweep", plan, kept, store.get)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total = phases["plan"] + phases["run"] + phases["collect"]
     return {
@@ -116,18 +107,14 @@ def _with_stub() -> Experiment:
     real = get("rate_sweep")
     assert real.stacking is not None
 
-    def rows(config: Config) -> list[Observation]:
+    def run(config: Config, context: Context) -> list[Observation]:
         value = config.optim.rate * config.init.scale
         return [Observation(0, 5 * i, None, "batch_loss", value + i) for i in range(ROWS)]
 
-    def together(configs: Sequence[Config], context: Context) -> list[list[Observation]]:
-        return [rows(config) for config in configs]
+    def stacked(configs: Sequence[Config], context: Context) -> list[list[Observation]]:
+        return [run(config, context) for config in configs]
 
-    return replace(
-        real,
-        run=lambda config, context: rows(config),
-        stacking=replace(real.stacking, run=together),
-    )
+    return replace(real, run=run, stacking=replace(real.stacking, run=stacked))
 
 
 if __name__ == "__main__":

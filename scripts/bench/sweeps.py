@@ -5,32 +5,28 @@ whose time is Hydra's own; and what a replica's random numbers cost on the host.
 takes the digits. A benchmark, not a test: nothing fails when it is slow.
 """
 
-import argparse
 import logging
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import harness
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gpubn import backend
 from gpubn.config import InitConfig
 from gpubn.data import load
 from gpubn.errors import DataUnavailableError
-from gpubn.files import git_revision
 from gpubn.nn.init import initial_weight
 from gpubn.nn.rng import batch_order
-from gpubn.report.benchmarks import interleave, write_benchmark
 from gpubn.sweeps import cli, compose
 from gpubn.vectorized import vectorized
 from gpubn.vectorized.loader import FastLoader
@@ -46,8 +42,7 @@ LAUNCHERS = ("basic", "vectorized")
 
 def main() -> None:
     """Time everything and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rates", type=int, default=32, help="rates of the short sweeps")
     parser.add_argument("--scales", type=int, default=16, help="initial scales of them")
@@ -63,9 +58,9 @@ def main() -> None:
         (f"{cells} jobs that do nothing", _stub, short, cells, 0),
     ):
         overrides = [*NETWORK, *grid, f"optim.steps={max(steps, 1)}", f"data={data}"]
-        contestants = [partial(run, [*overrides, f"hydra/launcher={name}"]) for name in LAUNCHERS]
-        times = interleave(options.rounds, *contestants)
-        ratios = sorted(basic / ours for basic, ours in zip(*times, strict=True))
+        jobs = [partial(run, [*overrides, f"hydra/launcher={name}"]) for name in LAUNCHERS]
+        times = harness.take_turns(options.rounds, [partial(harness.seconds_of, j) for j in jobs])
+        ratio, least, most = (f"{value:.3g}" for value in harness.compare(*times))
         for name, of_launcher in zip(LAUNCHERS, times, strict=True):
             seconds = statistics.median(of_launcher)
             rows.append(
@@ -76,21 +71,16 @@ def main() -> None:
                     "steps": steps,
                     "seconds": f"{seconds:.4g}",
                     "ms_per_cell": f"{1e3 * seconds / number:.4g}",
-                    "basic_over_vectorized": f"{statistics.median(ratios):.3g}",
-                    "ratio_min": f"{ratios[0]:.3g}",
-                    "ratio_max": f"{ratios[-1]:.3g}",
+                    "basic_over_vectorized": ratio,
+                    "ratio_min": least,
+                    "ratio_max": most,
                     "rounds": options.rounds,
                 }
             )
             log.info("%s", rows[-1])
-    facts = {
-        **backend.resolve("numpy").facts(),
-        "data": data,
-        "host_draws_ms_per_replica": round(_host_draws(), 3),
-        "compose_ms_per_job": round(_compose(), 3),
-        "revision": git_revision(),
-    }
-    write_benchmark(options.results / "benchmarks" / "sweep_launchers.csv", rows, facts)
+    draws, composed = round(_host_draws(), 3), round(_compose(), 3)
+    facts = {"host_draws_ms_per_replica": draws, "compose_ms_per_job": composed}
+    harness.write(options.results, "sweep_launchers", rows, data=data, **facts)
 
 
 def _grid(rates: int, scales: int) -> list[str]:
@@ -123,12 +113,14 @@ def _start(command: Sequence[str]) -> None:
 
 def _host_draws(replicas: int = 20) -> float:
     """Milliseconds for the weights and the order of the data of one MNIST network."""
-    start = time.perf_counter()
-    for seed in range(replicas):
-        batch_order(seed, 60_000, 32, 100)
-        for layer, sizes in enumerate(((784, 128), (128, 10))):
-            initial_weight(InitConfig(), *sizes, [seed], layer)
-    return 1e3 * (time.perf_counter() - start) / replicas
+
+    def draw() -> None:
+        for seed in range(replicas):
+            batch_order(seed, 60_000, 32, 100)
+            for layer, sizes in enumerate(((784, 128), (128, 10))):
+                initial_weight(InitConfig(), *sizes, [seed], layer)
+
+    return 1e3 * harness.seconds_of(draw) / replicas
 
 
 def _compose(jobs: int = 200) -> float:
@@ -140,11 +132,11 @@ def _compose(jobs: int = 200) -> float:
         assert app is not None
         master = app.compose_config("config", NETWORK, run_mode=RunMode.MULTIRUN)
         loader = FastLoader(app.config_loader)
+
         loader.load_sweep_config(master, [*NETWORK, "optim.rate=1"])
-        start = time.perf_counter()
-        for i in range(jobs):
-            loader.load_sweep_config(master, [*NETWORK, f"optim.rate=0.{i + 1}"])
-        return 1e3 * (time.perf_counter() - start) / jobs
+        rates = [[*NETWORK, f"optim.rate=0.{i + 1}"] for i in range(jobs)]
+        seconds = harness.seconds_of(lambda: [loader.load_sweep_config(master, r) for r in rates])
+        return 1e3 * seconds / jobs
 
 
 def _data() -> str:

@@ -24,7 +24,9 @@ NUMPY = resolve("numpy")
 # Depth stays, as figures pick layers by number; fewer units leave some examples without any.
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=32", "data.examples=20"]
 # All shapes and depths stay, as the figure picks them by name.
-COSTS = timing.Sizes(images=8, features=6, width=4, batch=4, networks=2, steps=1, work=1)
+COSTS = timing.Measurement(
+    2, timing.Sizes(images=8, features=6, width=4, batch=4, networks=2, steps=1), work=1
+)
 
 
 def tiny(experiment):
@@ -48,7 +50,7 @@ def make(tmp_path_factory):
     def once(experiment):
         if experiment == timing.STEM and experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
-            path = timing.write_step_cost(results / "benchmarks", rounds=2, sizes=COSTS)
+            path = timing.write_step_cost(results / "benchmarks", COSTS)
             made[experiment] = results, pipeline.Tables([path], results)
         if experiment not in made:
             results = tmp_path_factory.mktemp(experiment)

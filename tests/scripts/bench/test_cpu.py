@@ -38,13 +38,8 @@ def test_both_tables_name_the_peer_beside_ours(tmp_path):
         assert {"device", "numpy", "torch", "threads"} <= facts.keys()
 
 
-def test_without_the_peer_the_error_says_how_to_get_it(tmp_path):
-    code = (
-        "import sys, runpy; sys.modules['torch'] = None; sys.argv = ['cpu.py', '--results', "
-        f"{str(tmp_path)!r}]; runpy.run_path({str(ROOT / 'scripts' / 'bench' / 'cpu.py')!r}, "
-        "run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_without_the_peer_the_error_says_how_to_get_it(tmp_path, without):
+    done = without("torch", script="cpu.py", arguments=["--results", tmp_path])
     assert done.returncode == 1
     assert done.stderr.startswith("error: PyTorch")
     assert "pip install torch" in done.stderr

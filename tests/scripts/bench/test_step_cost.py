@@ -8,21 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import step_cost as timing
-from step_cost import Sizes, write_step_cost
+from race.training import Sizes
+from step_cost import Measurement, write_step_cost
 
 from gpubn.kernels import batch_norm_inference, fold_batch_norm
 from gpubn.report.tables import read_table, table_is_current
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = Sizes(
-    images=8,
-    features=6,
-    classes=3,
-    width=4,
-    batch=4,
-    networks=7,
+TINY = Measurement(
+    3,
+    Sizes(images=8, features=6, classes=3, width=4, batch=4, networks=7, steps=2),
     depths=(1, 2),
-    steps=2,
     trainings=2,
     shapes=((4, 3), (6, 2)),
     work=1,
@@ -33,7 +29,7 @@ SHAPES = ["4x3", "6x2"]
 
 @pytest.fixture
 def table(tmp_path):
-    return read_table(write_step_cost(tmp_path, rounds=3, sizes=TINY))
+    return read_table(write_step_cost(tmp_path, TINY))
 
 
 def test_every_metric_in_every_round(table):
@@ -56,8 +52,8 @@ def test_the_provenance_says_where_and_what(table, tmp_path):
     document = json.loads((tmp_path / "step_cost.json").read_text())
     assert {"schema", "sha256", "revision", "backend", "device", "numpy"} <= document.keys()
     assert document["backend"] == "numpy"
-    assert table.attrs["config"]["optim.batch"] == TINY.batch
-    assert table.attrs["config"]["networks"] == TINY.networks
+    assert table.attrs["config"]["optim.batch"] == TINY.sizes.batch
+    assert table.attrs["config"]["networks"] == TINY.sizes.networks
     assert not table_is_current(tmp_path / "step_cost.csv", (), {})  # no cells stand behind it
 
 

@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from gpubench import rows, targets
-from gpubench.figures import draw_all
-from gpubench.kernels import SHAPES
-from gpubench.rows import MADE_DRY, Row, Table
+from race import targets, timings
+from race.batchnorm import SHAPES
+from race.figures import draw_all
+from race.timings import MADE_DRY, Timing, TimingTable
 
 from gpubn.errors import StoreError
 
@@ -23,7 +23,7 @@ def made_up(who, launch, shape, ratio, device="a made-up device"):
         numbers *= int(part)
     ours = 20 * numbers / (0.9 * COPY) + (20e-6 if launch == "python" else 4e-6)
     seconds = ours * (ratio or 1.0)
-    return Row(
+    return Timing(
         *("batchnorm", shape, who, launch),
         seconds=seconds,
         low=0.97 * seconds,
@@ -62,7 +62,7 @@ def batchnorm():
 @pytest.fixture
 def training():
     def row(work, who, launch, seconds, ratio=None, networks=1):
-        return Row(
+        return Timing(
             *(work, "784-128-10, 1500 steps of 32", who, launch, networks),
             seconds=seconds,
             low=0.98 * seconds,
@@ -84,32 +84,28 @@ def training():
 
 
 def store(folder, name, table):
-    kept = Table(folder / name)
-    for row in table:
-        kept.add(row)
-    return kept
+    TimingTable(folder / name, {}).add(*table)
 
 
 def test_a_table_grows_row_by_row_and_reads_back(tmp_path, batchnorm):
     path = tmp_path / "new" / "gpu_batchnorm.csv"
-    table = Table(path)
-    assert rows.read(path) == []
-    missing = Row("batchnorm", "8x4", "JAX jit", "python", note='ImportError: "x", gone')
+    table = TimingTable(path, {"device": "none"})
+    assert timings.read(path) == []
+    missing = Timing("batchnorm", "8x4", "JAX jit", "python", note='ImportError: "x", gone')
     table.add(missing)
-    assert rows.read(path) == [missing]
+    assert timings.read(path) == [missing]
     table.add(replace(batchnorm[0], seconds=0.125, low=None))
-    assert rows.read(path)[1].seconds == 0.125
-    assert rows.read(path)[1].low is None
-    assert csv.DictReader(path.read_text().splitlines()).fieldnames == list(rows.COLUMNS)
-    table.describe({"device": "none"})
+    assert timings.read(path)[1].seconds == 0.125
+    assert timings.read(path)[1].low is None
+    assert csv.DictReader(path.read_text().splitlines()).fieldnames == list(timings.COLUMNS)
     assert json.loads(path.with_suffix(".json").read_text()) == {"device": "none"}
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(StoreError, match="other columns"):
-        rows.read(tmp_path / "t.csv")
-    assert rows.read(tmp_path / "none.csv") == []
+        timings.read(tmp_path / "t.csv")
+    assert timings.read(tmp_path / "none.csv") == []
 
 
 def decided(folder):

@@ -1,22 +1,20 @@
 """The rows of the tables: one dataclass whose fields are the columns, written as they are made."""
 
 import csv
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from gpubn.errors import StoreError
-from gpubn.files import cannot_write, write_atomic
+from gpubn.report.benchmarks import write_benchmark
 
+OURS, EAGER, COMPILED, JAX = "gpubn", "PyTorch eager", "torch.compile", "JAX jit"
 MADE_ON_DEVICE = "measured on the device"
 MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass
+class Timing:
     """What one contestant took for one work.
 
     Attributes:
@@ -74,32 +72,25 @@ class Row:
         return self.made != MADE_ON_DEVICE
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-_TYPES = get_type_hints(Row)
+COLUMNS = tuple(field.name for field in fields(Timing))
+_TYPES = get_type_hints(Timing)
 
 
-class Table:
-    """A CSV file that grows by finished rows, with its provenance as JSON beside it."""
+class TimingTable:
+    """A CSV file that grows by finished rows, with `facts`, its provenance, as JSON beside it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        write_atomic(path, _line(COLUMNS))
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self.path, self.facts = path, facts
+        self._lines: list[dict[str, str]] = []
 
-    def add(self, row: Row) -> None:
-        """Append a row; it is on the disk when this returns."""
-        try:
-            with self.path.open("ab") as file:
-                file.write(_line([_text(value) for value in asdict(row).values()]))
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-
-    def describe(self, facts: Mapping[str, Any]) -> None:
-        """Write the provenance."""
-        text = json.dumps(facts, indent=1) + "\n"
-        write_atomic(self.path.with_suffix(".json"), text.encode())
+    def add(self, *rows: Timing) -> None:
+        """Write the table with these rows, too; they are on the disk when this returns."""
+        self._lines += [{k: text(v) for k, v in asdict(row).items()} for row in rows]
+        if self._lines:
+            write_benchmark(self.path, self._lines, self.facts)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[Timing]:
     """Read a table; a file that is not there has no rows.
 
     Raises:
@@ -110,28 +101,20 @@ def read(path: Path) -> list[Row]:
     reader = csv.DictReader(path.read_text().splitlines())
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise StoreError(f"{path} has other columns; expected {', '.join(COLUMNS)}")
-    return [Row(**{name: _value(name, text) for name, text in line.items()}) for line in reader]
+    return [
+        Timing(**{name: _value(name, value) for name, value in line.items()}) for line in reader
+    ]
 
 
-def write_lines(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    """Write another CSV file in one step."""
-    write_atomic(path, _line(columns) + b"".join(_line([_text(v) for v in row]) for row in lines))
-
-
-def _line(values: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()
-
-
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return a value as the tables have it."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _value(name: str, text: str) -> Any:
+def _value(name: str, value: str) -> Any:
     kind = _TYPES[name]
     if kind in (str, int):
-        return kind(text)
-    return float(text) if text else None
+        return kind(value)
+    return float(value) if value else None

@@ -8,15 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from gpubench import order
-from gpubench.ceilings import Ceilings
-from gpubench.clock import Budget, HostClock, Site
-from gpubench.contest import Course
-from gpubench.facts import site_of
-from gpubench.grid import run
-from gpubench.kernels import SHAPES
-from gpubench.rows import COLUMNS, MADE_DRY
+from race import order
+from race.batchnorm import SHAPES
+from race.contest import Contest
+from race.contestants import PEERS
+from race.site import Ceilings, Site
+from race.timings import COLUMNS, MADE_DRY
 
 from gpubn.backend import resolve
 from gpubn.errors import ArgumentError
@@ -75,9 +74,7 @@ def test_provenance_and_progress(dry):
     for name in NAMES:
         facts = json.loads((folder / f"{name}.json").read_text())
         assert {"device", "versions", "revision", "ceilings", "rounds", "finished"} <= facts.keys()
-        assert facts["versions"].keys() == {
-            *("cupy", "torch", "jax", "jaxlib", "triton", "nvmath", "numpy"),
-        }
+        assert facts["versions"]["numpy"] == np.__version__
         for row in table(folder, name):
             assert f"{row['work']} {row['shape']}: {row['who']}, {row['launch']}: " in progress
 
@@ -99,31 +96,26 @@ def test_figures_and_targets_are_made_again_from_a_table_alone(dry, script, tmp_
 
 
 def test_a_spent_budget_leaves_a_reason(tmp_path, monkeypatch):
-    site = site_of(resolve("numpy"), dry=True)
-    monkeypatch.setattr(order, "measure", lambda site: Ceilings())
-    order.run(
-        *(site, tmp_path),
-        works=order.WORKS,
-        peers=order.PEERS,
-        rounds=2,
-        budget=Budget(0),
-        extra={},
-    )
+    monkeypatch.setattr(order, "measure_ceilings", lambda site: Ceilings())
+    contest = Contest(Site.of(resolve("numpy")), rounds=2, until=0.0)
+    order.run(contest, tmp_path, order.WORKS, PEERS, {})
     found = [row for name in NAMES for row in table(tmp_path, name)]
-    assert {row["note"] for row in found} == {"not started: the budget of 0 s is spent"}
+    assert {row["note"] for row in found} == {"not started: the budget is spent"}
     assert {row["work"] for row in found} == {*order.WORKS}
 
 
 def test_what_says_most_is_measured_first():
-    site = Site(resolve("numpy"), HostClock(), 1 << 20, dry=False)
-    jobs = order.plan(Course(site, Budget(), Ceilings()), order.WORKS, order.PEERS)
-    assert [job.label for job in jobs if job.name == "batchnorm"][:2] == [
-        "16384x1024",
-        "65536x1024",
-    ]
-    assert len(jobs) == len(SHAPES) + 3
-    assert jobs[0].name == "training"
-    assert jobs[-1].name == "grid"  # it may take all that is left
+    class Gpu(Site):
+        gpu = True
+
+    jobs = order.plan(Contest(Gpu(resolve("numpy"), 1 << 20), rounds=2), order.WORKS, PEERS)
+    shapes = [job.shape for job in jobs if job.work == "batchnorm"]
+    assert shapes[:2] == ["16384x1024", "65536x1024"]
+    assert len(shapes) == len(SHAPES)
+    works = [job.work for job in jobs]
+    assert works[0] == "training"
+    assert works.index("networks") == 5
+    assert works[-1] == "grid"  # it may take all that is left
 
 
 @pytest.fixture(scope="module")
@@ -146,28 +138,19 @@ def test_a_dry_run_needs_a_folder_of_its_own(arguments, script, tmp_path, monkey
     assert not any(tmp_path.iterdir())
 
 
-def test_without_a_gpu_the_error_is_one_sentence(tmp_path):
-    code = (
-        "import sys, runpy; sys.modules['cupy'] = None; sys.argv = ['gpu.py', '--results', "
-        f"{str(tmp_path)!r}]; runpy.run_path({str(ROOT / 'scripts' / 'bench' / 'gpu.py')!r}, "
-        "run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_without_a_gpu_the_error_is_one_sentence(tmp_path, without):
+    done = without("cupy", script="gpu.py", arguments=["--results", tmp_path])
     assert done.returncode == 1
     assert done.stderr.startswith("error: backend=cupy needs CuPy")
     assert done.stderr.count("\n") == 1
     assert not any(tmp_path.iterdir())
 
 
-def test_without_hydra_and_figures_the_numbers_are_kept(tmp_path):
+def test_without_hydra_and_figures_the_numbers_are_kept(tmp_path, without):
     """As on a machine that has nothing but the array packages."""
-    code = (
-        "import sys, runpy\n"
-        "for name in ('hydra', 'pandas', 'matplotlib', 'torch', 'jax'): sys.modules[name] = None\n"
-        f"sys.argv = ['gpu.py', '--dry', '--results', {str(tmp_path)!r}, '--rounds', '2']\n"
-        f"runpy.run_path({str(ROOT / 'scripts' / 'bench' / 'gpu.py')!r}, run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    packages = ("hydra", "pandas", "matplotlib", "torch", "jax")
+    arguments = ["--dry", "--results", tmp_path, "--rounds", "2"]
+    done = without(*packages, script="gpu.py", arguments=arguments)
     assert done.returncode == 0, done.stderr
     assert "no figures" in done.stderr
     for name in NAMES:
@@ -177,8 +160,11 @@ def test_without_hydra_and_figures_the_numbers_are_kept(tmp_path):
 
 
 def test_a_process_that_fails_or_does_not_end_gives_a_reason():
-    assert run([sys.executable, "-c", "pass"], 30)[1] == ""
-    _, reason = run([sys.executable, "-c", "import sys; sys.exit('error: no such thing')"], 30)
-    assert reason == "exit code 1: error: no such thing"
-    _, reason = run([sys.executable, "-c", "import time; time.sleep(30)"], 0.2)
-    assert reason == "not finished after 0 s"
+    def run(code, limit=30):
+        order.run_to_its_end([sys.executable, "-c", code], limit)
+
+    run("pass")
+    with pytest.raises(RuntimeError, match=r"^exit code 1: error: no such thing$"):
+        run("import sys; sys.exit('error: no such thing')")
+    with pytest.raises(TimeoutError, match=r"^not finished after 0 s$"):
+        run("import threading; threading.Event().wait()", 0.2)

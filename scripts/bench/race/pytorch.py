@@ -1,0 +1,147 @@
+"""PyTorch as a peer: eager, over replicas by a loop or vmap, compiled; captured as a CUDA graph."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from gpubn.backend import cores
+from race.batchnorm import EPS, MOMENTUM
+from race.package import Package
+from race.site import Site
+from race.training import RATE, TrainingWork
+
+_WARM_UPS = 3
+
+
+class PyTorch(Package):
+    """Every array is a list of tensors: one a replica in a loop, else one.
+
+    Args:
+        form: "eager"; for (R, N, D) "loop", each replica for itself, or "vmap", all at once. With
+            "compile" in it, what `torch.compile` makes of that.
+
+    Raises:
+        RuntimeError: it sees no GPU where there should be one.
+    """
+
+    def __init__(self, site: Site, form: str = "eager") -> None:
+        super().__init__(site)
+        torch = self._torch = import_module("torch")
+        if site.gpu and not torch.cuda.is_available():
+            raise RuntimeError("PyTorch is installed without CUDA, or sees no device")
+        if not site.gpu:
+            torch.set_num_threads(cores())
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        self._device = "cuda" if site.gpu else "cpu"
+        self._loop = form == "loop"
+        self._function = _batchnorm(torch, form)
+        self._pool: Any = None
+
+    def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
+        moved = self._tensor(array)
+        parts = moved.unbind(0) if self._loop else [moved]
+        return [part.detach().requires_grad_(variable) for part in parts]
+
+    def host(self, array: Any) -> np.ndarray:
+        parts = [part.detach().cpu().numpy() for part in array]
+        return np.stack(parts) if self._loop else parts[0]
+
+    def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
+        outputs = []
+        for x_, dy_, gamma_, beta_, *running_ in zip(x, dy, gamma, beta, *running, strict=True):
+            y = self._function(x_, gamma_, beta_, *running_)
+            outputs.append((y, *self._torch.autograd.grad(y, (x_, gamma_, beta_), dy_)))
+        return list(zip(*outputs, strict=True))
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], object]:
+        torch = self._torch
+        if not self.site.gpu:
+            raise RuntimeError("a captured graph needs a CUDA device")
+        # As PyTorch's manual says, after a warm-up on a stream of its own.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS if self._pool is None else 0):
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Relaxed: CuPy and JAX have threads in this process, too.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="relaxed"):
+            work()
+        self._pool = graph.pool()
+        replay: Callable[[], object] = graph.replay
+        return replay
+
+    def spoil(self, array: Any) -> None:
+        for part in array:
+            part.detach().fill_(float("nan"))
+
+    def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
+        torch = self._torch
+        arrays = (work.data.x_train, work.data.y_train, work.order)
+        images, labels, order = (self._tensor(array) for array in arrays)
+        model = _network(torch, work.start).to(self._device)
+        sgd = torch.optim.SGD(model.parameters(), lr=RATE)
+
+        def step(rows: Any) -> Any:
+            loss = torch.nn.functional.cross_entropy(model(images[rows]), labels[rows])
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            return loss.detach()
+
+        if launch != "graph":
+            return lambda: [torch.stack([step(rows) for rows in order])]
+
+        at = torch.zeros(1, dtype=torch.int64, device=self._device)
+        losses = torch.zeros(len(order), device=self._device)
+
+        def next_step() -> None:
+            """Find the place in the order without the host."""
+            loss = step(order.index_select(0, at).view(-1))
+            losses.index_copy_(0, at, loss.view(1))
+            at.add_(1)
+
+        start = {name: value.clone() for name, value in model.state_dict().items()}
+        replay = self.capture(next_step)
+        model.load_state_dict(start)
+
+        def train() -> Any:
+            at.zero_()
+            for _ in range(len(order)):
+                replay()
+            return [losses]
+
+        return train
+
+    def _tensor(self, array: np.ndarray) -> Any:
+        return self._torch.from_numpy(np.require(array, requirements="W")).to(self._device)
+
+
+def _batchnorm(torch: Any, form: str) -> Callable[..., Any]:
+    def one(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+        return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
+
+    function: Callable[..., Any] = torch.func.vmap(one) if "vmap" in form else one
+    if "compile" not in form:
+        return function
+    torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
+    compiled: Callable[..., Any] = torch.compile(
+        lambda *arrays: function(*arrays), dynamic=False, fullgraph=True
+    )
+    return compiled
+
+
+def _network(torch: Any, start: Mapping[str, np.ndarray]) -> Any:
+    nn, parameters = torch.nn, {name: torch.from_numpy(a) for name, a in start.items()}
+    hidden, output = (nn.Linear(*start[f"weight{i}"].shape) for i in range(2))
+    norm = [nn.BatchNorm1d(len(start["gamma"]))] if "gamma" in start else []
+    with torch.no_grad():
+        for i, layer in enumerate((hidden, output)):
+            layer.weight.copy_(parameters[f"weight{i}"].T)
+            layer.bias.copy_(parameters[f"bias{i}"])
+    return nn.Sequential(hidden, *norm, nn.Tanh(), output)
