@@ -1,4 +1,4 @@
-"""Who works on which cell: a lease is a small file beside the cell that its holder keeps fresh.
+"""Leases: a small file beside a cell names the process that works on it, which keeps it fresh.
 
 Two sweeps on one store, on one machine or on several that share it, then do different cells. A
 lease is advice, not a lock: where one is lost the cell is done twice, with the same result. Clocks
