@@ -1,4 +1,4 @@
-"""What every script shares: logging for a person, errors in one sentence, exit codes."""
+"""Shared by every script: logging for a person, errors in one sentence, exit codes."""
 
 import difflib
 import errno

@@ -25,7 +25,7 @@ _POLL = 0.2
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """What became of a cell: a result or a failure, now (`fresh`) or in an earlier run."""
+    """The result or the failure of a cell, of this run (`fresh`) or an earlier one."""
 
     cell: Cell
     result: Result | None = None

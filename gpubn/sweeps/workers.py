@@ -29,7 +29,7 @@ from gpubn.sweeps.stacks import Measured, measure
 
 Tick = Callable[[int], None]
 Timed = tuple[list[Measured], float]
-"""What was measured, and the seconds that it took."""
+"""The measured cells of a stack, and the seconds that they took."""
 _SPAWN = get_context("spawn")
 _POLL = 0.2
 """Seconds between two looks at the progress."""

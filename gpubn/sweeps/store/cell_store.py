@@ -22,7 +22,7 @@ _ANY = "any"
 
 @dataclass(frozen=True)
 class Result:
-    """What one finished cell holds: its rows, and where and with what they were made."""
+    """The rows of a finished cell, and where and with what they were made."""
 
     rows: list[Observation]
     provenance: dict[str, Any]
@@ -41,11 +41,11 @@ class CellStore:
         self.root = root
 
     def path(self, cell: Cell) -> Path:
-        """The file of a cell."""
+        """Return the file of a cell."""
         return self.root / cell.config.name / f"{cell.id}.json"
 
     def failure_path(self, cell: Cell) -> Path:
-        """The file that says why a cell failed."""
+        """Return the file that says why a cell failed."""
         return self.path(cell).with_suffix(".failed")
 
     def check_writable(self) -> None:
@@ -114,7 +114,7 @@ class CellStore:
         return Result(rows, provenance, digest)
 
     def failure(self, cell: Cell) -> Failure | None:
-        """Why this code failed to measure a cell, or None where it has not, or was not kept."""
+        """Return why this code failed to measure a cell; None where it has not, or was not kept."""
         try:
             document = json.loads(self.failure_path(cell).read_bytes())
             if all(document[key] == value for key, value in _head(cell, _ANY).items()):
@@ -138,7 +138,7 @@ def _head(cell: Cell, backend: str) -> dict[str, Any]:
 
 
 def _code(cell: Cell, backend: str) -> str:
-    """The fingerprint of the code that measures a cell on a backend."""
+    """Return the fingerprint of the code that measures a cell on a backend."""
     return fingerprint(cell.experiment.code(cell.config), device=backend != "numpy")
 
 
@@ -150,5 +150,5 @@ def _check_schema(path: Path, schema: Any) -> None:
         )
 
 
-def _digest(part: dict[str, Any]) -> str:
-    return sha256(json.dumps(part, sort_keys=True).encode())[:16]
+def _digest(content: dict[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode())[:16]

@@ -1,4 +1,4 @@
-"""Who works on which cell: a lease is a small file beside the cell that its holder keeps fresh.
+"""Leases: a small file beside a cell names the process that works on it, which keeps it fresh.
 
 Two sweeps on one store, on one machine or on several that share it, then do different cells. A
 lease is advice, not a lock: where one is lost the cell is done twice, with the same result. Clocks
@@ -25,6 +25,8 @@ from gpubn.sweeps.store.cell_store import CellStore
 FRESH = 120.0
 """Seconds after which a lease that nobody touched counts as left behind."""
 _TOUCH = 20.0
+_WRITTEN = 0.2
+"""Seconds in which whoever makes a lease writes into it: one that stays empty was left behind."""
 _SUFFIX = ".running"
 
 
@@ -110,10 +112,12 @@ def holder(store: CellStore, cell: Cell) -> Holder | None:
     """Return the process that works on a cell now, or None."""
     path = _path(store, cell)
     try:
+        if not (content := path.read_bytes()):
+            time.sleep(_WRITTEN)
+            content = path.read_bytes()
+        process = Holder(**json.loads(content))
         touched = path.stat().st_mtime
-        lease = json.loads(path.read_bytes() or b"{}")
-        process = Holder(lease.get("host", "?"), int(lease.get("pid", 0)))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError):
         return None
     here = process.host == socket.gethostname()
     if time.time() - touched > FRESH or (here and not _lives(process.pid)):
@@ -136,12 +140,10 @@ def _create(path: Path) -> bool:
 
 
 def _lives(pid: int) -> bool:
-    if pid <= 0:  # its holder is about to write who it is
-        return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
     except PermissionError:
-        pass
-    return True
+        return True
+    except (OSError, TypeError, OverflowError):
+        return False
+    return pid > 0

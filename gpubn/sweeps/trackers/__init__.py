@@ -15,7 +15,7 @@ _NEEDS = {"tensorboard": ("tensorboardX", "tensorboardX"), "mlflow": ("mlflow", 
 
 
 class Tracker(Protocol):
-    """Where finished cells are reported."""
+    """A place to report finished cells to."""
 
     def report(self, cell: Cell, result: Result) -> None:
         """Report a finished cell; nothing happens where the same result was reported before.

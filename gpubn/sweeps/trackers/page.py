@@ -26,7 +26,7 @@ _EDGE = 0.965
 
 
 def loss_png(cell: Cell, facts: Facts) -> bytes | None:
-    """The loss against the step as a PNG image; None where the cell has no curve of a loss."""
+    """Return the loss against the step as a PNG image; None where a cell has no such curve."""
     with style():
         figure = loss_figure(cell, facts)
         if figure is None:
@@ -37,7 +37,7 @@ def loss_png(cell: Cell, facts: Facts) -> bytes | None:
 
 
 def loss_figure(cell: Cell, facts: Facts) -> Figure | None:
-    """The figure of `loss_png`: mean and 95% interval over seeds of every loss."""
+    """Return the figure of `loss_png`: mean and 95% interval over seeds of every loss."""
     drawn = {name: points for name, points in facts.curves.items() if name in _LOSSES}
     if not drawn:
         return None
@@ -60,7 +60,7 @@ def loss_figure(cell: Cell, facts: Facts) -> Figure | None:
 
 
 def tables(facts: Facts) -> str:
-    """Parameters and final values with their intervals, in Markdown."""
+    """Return parameters and final values with their intervals, in Markdown."""
     lines = ["| parameter | value |", "| --- | --- |"]
     lines += [f"| {key} | {value} |" for key, value in facts.params.items()]
     lines += ["", "| at the end | step | mean | 95% interval | seeds |", "|---|---|---|---|---|"]
@@ -81,15 +81,15 @@ def _title(cell: Cell, seeds: int) -> str:
 
 def _caption(cell: Cell, drawn: dict[str, list[Point]], seeds: int) -> str:
     several = "Mean over seeds; band: 95% t interval."
-    said = [several if seeds > 1 else "One seed: no interval."]
+    sentences = [several if seeds > 1 else "One seed: no interval."]
     if "batch_loss" in drawn:
-        said.append(
+        sentences.append(
             f"Mini-batches: the first, then the mean over each {cell.config.every} steps, in "
             "training mode."
         )
     if any(not np.isfinite(point.mean) for points in drawn.values() for point in points):
-        said.append("Crosses on the upper edge: NaN or infinite in some seed.")
-    return " ".join(said)
+        sentences.append("Crosses on the upper edge: NaN or infinite in some seed.")
+    return " ".join(sentences)
 
 
 def _draw(ax: Axes, points: list[Point], label: str, color: str, line: str) -> None:
