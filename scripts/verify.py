@@ -6,6 +6,7 @@ Exits 1 where a table is missing, cannot be made again, or differs by more than 
 
 import argparse
 import csv
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,6 +21,8 @@ from gpubn.report.compare import Comparison, compare_tables
 from gpubn.report.tables import read_table
 from gpubn.sweeps import cli
 from gpubn.sweeps.pipeline import make_tables
+
+log = logging.getLogger("gpubn")
 
 
 class NotReproducedError(GpubnError):
