@@ -5,7 +5,7 @@ column comes out as exactly beta. Inputs are never written to; what comes back h
 dtype and device of what came in. Half-precision storage is computed in float32, and its parameters
 and statistics are float32.
 
-On a GPU the fused kernels of `gpubn.kernels.cuda.batch_norm` run; elsewhere the array expressions
+On a GPU the fused kernels of `gpubn.kernels.cuda` run; elsewhere the array expressions
 of `gpubn.kernels.agnostic.batch_norm`, which are their oracle.
 """
 
@@ -27,8 +27,10 @@ from gpubn.kernels._checks import (
 from gpubn.kernels.activation import check_name as check_activation
 from gpubn.kernels.agnostic import batch_norm as agnostic
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics
-from gpubn.kernels.cuda import batch_norm as cuda
-from gpubn.kernels.cuda.batch_norm import FusedCache
+from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
+from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
+from gpubn.kernels.cuda import batch_norm_inference as cuda_inference
+from gpubn.kernels.cuda.batch_norm_forward import FusedBatchNormCache
 
 AVERAGES = ("var", "std")
 
@@ -43,7 +45,7 @@ def batch_norm(
     correction: int = 0,
     activation: str = "linear",
     running: RunningStatistics | None = None,
-) -> tuple[Array, BatchNormCache | FusedCache]:
+) -> tuple[Array, BatchNormCache | FusedBatchNormCache]:
     """Normalise each unit over the batch, then scale, shift and activate (training mode).
 
     Args:
@@ -76,13 +78,13 @@ def batch_norm(
     if running is not None:
         _check_running(running, x)
     if (device := device_of(xp)) is not None:
-        return cuda.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
+        return cuda_forward.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
     return agnostic.batch_norm(x, gamma, beta, eps, correction, activation, running, xp)
 
 
 @public_kernel
 def batch_norm_backward(
-    dy: Array, cache: BatchNormCache | FusedCache
+    dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
     """Closed-form gradient of `batch_norm`.
 
@@ -96,8 +98,8 @@ def batch_norm_backward(
     """
     xp = _check_backward(dy, cache)
     device = device_of(xp)
-    if isinstance(cache, FusedCache) and device is not None:
-        found = cuda.batch_norm_backward(dy, cache, device)
+    if isinstance(cache, FusedBatchNormCache) and device is not None:
+        found = cuda_backward.batch_norm_backward(dy, cache, device)
     else:
         found = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
     return _sum_shared(*found, cache.shared)
@@ -105,7 +107,7 @@ def batch_norm_backward(
 
 @public_kernel
 def batch_norm_backward_graph(
-    dy: Array, cache: BatchNormCache | FusedCache
+    dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
     """As `batch_norm_backward`, but node by node through the computation graph."""
     xp = _check_backward(dy, cache)
@@ -137,7 +139,9 @@ def batch_norm_inference(
     _check_parameters(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_activation(activation)
     if (device := device_of(xp)) is not None:
-        return cuda.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, device)
+        return cuda_inference.batch_norm_inference(
+            x, mean, var, gamma, beta, eps, activation, device
+        )
     return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, xp)
 
 
@@ -205,11 +209,11 @@ def _sum_shared(
     )
 
 
-def _agnostic(cache: BatchNormCache | FusedCache, xp: ModuleType) -> BatchNormCache:
-    return cache.as_agnostic(xp) if isinstance(cache, FusedCache) else cache
+def _agnostic(cache: BatchNormCache | FusedBatchNormCache, xp: ModuleType) -> BatchNormCache:
+    return cache.as_agnostic(xp) if isinstance(cache, FusedBatchNormCache) else cache
 
 
-def _check_backward(dy: Array, cache: BatchNormCache | FusedCache) -> ModuleType:
+def _check_backward(dy: Array, cache: BatchNormCache | FusedBatchNormCache) -> ModuleType:
     xp = namespace(dy, cache.mean)
     check_like("dy", dy, cache.shape, cache.dtype)
     return xp

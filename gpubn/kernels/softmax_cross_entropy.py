@@ -7,7 +7,7 @@ from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, public_kernel
 from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
 from gpubn.kernels.cuda import softmax_cross_entropy as cuda
-from gpubn.kernels.cuda.softmax_cross_entropy import FusedCache
+from gpubn.kernels.cuda.softmax_cross_entropy import FusedCrossEntropyCache
 
 
 @public_kernel
@@ -55,6 +55,6 @@ def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Ar
     """
     xp = namespace(cache[0])
     device = device_of(xp)
-    if isinstance(cache, FusedCache) and device is not None:
+    if isinstance(cache, FusedCrossEntropyCache) and device is not None:
         return cuda.softmax_cross_entropy_backward(dloss, cache, device)
     return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)
