@@ -12,7 +12,11 @@ NAMES = ("relu", "tanh", "sigmoid", "linear")
 
 
 def relu(x: Array) -> tuple[Array, Array]:
-    """Return y = max(x, 0), elementwise, and y again as the cache."""
+    """Return y = max(x, 0), elementwise, and y again as the cache.
+
+    >>> relu(np.array([-1.0, 2.0]))[0].tolist()
+    [0.0, 2.0]
+    """
     return _forward("relu", x)
 
 

@@ -61,6 +61,10 @@ def batch_norm(
         y, as x, and the cache for `batch_norm_backward`, which also holds the batch's mean and var.
 
     Source: Ioffe and Szegedy 2015, algorithm 1.
+
+    >>> y, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> y.tolist(), cache.mean.tolist(), cache.var.tolist()
+    ([[-1.0], [1.0]], [2.0], [1.0])
     """
     xp = namespace(x, gamma, beta)
     check_batch("x", x, STORED)
@@ -86,7 +90,7 @@ def batch_norm(
 def batch_norm_backward(
     dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
-    """Closed-form gradient of `batch_norm`.
+    """Return the gradient of `batch_norm`, in closed form.
 
     Args:
         dy: gradient of the loss with respect to y, as y.
@@ -95,6 +99,10 @@ def batch_norm_backward(
     Returns:
         dx, as x; dgamma and dbeta, each with the shape of its parameter: summed over the replicas
         where (R, N, D) shared one (D,); one a replica, (R, D), where it was None.
+
+    >>> _, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> [gradient.tolist() for gradient in batch_norm_backward(np.array([[1.0], [2.0]]), cache)]
+    [[[0.0], [0.0]], [1.0], [3.0]]
     """
     xp = _check_backward(dy, cache)
     device = device_of(xp)
@@ -132,6 +140,10 @@ def batch_norm_inference(
         x: (N, D) or (R, N, D), of a dtype that `batch_norm` takes.
         mean, var, gamma, beta: (D,) or (R, D); gamma and beta may be None.
         eps, activation: as in `batch_norm`.
+
+    >>> x, mean, var = np.array([[1.0], [5.0]]), np.array([3.0]), np.array([4.0])
+    >>> batch_norm_inference(x, mean, var, eps=0.0).tolist()
+    [[-1.0], [1.0]]
     """
     xp = namespace(x, mean, var, gamma, beta)
     check_batch("x", x, STORED)
@@ -157,6 +169,9 @@ def fold_batch_norm(
     """Fold inference into one scale and one shift a unit, so that y = x * scale + shift.
 
     Where |mean| >> std the folded form cancels; `batch_norm_inference` does not.
+
+    >>> fold_batch_norm(np.array([3.0]), np.array([4.0]), eps=0.0)
+    (array([0.5]), array([-1.5]))
     """
     xp = namespace(mean, var, gamma, beta)
     check_eps(eps)

@@ -24,6 +24,10 @@ def softmax_cross_entropy(
 
     Returns:
         loss: the mean over the batch, () or (R,).
+
+    >>> loss, cache = softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> f"{loss:.4f}"
+    '0.6931'
     """
     xp = namespace(logits, labels)
     check_batch("logits", logits)
@@ -52,6 +56,10 @@ def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Ar
     Args:
         cache: from `softmax_cross_entropy`.
         dloss: gradient with respect to the loss, a number or (R,).
+
+    >>> _, cache = softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> softmax_cross_entropy_backward(cache).tolist()
+    [[0.5, -0.5]]
     """
     xp = namespace(cache[0])
     device = device_of(xp)
