@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gpubn.data.idx import GZIP_MAGIC, decompress, verify
+from gpubn.data.idx import GZIP_MAGIC, payload_of
 from gpubn.errors import DataError, DataUnavailableError
 from gpubn.files import write_atomic
 
@@ -39,8 +39,7 @@ def download(name: str, target: Path, sha256: str, size: int) -> None:
         body = io.BytesIO()
         try:
             get(f"{mirror}{name}.gz", body, None)
-            payload = decompress(body.getvalue(), "what it sent", size + 1)
-            verify(payload, sha256, "what it sent")
+            payload = payload_of(body.getvalue(), sha256, "what it sent", size + 1)
         except HTTPError as error:
             failures.append((mirror, f"HTTP status {error.response.status_code}"))
         except RequestException as error:  # whose text names objects of its own
