@@ -6,25 +6,6 @@
 // The floor is 8 bytes an element forward (x in, y out) and 12 backward (x, dy in, dx out), in
 // float32. x_hat is never stored: the backward pass computes it again, as (x - pivot) - shift with the
 // first row for a pivot: where |mean| >> std, x - mean would lose the digits that this keeps.
-//
-// What was weighed, and what each step buys. None has been timed: no device was at hand. Bytes are counted,
-// an element, forward + backward; registers are what ptxas reports for sm_90.
-//   1. Array expressions (the oracle): every expression a pass, 60 + 48 bytes.
-//   2. Three kernels a direction, as the peers do it, would be 12 + 20 bytes: not written.
-//   3. Slab: a block keeps its columns in shared memory: 8 + 12 bytes, one launch each; rows are
-//      limited by shared memory. The pass over x_hat comes free, so the variance is computed from
-//      the centred values and the mean corrected once more.
-//   4. Slab of a cluster (sm_90): up to 8 blocks hold one slab and add their sums through
-//      distributed shared memory: 8 times the rows, and more blocks where columns are few.
-//   5. Tiled (any length): two passes in one launch. Blocks take numbers in order; the blocks of the
-//      second pass of a tile follow those of its first pass at a distance of one tile, so that what
-//      they read again is still in the L2 cache: 8 + 12 bytes from memory if it holds.
-//      A block waits only for blocks of smaller numbers, which run already: no deadlock, and no need
-//      for all blocks to be resident. Its partial statistics are merged pairwise (Chan, Golub and
-//      LeVeque 1983) of values less the first row, and share one count for all columns of a thread.
-//   6. Half precision moves 4 numbers at a time instead of 8: 128 registers became 96.
-//   7. Bounds of two blocks on a multiprocessor: without them ptxas aimed at 64 registers and spilled.
-//   8. A cluster reads its partners' sums as vectors: 8 addresses an exchange instead of 96.
 
 // Statistics of a column as a thread keeps them to normalise.
 template <class S>
