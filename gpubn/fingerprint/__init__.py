@@ -1,4 +1,4 @@
-"""Which code made a number: a hash of the definitions that it depends on, wherever they stand.
+"""The code that made a number: a hash of the definitions that it depends on, wherever they stand.
 
 A definition is a function, a class or a constant of a module. Its hash takes in what it refers to,
 not under which name or in which file; comments, docstrings, imports, names of local variables, log
@@ -51,7 +51,7 @@ def _hash(roots: list[Definition], left_out: tuple[str, ...], sources: list[str]
     def counts(definition: Definition) -> bool:
         if definition.module in _CANNOT_CHANGE_A_NUMBER:
             return False
-        return not any(f"{definition.module}.".startswith(f"{part}.") for part in left_out)
+        return not any(f"{definition.module}.".startswith(f"{prefix}.") for prefix in left_out)
 
     shapes: dict[Definition, Shape] = {}
     waiting = list(roots)

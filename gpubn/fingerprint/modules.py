@@ -1,4 +1,4 @@
-"""What the names at the top of a module stand for, read from its text: nothing is imported."""
+"""The definitions and imports of a module, read from its text: nothing is imported."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1]
 _LOGS = ("log", "logger")
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")
 BINDING_FIELDS = ("name", "rest")
-"""What a pattern and an `except` call that to which they bind something."""
+"""The fields in which a pattern and an `except` keep the name that they bind."""
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 _NAMED = _FUNCTION | ast.ClassDef
 
@@ -28,7 +28,7 @@ class Definition(NamedTuple):
 
 
 class Module(NamedTuple):
-    """What the names at the top of a module stand for.
+    """The names at the top of a module.
 
     Attributes:
         definitions: name -> the statements that bind it; "" has those that act.
@@ -120,7 +120,7 @@ def stored(node: ast.AST, *, comprehended: bool = True) -> Iterator[str]:
 
 
 def is_silent(statement: ast.AST) -> bool:
-    """Whether a statement changes no number: an import, a string, `pass`, a line for the log."""
+    """Return True if no number depends on it: an import, a string, `pass`, a line for the log."""
     if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
         return True
     if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name):  # TYPE_CHECKING
@@ -135,7 +135,7 @@ def is_silent(statement: ast.AST) -> bool:
 
 
 def _acts(node: ast.AST) -> bool:
-    """Whether a statement that defines a name also changes what has another."""
+    """Return True if a statement that defines a name also changes what has another."""
     if isinstance(node, _FUNCTION | ast.Lambda):
         return False
     if isinstance(node, ast.Attribute | ast.Subscript):
@@ -164,7 +164,7 @@ def effects(module: str) -> list[Definition]:
 
 
 def defined(module: str, name: str) -> list[Definition]:
-    """What a name of a module stands for, wherever it was imported from; empty for a module."""
+    """The definitions of a name, wherever it was imported from; none where it is a module."""
     if path_of(module) is None:
         return []
     if name in module_of(module).definitions:
@@ -174,9 +174,10 @@ def defined(module: str, name: str) -> list[Definition]:
 
 
 def lead(dotted: str) -> tuple[list[Definition], int]:
-    """What a dotted name leads to, and how many of its parts that took; empty out of the package.
+    """The definitions that a dotted name leads to, and how many of its parts that took.
 
-    A module leads to all that it defines; so does a name in it that only running it would find.
+    A module leads to all that it defines; so does a name in it that only running it would find. A
+    name of another package leads to none.
     """
     parts = dotted.split(".")
     for length in range(len(parts) - 1, 0, -1):

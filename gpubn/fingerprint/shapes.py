@@ -19,7 +19,7 @@ from gpubn.fingerprint.modules import (
 
 @dataclass(frozen=True)
 class Shape:
-    """What a definition says, without the names of what it refers to."""
+    """A definition without the names of what it refers to."""
 
     text: str
     references: tuple[Definition, ...]
@@ -35,7 +35,7 @@ def shape(definition: Definition) -> Shape:
 
 
 class _Scope(NamedTuple):
-    """What variables are called: a parameter, which callers may name, as it is, others by number.
+    """The variables: a parameter, which callers may name, is written as it is, others by number.
 
     Attributes:
         unsure: those that may be the module's: of a class, before it assigns them; of a function,
@@ -72,7 +72,7 @@ class _Writer(ast.NodeTransformer):
         return None if is_silent(node) else super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.decorator_list = [self.visit(part) for part in node.decorator_list]
+        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         node.name = self._bound(node.name)
         self._enter(node.args, ast.Module(node.body, []))
         if node.returns is not None:
@@ -91,9 +91,9 @@ class _Writer(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.name = self._bound(node.name)
-        for parts in (node.decorator_list, node.bases):
-            parts[:] = [self.visit(part) for part in parts]
-        node.keywords = [self.visit(part) for part in node.keywords]
+        for expressions in (node.decorator_list, node.bases):
+            expressions[:] = map(self.visit, expressions)
+        node.keywords = [self.visit(keyword) for keyword in node.keywords]
         names = {name: name for name in stored(node)}
         self._scopes.append(_Scope(names, frozenset(names), of_class=True))
         node.body = self._body(node.body)
@@ -148,18 +148,18 @@ class _Writer(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _bound(self, name: str) -> str:
-        """What is written for a name that a statement binds without an `ast.Name`."""
+        """Return how to write a name that a statement binds without an `ast.Name`."""
         return self._variable(name) or self._global(name)
 
     def _variable(self, name: str) -> str | None:
-        """What a variable of this name is called here; None where it is none."""
+        """Return how to write a variable of this name; None where it is none."""
         for depth, scope in enumerate(reversed(self._scopes)):
             if name in scope.names and (depth == 0 or not scope.of_class):
                 return scope.names[name]
         return None
 
     def _global(self, name: str) -> str:
-        """What is written for a name of the module; what it may refer to goes into `references`."""
+        """Return how to write a name of the module; append what it may refer to to `references`."""
         definitions, imports = self._module
         if name == self._definition.name:
             written = ["self@"]

@@ -107,10 +107,10 @@ def batch_norm_backward(
     xp = _check_backward(dy, cache)
     device = device_of(xp)
     if isinstance(cache, FusedBatchNormCache) and device is not None:
-        found = cuda_backward.batch_norm_backward(dy, cache, device)
+        gradients = cuda_backward.batch_norm_backward(dy, cache, device)
     else:
-        found = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*found, cache.shared)
+        gradients = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*gradients, cache.shared)
 
 
 @public_kernel
@@ -119,8 +119,8 @@ def batch_norm_backward_graph(
 ) -> tuple[Array, Array, Array]:
     """As `batch_norm_backward`, but node by node through the computation graph."""
     xp = _check_backward(dy, cache)
-    found = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*found, cache.shared)
+    gradients = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*gradients, cache.shared)
 
 
 @public_kernel
@@ -189,10 +189,10 @@ def _check_parameters(x: Array, **parameters: Array | None) -> None:
 
 def _check_running(running: RunningStatistics, x: Array) -> None:
     namespace(x, running.mean, running.spread)
-    own = (*x.shape[:-2], x.shape[-1])
+    per_unit = (*x.shape[:-2], x.shape[-1])
     for name in ("mean", "spread"):
         array = getattr(running, name)
-        check_like(f"running.{name}", array, own, statistics_dtype(x))
+        check_like(f"running.{name}", array, per_unit, statistics_dtype(x))
         if not getattr(array.flags, "writeable", True):
             raise ArgumentError(
                 f"running.{name} is read-only; expected an array that can be updated in place"

@@ -81,16 +81,16 @@ def cache_folder() -> Path:
 
 def _read_folder(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
     named_by = f"named by data.root or {ENVIRONMENT_VARIABLE}"
-    found = {name: _find(folder, name) for name in FILES}
+    paths = {name: _find(folder, name) for name in FILES}
     if not folder.is_dir():
         raise DataError(f"{folder}, {named_by}, is not a folder, but must be one that holds MNIST")
-    missing = [name for name, path in found.items() if path is None]
+    missing = [name for name, path in paths.items() if path is None]
     if missing:
         raise DataError(
             f"{folder}, {named_by}, lacks {', '.join(missing)}, "
             f"but must hold all of {', '.join(FILES)}, each plain or with .gz"
         )
-    return {name: read_idx(path, FILES[name].sha256) for name, path in found.items() if path}
+    return {name: read_idx(path, FILES[name].sha256) for name, path in paths.items() if path}
 
 
 def _read_cache(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:

@@ -21,7 +21,7 @@ from gpubn.kernels.cuda.batch_norm_launch import (
 
 
 class FusedBatchNormCache(NamedTuple):
-    """What the backward pass needs: the input itself, and the statistics of the batch.
+    """The input itself and the statistics of the batch, from which the backward pass starts.
 
     Attributes:
         x: the input, as given.

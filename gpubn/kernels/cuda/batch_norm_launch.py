@@ -34,7 +34,7 @@ TASKS_TOGETHER = 512
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """How one direction runs.
+    """The form, the shares of the work and the shared memory with which one direction runs.
 
     Attributes:
         form: "slab", "cluster" or "tiled".

@@ -32,8 +32,9 @@ def _launch(
     device: Device,
 ) -> None:
     size = first[0].size
-    own = size // first[0].shape[0]
+    of_replica = size // first[0].shape[0]
     blocks = min(-(-size // THREADS), _MOST_BLOCKS)
-    arguments = [*first, *second, rates, np.int32(rates.size > 1), np.int64(size), np.int64(own)]
+    counts = np.int32(rates.size > 1), np.int64(size), np.int64(of_replica)
+    arguments = [*first, *second, rates, *counts]
     kernel = source.kernel("sgd", "sgd_descend", first[0].dtype.name)
     device.launch(kernel, blocks, arguments, threads=THREADS)
