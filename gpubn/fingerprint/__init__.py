@@ -59,23 +59,21 @@ def _hash(roots: list[Definition], left_out: tuple[str, ...], sources: list[str]
         definition = waiting.pop()
         if definition not in shapes and counts(definition):
             shapes[definition] = shape(definition)
-            waiting += shapes[definition].references
+            waiting += shapes[definition].references + shapes[definition].effects
     # Definitions may refer to each other in circles, so each hash is refined by those it refers to
     # until no two definitions are told apart that were not before.
-    hashes = {definition: sha256(shape.text.encode()) for definition, shape in shapes.items()}
-    while True:
-        finer = {
-            definition: sha256(
-                " ".join(
-                    [hashes[definition], *(hashes.get(r, "-") for r in shape.references)]
-                ).encode()
+    hashes = {definition: sha256(seen.text.encode()) for definition, seen in shapes.items()}
+    done = False
+    while not done:
+        finer = {}
+        for definition, seen in shapes.items():
+            references = [hashes.get(reference, "-") for reference in seen.references]
+            effects = sorted({hashes.get(effect, "-") for effect in seen.effects})
+            finer[definition] = sha256(
+                " ".join([hashes[definition], *references, *effects]).encode()
             )
-            for definition, shape in shapes.items()
-        }
         done = len({*finer.values()}) == len({*hashes.values()})
         hashes = finer
-        if done:
-            break
     text = "\n".join(
         [*(hashes.get(root, "-") for root in roots), *sorted({*hashes.values()}), *sources]
     )

@@ -19,10 +19,15 @@ from gpubn.fingerprint.modules import (
 
 @dataclass(frozen=True)
 class Shape:
-    """A definition without the names of what it refers to."""
+    """A definition without the names of what it refers to.
+
+    Attributes:
+        effects: the statements that act when its module is imported, in no order.
+    """
 
     text: str
-    references: tuple[Definition, ...]
+    references: list[Definition]
+    effects: list[Definition]
 
 
 @ReadOnce
@@ -31,7 +36,7 @@ def shape(definition: Definition) -> Shape:
     writer = _Writer(definition)
     statements = module_of(definition.module).definitions[definition.name]
     text = "\n".join(writer.write(statement) for statement in statements)
-    return Shape(text, (*writer.references, *effects(definition.module)))
+    return Shape(text, writer.references, effects(definition.module))
 
 
 class _Scope(NamedTuple):

@@ -219,6 +219,7 @@ OTHERS = {
     "fake_o": "def f(x): return 7\n",
     "fake_g": "from gpubn.fake_n import f\ndef __getattr__(name): return f(name)\n",
     "fake_e": "import numpy\nnumpy.random.seed(1)\n",
+    "fake_p": "print('imported')\n",
 }
 KEEPS = {
     "parameter of the type checker": (
@@ -232,6 +233,10 @@ KEEPS = {
     ),
     "capture of a match": ("def f(x):\n  match x:\n    case [a, *b]: return a + b", "b", "c"),
     "variable of a coroutine": ("async def f(x):\n  two = x\n  return two", "two", "w"),
+    "order of imports that act": (
+        "import gpubn.fake_e\nimport gpubn.fake_p\ndef f(x): return x",
+        *("import gpubn.fake_e\nimport gpubn.fake_p", "import gpubn.fake_p\nimport gpubn.fake_e"),
+    ),
     "exception's name": ("def f(x):\n  try: x()\n  except E as e_: return e_", "e_", "g"),
 }
 
@@ -322,7 +327,8 @@ def closure(definitions):
             and not f"{one.module}.".startswith(tuple(f"{part}." for part in package._DEVICE_ONLY))
         ):
             seen.add(one)
-            waiting += shapes.shape(one).references
+            shape = shapes.shape(one)
+            waiting += shape.references + shape.effects
     return {one.name for one in seen}
 
 
