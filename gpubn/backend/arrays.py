@@ -1,4 +1,4 @@
-"""Which array module an array belongs to, and arrays of other packages taken in and given back."""
+"""The array module of an array, and arrays of other packages taken in and given back."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator

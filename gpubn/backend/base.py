@@ -76,7 +76,7 @@ class Backend:
         return partial(run_each, step)
 
     def facts(self) -> dict[str, str]:
-        """What a reader needs to know to judge where a number was made."""
+        """Return the facts by which a reader judges where a number was made."""
         device = device_of(self.xp)
         return {
             "backend": self.name,

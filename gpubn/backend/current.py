@@ -1,4 +1,4 @@
-"""Which device is current."""
+"""The current device."""
 
 from functools import cache
 from types import ModuleType

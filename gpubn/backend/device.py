@@ -1,4 +1,4 @@
-"""What the kernels need of a device: it launches them, multiplies matrices, replays steps."""
+"""The protocol of a device: it launches kernels, multiplies matrices, replays steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Device(Protocol):
         """Give back what is kept for reuse."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Whether an error says that there was not enough memory."""
+        """Return True if an error says that there was not enough memory."""
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record the launches of `work` without running them; return what replays them."""

@@ -64,7 +64,7 @@ def gemm_arguments(
     alpha: int,
     beta: int,
 ) -> tuple[int, ...]:
-    """What cuBLAS, which counts by columns, has to be told of C-contiguous (R, ., .) arrays.
+    """Return the arguments of cuBLAS, which counts by columns, for C-contiguous (R, ., .) arrays.
 
     A matrix by rows is its transpose by columns, so out' = op(b)' op(a)' is asked for. `alpha` and
     `beta` are addresses on the host.

@@ -7,7 +7,7 @@ from gpubn.errors import BackendError
 
 
 class _Borrowed:
-    """What CuPy takes for a stream of its owner's: it never destroys it."""
+    """A stream that CuPy takes for its owner's: it never destroys it."""
 
     def __init__(self, pointer: int) -> None:
         self._pointer = pointer

@@ -1,4 +1,4 @@
-"""What a dataset is: two pairs of arrays, checked once when they are put together."""
+"""A dataset: two pairs of arrays, checked once when they are put together."""
 
 from dataclasses import dataclass, field
 

@@ -1,9 +1,7 @@
-"""The IDX format: a four-byte magic, big-endian dimensions, then the items."""
+"""Files in the IDX format, plain or compressed by gzip, whose payload is known by its SHA-256."""
 
 import gzip
-import hashlib
 import io
-import math
 import struct
 import zlib
 from pathlib import Path
@@ -12,74 +10,45 @@ import numpy as np
 import numpy.typing as npt
 
 from gpubn.errors import DataError
+from gpubn.files import sha256 as digest_of
 
 GZIP_MAGIC = b"\x1f\x8b"
-UNSIGNED_BYTE = 0x08
-MAX_DIMENSIONS = 3
 
 
-def parse_idx(payload: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return the unsigned bytes of an IDX payload as a read-only array; `name` is for errors."""
-    if len(payload) < 4:
-        raise DataError(f"{name} holds {len(payload)} bytes, but an IDX file has at least 4")
-    zeros, kind, ndim = struct.unpack_from(">HBB", payload)
-    if zeros != 0:
-        raise DataError(f"{name} starts with 0x{zeros:04x}, but an IDX file starts with 0x0000")
-    if kind != UNSIGNED_BYTE:
-        raise DataError(
-            f"{name} has items of IDX type 0x{kind:02x}, "
-            f"but only 0x{UNSIGNED_BYTE:02x} (unsigned byte) is read"
-        )
-    if not 1 <= ndim <= MAX_DIMENSIONS:
-        raise DataError(f"{name} has {ndim} dimensions, but 1 to {MAX_DIMENSIONS} are read")
-    header = 4 + 4 * ndim
-    if len(payload) < header:
-        raise DataError(
-            f"{name} holds {len(payload)} bytes, but its header of {ndim} dimensions takes {header}"
-        )
-    shape = struct.unpack_from(f">{ndim}I", payload, 4)
-    expected = header + math.prod(shape)
-    if len(payload) != expected:
-        fault = "is truncated" if len(payload) < expected else "has trailing bytes"
-        raise DataError(
-            f"{name} {fault}: it holds {len(payload)} bytes, "
-            f"but its dimensions {shape} take {expected}"
-        )
-    return np.frombuffer(payload, np.uint8)[header:].reshape(shape)
+def read_idx(path: Path, sha256: str) -> npt.NDArray[np.uint8]:
+    """Return the unsigned bytes of an IDX file as a read-only array.
 
-
-def read_idx(path: Path, sha256: str | None = None) -> npt.NDArray[np.uint8]:
-    """Read a plain or gzip-compressed IDX file; `sha256` is that of the decompressed payload."""
+    Its header is a magic number, whose last byte counts the dimensions, and these, big-endian.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    payload = decompress(content, str(path))
-    if sha256 is not None:
-        verify(payload, sha256, str(path))
-    return parse_idx(payload, str(path))
+    payload = payload_of(content, sha256, str(path))
+    header = 4 + 4 * payload[3]
+    shape = struct.unpack(f">{payload[3]}I", payload[4:header])
+    return np.frombuffer(payload, np.uint8, offset=header).reshape(shape)
 
 
-def decompress(content: bytes, name: str, limit: int = -1) -> bytes:
-    """Return the payload of `content`, which may be compressed by gzip, or its first `limit` bytes.
+def payload_of(content: bytes, sha256: str, name: str, limit: int = -1) -> bytes:
+    """Return the payload of `content`, or its first `limit` bytes, if it is the right one.
 
-    The content decides and not the name of the file: browsers and proxies decompress on the way
-    and keep the suffix. No IDX file starts with the magic of gzip.
+    The content decides whether it is compressed, and not the name of the file: browsers and proxies
+    decompress on the way and keep the suffix. No IDX file starts with the magic of gzip.
+
+    Raises:
+        DataError: it is damaged, or another one; `name` is what the sentence calls it.
     """
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            return stream.read(limit)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name} is a truncated or corrupt gzip file ({error})") from error
-
-
-def verify(payload: bytes, sha256: str, name: str) -> None:
-    """Raise DataError unless `payload` has this SHA-256."""
-    seen = hashlib.sha256(payload).hexdigest()
-    if seen != sha256.lower():
+    payload = content
+    if content.startswith(GZIP_MAGIC):
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+                payload = stream.read(limit)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{name} is a truncated or corrupt gzip file ({error})") from error
+    if (seen := digest_of(payload)) != sha256:
         raise DataError(
             f"{name} has a payload of {len(payload)} bytes with SHA-256 {seen}, "
-            f"but {sha256.lower()} is expected"
+            f"but {sha256} is expected"
         )
+    return payload

@@ -176,7 +176,7 @@ def _paths(*tensors: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _array(tensor: Any) -> Any:
-    """What the kernels take, without a copy: on CUDA they make CuPy's array of it themselves."""
+    """The tensor as the kernels take it, without a copy: on CUDA they make CuPy's array of it."""
     if tensor is None:
         return None
     bare = tensor.detach().resolve_neg()

@@ -13,11 +13,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FLOATS = ("float32", "float64")
 STORED = ("float16", "bfloat16", *FLOATS)
-"""What batch norm reads and writes; its statistics and parameters are of `statistics_dtype`."""
+"""Dtypes that batch norm reads and writes; `statistics_dtype` is that of all else."""
 
 
 def public_kernel(kernel: Callable[P, T]) -> Callable[P, T]:
-    """What every public kernel does around its work.
+    """Let a kernel be called by users.
 
     Arrays of other packages are taken in and given back, and NaN and inf pass without NumPy's
     warnings: they are values here.
@@ -85,7 +85,7 @@ def check_statistics_dtype(name: str, array: Array, x: Array) -> None:
 
 
 def is_array(value: float | Array) -> TypeGuard[Array]:
-    """Whether this is one number a replica, (R,), instead of one number."""
+    """Return True for one number a replica, (R,), False for one number."""
     return getattr(value, "ndim", 0) > 0
 
 

@@ -12,7 +12,11 @@ NAMES = ("relu", "tanh", "sigmoid", "linear")
 
 
 def relu(x: Array) -> tuple[Array, Array]:
-    """Return y = max(x, 0), elementwise, and y again as the cache."""
+    """Return y = max(x, 0), elementwise, and y again as the cache.
+
+    >>> relu(np.array([-1.0, 2.0]))[0].tolist()
+    [0.0, 2.0]
+    """
     return _forward("relu", x)
 
 
@@ -78,7 +82,7 @@ def _forward(name: str, x: Array) -> tuple[Array, Array]:
     xp = namespace(x)
     check_float("x", x)
     if (device := device_of(xp)) is not None:
-        y = cuda.forward(name, x, device)
+        y = cuda.activation_forward(name, x, device)
     else:
         y = agnostic.FORWARD[name](x, xp)
     return y, y
@@ -89,5 +93,5 @@ def _backward(name: str, dy: Array, cache: Array) -> Array:
     xp = namespace(dy, cache)
     check_like("dy", dy, cache.shape, cache.dtype)
     if (device := device_of(xp)) is not None:
-        return cuda.backward(name, dy, cache, device)
+        return cuda.activation_backward(name, dy, cache, device)
     return agnostic.BACKWARD[name](dy, cache, xp)

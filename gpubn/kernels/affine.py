@@ -21,6 +21,10 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
 
     Returns:
         y, (N, H) or (R, N, H).
+
+    >>> y, _ = affine(np.array([[1.0, 2.0]]), np.array([[1.0], [10.0]]), np.array([100.0]))
+    >>> y.tolist()
+    [[121.0]]
     """
     xp = namespace(x, weight, bias)
     check_batch("x", x)
@@ -50,7 +54,7 @@ def affine_backward(
     need_dx: bool = True,
     dweight_out: Array | None = None,
 ) -> tuple[Array | None, Array, Array]:
-    """Gradient of `affine`.
+    """Return the gradient of `affine`.
 
     Args:
         dy: as y.
@@ -79,7 +83,7 @@ def affine_descend(
     need_dx: bool = True,
     scratch: Array | None = None,
 ) -> Array | None:
-    """Gradient of `affine` and a step of gradient descent in one; the cache is used up.
+    """Return dx of `affine` and take a step of gradient descent; the cache is used up.
 
     weight -= rate * dweight and bias -= rate * dbias, in place; on a GPU no dweight is stored.
 

@@ -5,7 +5,7 @@ column comes out as exactly beta. Inputs are never written to; what comes back h
 dtype and device of what came in. Half-precision storage is computed in float32, and its parameters
 and statistics are float32.
 
-On a GPU the fused kernels of `gpubn.kernels.cuda.batch_norm` run; elsewhere the array expressions
+On a GPU the fused kernels of `gpubn.kernels.cuda` run; elsewhere the array expressions
 of `gpubn.kernels.agnostic.batch_norm`, which are their oracle.
 """
 
@@ -27,8 +27,10 @@ from gpubn.kernels._checks import (
 from gpubn.kernels.activation import check_name as check_activation
 from gpubn.kernels.agnostic import batch_norm as agnostic
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics
-from gpubn.kernels.cuda import batch_norm as cuda
-from gpubn.kernels.cuda.batch_norm import FusedCache
+from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
+from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
+from gpubn.kernels.cuda import batch_norm_inference as cuda_inference
+from gpubn.kernels.cuda.batch_norm_forward import FusedBatchNormCache
 
 AVERAGES = ("var", "std")
 
@@ -43,7 +45,7 @@ def batch_norm(
     correction: int = 0,
     activation: str = "linear",
     running: RunningStatistics | None = None,
-) -> tuple[Array, BatchNormCache | FusedCache]:
+) -> tuple[Array, BatchNormCache | FusedBatchNormCache]:
     """Normalise each unit over the batch, then scale, shift and activate (training mode).
 
     Args:
@@ -59,6 +61,10 @@ def batch_norm(
         y, as x, and the cache for `batch_norm_backward`, which also holds the batch's mean and var.
 
     Source: Ioffe and Szegedy 2015, algorithm 1.
+
+    >>> y, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> y.tolist(), cache.mean.tolist(), cache.var.tolist()
+    ([[-1.0], [1.0]], [2.0], [1.0])
     """
     xp = namespace(x, gamma, beta)
     check_batch("x", x, STORED)
@@ -76,15 +82,15 @@ def batch_norm(
     if running is not None:
         _check_running(running, x)
     if (device := device_of(xp)) is not None:
-        return cuda.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
+        return cuda_forward.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
     return agnostic.batch_norm(x, gamma, beta, eps, correction, activation, running, xp)
 
 
 @public_kernel
 def batch_norm_backward(
-    dy: Array, cache: BatchNormCache | FusedCache
+    dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
-    """Closed-form gradient of `batch_norm`.
+    """Return the gradient of `batch_norm`, in closed form.
 
     Args:
         dy: gradient of the loss with respect to y, as y.
@@ -93,24 +99,28 @@ def batch_norm_backward(
     Returns:
         dx, as x; dgamma and dbeta, each with the shape of its parameter: summed over the replicas
         where (R, N, D) shared one (D,); one a replica, (R, D), where it was None.
+
+    >>> _, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> [gradient.tolist() for gradient in batch_norm_backward(np.array([[1.0], [2.0]]), cache)]
+    [[[0.0], [0.0]], [1.0], [3.0]]
     """
     xp = _check_backward(dy, cache)
     device = device_of(xp)
-    if isinstance(cache, FusedCache) and device is not None:
-        found = cuda.batch_norm_backward(dy, cache, device)
+    if isinstance(cache, FusedBatchNormCache) and device is not None:
+        gradients = cuda_backward.batch_norm_backward(dy, cache, device)
     else:
-        found = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*found, cache.shared)
+        gradients = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*gradients, cache.shared)
 
 
 @public_kernel
 def batch_norm_backward_graph(
-    dy: Array, cache: BatchNormCache | FusedCache
+    dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
     """As `batch_norm_backward`, but node by node through the computation graph."""
     xp = _check_backward(dy, cache)
-    found = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*found, cache.shared)
+    gradients = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
+    return _sum_shared(*gradients, cache.shared)
 
 
 @public_kernel
@@ -130,6 +140,10 @@ def batch_norm_inference(
         x: (N, D) or (R, N, D), of a dtype that `batch_norm` takes.
         mean, var, gamma, beta: (D,) or (R, D); gamma and beta may be None.
         eps, activation: as in `batch_norm`.
+
+    >>> x, mean, var = np.array([[1.0], [5.0]]), np.array([3.0]), np.array([4.0])
+    >>> batch_norm_inference(x, mean, var, eps=0.0).tolist()
+    [[-1.0], [1.0]]
     """
     xp = namespace(x, mean, var, gamma, beta)
     check_batch("x", x, STORED)
@@ -137,7 +151,9 @@ def batch_norm_inference(
     _check_parameters(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_activation(activation)
     if (device := device_of(xp)) is not None:
-        return cuda.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, device)
+        return cuda_inference.batch_norm_inference(
+            x, mean, var, gamma, beta, eps, activation, device
+        )
     return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, xp)
 
 
@@ -153,6 +169,9 @@ def fold_batch_norm(
     """Fold inference into one scale and one shift a unit, so that y = x * scale + shift.
 
     Where |mean| >> std the folded form cancels; `batch_norm_inference` does not.
+
+    >>> fold_batch_norm(np.array([3.0]), np.array([4.0]), eps=0.0)
+    (array([0.5]), array([-1.5]))
     """
     xp = namespace(mean, var, gamma, beta)
     check_eps(eps)
@@ -170,10 +189,10 @@ def _check_parameters(x: Array, **parameters: Array | None) -> None:
 
 def _check_running(running: RunningStatistics, x: Array) -> None:
     namespace(x, running.mean, running.spread)
-    own = (*x.shape[:-2], x.shape[-1])
+    per_unit = (*x.shape[:-2], x.shape[-1])
     for name in ("mean", "spread"):
         array = getattr(running, name)
-        check_like(f"running.{name}", array, own, statistics_dtype(x))
+        check_like(f"running.{name}", array, per_unit, statistics_dtype(x))
         if not getattr(array.flags, "writeable", True):
             raise ArgumentError(
                 f"running.{name} is read-only; expected an array that can be updated in place"
@@ -205,11 +224,11 @@ def _sum_shared(
     )
 
 
-def _agnostic(cache: BatchNormCache | FusedCache, xp: ModuleType) -> BatchNormCache:
-    return cache.as_agnostic(xp) if isinstance(cache, FusedCache) else cache
+def _agnostic(cache: BatchNormCache | FusedBatchNormCache, xp: ModuleType) -> BatchNormCache:
+    return cache.as_agnostic(xp) if isinstance(cache, FusedBatchNormCache) else cache
 
 
-def _check_backward(dy: Array, cache: BatchNormCache | FusedCache) -> ModuleType:
+def _check_backward(dy: Array, cache: BatchNormCache | FusedBatchNormCache) -> ModuleType:
     xp = namespace(dy, cache.mean)
     check_like("dy", dy, cache.shape, cache.dtype)
     return xp

@@ -26,6 +26,9 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
         mask: bool, the shape of x; True is kept. Drawn on the host, from the seed.
         rate: share that is dropped, in [0, 1): one number, or a NumPy array (R,) of float64 with
             one for each replica of x (R, ...).
+
+    >>> dropout(np.ones(2), np.array([True, False]), 0.5)[0].tolist()
+    [2.0, 0.0]
     """
     xp = namespace(x, mask)
     check_float("x", x)

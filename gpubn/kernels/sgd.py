@@ -17,6 +17,11 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rates: Arra
         parameters: (R, ...) each, contiguous on a GPU, float32 or float64.
         gradients: of the same shapes and dtype.
         rates: (R,), or (1,) for all replicas, of the same dtype.
+
+    >>> weight, gradient = np.ones((1, 2)), np.array([[4.0, 8.0]])
+    >>> descend([weight], [gradient], np.array([0.25]))
+    >>> weight.tolist()
+    [[0.0, -1.0]]
     """
     if len(parameters) != len(gradients):
         raise ArgumentError(

@@ -7,7 +7,7 @@ from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, public_kernel
 from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
 from gpubn.kernels.cuda import softmax_cross_entropy as cuda
-from gpubn.kernels.cuda.softmax_cross_entropy import FusedCache
+from gpubn.kernels.cuda.softmax_cross_entropy import FusedCrossEntropyCache
 
 
 @public_kernel
@@ -24,6 +24,10 @@ def softmax_cross_entropy(
 
     Returns:
         loss: the mean over the batch, () or (R,).
+
+    >>> loss, cache = softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> f"{loss:.4f}"
+    '0.6931'
     """
     xp = namespace(logits, labels)
     check_batch("logits", logits)
@@ -52,9 +56,13 @@ def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Ar
     Args:
         cache: from `softmax_cross_entropy`.
         dloss: gradient with respect to the loss, a number or (R,).
+
+    >>> _, cache = softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> softmax_cross_entropy_backward(cache).tolist()
+    [[0.5, -0.5]]
     """
     xp = namespace(cache[0])
     device = device_of(xp)
-    if isinstance(cache, FusedCache) and device is not None:
+    if isinstance(cache, FusedCrossEntropyCache) and device is not None:
         return cuda.softmax_cross_entropy_backward(dloss, cache, device)
     return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)

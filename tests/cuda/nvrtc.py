@@ -87,7 +87,7 @@ def compile_kernels(stem: str, arch: int) -> list[Resources]:
         RuntimeError: as `compile_text`.
     """
     names = [kernel.name for kernel in catalog.instantiations(stem, arch)]
-    return compile_text(source.text(stem), names, arch, name=f"{stem}.cu")
+    return compile_text(source.source_text(stem), names, arch, name=f"{stem}.cu")
 
 
 def compile_text(

@@ -16,7 +16,7 @@ from gpubn.data.sets import mnist
 from gpubn.errors import DataError, DataUnavailableError
 
 REAL_FILES = dict(mnist.FILES)
-REAL_FETCH = download.fetch
+REAL_DOWNLOAD = download.download
 NAMES = tuple(REAL_FILES)
 
 
@@ -39,14 +39,14 @@ def tiny(monkeypatch, tmp_path):
     }
     monkeypatch.setattr(mnist, "FILES", files)
     monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache" / "mnist")
-    monkeypatch.setattr(download, "fetch", unexpected_fetch)
+    monkeypatch.setattr(mnist, "download", unexpected_download)
     monkeypatch.delenv("GPUBN_DATA", raising=False)
     registry._load.cache_clear()
     yield
     registry._load.cache_clear()
 
 
-def unexpected_fetch(*_arguments: object) -> None:
+def unexpected_download(*_arguments: object) -> None:
     raise AssertionError("nothing may be downloaded here")
 
 
@@ -163,12 +163,12 @@ def test_corrupt_cache_file_is_named_and_downloaded_again(monkeypatch, caplog, s
     victim.write_bytes(victim.read_bytes()[:-9])
     fetched: list[tuple[str, Path]] = []
 
-    def fetch(name: str, target: Path, sha256: str, size: int) -> None:
+    def serve(name: str, target: Path, sha256: str, size: int) -> None:
         assert (sha256, size) == (mnist.FILES[name].sha256, mnist.FILES[name].size)
         fetched.append((name, target))
         target.write_bytes(gzip.compress(PAYLOADS[name]))
 
-    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(mnist, "download", serve)
     with caplog.at_level(logging.WARNING, "gpubn"):
         assert mnist.load().x_train.shape == (6, 6)
     assert fetched == [("train-images-idx3-ubyte", victim)]
@@ -181,21 +181,21 @@ def test_well_formed_cache_file_with_other_items_is_downloaded_again(monkeypatch
     folder = fill(mnist.cache_folder())
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[::-1])))
 
-    def fetch(name: str, target: Path, _sha256: str, _size: int) -> None:
+    def serve(name: str, target: Path, _sha256: str, _size: int) -> None:
         target.write_bytes(gzip.compress(PAYLOADS[name]))
 
-    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(mnist, "download", serve)
     np.testing.assert_array_equal(mnist.load().y_train, LABELS)
 
 
 def test_empty_cache_is_filled_once(monkeypatch):
     fetched: list[str] = []
 
-    def fetch(name: str, target: Path, _sha256: str, _size: int) -> None:
+    def serve(name: str, target: Path, _sha256: str, _size: int) -> None:
         fetched.append(target.name)
         target.write_bytes(gzip.compress(PAYLOADS[name]))
 
-    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(mnist, "download", serve)
     mnist.load()
     mnist.load()
     assert fetched == [f"{name}.gz" for name in NAMES]
@@ -205,7 +205,7 @@ def test_offline_names_the_ways_to_provide_mnist(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         refused = f"127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "fetch", REAL_FETCH)
+    monkeypatch.setattr(mnist, "download", REAL_DOWNLOAD)
     monkeypatch.setattr(download, "MIRRORS", (f"http://{refused}/",))
     start = time.monotonic()
     with pytest.raises(DataUnavailableError) as caught:
@@ -234,10 +234,10 @@ def test_corrupt_cache_file_outlives_a_failed_download(monkeypatch):
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"corrupt")
     before = contents(folder)
 
-    def fetch(name: str, *_arguments: object) -> None:
+    def serve(name: str, *_arguments: object) -> None:
         raise DataUnavailableError(f"{name} is nowhere")
 
-    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(mnist, "download", serve)
     with pytest.raises(DataUnavailableError, match="t10k-labels-idx1-ubyte is nowhere"):
         mnist.load()
     assert contents(folder) == before

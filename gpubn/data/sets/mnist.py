@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
-from gpubn.data import download
 from gpubn.data.dataset import Dataset
+from gpubn.data.download import download
 from gpubn.data.idx import read_idx
-from gpubn.errors import DataError, DataUnavailableError
+from gpubn.errors import DataError, DataUnavailableError, StoreError
 
 ENVIRONMENT_VARIABLE = "GPUBN_DATA"
 MAX_PIXEL = 255
@@ -75,21 +74,23 @@ def locate(root: Path | str | None = None) -> Path | None:
 
 def cache_folder() -> Path:
     """Return the folder of this user where a downloaded MNIST is kept."""
+    import platformdirs  # here: whoever names a folder can do without
+
     return Path(platformdirs.user_cache_dir("gpubn")) / "mnist"
 
 
 def _read_folder(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
     named_by = f"named by data.root or {ENVIRONMENT_VARIABLE}"
-    found = {name: _find(folder, name) for name in FILES}
+    paths = {name: _find(folder, name) for name in FILES}
     if not folder.is_dir():
         raise DataError(f"{folder}, {named_by}, is not a folder, but must be one that holds MNIST")
-    missing = [name for name, path in found.items() if path is None]
+    missing = [name for name, path in paths.items() if path is None]
     if missing:
         raise DataError(
             f"{folder}, {named_by}, lacks {', '.join(missing)}, "
             f"but must hold all of {', '.join(FILES)}, each plain or with .gz"
         )
-    return {name: read_idx(path, FILES[name].sha256) for name, path in found.items() if path}
+    return {name: read_idx(path, FILES[name].sha256) for name, path in paths.items() if path}
 
 
 def _read_cache(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
@@ -106,8 +107,8 @@ def _read_cached(folder: Path, name: str, payload: Payload) -> npt.NDArray[np.ui
     target = path or folder / f"{name}.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        download.fetch(name, target, payload.sha256, payload.size)
-    except (DataUnavailableError, OSError) as error:
+        download(name, target, payload.sha256, payload.size)
+    except (DataUnavailableError, StoreError, OSError) as error:
         raise DataUnavailableError(_how_to_provide(folder, error)) from error
     return read_idx(target, payload.sha256)
 

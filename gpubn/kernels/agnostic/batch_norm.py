@@ -22,7 +22,7 @@ from gpubn.kernels.agnostic import activation as activations
 
 
 class BatchNormCache(NamedTuple):
-    """What the backward pass needs, and the statistics that a layer averages.
+    """The arrays that the backward pass needs, and the statistics that a layer averages.
 
     Attributes:
         x_hat: normalised input, as x, but at least float32.
@@ -213,7 +213,7 @@ def inverse_std(var: Array, eps: float | Array, xp: ModuleType) -> Array:
 
 
 def is_shared(parameter: Array | None, x: Array) -> bool:
-    """Whether all replicas of x share one parameter (D,)."""
+    """Return True where all replicas of x share one parameter (D,)."""
     return parameter is not None and parameter.ndim < x.ndim - 1
 
 

@@ -13,10 +13,10 @@ def softmax_cross_entropy(
     logits: Array, labels: Array, xp: ModuleType
 ) -> tuple[Array, tuple[Array, Array]]:
     z = logits - xp.max(logits, axis=-1, keepdims=True)
-    own = xp.take_along_axis(z, _per_example(labels, z)[..., None], axis=-1)
+    of_label = xp.take_along_axis(z, _per_example(labels, z)[..., None], axis=-1)
     probability = xp.exp(z, out=z)
     total = xp.sum(probability, axis=-1, keepdims=True)
-    loss = xp.asarray(xp.mean(xp.log(total) - own, axis=(-2, -1)))
+    loss = xp.asarray(xp.mean(xp.log(total) - of_label, axis=(-2, -1)))
     probability /= total
     return loss, (probability, labels)
 

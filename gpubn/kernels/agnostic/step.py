@@ -9,7 +9,7 @@ from gpubn.backend import Array
 
 
 class Feed(NamedTuple):
-    """What the steps of a training are fed from, on the device.
+    """The tables that the steps of a training look their inputs up in, on the device.
 
     Attributes:
         data, labels: the examples (M, D) and their classes (M,), int64.
@@ -26,7 +26,7 @@ class Feed(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step is fed with: buffers that are written anew in each.
+    """The inputs of one step: buffers that are written anew in each.
 
     Attributes:
         x: (R, N, D).

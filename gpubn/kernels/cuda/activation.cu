@@ -1,3 +1,5 @@
+#include "common.cuh"
+
 // Activations of flat arrays; `kind` as in common.cuh. The cache of each is its output y.
 
 template <class T, int V>

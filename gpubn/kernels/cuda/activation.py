@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, Device
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.source import FLOATS, PACKS, STORED, THREADS
+from gpubn.kernels.cuda.source import THREADS
 
-STEM = "activation"
 NUMBERS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
 """As in common.cuh."""
 _MOST_BLOCKS = 2048
 
 
-def forward(name: str, x: Array, device: Device) -> Array:
+def activation_forward(name: str, x: Array, device: Device) -> Array:
     """Return the activation called `name` of x."""
     x = source.contiguous(x, device)
     y = device.xp.empty(x.shape, x.dtype)
@@ -20,7 +19,7 @@ def forward(name: str, x: Array, device: Device) -> Array:
     return y
 
 
-def backward(name: str, dy: Array, y: Array, device: Device) -> Array:
+def activation_backward(name: str, dy: Array, y: Array, device: Device) -> Array:
     """Return dx of the activation whose output is y."""
     dy, y = (source.contiguous(a, device) for a in (dy, y))
     dx = device.xp.empty(y.shape, y.dtype)
@@ -36,15 +35,5 @@ def _launch(kernel: str, name: str, arrays: list[Array], device: Device) -> None
     packs = size // pack
     blocks = min(-(-packs // THREADS), _MOST_BLOCKS)
     arguments = [*arrays, np.int64(packs), np.int32(NUMBERS[name])]
-    which = source.kernel(STEM, kernel, STORED[arrays[0].dtype.name], pack)
+    which = source.kernel("activation", kernel, arrays[0].dtype.name, pack)
     device.launch(which, blocks, arguments, threads=THREADS)
-
-
-def instantiations(arch: int) -> list[Kernel]:
-    """Every kernel of the source."""
-    return [
-        source.kernel(STEM, f"activation_{direction}", stored, pack)
-        for direction in ("forward", "backward")
-        for stored in FLOATS.values()
-        for pack in (PACKS[stored], 1)
-    ]

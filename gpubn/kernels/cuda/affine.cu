@@ -1,3 +1,5 @@
+#include "common.cuh"
+
 // What surrounds the matrix products of an affine map: y (R, N, H), bias (R, H). A block takes the
 // slab of `lanes` columns of one replica, over all rows.
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, Device
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.source import FLOATS, STORED, THREADS, WARPS
+from gpubn.kernels.cuda.source import THREADS, WARPS
 
-STEM = "affine"
 _LANES = 8
 """Threads side by side: a sector of 32 bytes in float32."""
 _ROWS = 8
@@ -75,13 +74,13 @@ def _add_bias(y: Array, bias: Array, device: Device) -> None:
     rows = min(-(-n // (THREADS // _LANES)), _ROWS) * (THREADS // _LANES)
     blocks = replicas * -(-h // _LANES) * -(-n // rows)
     arguments = [y, bias, *map(np.int32, (n, h, _LANES, rows))]
-    kernel = source.kernel(STEM, "affine_add_bias", STORED[y.dtype.name])
+    kernel = source.kernel("affine", "affine_add_bias", y.dtype.name)
     device.launch(kernel, blocks, arguments, threads=THREADS)
 
 
 def _over_rows(name: str, dy: Array, arguments: list[Array], device: Device) -> None:
     replicas, n, h = _stacked(dy).shape
-    kernel = source.kernel(STEM, name, STORED[dy.dtype.name])
+    kernel = source.kernel("affine", name, dy.dtype.name)
     shared = (WARPS + 1) * _LANES * dy.dtype.itemsize
     device.launch(
         kernel,
@@ -90,12 +89,3 @@ def _over_rows(name: str, dy: Array, arguments: list[Array], device: Device) -> 
         threads=THREADS,
         shared=shared,
     )
-
-
-def instantiations(arch: int) -> list[Kernel]:
-    """Every kernel of the source."""
-    return [
-        source.kernel(STEM, f"affine_{name}", stored)
-        for name in ("add_bias", "bias_gradient", "descend_bias")
-        for stored in FLOATS.values()
-    ]

@@ -1,3 +1,5 @@
+#include "platform.cuh"
+
 // What the kernels share: packs of numbers, activations, places in a slab, sums over its rows.
 
 constexpr int THREADS = 256;

@@ -1,3 +1,5 @@
+#include "common.cuh"
+
 // parameter -= rate * gradient for one or two arrays (R, D) at once, one rate or one a replica.
 template <class T>
 __global__ void __launch_bounds__(THREADS)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, Device
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.source import FLOATS, STORED, THREADS
+from gpubn.kernels.cuda.source import THREADS
 
-STEM = "sgd"
 _MOST_BLOCKS = 2048
 
 
@@ -33,13 +32,9 @@ def _launch(
     device: Device,
 ) -> None:
     size = first[0].size
-    own = size // first[0].shape[0]
+    of_replica = size // first[0].shape[0]
     blocks = min(-(-size // THREADS), _MOST_BLOCKS)
-    arguments = [*first, *second, rates, np.int32(rates.size > 1), np.int64(size), np.int64(own)]
-    kernel = source.kernel(STEM, "sgd_descend", STORED[first[0].dtype.name])
+    counts = np.int32(rates.size > 1), np.int64(size), np.int64(of_replica)
+    arguments = [*first, *second, rates, *counts]
+    kernel = source.kernel("sgd", "sgd_descend", first[0].dtype.name)
     device.launch(kernel, blocks, arguments, threads=THREADS)
-
-
-def instantiations(arch: int) -> list[Kernel]:
-    """Every kernel of the source."""
-    return [source.kernel(STEM, "sgd_descend", stored) for stored in FLOATS.values()]

@@ -1,3 +1,5 @@
+#include "common.cuh"
+
 // Softmax cross-entropy of logits (R, N, C) and labels, (R, N) or (N,); a block does one replica.
 
 // loss[r] is the mean over the rows, dlogits its gradient, (softmax - onehot) / n.

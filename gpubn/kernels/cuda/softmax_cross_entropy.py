@@ -4,20 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, Device
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.source import FLOATS, STORED, THREADS, WARPS
-
-STEM = "softmax_cross_entropy"
+from gpubn.kernels.cuda.source import THREADS, WARPS
 
 
-class FusedCache(NamedTuple):
+class FusedCrossEntropyCache(NamedTuple):
     """dlogits for a gradient of 1 with respect to the loss, as logits."""
 
     dlogits: Array
 
 
-def softmax_cross_entropy(logits: Array, labels: Array, device: Device) -> tuple[Array, FusedCache]:
+def softmax_cross_entropy(
+    logits: Array, labels: Array, device: Device
+) -> tuple[Array, FusedCrossEntropyCache]:
     """As the public function."""
     xp = device.xp
     logits = source.contiguous(logits, device)
@@ -28,24 +28,19 @@ def softmax_cross_entropy(logits: Array, labels: Array, device: Device) -> tuple
     dlogits = xp.empty(logits.shape, logits.dtype)
     stride = n if labels.ndim == 2 else 0
     arguments = [logits, labels, np.int64(stride), loss, dlogits, np.int32(n), np.int32(classes)]
-    kernel = source.kernel(STEM, "softmax_cross_entropy_forward", STORED[logits.dtype.name])
+    kernel = source.kernel(
+        "softmax_cross_entropy", "softmax_cross_entropy_forward", logits.dtype.name
+    )
     shared = (WARPS + 1) * logits.dtype.itemsize
     device.launch(kernel, replicas, arguments, threads=THREADS, shared=shared)
-    return loss, FusedCache(dlogits)
+    return loss, FusedCrossEntropyCache(dlogits)
 
 
 def softmax_cross_entropy_backward(
-    dloss: Array | float, cache: FusedCache, device: Device
+    dloss: Array | float, cache: FusedCrossEntropyCache, device: Device
 ) -> Array:
     """As the public function."""
     if isinstance(dloss, float) and dloss == 1.0:
         return cache.dlogits
     scale = device.xp.asarray(dloss, dtype=cache.dlogits.dtype)
     return cache.dlogits * scale[..., None, None]
-
-
-def instantiations(arch: int) -> list[Kernel]:
-    """Every kernel of the source."""
-    return [
-        source.kernel(STEM, "softmax_cross_entropy_forward", stored) for stored in FLOATS.values()
-    ]

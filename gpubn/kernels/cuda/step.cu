@@ -1,3 +1,5 @@
+#include "common.cuh"
+
 // Both ends of a training step. `cursor` counts the steps on the device, so that one recorded step
 // can be replayed: what differs from step to step is looked up in tables by it.
 

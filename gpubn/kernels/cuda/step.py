@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, Device
 from gpubn.kernels.agnostic.step import Batch, Feed
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.source import FLOATS, PACKS, STORED, THREADS
-
-STEM = "step"
+from gpubn.kernels.cuda.source import THREADS
 
 
 def begin_step(feed: Feed, batch: Batch, device: Device) -> None:
@@ -20,20 +18,12 @@ def begin_step(feed: Feed, batch: Batch, device: Device) -> None:
         *(batch.x, batch.labels, batch.rates),
         *map(np.int32, (examples, features, batch.rates.size)),
     ]
-    kernel = source.kernel(STEM, "step_begin", STORED[feed.data.dtype.name], pack)
+    kernel = source.kernel("step", "step_begin", feed.data.dtype.name, pack)
     device.launch(kernel, examples, arguments, threads=THREADS)
 
 
 def end_step(losses: Array, loss: Array, cursor: Array, device: Device) -> None:
     """As the public function."""
     arguments = [losses, loss, cursor, np.int32(loss.size)]
-    kernel = source.kernel(STEM, "step_end", STORED[losses.dtype.name])
+    kernel = source.kernel("step", "step_end", losses.dtype.name)
     device.launch(kernel, 1, arguments, threads=THREADS)
-
-
-def instantiations(arch: int) -> list[Kernel]:
-    """Every kernel of the source."""
-    return [
-        *(source.kernel(STEM, "step_begin", s, p) for s in FLOATS.values() for p in (PACKS[s], 1)),
-        *(source.kernel(STEM, "step_end", stored) for stored in FLOATS.values()),
-    ]

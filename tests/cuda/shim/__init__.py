@@ -79,7 +79,7 @@ class Library:
 
 def shim_text(stem: str) -> str:
     """A source of the package with the shim's platform.cuh in place of its own."""
-    return source.text(stem, _FOLDER / "platform.cuh")
+    return source.source_text(stem, _FOLDER / "platform.cuh")
 
 
 class ShimDevice:

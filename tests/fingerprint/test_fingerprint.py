@@ -7,9 +7,9 @@ import pytest
 
 import gpubn
 from gpubn import experiments
-from gpubn import fingerprint as module
+from gpubn import fingerprint as package
 from gpubn.config import Config, DataConfig, NormConfig
-from gpubn.fingerprint import fingerprint, script_fingerprint
+from gpubn.fingerprint import fingerprint, modules, script_fingerprint, shapes
 
 ROOT = Path(gpubn.__file__).parent.parent
 REGISTRIES = ("gpubn/experiments/base.py", "gpubn/data/registry.py", "gpubn/nn/norms/__init__.py")
@@ -44,11 +44,13 @@ def prints(tmp_path, monkeypatch):
     """prints(module=source): the fingerprint of `gpubn.fake_main:f` with other sources put in."""
     package = tmp_path / "gpubn"
     package.mkdir()
-    (package / "backend.py").write_text("class Backend:\n    pass\n")
-    monkeypatch.setattr(module, "_PACKAGE", package)
+    for name, text in (("__init__", ""), ("backend", "class Backend:\n    pass\n")):
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(modules, "PACKAGE", package)
+    reads = (modules.path_of, modules.module_of, modules.effects, shapes.shape)
 
     def forget():
-        for cached in (fingerprint, module._module, module._shape_in_package):
+        for cached in (fingerprint, *reads):
             cached.cache_clear()
 
     def of(code="gpubn.fake_main:f", **changed):
@@ -153,6 +155,113 @@ def test_errors_may_say_something_else(prints):
     assert prints(fake_main=raises.replace("x is None", "x == 0")) != before
 
 
+# A module, and what is changed in it: each must be seen. `KEEPS` changes nothing.
+SEES = {
+    "decorator": ("@cache\ndef f(x): pass", "@cache\n", ""),
+    "decorator's argument": ("def d(n): return lambda f: f\n@d(1)\ndef f(x): pass", "d(1)", "d(2)"),
+    "default": ("def f(x, *, n=3): pass", "n=3", "n=4"),
+    "base": ("class A: pass\nclass B: pass\nclass f(A): pass", "f(A)", "f(A, B)"),
+    "inherited": ("class A:\n  n = 1\nclass f(A): pass", "n = 1", "n = 2"),
+    "attribute named as what it is": ("n = 1\nclass f:\n  n = n", "n = 1", "n = 2"),
+    "nested function": ("def f(x):\n  def g(): return x\n  return g()", "return x", "return -x"),
+    "partial": ("def g(x, k): return x\nf = partial(g, k=2)", "return x", "return -x"),
+    "bound twice": ("def f(x): return x\ndef g(h): return h\nf = g(f)", "return x", "return -x"),
+    "bound over an import": ("from gpubn.fake_n import f\nf = cache(f)", "n = 1", "n = 2"),
+    "augmented": ("f = [1]\nf += [2]", "+= [2]", "+= [3]"),
+    "put in later": ("f = {}\nf['a'] = 1", "= 1", "= 2"),
+    "put in by a loop": ("f = {}\nfor k in 'ab':\n  f[k] = 1", "= 1", "= 2"),
+    "condition": ("if N:\n  def f(x): return x\nelse:\n  def f(x): return -x", "if N", "if not N"),
+    "defined side by side": (
+        *("if 1:\n  def a(x): return x\n  def b(x): return -x\ndef f(x): return a(b(x) + 1)",),
+        *("def a(x): return x\n  def b(x): return -x", "def a(x): return -x\n  def b(x): return x"),
+    ),
+    "import that may fail": (
+        *("try:\n  from gpubn.fake_n import f\nexcept ImportError:\n  f = None", "n = 1", "n = 2"),
+    ),
+    "imported in two branches": (
+        "if N:\n  from gpubn.fake_n import f as g\nelse:\n  from gpubn.fake_o import f as g\n"
+        "def f(x): return g(x)",
+        *("n = 1", "n = 2"),
+    ),
+    "imported in two functions": (
+        "def f(x):\n  from gpubn.fake_n import f as g\n  return g(x)\n"
+        "def other():\n  from gpubn.fake_o import f as g",
+        *("n = 1", "n = 2"),
+    ),
+    "import hidden in a function by a definition": (
+        "def g(x): return 0\ndef f(x):\n  from gpubn.fake_n import f as g\n  return g(x)",
+        *("n = 1", "n = 2"),
+    ),
+    "comprehension named as a function": (
+        "def g(x): return x\ndef f(x): return [g for g in x], g(x)",
+        *("return x\n", "return -x\n"),
+    ),
+    "global": ("n = 1\ndef f(x):\n  global n\n  n = n + x\n  return n", "n = 1", "n = 2"),
+    "walrus": ("def f(x): return (y := x + 1) * y", "+ 1", "+ 2"),
+    "walrus at the top": ("if (n := 1): pass\ndef f(x): return n", "n := 1", "n := 2"),
+    "match": ("def f(x):\n  match x:\n    case [a, b]: return a", "return a", "return b"),
+    "async": ("async def f(x): return x", "return x", "return -x"),
+    "lambda": ("f = lambda x: x + 1", "+ 1", "+ 2"),
+    "slots of a class": ("class f:\n  __getattr__ = lambda self, name: 1", ": 1", ": 2"),
+    "__getattr__ of a module": ("from gpubn.fake_g import a\ndef f(x): return a", "n = 1", "n = 2"),
+    "re-exported by a module that is a value": (
+        *("from gpubn import fake_g\ndef f(x): return getattr(fake_g, x)", "n = 1", "n = 2"),
+    ),
+    "module under its dotted name": (
+        *("import gpubn.fake_n\ndef f(x): return getattr(gpubn.fake_n, x)", "n = 1", "n = 2"),
+    ),
+    "acts when imported": ("import gpubn.fake_e\ndef f(x): return x", "seed(1)", "seed(2)"),
+    "list called log": ("def f(x, log):\n  log.append(x)\n  return log", "d(x)", "d(-x)"),
+    "log line that binds": ("def f(x):\n  log.info(x := x + 1)\n  return x", "+ 1", "+ 2"),
+}
+OTHERS = {
+    "fake_n": "n = 1\ndef f(x): return n\n",
+    "fake_o": "def f(x): return 7\n",
+    "fake_g": "from gpubn.fake_n import f\ndef __getattr__(name): return f(name)\n",
+    "fake_e": "import numpy\nnumpy.random.seed(1)\n",
+    "fake_p": "print('imported')\n",
+}
+KEEPS = {
+    "parameter of the type checker": (
+        "if TYPE_CHECKING:\n  from gpubn.fake_n import f as F\ndef f(x: 'F'): return x",
+        *("fake_n", "fake_o"),
+    ),
+    "log line in a block": ("def f(x):\n  if x:\n    log.info('a')\n    x += 1", "'a'", "'b'"),
+    "import in a block": (
+        "def f(x):\n  if x:\n    from gpubn.fake_n import f as g\n    return g(x)",
+        *("fake_n", "fake_g"),
+    ),
+    "capture of a match": ("def f(x):\n  match x:\n    case [a, *b]: return a + b", "b", "c"),
+    "variable of a coroutine": ("async def f(x):\n  two = x\n  return two", "two", "w"),
+    "order of imports that act": (
+        "import gpubn.fake_e\nimport gpubn.fake_p\ndef f(x): return x",
+        *("import gpubn.fake_e\nimport gpubn.fake_p", "import gpubn.fake_p\nimport gpubn.fake_e"),
+    ),
+    "exception's name": ("def f(x):\n  try: x()\n  except E as e_: return e_", "e_", "g"),
+}
+
+
+def planted(prints, text, old, new):
+    """The fingerprints of f before and after a change of its module, or else of the others."""
+    main = {"fake_main": text + "\n"}
+    place = main if old in text else OTHERS
+    changed = {name: one.replace(old, new) for name, one in place.items()}
+    assert changed != place
+    return prints(**main, **OTHERS), prints(**main | OTHERS | changed)
+
+
+@pytest.mark.parametrize("case", SEES)
+def test_sees_a_planted_change(prints, case):
+    before, after = planted(prints, *SEES[case])
+    assert before != after
+
+
+@pytest.mark.parametrize("case", KEEPS)
+def test_blind_to_a_planted_renaming(prints, case):
+    before, after = planted(prints, *KEEPS[case])
+    assert before == after
+
+
 def test_two_definitions_that_change_places_are_told_apart(prints):
     both = "def a(x):\n    return x\ndef b(x):\n    return -x\ndef f(x):\n    return a(b(x) + 1)\n"
     swapped = both.replace("a(b(x)", "b(a(x)")
@@ -172,14 +281,14 @@ def test_a_module_as_a_value_counts_as_a_whole(prints):
 
 
 def test_excluded_modules_cannot_change_it(prints, monkeypatch):
-    monkeypatch.setattr(module, "_CANNOT_CHANGE_A_NUMBER", ("gpubn.fake_b",))
+    monkeypatch.setattr(package, "_CANNOT_CHANGE_A_NUMBER", ("gpubn.fake_b",))
     before = prints()
     assert prints(fake_b="def g(x):\n    return 2\n") == before
     assert prints(fake_a=FAKES["fake_a"].replace("2", "3")) != before
 
 
 def test_what_runs_on_a_device_alone_counts_there(prints, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "_DEVICE_ONLY", ("gpubn.fake_a",))
+    monkeypatch.setattr(package, "_DEVICE_ONLY", ("gpubn.fake_a",))
     changed = {"fake_a": FAKES["fake_a"].replace("2 * k", "5 * k")}
     assert prints() == prints(**changed)
     prints()
@@ -192,8 +301,8 @@ def test_what_runs_on_a_device_alone_counts_there(prints, monkeypatch, tmp_path)
 
 
 def test_excluded_modules_exist():
-    for name in (*module._CANNOT_CHANGE_A_NUMBER, *module._DEVICE_ONLY):
-        assert module._path(name) is not None
+    for name in (*package._CANNOT_CHANGE_A_NUMBER, *package._DEVICE_ONLY):
+        assert modules.path_of(name) is not None
 
 
 def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
@@ -209,16 +318,17 @@ def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
 
 def closure(definitions):
     """The names of all that these definitions lead to on the CPU."""
-    seen, waiting = set(), [module._Definition(*d.split(":")) for d in definitions]
+    seen, waiting = set(), [modules.Definition(*d.split(":")) for d in definitions]
     while waiting:
         one = waiting.pop()
         if (
             one not in seen
-            and one.module not in module._CANNOT_CHANGE_A_NUMBER
-            and not f"{one.module}.".startswith(tuple(f"{part}." for part in module._DEVICE_ONLY))
+            and one.module not in package._CANNOT_CHANGE_A_NUMBER
+            and not f"{one.module}.".startswith(tuple(f"{part}." for part in package._DEVICE_ONLY))
         ):
             seen.add(one)
-            waiting += module._shape(one).references
+            shape = shapes.shape(one)
+            waiting += shape.references + shape.effects
     return {one.name for one in seen}
 
 
@@ -226,6 +336,7 @@ def closure(definitions):
 def test_the_right_code_counts_in_every_experiment(name):
     experiment = experiments.get(name)
     config = Config(name=name, data=DataConfig(name=experiment.datasets[0]))
+    assert all(modules.defined(*root.split(":")) for root in experiment.code(config))
     names = closure(experiment.code(config))
     assert "generator" in names
     assert ("initial_weight" in names) == (
@@ -250,13 +361,16 @@ def test_what_a_cell_chooses_by_name_counts_and_other_choices_do_not():
     assert "_scaled" not in closure(code(digits))
 
 
-def test_no_import_hides_from_the_fingerprint():
-    """It follows absolute imports only; the registry of experiments starts at each of them."""
+def test_nothing_hides_from_the_fingerprint():
+    """It follows absolute imports of names; the registry of experiments starts at each of them."""
     hidden = []
     for path in Path(gpubn.__file__).parent.rglob("*.py"):
         text = path.read_text()
         if "import_module" in text and path.relative_to(ROOT).as_posix() not in REGISTRIES:
             hidden.append(path.name)
-        relative = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
-        hidden += [f"{path.name}:{n.lineno}" for n in relative if n.level]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"):
+                hidden.append(f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.Name) and node.id in ("globals", "eval", "exec", "__import__"):
+                hidden.append(f"{path.name}:{node.lineno}")
     assert hidden == []

@@ -3,23 +3,23 @@
 And the shim says what is wrong with a launch, instead of computing something.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from gpubn.kernels.cuda import batch_norm as cuda
+from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
+from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
+from gpubn.kernels.cuda.batch_norm_launch import one_pass, tiled
 from tests.cuda import shim
 from tests.cuda.shim import Library, ShimDevice
 from tests.cuda.standin import check_strips, empty, lift, stand_in
 
 SHAPE = (1, 700, 12)
 ORDERS = (0, 1, 7, 8, 9)
-KERNELS = [
-    f"batch_norm_{direction}_{form}>"
-    for direction in ("forward", "backward")
-    for form in ("slab<float, 4", "cluster<float, 4, 4", "tiled<float, 4")
-]
+STEMS = ("batch_norm_forward", "batch_norm_backward")
+FORMS = ("slab<float, 4>", "cluster<float, 4, 4>", "tiled<float, 4>")
 # What is replaced, once, by what: a barrier that is missing, a wrong width, one too few.
 FAULTS = {
     "a barrier is missing before the sums are read": (
@@ -94,10 +94,10 @@ def differs(device, order):
     device.order = order
     for forward, backward in zip(plans(False), plans(True), strict=True):
         try:
-            y, cache = cuda.batch_norm(
+            y, cache = cuda_forward.batch_norm(
                 lift(x), None, None, 1e-5, 0, "linear", None, device, forward
             )
-            found = cuda.batch_norm_backward(lift(dy), cache, device, backward)
+            found = cuda_backward.batch_norm_backward(lift(dy), cache, device, backward)
         except (AssertionError, RuntimeError):
             return True
         values = {"y": y, **dict(zip(("dx", "dgamma", "dbeta"), found, strict=True))}
@@ -108,10 +108,8 @@ def differs(device, order):
 
 
 def plans(backward):
-    whole = cuda.tiled(backward, SHAPE, "float32", 4)
-    small = cuda.Plan(**{**vars(whole), "rows": 128})
-    one_pass = [p for p in cuda.one_pass(backward, SHAPE, "float32", 4, 90) if p.cluster != 8]
-    return [*one_pass, small]
+    small = replace(tiled(backward, SHAPE, "float32", 4), rows=128)
+    return [*(p for p in one_pass(backward, SHAPE, "float32", 4, 90) if p.cluster != 8), small]
 
 
 def test_the_sources_as_they_are_pass(device):
@@ -121,10 +119,19 @@ def test_the_sources_as_they_are_pass(device):
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f not in NOT_SEEN])
 def test_a_planted_fault_is_caught(device, tmp_path, monkeypatch, fault):
     before, after = FAULTS[fault]
-    text = shim.shim_text("batch_norm")
-    assert text.count(before) >= 1, "the source no longer holds what the fault replaces"
-    broken = Library(text.replace(before, after, 1), KERNELS, tmp_path)
-    monkeypatch.setattr(shim, "_library", lambda stem, folder: broken)
+    texts = {stem: shim.shim_text(stem) for stem in STEMS}
+    assert before in "".join(texts.values()), "no source holds what the fault replaces"
+    broken = {
+        stem: Library(
+            text.replace(before, after, 1), [f"{stem}_{form}" for form in FORMS], tmp_path / stem
+        )
+        for stem, text in texts.items()
+        if before in text
+    }
+    sound = shim._library
+    monkeypatch.setattr(
+        shim, "_library", lambda stem, folder: broken.get(stem) or sound(stem, folder)
+    )
     assert any(differs(device, order) for order in ORDERS)
 
 
