@@ -4,13 +4,13 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig
 
 from gpubn.vectorized.job import run_job
 from gpubn.vectorized.loader import FastLoader
@@ -36,10 +36,7 @@ class VectorizedLauncher(Launcher):
     ) -> None:
         """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
         self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
-        self._loader.checking = True  # until `launch`
         self._context, self._task, self._config = hydra_context, task_function, config
-        resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
-        self._logging = DictConfig(resolved)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -53,12 +50,8 @@ class VectorizedLauncher(Launcher):
         own = job_overrides[start:stop]
         log.info("Launching %d jobs, together where they can be", len(own))
         returns: dict[int, JobReturn] = {}
-        self._loader.checking = False
-        try:
-            for index, task in self._tasks(own):
-                returns[index] = self._run(own[index], initial_job_idx + start + index, task)
-        finally:
-            self._loader.checking = True
+        for index, task in self._tasks(own):
+            returns[index] = self._run(own[index], initial_job_idx + start + index, task)
         return [returns[index] for index in range(len(own))]
 
     def _tasks(
@@ -73,8 +66,7 @@ class VectorizedLauncher(Launcher):
             )
         else:
             try:
-                configs = [self._loader.load_task_config(self._config, [*job]) for job in jobs]
-                for index, share in together(configs):
+                for index, share in together(_TaskConfigs(self._loader, self._config, jobs)):
                     waiting.discard(index)
                     yield index, self._with_share(share)
             except Exception:
@@ -97,27 +89,35 @@ class VectorizedLauncher(Launcher):
     ) -> JobReturn:
         assert self._context is not None
         log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-
-        def parts() -> tuple[DictConfig, DictConfig]:
-            of_task, of_hydra = self._loader.load_parts(self._config, list(overrides))
-            _set_number(of_hydra, number)
-            return of_task, of_hydra
-
-        config = self._loader.load_sweep_config(self._config, list(overrides))
-        _set_number(config, number)
+        job = self._loader.job(self._config, overrides)
         try:
-            return run_job(config, task, self._context, console=self._console, parts=parts)
+            return run_job(job, number, task, self._context, console=self._console)
         finally:
             self._log_as_launcher()
 
     def _log_as_launcher(self) -> None:
-        configure_log(self._logging, self._config.hydra.verbose)
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
 
 
-def _set_number(config: DictConfig, number: int) -> None:
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.job.id = str(number)
-        config.hydra.job.num = number
+class _TaskConfigs(Sequence[DictConfig]):
+    """The configurations of many jobs, each composed when it is asked for."""
+
+    def __init__(
+        self, loader: FastLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
+    ) -> None:
+        self._loader, self._master, self._jobs = loader, master, jobs
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> DictConfig: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[DictConfig]: ...
+    def __getitem__(self, index: int | slice) -> DictConfig | Sequence[DictConfig]:
+        if isinstance(index, slice):
+            return _TaskConfigs(self._loader, self._master, self._jobs[index])
+        return self._loader.job(self._master, self._jobs[index]).task_config()
 
 
 def _parse_part(part: str) -> tuple[int, int]:
