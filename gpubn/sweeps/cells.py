@@ -11,6 +11,8 @@ from gpubn.config import Config
 from gpubn.experiments import Experiment, get
 from gpubn.files import sha256
 
+RUN_OPTIONS = ("backend", "tracker", "results", "force", "retry_failed")
+"""Keys of the configuration that say how a cell is run; they change no number."""
 _LABELS = {"name"}
 """Labels of the configuration's groups name a choice; they change no number."""
 

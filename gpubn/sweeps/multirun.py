@@ -1,4 +1,4 @@
-"""A multirun from outside: what is checked before it, shown while it runs, and said at its end."""
+"""A multirun: checked before it starts, shown while it runs, summed up at its end."""
 
 import logging
 import threading
@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from types import TracebackType
 
-from omegaconf import DictConfig
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf
 
 from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
-from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.compose import Grid, validated
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.trackers import tracker
@@ -20,52 +22,70 @@ from gpubn.sweeps.trackers import tracker
 log = logging.getLogger(__name__)
 
 _IN_THIS_PROCESS = ("vectorized_launcher", "basic_launcher")
-_HOW_IT_RUNS = (
-    *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
-    *("backend", "tracker", "results=", "force=", "retry_failed="),
-)
-"""Overrides that choose no cell: the plan of a sweep is the same without them."""
 _POLL = 0.5
 """Seconds between two looks at what other processes finished."""
 
 
-@contextmanager
-def sweep(overrides: Sequence[str]) -> Iterator[None]:
-    """Check a sweep before it starts, show it while the body runs it, and sum it up.
+def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
+    """Check a sweep before it starts, run its jobs, and return what the launcher returns.
 
     Raises:
         ConfigError: a cell, the launcher or its number of processes is not possible.
         StoreError: the store cannot be written, or has another schema.
+        CellError: a cell failed; the others are finished.
     """
-    config = compose.whole(overrides)
-    launcher = config.hydra.launcher
-    _check_processes(launcher, config.backend.name)
-    results = Path(config.results)
-    tracker(compose.config_of(config).tracker, results)  # says at once what it lacks
-    cells = compose.expand(
-        [o for o in overrides if not o.lstrip("+").startswith(_HOW_IT_RUNS)], results / "plans"
-    )
+    master, launcher = sweeper.config, sweeper.launcher
+    assert master is not None
+    assert launcher is not None
+    assert sweeper.hydra_context is not None
+    overrides = [*master.hydra.overrides.hydra, *arguments]
+    grid = Grid(sweeper.hydra_context.config_loader, overrides, master)
+    returns: list[Sequence[JobReturn]] = []
+    with watched(grid, master):
+        folder = Path(str(master.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(master, folder / "multirun.yaml")
+        number = 0
+        for batch in sweeper.split_overrides_to_chunks(grid.jobs, sweeper.max_batch_size):
+            jobs = launcher.launch(batch, initial_job_idx=number)
+            for job in jobs:
+                _ = job.return_value  # raises the error of a job that failed
+            number += len(batch)
+            returns.append(jobs)
+    return returns
+
+
+@contextmanager
+def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
+    """Check a sweep before the body runs it, show it meanwhile, and sum it up."""
+    target, results = master.hydra.launcher._target_, Path(master.results)
+    _check_processes(master.hydra.launcher, master.backend.name)
+    tracker(validated(master).tracker, results)  # says at once what it lacks
+    cells = grid.cells(results / "plans", logging.DEBUG)
     store = CellStore(results / "cells")
-    to_do = [cell for cell in cells if config.force or store.load(cell) is None]
+    before = {cell.id: _touched(store, cell) for cell in cells}
+    to_do = [cell for cell in cells if master.force or not store.path(cell).exists()]
+    watch: AbstractContextManager[None] = nullcontext()
+    if not any(name in target for name in _IN_THIS_PROCESS):
+        to_do = [cell for cell in cells if master.force or store.load(cell) is None]
+        if to_do:
+            watch = _Watch(to_do, store)
     if to_do:
         store.check_writable()
     log.debug("%d cells, %d to do", len(cells), len(to_do))
-    watch: AbstractContextManager[None] = nullcontext()
-    if to_do and not any(name in launcher._target_ for name in _IN_THIS_PROCESS):
-        watch = _Watch(to_do, store)
     try:
         with watch:
             yield
     except KeyboardInterrupt:
-        if "SlurmLauncher" in launcher._target_:
+        if "SlurmLauncher" in target:
             log.warning("the jobs that were submitted go on; to stop them: scancel --name gpubn")
-        elif "submitit" in launcher._target_:
+        elif "submitit" in target:
             log.warning("processes that submitit started may go on until their cell is finished")
         raise
     else:
-        done = sum(store.path(cell).exists() for cell in cells)
-        before = len(cells) - len(to_do)
-        counts = (done, len(cells), before)
+        done = [cell for cell in cells if store.path(cell).exists()]
+        kept = sum(_touched(store, cell) == before[cell.id] for cell in done)
+        counts = (len(done), len(cells), kept)
         log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
@@ -141,11 +161,11 @@ class _Watch:
 
 
 def _touched(store: CellStore, cell: Cell) -> tuple[int, ...]:
-    """What changes when a cell is finished or fails."""
-    found = []
+    """Return times that change when a cell is finished or fails."""
+    times = []
     for path in (store.path(cell), store.failure_path(cell)):
         try:
-            found.append(path.stat().st_mtime_ns)
+            times.append(path.stat().st_mtime_ns)
         except OSError:
-            found.append(0)
-    return tuple(found)
+            times.append(0)
+    return tuple(times)

@@ -13,7 +13,7 @@ from gpubn.experiments import Context
 from gpubn.rows import Failure
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.progress import Display
-from gpubn.sweeps.stacks import Measured, measure, plan
+from gpubn.sweeps.stacks import Measured, run_stack, split_into_stacks
 from gpubn.sweeps.store.cell_store import CellStore, Result
 from gpubn.sweeps.store.leases import Leases, clear_stale, holder
 from gpubn.sweeps.workers import run_in_processes
@@ -70,7 +70,7 @@ def run_cells(
         return
     store.check_writable()
     with Display(missing) as display, Leases(store) as leases:
-        stacks = plan(missing, backend)
+        stacks = split_into_stacks(missing, backend)
         agenda = _Agenda(stacks, store, leases, force=force, retry_failed=retry_failed)
         for stack, measured, seconds in _measure_each(agenda, backend, processes, display.tick):
             total = sum(cell.experiment.work(cell.config) for cell in stack)
@@ -173,7 +173,7 @@ def _measure_each(
             time.sleep(_POLL)
             continue
         started = time.perf_counter()
-        measured = measure([cell.config for cell in stack], Context(backend, tick))
+        measured = run_stack([cell.config for cell in stack], Context(backend, tick))
         yield stack, measured, time.perf_counter() - started
 
 

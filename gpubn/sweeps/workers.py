@@ -18,7 +18,7 @@ from gpubn.config import Config
 from gpubn.errors import WorkerError
 from gpubn.experiments import Context
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.stacks import Measured, measure
+from gpubn.sweeps.stacks import Measured, run_stack
 
 Tick = Callable[[int], None]
 _POLL = 0.2
@@ -130,7 +130,7 @@ def _start(done: Any, number: Any, share: int) -> None:
 
 def _run(configs: list[Config]) -> tuple[list[Measured], float]:
     started = time.perf_counter()
-    measured = measure(configs, _worker["context"])
+    measured = run_stack(configs, _worker["context"])
     return measured, time.perf_counter() - started
 
 

@@ -16,7 +16,7 @@ from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, env_override
 from hydra.types import HydraContext
-from omegaconf import Container, DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import Container, DictConfig, OmegaConf, read_write
 
 from gpubn.vectorized.loader import Job, hydra_alone
 
@@ -41,23 +41,23 @@ def run_job(
         done = JobReturn()
         config, done.hydra_cfg = _composed(job, number)
         state.cfg = done.hydra_cfg  # the names of folders may refer to it
-        done.cfg = job.task_config()
-        done.working_dir = str(Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)))
+        done.cfg, hydra = job.task_config(), config.hydra
+        done.working_dir = str(Path(str(hydra.sweep.dir), str(hydra.sweep.subdir)))
         folder = Path(os.path.abspath(done.working_dir))  # noqa: PTH100  (no link is followed)
-        _set_output_dir(config, folder)
+        _set_output_dir(hydra, folder)
         done.overrides = job.lines
         folder.mkdir(parents=True, exist_ok=True)
-        if _changes_directory(config):
+        if _changes_directory(hydra.job.chdir):
             os.chdir(folder)
         else:
             done.working_dir = str(here)
-        configure_log(config.hydra.job_logging, config.hydra.verbose)
-        if config.hydra.output_subdir is not None:
-            place = folder / str(config.hydra.output_subdir)
+        configure_log(hydra.job_logging, hydra.verbose)
+        if hydra.output_subdir is not None:
+            place = folder / str(hydra.output_subdir)
             place.mkdir(parents=True, exist_ok=True)
             _save(place / "config.yaml", done.cfg)
             _save(place / "hydra.yaml", done.hydra_cfg, {"hydra": job.plain_hydra(config)})
-            _save(place / "overrides.yaml", config.hydra.overrides.task)
+            _save(place / "overrides.yaml", hydra.overrides.task)
         with nullcontext() if console else _console_muted():
             _call(config, done, task, context)
         return KeptReturn(done, job, number, folder)
@@ -87,22 +87,22 @@ class KeptReturn(JobReturn):
     def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
         """Hydra's configuration of the job."""
         config, of_hydra = _composed(self._job, self._number)
-        _set_output_dir(config, self._folder)
+        _set_output_dir(config.hydra, self._folder)
         return of_hydra
 
 
 def _composed(job: Job, number: int) -> tuple[DictConfig, DictConfig]:
     """Return a job's configuration and, as `HydraConfig` keeps it, its `hydra` node alone."""
     config = job.config()
-    with open_dict(config.hydra):
-        config.hydra.job.id, config.hydra.job.num = str(number), number
+    of_job = config.hydra.job
+    of_job.id, of_job.num = str(number), number
     OmegaConf.set_readonly(config.hydra, True)
     return config, hydra_alone(config)
 
 
-def _set_output_dir(config: DictConfig, folder: Path) -> None:
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.runtime.output_dir = str(folder)
+def _set_output_dir(hydra: DictConfig, folder: Path) -> None:
+    with read_write(hydra.runtime):
+        hydra.runtime.output_dir = str(folder)
 
 
 def _call(
@@ -123,9 +123,8 @@ def _call(
     context.callbacks.on_job_end(config=config, job_return=job)
 
 
-def _changes_directory(config: DictConfig) -> bool:
-    """Whether the job runs in its folder, which was Hydra's default before 1.2."""
-    wanted = config.hydra.job.chdir
+def _changes_directory(wanted: bool | None) -> bool:
+    """Return whether the job runs in its folder, which was Hydra's default before 1.2."""
     return bool(not version.base_at_least("1.2") if wanted is None else wanted)
 
 

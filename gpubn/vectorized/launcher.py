@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_g
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gpubn.vectorized.job import run_job
 from gpubn.vectorized.loader import FastLoader
@@ -37,6 +37,8 @@ class VectorizedLauncher(Launcher):
         """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
         self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
         self._context, self._task, self._config = hydra_context, task_function, config
+        resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
+        self._logging = DictConfig(resolved)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -96,7 +98,7 @@ class VectorizedLauncher(Launcher):
             self._log_as_launcher()
 
     def _log_as_launcher(self) -> None:
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        configure_log(self._logging, self._config.hydra.verbose)
 
 
 class _TaskConfigs(Sequence[DictConfig]):

@@ -116,6 +116,7 @@ def _start(command: Sequence[str]) -> None:
             [sys.executable, *command, f"results={folder}/out"],
             check=True,
             cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # hydra_plugins
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -136,10 +137,8 @@ def _compose(jobs: int = 200) -> float:
     compose.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
-        app = GlobalHydra.instance().hydra
-        assert app is not None
-        master = app.compose_config("config", NETWORK, run_mode=RunMode.MULTIRUN)
-        loader = FastLoader(app.config_loader)
+        loader = FastLoader(GlobalHydra.instance().config_loader())
+        master = loader.load_configuration("config", NETWORK, RunMode.MULTIRUN)
         loader.load_sweep_config(master, [*NETWORK, "optim.rate=1"])
         start = time.perf_counter()
         for i in range(jobs):

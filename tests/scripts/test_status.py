@@ -153,7 +153,7 @@ def test_a_failure_that_is_tried_again_is_running(results, store, cells):
 def test_time_left_is_judged_by_work(results, store, cells):
     """Cells of four times the work take four times as long; what failed is not waited for."""
     works = [cell.experiment.work(cell.config) for cell in cells]
-    store.save(cells[0], [], {"seconds": 10.0 * works[0]})
+    store.save(cells[0], [], {"backend": "numpy", "seconds": 10.0 * works[0]})
     store.save_failure(cells[1], Failure("no", ""))
     lease(store, cells[2])
     assert state(results).seconds_left == pytest.approx(10 * (works[2] + works[3]))

@@ -49,7 +49,7 @@ def make(tmp_path_factory):
         if experiment == timing.STEM and experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
             path = timing.write_step_cost(results / "benchmarks", rounds=2, sizes=COSTS)
-            made[experiment] = results, pipeline.Tables([path], results)
+            made[experiment] = results, pipeline.ExperimentTables([path], results)
         if experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
             overrides = tiny(experiment)

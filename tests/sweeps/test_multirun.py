@@ -3,9 +3,12 @@
 import importlib.util
 import threading
 import time
-from types import SimpleNamespace
+from contextlib import contextmanager
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from gpubn import backend
@@ -28,7 +31,19 @@ def results(tmp_path):
 @pytest.fixture
 def sweep(results):
     """sweep(*overrides): the context of a sweep into `results`."""
-    return lambda *overrides: sweeps.sweep([*GRID, f"results={results}", *overrides])
+
+    @contextmanager
+    def sweep(*overrides):
+        compose.register()
+        GlobalHydra.instance().clear()
+        given = [*GRID, f"results={results}", *overrides]
+        with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            master = loader.load_configuration("config", given, RunMode.MULTIRUN)
+            with sweeps.watched(compose.Grid(loader, given, master), master):
+                yield
+
+    return sweep
 
 
 @pytest.fixture
@@ -66,7 +81,6 @@ def test_what_runs_a_sweep_does_not_choose_its_cells(sweep, plans):
         ("seeds=0", r"seeds is 0; expected 1 to 100000"),
         ("data.examples=4,1", r"data\.examples is 1; expected at least 2"),
         ("seeds=2,3,0", r"seeds is 0"),
-        ("seeds", r"'seeds' is no override"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused_first(sweep, results, override, words):
@@ -151,7 +165,7 @@ def within_a_second(happened):
 
 
 def save(store, cell, rows):
-    store.save(cell, rows, {"seconds": 1.5})
+    store.save(cell, rows, {"backend": "numpy", "seconds": 1.5})
 
 
 def test_what_others_finish_is_shown_once_each(fake, tmp_path, shown):
@@ -238,8 +252,8 @@ def test_ctrl_c_says_what_goes_on(sweep, caplog, shown, launcher, goes_on):
     assert any("may go on until their cell is finished" in m for m in caplog.messages) == goes_on
 
 
-def test_jobs_of_a_sweep_are_told_together(fake, tmp_path, monkeypatch):
-    """Cells that are wrong, finished, new and failing, one of them twice, in two ways."""
+def test_jobs_of_a_sweep_are_run_together(fake, tmp_path, monkeypatch):
+    """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
     from gpubn.sweeps import launch as jobs
 
     fake.fail["c"] = ValueError("no")
@@ -253,26 +267,26 @@ def test_jobs_of_a_sweep_are_told_together(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(compose, "cell_of", cell_of)
     monkeypatch.setattr(jobs, "cores", lambda: 1)
     monkeypatch.chdir(tmp_path)
-    ways = SimpleNamespace(asked=[])
-    way_of = jobs._Way.of
+    asked = []
+    options_of = jobs.RunOptions.of
 
     def of(config, *, sweep):
-        ways.asked.append(sweep)
-        force = config.init.name == "other"
-        return jobs._Way("numpy", way_of(config, sweep=sweep).results, force, retry_failed=False)
+        asked.append(sweep)
+        results, force = options_of(config, sweep=sweep).results, config.init.name == "other"
+        return jobs.RunOptions("numpy", results, force, retry_failed=False)
 
-    monkeypatch.setattr(jobs._Way, "of", of)
+    monkeypatch.setattr(jobs.RunOptions, "of", of)
     save(CellStore(tmp_path / "results" / "cells"), fake.cell("b"), fake.rows)
-    told = list(jobs.together(composed))
-    assert sorted(index for index, _ in told) == [0, 1, 2, 3, 4, 5]
-    by_index = dict(told)
+    outcomes = list(jobs.together(composed))
+    assert sorted(index for index, _ in outcomes) == [0, 1, 2, 3, 4, 5]
+    by_index = dict(outcomes)
     assert str(by_index[2]) == "it is wrong"
     assert by_index[1].fresh is False
     assert by_index[0] is by_index[4]
     assert by_index[3].failure.sentence == "ValueError: no"
     assert [by_index[n].result is not None for n in (0, 1, 5)] == [True] * 3
     assert sorted(fake.calls) == ["a", "c", "other"]
-    assert all(ways.asked)
+    assert all(asked)
 
 
 def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake, tmp_path, monkeypatch):
@@ -281,9 +295,9 @@ def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake, tmp_path, mon
     fake.fail["b"] = StoreError("the disk is full")
     monkeypatch.setattr(compose, "cell_of", fake.cell)
     monkeypatch.setattr(jobs, "cores", lambda: 1)
-    monkeypatch.setattr(jobs._Way, "resolve", lambda way: backend.resolve("numpy"))
+    monkeypatch.setattr(jobs.RunOptions, "resolve", lambda options: backend.resolve("numpy"))
     monkeypatch.chdir(tmp_path)
-    told = dict(jobs.together(["a", "b", "c"]))
-    assert told[0].result is not None
-    assert [str(told[n]) for n in (1, 2)] == ["the disk is full"] * 2
+    outcomes = dict(jobs.together(["a", "b", "c"]))
+    assert outcomes[0].result is not None
+    assert [str(outcomes[n]) for n in (1, 2)] == ["the disk is full"] * 2
     assert fake.calls == ["a", "b"]
