@@ -22,7 +22,7 @@ class Cell:
     """One point of an experiment's grid.
 
     Attributes:
-        config: the whole configuration, validated.
+        config: its configuration, validated.
         axes: the experiment's axis columns and their values in this cell.
     """
 
@@ -58,8 +58,8 @@ class Cell:
 
 
 def _at(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
+    for name in key.split("."):
+        config = getattr(config, name)
     return config
 
 
@@ -69,10 +69,10 @@ def _plain(value: Any) -> Any:
     return {key: v for key, v in vars(value).items() if key not in _LABELS}
 
 
-def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys."""
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one with dotted keys."""
     out: dict[str, Any] = {}
-    for key, value in part.items():
+    for key, value in nested.items():
         if isinstance(value, dict):
             out.update(flat(value, f"{prefix}{key}."))
         else:
@@ -81,20 +81,20 @@ def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Names:
-    """What to call each of some cells: its axes, and the keys that tell it from its namesakes."""
+    """Names each of some cells: its axes, and the keys that tell it from its namesakes."""
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._keys: dict[str, list[str]] = {}
         first: dict[str, dict[str, Any]] = {}
         for cell in cells:
-            own = flat(cell.identity["config"])
-            namesake = first.setdefault(str(cell), own)
+            values = flat(cell.identity["config"])
+            namesake = first.setdefault(str(cell), values)
             keys = self._keys.setdefault(str(cell), [])
-            keys += [k for k, v in own.items() if namesake.get(k) != v and k not in keys]
+            keys += [k for k, v in values.items() if namesake.get(k) != v and k not in keys]
 
     def __call__(self, cell: Cell) -> str:
-        """The name of one of them."""
+        """Return the name of one of them."""
         keys = self._keys.get(str(cell), ())
-        own = flat(cell.identity["config"]) if keys else {}
-        extra = [f"{key}={own[key]}" for key in keys]
+        values = flat(cell.identity["config"]) if keys else {}
+        extra = [f"{key}={values[key]}" for key in keys]
         return f"{str(cell)[:-1]}, {', '.join(extra)})" if extra else str(cell)

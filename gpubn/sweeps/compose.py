@@ -23,18 +23,18 @@ from gpubn.errors import ConfigError, StoreError
 from gpubn.experiments import get
 from gpubn.sweeps.cells import RUN_OPTIONS, Cell
 from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, write_plan
-from gpubn.sweeps.variants import Variants
 from gpubn.vectorized import config as vectorized_config
-from gpubn.vectorized.loader import Choice, FastLoader, Job
+from gpubn.vectorized.loader import FastLoader
 
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+_DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
 _CHOOSE_NO_CELL = (
     *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
     *("hydra.mode", "hydra.output_subdir", *RUN_OPTIONS),
 )
-"""What overrides begin with that choose no cell: the plan of a sweep is the same without them."""
+"""Beginnings of overrides that choose no cell: the plan of a sweep is the same without them."""
 
 
 @dataclass
@@ -140,7 +140,9 @@ class Grid:
     def __init__(
         self, loader: ConfigLoader, overrides: Sequence[str], master: DictConfig | None = None
     ) -> None:
-        self._loader = loader if isinstance(loader, FastLoader) else FastLoader(loader)
+        self._loader = (
+            loader if isinstance(loader, FastLoader) else FastLoader(loader.get_search_path())
+        )
         self._overrides = list(overrides)
         self._config_name = "config" if master is None else master.hydra.job.config_name
         if master is not None:
@@ -211,9 +213,9 @@ class Grid:
         return cells
 
     def _cells(self) -> list[Cell]:
-        composer = _Composer()
-        jobs = [self._loader.job(self._master, job) for job in self.jobs]
-        return [_cell(composer.config(job)) for job in jobs]
+        jobs = (self._loader.job(self._master, job) for job in self.jobs)
+        configs = (validated(job.task_config()) for job in jobs)
+        return [_cell(replace(config, **_DEFAULT_OPTIONS)) for config in configs]
 
 
 def _values(override: Override) -> list[str]:
@@ -224,38 +226,3 @@ def _values(override: Override) -> list[str]:
     if not values:
         raise ConfigError(f"{override.input_line} matches nothing; expected at least one value")
     return values
-
-
-class _Composer:
-    """Makes configurations of jobs; of those that set the same keys only one is composed."""
-
-    def __init__(self) -> None:
-        self._variants: dict[tuple[Choice, frozenset[str]], Variants] = {}
-        self._typed: dict[str, Any] = {}
-
-    def config(self, job: Job) -> Config:
-        """Return the configuration of a job, its run options left at their defaults."""
-        if job.choice is None or any("${" in line for line in job.lines):
-            return _without_run_options(validated(job.config()))
-        kind = job.choice, frozenset(o.key_or_group for o in job.values)
-        if kind not in self._variants:
-            config = _without_run_options(validated(job.config()))
-            if "${" in repr(OmegaConf.to_container(job.task_config())):
-                return config  # a value may follow another one
-            self._variants[kind] = Variants(config)
-        values = {o.key_or_group: self._value(job, o) for o in job.values}
-        return _without_run_options(self._variants[kind].make(values))
-
-    def _value(self, job: Job, override: Override) -> Any:
-        """Return the value as the schema types it."""
-        line = str(override.input_line)
-        if line not in self._typed:
-            self._typed[line] = OmegaConf.select(job.task_config(), override.key_or_group)
-        return self._typed[line]
-
-
-_DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
-
-
-def _without_run_options(config: Config) -> Config:
-    return replace(config, **_DEFAULT_OPTIONS)

@@ -1,4 +1,4 @@
-"""What a Hydra job of this project does: run a cell, or many at once.
+"""The task of this project's Hydra jobs: run a cell, or many at once.
 
 The processes that Hydra's launchers start import this module, which tells their OmegaConf what
 `conf/` needs.

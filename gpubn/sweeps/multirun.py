@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from gpubn import backend
@@ -49,7 +49,8 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
         for batch in sweeper.split_overrides_to_chunks(grid.jobs, sweeper.max_batch_size):
             jobs = launcher.launch(batch, initial_job_idx=number)
             for job in jobs:
-                _ = job.return_value  # raises the error of a job that failed
+                if job.status == JobStatus.FAILED:  # Hydra would print all its overrides first
+                    raise job._return_value
             number += len(batch)
             returns.append(jobs)
     return returns

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExperimentTables:
-    """Where an experiment's tables stand, and the results folder around them."""
+    """The tables of an experiment, and the results folder around them."""
 
     paths: list[Path]
     folder: Path

@@ -10,8 +10,7 @@ from typing import Any
 
 from gpubn import config as schema
 from gpubn.files import sha256, write_atomic
-from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.variants import Variants
+from gpubn.sweeps.cells import Cell, flat
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,9 @@ def read_plan(path: Path) -> SweepPlan | None:
             return None
         if document["key"] != _key(sources):
             return None
-        variants = Variants(schema.from_dict(document["base"]))
-        cells = [Cell.of(variants.make(values)) for values in document["changes"]]
+        base = flat(document["base"])
+        documents = (_nested(base | changed) for changed in document["changes"])
+        cells = [Cell.of(schema.from_dict(config)) for config in documents]
         return SweepPlan(document["overrides"], sources, cells)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -61,15 +61,18 @@ def read_plan(path: Path) -> SweepPlan | None:
 
 def write_plan(path: Path, plan: SweepPlan) -> None:
     """Remember a plan in place of the last one there."""
-    variants = Variants(plan.cells[0].config)
-    changes = [variants.differences(cell.config) for cell in plan.cells]
-    base: dict[str, Any] = asdict(variants.base)
+    first, *_ = configs = [asdict(cell.config) for cell in plan.cells]
+    base = flat(first)
+    changes = [
+        {key: value for key, value in flat(config).items() if repr(value) != repr(base[key])}
+        for config in configs  # 0 equals -0.0 and False, but not in a cell's id
+    ]
     document = {
         "overrides": plan.overrides,
         "sources": plan.sources,
         "key": _key(plan.sources),
-        "digest": _digest([base, changes]),
-        "base": base,
+        "digest": _digest([first, changes]),
+        "base": first,
         "changes": changes,
     }
     write_atomic(path, json.dumps(document).encode())
@@ -92,3 +95,15 @@ def _folders(source: str) -> list[Path]:
 
 def _digest(content: object) -> str:
     return sha256(json.dumps(content).encode())[:16]
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a dictionary with dotted keys as nested ones."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        node = nested
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[name] = value
+    return nested

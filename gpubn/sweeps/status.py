@@ -1,4 +1,4 @@
-"""What a results folder holds of its sweeps: finished, running, failed and missing cells."""
+"""The state of the sweeps of a results folder: finished, running, failed and missing cells."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class State:
 
     @property
     def cells(self) -> int:
-        """How many there are."""
+        """The number of cells."""
         return self.done + self.missing + len(self.running) + len(self.failed)
 
 

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, env_override
 from hydra.types import HydraContext
 from omegaconf import Container, DictConfig, OmegaConf, read_write
+from omegaconf._utils import get_omega_conf_dumper
 
 from gpubn.vectorized.loader import Job, hydra_alone
 
@@ -67,7 +68,7 @@ def run_job(
 
 
 class KeptReturn(JobReturn):
-    """What is left of a finished job: its configurations are made again when asked for.
+    """The return of a finished job, whose configurations are made again when asked for.
 
     As objects those of a large sweep would fill the memory.
     """
@@ -150,63 +151,43 @@ def _save(path: Path, config: Container, content: Any = None) -> None:
     path.write_text(to_yaml(config, content), encoding="utf-8")
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes what OmegaConf writes, with libyaml where it is there."""
-
-
-_checked: set[str] = set()
-_usable = True
-
-
 def to_yaml(config: Container, content: Any = None) -> str:
-    """Return `OmegaConf.to_yaml(config)`; the first text of every kind is compared with it.
+    """Return `OmegaConf.to_yaml(config)`, written with libyaml where that is there.
 
     Args:
         content: the configuration as plain dictionaries, where that is at hand.
     """
-    global _usable
-    kind = (
-        f"{type(config).__name__} {' '.join(map(str, config)) if isinstance(config, dict) else ''}"
-    )
-    if not _usable:
-        return OmegaConf.to_yaml(config)
     content = content or OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     text: str = yaml.dump(
         content, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_Dumper
     )
-    if not text.isascii() or "\\" in text:  # libyaml breaks and escapes such lines otherwise
-        return OmegaConf.to_yaml(config)
-    if kind not in _checked:
-        _checked.add(kind)
-        _usable = text == OmegaConf.to_yaml(config)
-        if not _usable:
-            return OmegaConf.to_yaml(config)
-    return text
+    # libyaml breaks and escapes such lines otherwise.
+    return text if text.isascii() and "\\" not in text else OmegaConf.to_yaml(config)
 
 
-try:
-    from omegaconf._utils import get_omega_conf_dumper
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes what OmegaConf writes, with libyaml."""
 
-    _represent = get_omega_conf_dumper().yaml_representers[str]
-except (ImportError, KeyError):
-    _usable = False
-else:
 
-    class _Probe:
-        """Tells the style that OmegaConf asks for: it quotes what it would read as a number."""
+class _Style:
+    """Stands for a dumper and returns the style that it is asked for."""
 
-        @staticmethod
-        def represent_scalar(tag: str, data: str, style: str | None = None) -> str | None:
-            return style
-
-    @lru_cache(maxsize=4096)
-    def _style(text: str) -> str | None:
-        style: str | None = _represent(_Probe, text)
+    @staticmethod
+    def represent_scalar(tag: str, data: str, style: str | None = None) -> str | None:
         return style
 
-    _Dumper.add_representer(
-        str,
-        lambda dumper, text: dumper.represent_scalar(
-            "tag:yaml.org,2002:str", text, style=_style(text)
-        ),
-    )
+
+_represent = get_omega_conf_dumper().yaml_representers[str]
+"""Quotes what OmegaConf would read as a number."""
+
+
+@lru_cache(maxsize=4096)
+def _style(text: str) -> str | None:
+    style: str | None = _represent(_Style, text)
+    return style
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_style(text)),
+)

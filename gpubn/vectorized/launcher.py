@@ -3,8 +3,9 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.errors import HydraException
@@ -35,7 +36,9 @@ class VectorizedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
-        self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
+        self._loader = hydra_context.config_loader = FastLoader(
+            hydra_context.config_loader.get_search_path()
+        )
         self._context, self._task, self._config = hydra_context, task_function, config
         resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
         self._logging = DictConfig(resolved)
@@ -49,12 +52,12 @@ class VectorizedLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         number, parts = self._part
         start, stop = ((len(job_overrides) * n) // parts for n in (number - 1, number))
-        own = job_overrides[start:stop]
-        log.info("Launching %d jobs, together where they can be", len(own))
+        jobs = job_overrides[start:stop]
+        log.info("Launching %d jobs, together where they can be", len(jobs))
         returns: dict[int, JobReturn] = {}
-        for index, task in self._tasks(own):
-            returns[index] = self._run(own[index], initial_job_idx + start + index, task)
-        return [returns[index] for index in range(len(own))]
+        for index, task in self._tasks(jobs):
+            returns[index] = self._run(jobs[index], initial_job_idx + start + index, task)
+        return [returns[index] for index in range(len(jobs))]
 
     def _tasks(
         self, jobs: Sequence[Sequence[str]]
@@ -68,7 +71,8 @@ class VectorizedLauncher(Launcher):
             )
         else:
             try:
-                for index, share in together(_TaskConfigs(self._loader, self._config, jobs)):
+                configs = [self._loader.job(self._config, job).task_config() for job in jobs]
+                for index, share in together(configs):
                     waiting.discard(index)
                     yield index, self._with_share(share)
             except Exception:
@@ -101,33 +105,9 @@ class VectorizedLauncher(Launcher):
         configure_log(self._logging, self._config.hydra.verbose)
 
 
-class _TaskConfigs(Sequence[DictConfig]):
-    """The configurations of many jobs, each composed when it is asked for."""
-
-    def __init__(
-        self, loader: FastLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
-    ) -> None:
-        self._loader, self._master, self._jobs = loader, master, jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    @overload
-    def __getitem__(self, index: int) -> DictConfig: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[DictConfig]: ...
-    def __getitem__(self, index: int | slice) -> DictConfig | Sequence[DictConfig]:
-        if isinstance(index, slice):
-            return _TaskConfigs(self._loader, self._master, self._jobs[index])
-        return self._loader.job(self._master, self._jobs[index]).task_config()
-
-
 def _parse_part(part: str) -> tuple[int, int]:
     number, slash, parts = part.partition("/")
-    try:
-        found = int(number), int(parts)
-    except ValueError:
-        found = (0, 0)
-    if not slash or not 1 <= found[0] <= found[1]:
-        raise HydraException(f"hydra.launcher.part is {part!r}; expected i/n with i from 1 to n")
-    return found
+    with suppress(ValueError):
+        if slash and 1 <= int(number) <= int(parts):
+            return int(number), int(parts)
+    raise HydraException(f"hydra.launcher.part is {part!r}; expected i/n with i from 1 to n")

@@ -6,36 +6,31 @@ alone.
 
 import copy
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.plugins.config_source import ConfigSource
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
 Plain = dict[Any, Any]
 """A configuration as plain dictionaries, its interpolations as they are written."""
 
 
-class FastLoader(ConfigLoader):
-    """Gives the configurations that another loader would.
+class FastLoader(ConfigLoaderImpl):
+    """Gives the configurations that Hydra's own loader gives.
 
-    What is not a plain value (a group, `+`, `~`, `hydra.*`) is left to the other loader. The first
-    job of a sweep that sets a value is composed both ways, and the fast way is taken only where
-    both agree.
+    What is not a plain value (a group, `+`, `~`, `hydra.*`) is left to it. The first job of a sweep
+    that sets a value is composed both ways, and the fast way is taken only where both agree.
     """
 
-    def __init__(self, loader: ConfigLoader) -> None:
-        self._loader: Any = loader
-        self._parser = OverridesParser.create(config_loader=loader)
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._parser = OverridesParser.create(config_loader=self)
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
         self._choices: dict[tuple[str, ...], Choice] = {}
@@ -47,20 +42,18 @@ class FastLoader(ConfigLoader):
         overrides = [self._parse(line) for line in sweep_overrides]
         if master_config is not self._master:
             self._master, self._choices, self._agrees = master_config, {}, None
-        job = Job(self._loader, master_config, overrides)
+        job = Job(super().load_sweep_config, master_config, overrides)
         groups = [o for o in overrides if not self._sets_a_value(o)]
         if self._agrees is False or not all(self._is_choice(o) for o in groups):
             return job
         lines = tuple(str(o.input_line) for o in groups)
         if lines not in self._choices:
-            composed = self._loader.load_sweep_config(master_config, list(lines))
-            self._choices[lines] = Choice(composed)
+            self._choices[lines] = Choice(super().load_sweep_config(master_config, [*lines]))
         values = [o for o in overrides if self._sets_a_value(o)]
-        fast = Job(self._loader, master_config, overrides, self._choices[lines], values)
+        fast = replace(job, choice=self._choices[lines], values=values)
         if self._agrees is None and values:
             self._agrees = repr(_plain(fast.config())) == repr(_plain(job.config()))
-            return fast if self._agrees else job
-        return fast
+        return fast if self._agrees is not False else job
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
@@ -87,56 +80,16 @@ class FastLoader(ConfigLoader):
     def _names_a_group(self, override: Override) -> bool:
         group = override.key_or_group
         if group not in self._groups:
-            options = self._loader.get_group_options(group, results_filter=None)
+            options = self.get_group_options(group, results_filter=None)
             self._groups[group] = bool(options)
         return self._groups[group]
-
-    # What follows is the other loader's.
-
-    def load_configuration(
-        self,
-        config_name: str | None,
-        overrides: list[str],
-        run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
-    ) -> DictConfig:
-        return self._loader.load_configuration(
-            config_name, overrides, run_mode, from_shell, validate_sweep_overrides
-        )
-
-    def get_search_path(self) -> ConfigSearchPath:
-        return self._loader.get_search_path()
-
-    def get_sources(self) -> list[ConfigSource]:
-        return self._loader.get_sources()
-
-    def list_groups(self, parent_name: str) -> list[str]:
-        return self._loader.list_groups(parent_name)
-
-    def get_group_options(
-        self,
-        group_name: str,
-        results_filter: ObjectType | None = ObjectType.CONFIG,
-        config_name: str | None = None,
-        overrides: list[str] | None = None,
-    ) -> list[str]:
-        return self._loader.get_group_options(group_name, results_filter, config_name, overrides)
-
-    def compute_defaults_list(
-        self, config_name: str | None, overrides: list[str], run_mode: RunMode
-    ) -> Any:
-        return self._loader.compute_defaults_list(config_name, overrides, run_mode)
-
-    def __getattr__(self, name: str) -> Any:  # what Hydra calls without declaring it
-        return getattr(self._loader, name)
 
 
 class Choice:
     """What Hydra composed for a choice of groups."""
 
     def __init__(self, composed: DictConfig) -> None:
-        self.copy = Copier(composed)
+        self.copy = copier(composed)
         dirname = composed.hydra.job.config.override_dirname
         self._dirname = {
             "kv_sep": dirname.kv_sep,
@@ -145,7 +98,7 @@ class Choice:
         }
         with read_write(composed), open_dict(composed):
             hydra = composed.pop("hydra")
-        self.copy_task = Copier(composed)
+        self.copy_task = copier(composed)
         self.hydra = _plain(hydra)
 
     def of_overrides(self, overrides: Sequence[Override]) -> dict[str, Plain]:
@@ -160,11 +113,12 @@ class Job:
     """One job of a sweep, composed whenever it is asked for its configuration.
 
     Attributes:
+        load: composes a job by its overrides, in the time that Hydra takes.
         choice: what Hydra composed for its choice of groups, or None where it composes the job.
         values: the overrides that are set in it.
     """
 
-    loader: ConfigLoader
+    load: Callable[[DictConfig, list[str]], DictConfig]
     master: DictConfig
     overrides: Sequence[Override]
     choice: Choice | None = None
@@ -178,7 +132,7 @@ class Job:
     def config(self) -> DictConfig:
         """Return the configuration, the `hydra` node included."""
         if self.choice is None:
-            return self.loader.load_sweep_config(self.master, self.lines)
+            return self.load(self.master, self.lines)
         config = self.choice.copy()
         ConfigLoaderImpl._apply_overrides_to_config(list(self.values), config)
         for group, keys in self.choice.of_overrides(self.overrides).items():
@@ -210,23 +164,12 @@ class Job:
         }
 
 
-class Copier:
-    """Copies one configuration many times: unpickling is several times as fast as `deepcopy`."""
-
-    def __init__(self, config: DictConfig) -> None:
-        self._config: DictConfig | None = None
-        self._pickled = b""
-        try:
-            self._pickled = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
-        except Exception:  # whatever a schema's class says to it
-            self._config = copy.deepcopy(config)
-
-    def __call__(self) -> DictConfig:
-        """Return a fresh copy."""
-        if self._config is not None:
-            return copy.deepcopy(self._config)
-        config: DictConfig = pickle.loads(self._pickled)
-        return config
+def copier(config: DictConfig) -> Callable[[], DictConfig]:
+    """Return what makes fresh copies: unpickling is several times as fast as `deepcopy`."""
+    try:
+        return partial(pickle.loads, pickle.dumps(config, pickle.HIGHEST_PROTOCOL))
+    except Exception:  # whatever a schema's class says to it
+        return partial(copy.deepcopy, copy.deepcopy(config))
 
 
 def hydra_alone(config: DictConfig) -> DictConfig:

@@ -137,7 +137,7 @@ def _compose(jobs: int = 200) -> float:
     compose.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
-        loader = FastLoader(GlobalHydra.instance().config_loader())
+        loader = FastLoader(GlobalHydra.instance().config_loader().get_search_path())
         master = loader.load_configuration("config", NETWORK, RunMode.MULTIRUN)
         loader.load_sweep_config(master, [*NETWORK, "optim.rate=1"])
         start = time.perf_counter()

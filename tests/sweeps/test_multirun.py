@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -15,6 +16,7 @@ from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
 from gpubn.rows import Failure
 from gpubn.sweeps import compose
+from gpubn.sweeps import launch as jobs
 from gpubn.sweeps import multirun as sweeps
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
@@ -119,6 +121,68 @@ def test_a_pool_without_processes():
 def test_gpus_are_not_counted_for_numpy(monkeypatch):
     monkeypatch.setattr(backend, "gpu_count", lambda: pytest.fail("a driver was asked"))
     sweeps._check_processes(OmegaConf.create({"n_jobs": 4}), "numpy")
+
+
+# The road -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def multirun(results):
+    """multirun(*overrides): a sweep of GRID in this process, as run.py has Hydra run it."""
+
+    def run(*overrides):
+        compose.register()
+        GlobalHydra.instance().clear()
+        quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.mode=MULTIRUN")
+        given = [*GRID, f"results={results}", *quiet, *overrides]
+        with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            return hydra.multirun("config", jobs.run, given, with_log_configuration=False)
+
+    return run
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """counted(class, method): a list with the arguments of each call of it from now on."""
+
+    def count(owner, name):
+        calls, real = [], getattr(owner, name)
+
+        def spy(self, *args, **options):
+            calls.append(args)
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(owner, name, spy)
+        return calls
+
+    return count
+
+
+@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+def test_the_store_is_asked_once_for_each_finished_cell(multirun, counted, launcher):
+    multirun(f"hydra/launcher={launcher}")
+    loads = counted(CellStore, "load")
+    multirun(f"hydra/launcher={launcher}")
+    assert sorted(cell.id for (cell,) in loads) == sorted(cell.id for cell in expand(GRID))
+
+
+def test_hydra_composes_once_for_each_choice_of_groups_on_the_whole_road(multirun, counted):
+    composed = counted(ConfigLoaderImpl, "load_configuration")
+    ((*returns,),) = multirun("norm=none,before", "optim.rate=0.1,0.2")
+    assert len(returns) == 8
+    # The sweep, two norms, and for comparison one job in full.
+    assert len(composed) == 1 + 2 + 1
+    composed.clear()
+    multirun("norm=none,before", "optim.rate=0.1,0.2")  # its plan is remembered
+    assert len(composed) == 1 + 2 + 1
+
+
+def test_batches_of_a_sweep(multirun):
+    returns = multirun("hydra.sweeper.max_batch_size=1", "seeds=1,2,3")
+    assert [len(batch) for batch in returns] == [1] * 6
+    numbers = [batch[0].hydra_cfg.hydra.job.num for batch in returns]
+    assert numbers == list(range(6))
 
 
 # While it runs, and at its end --------------------------------------------------------------------
@@ -254,8 +318,6 @@ def test_ctrl_c_says_what_goes_on(sweep, caplog, shown, launcher, goes_on):
 
 def test_jobs_of_a_sweep_are_run_together(fake, tmp_path, monkeypatch):
     """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
-    from gpubn.sweeps import launch as jobs
-
     fake.fail["c"] = ValueError("no")
     composed = ["a", "b", "wrong", "c", "a", "other"]
 
@@ -290,8 +352,6 @@ def test_jobs_of_a_sweep_are_run_together(fake, tmp_path, monkeypatch):
 
 
 def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake, tmp_path, monkeypatch):
-    from gpubn.sweeps import launch as jobs
-
     fake.fail["b"] = StoreError("the disk is full")
     monkeypatch.setattr(compose, "cell_of", fake.cell)
     monkeypatch.setattr(jobs, "cores", lambda: 1)
