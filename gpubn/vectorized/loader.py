@@ -7,7 +7,7 @@ alone.
 import copy
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -33,7 +33,7 @@ class FastLoader(ConfigLoaderImpl):
         self._parser = OverridesParser.create(config_loader=self)
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
-        self._choices: dict[tuple[str, ...], Choice] = {}
+        self._choices: dict[tuple[object, ...], Choice] = {}
         self._master: DictConfig | None = None
         self._agrees: bool | None = None
 
@@ -46,11 +46,13 @@ class FastLoader(ConfigLoaderImpl):
         groups = [o for o in overrides if not self._sets_a_value(o)]
         if self._agrees is False or not all(self._is_choice(o) for o in groups):
             return job
-        lines = tuple(str(o.input_line) for o in groups)
-        if lines not in self._choices:
-            self._choices[lines] = Choice(super().load_sweep_config(master_config, [*lines]))
+        lines = [str(o.input_line) for o in groups]
+        key = (len(overrides), *lines)
+        if key not in self._choices:
+            composed = super().load_sweep_config(master_config, lines)
+            self._choices[key] = Choice(composed, job.lines)
         values = [o for o in overrides if self._sets_a_value(o)]
-        fast = replace(job, choice=self._choices[lines], values=values)
+        fast = replace(job, choice=self._choices[key], values=values)
         if self._agrees is None and values:
             self._agrees = repr(_plain(fast.config())) == repr(_plain(job.config()))
         return fast if self._agrees is not False else job
@@ -86,10 +88,11 @@ class FastLoader(ConfigLoaderImpl):
 
 
 class Choice:
-    """What Hydra composed for a choice of groups."""
+    """What Hydra composed for a choice of groups, with the overrides of a job."""
 
-    def __init__(self, composed: DictConfig) -> None:
-        self.copy = copier(composed)
+    def __init__(self, composed: DictConfig, lines: list[str]) -> None:
+        self._lines = composed.hydra.overrides.task = lines
+        self._copy = copier(composed)
         dirname = composed.hydra.job.config.override_dirname
         self._dirname = {
             "kv_sep": dirname.kv_sep,
@@ -101,11 +104,15 @@ class Choice:
         self.copy_task = copier(composed)
         self.hydra = _plain(hydra)
 
-    def of_overrides(self, overrides: Sequence[Override]) -> dict[str, Plain]:
-        """Return what the `hydra` node says of a job's overrides: group -> key -> value."""
-        lines = [o.input_line for o in overrides]
-        name = get_overrides_dirname(overrides=list(overrides), **self._dirname)
-        return {"overrides": {"task": lines}, "job": {"override_dirname": name}}
+    def copy(self, overrides: list[Override]) -> DictConfig:
+        """Return a copy whose `hydra` node speaks of as many other overrides."""
+        config = self._copy()
+        task = config.hydra.overrides.task
+        for index, (override, line) in enumerate(zip(overrides, self._lines, strict=True)):
+            if override.input_line != line:
+                task[index] = override.input_line
+        config.hydra.job.override_dirname = get_overrides_dirname(overrides, **self._dirname)
+        return config
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,9 @@ class Job:
 
     load: Callable[[DictConfig, list[str]], DictConfig]
     master: DictConfig
-    overrides: Sequence[Override]
+    overrides: list[Override]
     choice: Choice | None = None
-    values: Sequence[Override] = ()
+    values: list[Override] = field(default_factory=list)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -133,11 +140,8 @@ class Job:
         """Return the configuration, the `hydra` node included."""
         if self.choice is None:
             return self.load(self.master, self.lines)
-        config = self.choice.copy()
-        ConfigLoaderImpl._apply_overrides_to_config(list(self.values), config)
-        for group, keys in self.choice.of_overrides(self.overrides).items():
-            for key, value in keys.items():
-                config.hydra[group][key] = value
+        config = self.choice.copy(self.overrides)
+        ConfigLoaderImpl._apply_overrides_to_config(self.values, config)
         OmegaConf.copy_cache(from_config=self.master, to_config=config)
         return config
 
@@ -149,18 +153,19 @@ class Job:
                 del config["hydra"]
             return config
         config = self.choice.copy_task()
-        ConfigLoaderImpl._apply_overrides_to_config(list(self.values), config)
+        ConfigLoaderImpl._apply_overrides_to_config(self.values, config)
         return config
 
     def plain_hydra(self, config: DictConfig) -> Plain:
         """Return the `hydra` node of this job's `config`, whose runtime is what it is now."""
         if self.choice is None:
             return _plain(config.hydra)
-        of_job = self.choice.of_overrides(self.overrides)
-        of_job["job"] |= {key: config.hydra.job[key] for key in ("id", "num")}
-        of_job["runtime"] = {"output_dir": config.hydra.runtime.output_dir}
-        return self.choice.hydra | {
-            group: self.choice.hydra[group] | keys for group, keys in of_job.items()
+        job, plain = config.hydra.job, self.choice.hydra
+        changed = {key: job[key] for key in ("override_dirname", "id", "num")}
+        return plain | {
+            "overrides": plain["overrides"] | {"task": self.lines},
+            "job": plain["job"] | changed,
+            "runtime": plain["runtime"] | {"output_dir": config.hydra.runtime.output_dir},
         }
 
 

@@ -111,12 +111,13 @@ def _stub(overrides: Sequence[str]) -> None:
 
 
 def _start(command: Sequence[str]) -> None:
+    scripts = str(Path(__file__).parents[1])  # has hydra_plugins
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, *command, f"results={folder}/out"],
             check=True,
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # hydra_plugins
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([scripts, *sys.path])},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
