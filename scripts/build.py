@@ -91,11 +91,11 @@ def _run(
     wanted: Sequence[str], overrides: Sequence[str], results: Path, *, full: bool
 ) -> dict[str, Path]:
     """Run and tabulate experiments; return each one's results folder."""
-    from gpubn.sweeps.compose import grid  # Hydra and pandas take long to import
+    from gpubn.sweeps.compose import grid_override  # Hydra and pandas take long to import
     from gpubn.sweeps.pipeline import make_tables
 
     where = backend.resolve(_backend_name(overrides))
-    chosen = {name: [grid(name, full=full), *_taken(name, overrides)] for name in wanted}
+    chosen = {name: [grid_override(name, full=full), *_taken(name, overrides)] for name in wanted}
     made = make_tables(chosen, results, where)
     for tables in made.values():
         log.info("tables: %s", ", ".join(str(path) for path in tables.paths))

@@ -5,41 +5,28 @@ sweep go on, and the exit code is 1.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 
 import hydra
+from hydra._internal.utils import get_args
 from omegaconf import DictConfig
 
 from gpubn.sweeps import cli, compose
 from gpubn.sweeps import launch as jobs
-from gpubn.sweeps import multirun as sweeps
-
-_OPTIONS_WITH_VALUE = {
-    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name"),
-    *("-cd", "--config-dir", "--experimental-rerun"),
-}
 
 
 def main() -> None:
     """Let Hydra parse the command line and run."""
-    words = ["-m", *sys.argv[1:]]
-    overrides = [
-        word
-        for before, word in pairwise(words)
-        if not word.startswith("-") and before not in _OPTIONS_WITH_VALUE
-    ]
-    compose.check_overrides(overrides)
-    if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*sys.argv[1:]}:
-        with sweeps.sweep(overrides):
-            _hydra(jobs.run)
-    else:
-        errors: list[Exception] = []
-        _hydra(partial(_run_one, errors=errors))
-        for error in errors:
-            raise error
+    arguments = get_args()
+    compose.check_overrides(arguments.overrides)
+    if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
+        _hydra(jobs.run)
+        return
+    errors: list[Exception] = []
+    _hydra(partial(_run_one, errors=errors))
+    for error in errors:
+        raise error
 
 
 def _run_one(composed: DictConfig, errors: list[Exception]) -> None:

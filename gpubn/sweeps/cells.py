@@ -11,6 +11,8 @@ from gpubn.config import Config
 from gpubn.experiments import Experiment, get
 from gpubn.files import sha256
 
+RUN_OPTIONS = ("backend", "tracker", "results", "force", "retry_failed")
+"""Keys of the configuration that say how a cell is run; they change no number."""
 _LABELS = {"name"}
 """Labels of the configuration's groups name a choice; they change no number."""
 
@@ -20,7 +22,7 @@ class Cell:
     """One point of an experiment's grid.
 
     Attributes:
-        config: the whole configuration, validated.
+        config: its configuration, validated.
         axes: the experiment's axis columns and their values in this cell.
     """
 
@@ -61,8 +63,8 @@ class Cell:
 
 
 def _at(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
+    for name in key.split("."):
+        config = getattr(config, name)
     return config
 
 
@@ -72,10 +74,10 @@ def _plain(value: Any) -> Any:
     return {key: v for key, v in vars(value).items() if key not in _LABELS}
 
 
-def flat(part: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys."""
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one with dotted keys."""
     out: dict[str, Any] = {}
-    for key, value in part.items():
+    for key, value in nested.items():
         if isinstance(value, dict):
             out.update(flat(value, f"{prefix}{key}."))
         else:

@@ -1,41 +1,55 @@
-"""From `conf/` to cells: Hydra composes, the schema checks, a grid is expanded and remembered."""
+"""From overrides to cells: Hydra composes each choice of groups once, the schema checks values."""
 
-import copy
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from gpubn import config as schema
 from gpubn.config import Config
 from gpubn.errors import ConfigError, StoreError
 from gpubn.experiments import get
-from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.plans import Plan, digest, plan_path, read_plan, write_plan
-from gpubn.sweeps.variants import Variants
-from gpubn.vectorized import config
+from gpubn.sweeps.cells import RUN_OPTIONS, Cell
+from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, write_plan
+from gpubn.vectorized import config as vectorized_config
+from gpubn.vectorized.loader import FastLoader
 
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+_DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
+_CHOOSE_NO_CELL = (
+    *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
+    *("hydra.mode", "hydra.output_subdir", *RUN_OPTIONS),
+)
+"""Beginnings of overrides that choose no cell: the plan of a sweep is the same without them."""
+
+
+@dataclass
+class CellSweeperConf(BasicSweeperConf):
+    """Arguments of `gpubn.sweeps.multirun.CellSweeper`."""
+
+    _target_: str = "hydra_plugins.cell_sweeper.CellSweeper"
 
 
 def register() -> None:
-    """Tell Hydra the schema, our launcher, and the resolver `${cell_id:}`."""
-    config.register()
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Tell Hydra the schema, our launcher and sweeper, and the resolver `${cell_id:}`."""
+    vectorized_config.register()
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="hydra/sweeper", name="cells", node=CellSweeperConf, provider="gpubn")
     OmegaConf.register_new_resolver(
         "cell_id", lambda *, _root_: cell_of(_root_).id, replace=True, use_cache=False
     )
@@ -47,17 +61,31 @@ def cell_of(composed: DictConfig) -> Cell:
     Raises:
         ConfigError: a value is out of range, the experiment is unknown or does not take the data.
     """
-    return _cell(config_of(composed))
+    return _cell(validated(composed))
 
 
-def config_of(composed: DictConfig) -> Config:
-    """Return the validated configuration of what Hydra composed."""
-    # Every node has the schema's type, as conf/config.yaml starts from it.
-    values: dict[str, Any] = {
-        name: OmegaConf.to_object(part) if OmegaConf.is_config(part) else part
-        for name, part in ((f.name, composed[f.name]) for f in fields(Config))
-    }
-    return Config(**values)
+def validated(composed: DictConfig) -> Config:
+    """Return what Hydra composed as a validated configuration."""
+    return Config(**{f.name: _value(composed, f.name) for f in fields(Config)})
+
+
+def _value(composed: DictConfig, key: str) -> Any:
+    """Return a value, or a group as its dataclass, which is what every node is typed as.
+
+    `OmegaConf.to_object` takes ten times as long, and is asked where something is interpolated.
+    """
+    node: Any = composed._get_node(key)
+    typed: Any = OmegaConf.get_type(node)
+    leaves = {key: node}
+    if OmegaConf.is_config(node):
+        leaves = {name: node._get_node(name) for name in node}
+    values = {name: leaf._value() for name, leaf in leaves.items()}
+    if any(
+        isinstance(value, str) and ("${" in value or value == "???") for value in values.values()
+    ):
+        value = composed[key]
+        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+    return typed(**values) if OmegaConf.is_config(node) else values[key]
 
 
 def _cell(config: Config) -> Cell:
@@ -72,36 +100,27 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
     """Return the cells of a multirun with these overrides, as `run.py -m` would make them.
 
     Composing takes time, so the result is remembered below `plans`.
+
+        expand(["experiment=mnist_init", "optim.rate=0.03,0.1"])
     """
-    check_overrides(overrides)
-    known = None if plans is None else read_plan(plan_path(plans, overrides))
-    if known is not None and known.key == plan_key():
-        return known.cells
-    line = " ".join(overrides)
-    log.info("composing the cells of %s", line if len(line) < 200 else f"{line[:200]} ...")
-    cells = _compose_grid(overrides)
-    if plans is not None:
-        with suppress(StoreError):  # where nothing can be written and all is finished, it need not
-            write_plan(plans, Plan(list(overrides), plan_key(), cells))
-    return cells
-
-
-def whole(overrides: Sequence[str]) -> DictConfig:
-    """Compose a sweep's configuration with its `hydra` node, the swept keys at their defaults."""
     check_overrides(overrides)
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return _compose_whole(OverridesParser.create().parse_overrides(list(overrides)))
+        return Grid(GlobalHydra.instance().config_loader(), overrides).cells(plans)
 
 
-def _compose_whole(given: Sequence[Override]) -> DictConfig:
-    single = [o.input_line for o in given if not o.is_sweep_override() and o.input_line]
-    return compose("config", single, return_hydra_config=True)
+def choosing(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that choose cells.
+
+    >>> choosing(["experiment=exact", "backend=numpy", "hydra/launcher=joblib"])
+    ['experiment=exact']
+    """
+    return [o for o in overrides if not o.lstrip("+~").startswith(_CHOOSE_NO_CELL)]
 
 
-def grid(experiment: str, *, full: bool = False) -> str:
-    """The override that chooses an experiment's grid, or its grid in full resolution, if any."""
+def grid_override(experiment: str, *, full: bool = False) -> str:
+    """Return the override that chooses an experiment's grid, in full resolution if there is one."""
     in_full = full and (CONF / "experiment" / "full" / f"{experiment}.yaml").exists()
     return f"experiment={'full/' if in_full else ''}{experiment}"
 
@@ -118,99 +137,101 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(f"{key} is ''; expected one of {', '.join(options)}")
 
 
-def plan_key() -> str:
-    """A hash of what makes the cells of a sweep, its overrides aside."""
-    files = {str(p.relative_to(CONF)): p.read_text() for p in sorted(CONF.rglob("*.yaml"))}
-    return digest([files, Path(schema.__file__).read_text(), hydra.__version__])
+class Grid:
+    """The jobs of a multirun, as Hydra's own sweeper makes them, and their cells.
 
+    Where experiments are swept, each has the grid of its own file.
 
-def _compose_grid(overrides: Sequence[str]) -> list[Cell]:
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        parser = OverridesParser.create()
-        given = parser.parse_overrides(list(overrides))
-        params = _compose_whole(given).hydra.sweeper.params or {}
-        chosen = {o.key_or_group for o in given}
-        swept = [f"{key}={value}" for key, value in params.items() if key not in chosen]
-        parsed = [*parser.parse_overrides(swept), *given]
-        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        composer = _Composer(parser)
-        return [_cell(composer.config(job)) for job in jobs]
-
-
-class _Composer:
-    """Composes jobs, asking Hydra once for each choice of groups: values are set in its answer.
-
-    Values may be set last because nothing in `conf/` chooses a group by a value.
+    Args:
+        master: the configuration of the multirun where Hydra has composed it already.
     """
 
-    def __init__(self, parser: OverridesParser) -> None:
-        self._parser = parser
-        self._groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-        self._parsed: dict[str, Override] = {}
-        self._choices: dict[tuple[str, ...], _Choice] = {}
+    def __init__(
+        self, loader: ConfigLoader, overrides: Sequence[str], master: DictConfig | None = None
+    ) -> None:
+        self._loader = (
+            loader if isinstance(loader, FastLoader) else FastLoader(loader.get_search_path())
+        )
+        self.overrides = list(overrides)
+        self._config_name = "config" if master is None else master.hydra.job.config_name
+        if master is not None:
+            self._master = master
 
-    def config(self, job: Sequence[str]) -> Config:
-        """The configuration of a job's overrides."""
-        overrides = [self._parse(line) for line in job]
-        values = [o for o in overrides if _sets_a_value(o, self._groups)]
-        chosen = tuple(o.input_line for o in overrides if o not in values and o.input_line)
-        if chosen not in self._choices:
-            self._choices[chosen] = _Choice(compose("config", list(chosen)))
-        choice = self._choices[chosen]
-        if not choice.refers and not any("${" in line for line in job):
-            try:
-                return choice.config(values)
-            except OmegaConfBaseException:
-                pass  # for Hydra's message
-        return config_of(compose("config", list(job)))
+    @cached_property
+    def _master(self) -> DictConfig:
+        return self._compose(self.overrides)
 
-    def _parse(self, line: str) -> Override:
-        if line not in self._parsed:
-            self._parsed[line] = self._parser.parse_override(line)
-        return self._parsed[line]
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        return self._loader.load_configuration(self._config_name, overrides, RunMode.MULTIRUN)
 
+    @cached_property
+    def jobs(self) -> list[list[str]]:
+        """The overrides of each job.
 
-class _Choice:
-    """What Hydra composed for a choice of groups, and the values that were set in it.
+        Raises:
+            ConfigError: a sweep is over an interval, or over nothing.
+        """
+        return [job for master in self._masters() for job in self._jobs(master)]
 
-    Attributes:
-        refers: whether a value refers to another one.
-    """
+    def _masters(self) -> Iterator[DictConfig]:
+        """Yield the configuration of the multirun for each experiment that is swept."""
+        for index, override in enumerate(self._parse(self.overrides)):
+            if override.key_or_group == "experiment" and override.is_sweep_override():
+                for value in _values(override):
+                    one = [f"experiment={value}"]
+                    yield self._compose(
+                        [*self.overrides[:index], *one, *self.overrides[index + 1 :]]
+                    )
+                return
+        yield self._master
 
-    def __init__(self, composed: DictConfig) -> None:
-        self._composed = composed
-        self._typed: dict[str, Any] = {}
-        self._variants: dict[frozenset[str], Variants] = {}
-        self.refers = "${" in repr(OmegaConf.to_container(composed, resolve=False))
-
-    def config(self, overrides: Sequence[Override]) -> Config:
-        """The configuration with these values."""
-        keys = frozenset(o.key_or_group for o in overrides)
-        if keys in self._variants:
-            return self._variants[keys].make({o.key_or_group: self._value(o) for o in overrides})
-        # The first one is set by OmegaConf: it is valid, which the choice alone need not be.
-        composed = copy.deepcopy(self._composed)
+    def _jobs(self, master: DictConfig) -> list[list[str]]:
+        params = master.hydra.sweeper.params or {}
+        lines = [f"{key}={values}" for key, values in params.items()]
+        overrides = self._parse([*lines, *master.hydra.overrides.task])
         for override in overrides:
-            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
-        self._variants[keys] = Variants(config_of(composed))
-        return self._variants[keys].base
+            if override.is_sweep_override():
+                _values(override)
+        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        return jobs
 
-    def _value(self, override: Override) -> Any:
-        """The value as the schema types it."""
-        line = str(override.input_line)
-        if line not in self._typed:
-            scratch = copy.deepcopy(self._composed)
-            OmegaConf.update(scratch, override.key_or_group, override.value(), merge=True)
-            self._typed[line] = OmegaConf.select(scratch, override.key_or_group)
-        return self._typed[line]
+    def _parse(self, lines: Sequence[str]) -> list[Override]:
+        return OverridesParser.create(config_loader=self._loader).parse_overrides([*lines])
+
+    def cells(self, plans: Path | None = None, level: int = logging.INFO) -> list[Cell]:
+        """Return the cell of each job, its run options left at their defaults.
+
+        Args:
+            plans: where they are remembered, for composing takes time.
+            level: of the log line that says so.
+        """
+        if plans is None:
+            return self._cells()
+        chosen = choosing(self.overrides)
+        sources = [f"{s.scheme()}://{s.path}" for s in self._loader.get_sources()]
+        path = plan_path(plans, sources, self._config_name, chosen)
+        if (known := read_plan(path)) is not None:
+            return known.cells
+        line = " ".join(chosen)
+        shown = line if len(line) < 200 else f"{line[:200]} ..."
+        log.log(level, "composing the cells of %s", shown)
+        cells = self._cells()
+        sources = [f"{s.schema}://{s.path}" for s in self._master.hydra.runtime.config_sources]
+        with suppress(StoreError):  # where nothing can be written and all is finished, it need not
+            write_plan(path, SweepPlan(chosen, sources, cells))
+        return cells
+
+    def _cells(self) -> list[Cell]:
+        jobs = (self._loader.job(self._master, job) for job in self.jobs)
+        configs = (validated(job.task_config()) for job in jobs)
+        return [_cell(replace(config, **_DEFAULT_OPTIONS)) for config in configs]
 
 
-def _sets_a_value(override: Override, groups: Collection[str]) -> bool:
-    return (
-        not (override.is_add() or override.is_delete() or override.is_force_add())
-        and override.package is None
-        and override.key_or_group.split("@")[0] not in groups
-        and not override.key_or_group.startswith("hydra")
-    )
+def _values(override: Override) -> list[str]:
+    """Return the values of a sweep as they are written in an override."""
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line} is no list of values; expected choice or range")
+    values = list(override.sweep_string_iterator())
+    if not values:
+        raise ConfigError(f"{override.input_line} matches nothing; expected at least one value")
+    return values

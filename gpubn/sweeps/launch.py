@@ -1,4 +1,4 @@
-"""What a Hydra job of this project does: run a cell, or many at once.
+"""The task of this project's Hydra jobs: run a cell, or many at once.
 
 The processes that Hydra's launchers start import this module, which tells their OmegaConf what
 `conf/` needs.
@@ -41,11 +41,11 @@ def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, CellOutcome |
             cells[index] = compose.cell_of(composed)
         except ConfigError as error:
             yield index, error
-    ways: dict[_Way, list[int]] = {}
+    by_options: dict[RunOptions, list[int]] = {}
     for index, cell in cells.items():
-        ways.setdefault(_Way.of(cell.config, sweep=True), []).append(index)
-    for way, indices in ways.items():
-        yield from _run_in_one_way(way, {i: cells[i] for i in indices})
+        by_options.setdefault(RunOptions.of(cell.config, sweep=True), []).append(index)
+    for options, indices in by_options.items():
+        yield from _run_alike(options, {i: cells[i] for i in indices})
 
 
 @vectorized(together)
@@ -58,12 +58,13 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     cli.check_stopped()
     cell = outcome.cell if outcome is not None else compose.cell_of(composed)
     store = CellStore(Path(cell.config.results) / "cells")
-    told = make_tracker(cell.config.tracker, Path(cell.config.results))
+    reports = make_tracker(cell.config.tracker, Path(cell.config.results))
     if outcome is None:
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        way = _Way.of(cell.config, sweep=sweep)
-        where = replace(way.resolve(), workers=_share_of_cores())
-        (outcome,) = run_cells([cell], store, where, force=way.force, retry_failed=way.retry_failed)
+        options = RunOptions.of(cell.config, sweep=HydraConfig.get().mode == RunMode.MULTIRUN)
+        where = replace(options.resolve(), workers=_share_of_cores())
+        (outcome,) = run_cells(
+            [cell], store, where, force=options.force, retry_failed=options.retry_failed
+        )
     if outcome.failure is not None:
         raise _error(outcome, store)
     assert outcome.result is not None
@@ -74,20 +75,20 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     for line in summarise(outcome.result.rows):
         log.info("  %s", line)
     log.info("  kept in %s", store.path(cell))
-    _tell(told, cell, outcome.result)
+    _report(reports, cell, outcome.result)
 
 
 _silent: set[str] = set()
 """Trackers that could not be reached: every further try may wait for seconds."""
 
 
-def _tell(told: Tracker, cell: Cell, result: Result) -> None:
+def _report(reports: Tracker, cell: Cell, result: Result) -> None:
     """Report a cell. It is in the store: a tracker that fails costs no more than its report."""
     name = cell.config.tracker.name
     if name in _silent:
         return
     try:
-        told.report(cell, result)
+        reports.report(cell, result)
     except GpubnError as error:
         _silent.add(name)
         log.warning(
@@ -98,8 +99,8 @@ def _tell(told: Tracker, cell: Cell, result: Result) -> None:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How cells are run, which changes no number."""
+class RunOptions:
+    """Options of how cells are run, which change no number."""
 
     backend: str
     results: str
@@ -107,7 +108,8 @@ class _Way:
     retry_failed: bool
 
     @classmethod
-    def of(cls, config: Config, *, sweep: bool) -> "_Way":
+    def of(cls, config: Config, *, sweep: bool) -> "RunOptions":
+        """Return the options of a cell, alone or in a sweep."""
         return cls(
             config.backend.name,
             config.results,
@@ -117,11 +119,12 @@ class _Way:
         )
 
     def resolve(self) -> Backend:
+        """Return the backend for this process."""
         return backend.resolve(self.backend, slot=_slot())
 
 
-def _run_in_one_way(
-    way: _Way, cells: dict[int, Cell]
+def _run_alike(
+    options: RunOptions, cells: dict[int, Cell]
 ) -> Iterator[tuple[int, CellOutcome | Exception]]:
     indices: dict[str, list[int]] = {}
     for index, cell in cells.items():
@@ -129,11 +132,11 @@ def _run_in_one_way(
     try:
         for outcome in run_cells(
             list(cells.values()),
-            CellStore(Path(way.results) / "cells"),
-            way.resolve(),
+            CellStore(Path(options.results) / "cells"),
+            options.resolve(),
             processes=cores(),
-            force=way.force,
-            retry_failed=way.retry_failed,
+            force=options.force,
+            retry_failed=options.retry_failed,
         ):
             for index in indices.pop(outcome.cell.id):
                 yield index, outcome

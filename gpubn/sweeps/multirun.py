@@ -1,4 +1,4 @@
-"""A multirun from outside: what is checked before it, shown while it runs, and said at its end."""
+"""A multirun: checked before it starts, shown while it runs, summed up at its end."""
 
 import logging
 import threading
@@ -7,15 +7,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from types import TracebackType
 
-from omegaconf import DictConfig
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
 
 from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
-from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.compose import Grid, validated
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import make_command, sweep_cells
+from gpubn.sweeps.sweep_table import make_command
 from gpubn.sweeps.trackers import check_run_names, make_tracker
 
 log = logging.getLogger(__name__)
@@ -25,45 +27,71 @@ _POLL = 0.5
 """Seconds between two looks at what other processes finished."""
 
 
-@contextmanager
-def sweep(overrides: Sequence[str]) -> Iterator[None]:
-    """Check a sweep before it starts, show it while the body runs it, and sum it up.
+def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
+    """Check a sweep before it starts, run its jobs, and return what the launcher returns.
 
     Raises:
         ConfigError: a cell, the launcher or its number of processes is not possible.
         StoreError: the store cannot be written, or has another schema.
+        CellError: a cell failed; the others are finished.
     """
-    config = compose.whole(overrides)
-    launcher = config.hydra.launcher
-    _check_processes(launcher, config.backend.name)
-    results = Path(config.results)
-    tracker = compose.config_of(config).tracker
+    master, launcher = sweeper.config, sweeper.launcher
+    assert master is not None
+    assert launcher is not None
+    assert sweeper.hydra_context is not None
+    overrides = [*master.hydra.overrides.hydra, *arguments]
+    grid = Grid(sweeper.hydra_context.config_loader, overrides, master)
+    returns: list[Sequence[JobReturn]] = []
+    with watched(grid, master):
+        folder = Path(str(master.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(master, folder / "multirun.yaml")
+        number = 0
+        for batch in sweeper.split_overrides_to_chunks(grid.jobs, sweeper.max_batch_size):
+            jobs = launcher.launch(batch, initial_job_idx=number)
+            for job in jobs:
+                if job.status == JobStatus.FAILED:  # Hydra would print all its overrides first
+                    raise job._return_value
+            number += len(batch)
+            returns.append(jobs)
+    return returns
+
+
+@contextmanager
+def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
+    """Check a sweep before the body runs it, show it meanwhile, and sum it up."""
+    target, results = master.hydra.launcher._target_, Path(master.results)
+    _check_processes(master.hydra.launcher, master.backend.name)
+    tracker = validated(master).tracker
     make_tracker(tracker, results)  # says at once what it lacks
-    cells = sweep_cells(overrides, results)
+    cells = grid.cells(results / "plans", logging.DEBUG)
     check_run_names(tracker, cells)
     store = CellStore(results / "cells")
-    to_do = [cell for cell in cells if config.force or store.load(cell) is None]
+    before = {cell.id: _touched(store, cell) for cell in cells}
+    to_do = [cell for cell in cells if master.force or not store.path(cell).exists()]
+    watch: AbstractContextManager[None] = nullcontext()
+    if not any(name in target for name in _IN_THIS_PROCESS):
+        to_do = [cell for cell in cells if master.force or store.load(cell) is None]
+        if to_do:
+            watch = _Watch(to_do, store)
     if to_do:
         store.check_writable()
     log.debug("%d cells, %d to do", len(cells), len(to_do))
-    watch: AbstractContextManager[None] = nullcontext()
-    if to_do and not any(name in launcher._target_ for name in _IN_THIS_PROCESS):
-        watch = _Watch(to_do, store)
     try:
         with watch:
             yield
     except KeyboardInterrupt:
-        if "SlurmLauncher" in launcher._target_:
+        if "SlurmLauncher" in target:
             log.warning("the jobs that were submitted go on; to stop them: scancel --name gpubn")
-        elif "submitit" in launcher._target_:
+        elif "submitit" in target:
             log.warning("processes that submitit started may go on until their cell is finished")
         raise
     else:
-        done = sum(store.path(cell).exists() for cell in cells)
-        before = len(cells) - len(to_do)
-        counts = (done, len(cells), before)
+        done = [cell for cell in cells if store.path(cell).exists()]
+        kept = sum(_touched(store, cell) == before[cell.id] for cell in done)
+        counts = (len(done), len(cells), kept)
         log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
-        log.info("to tabulate them: %s", make_command("table", overrides))
+        log.info("to tabulate them: %s", make_command("table", grid.overrides))
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:
@@ -138,11 +166,11 @@ class _Watch:
 
 
 def _touched(store: CellStore, cell: Cell) -> tuple[int, ...]:
-    """What changes when a cell is finished or fails."""
-    found = []
+    """Return times that change when a cell is finished or fails."""
+    times = []
     for path in (store.path(cell), store.failure_path(cell)):
         try:
-            found.append(path.stat().st_mtime_ns)
+            times.append(path.stat().st_mtime_ns)
         except OSError:
-            found.append(0)
-    return tuple(found)
+            times.append(0)
+    return tuple(times)

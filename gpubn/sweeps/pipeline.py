@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Where an experiment's tables stand, and the results folder around them."""
+class ExperimentTables:
+    """The tables of an experiment, and the results folder around them."""
 
     paths: list[Path]
     folder: Path
@@ -31,7 +31,7 @@ def make_tables(
     backend: Backend,
     *,
     processes: int | None = None,
-) -> dict[str, Tables]:
+) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
     Where MNIST cannot be had an experiment runs on the digits, says so, and writes below
@@ -46,11 +46,11 @@ def make_tables(
     """
     store = CellStore(results / "cells")
     kept: dict[str, Kept] = {}
-    plans = {
-        name: _plan(name, overrides, results, store, kept)
+    grids = {
+        name: _cells(name, overrides, results, store, kept)
         for name, overrides in experiments.items()
     }
-    missing = [cell for cells in plans.values() for cell in cells if cell.id not in kept]
+    missing = [cell for cells in grids.values() for cell in cells if cell.id not in kept]
     failed: list[CellOutcome] = []
     for outcome in run_cells(missing, store, backend, processes=processes or cores()):
         if outcome.result is None:
@@ -60,10 +60,10 @@ def make_tables(
     if failed:
         raise _error(failed, store)
     made = {}
-    for name, cells in plans.items():
+    for name, cells in grids.items():
         folder = results / "digits" if _use(cells, "digits") else results
         paths = write_tables(folder / "tables", name, cells, kept, store.get)
-        made[name] = Tables(paths, folder)
+        made[name] = ExperimentTables(paths, folder)
     return made
 
 
@@ -77,14 +77,14 @@ def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:
     )
 
 
-def _plan(
+def _cells(
     experiment: str,
     overrides: Sequence[str],
     results: Path,
     store: CellStore,
     kept: dict[str, Kept],
 ) -> list[Cell]:
-    """The cells of an experiment; those that are finished are entered in `kept`."""
+    """Return the cells of an experiment; those that are finished are entered in `kept`."""
     folder = results / "plans"
     cells = expand(overrides, folder)
     found = finished(cells, store)

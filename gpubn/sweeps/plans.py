@@ -3,69 +3,107 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gpubn import config as schema
 from gpubn.files import sha256, write_atomic
-from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.variants import Variants
+from gpubn.sweeps.cells import Cell, flat
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The cells of a sweep.
 
     Attributes:
         overrides: what chose them.
-        key: a hash of all else that did: configuration files, schema, Hydra.
+        sources: where configuration files were looked for, as `file://folder` or `pkg://package`.
     """
 
     overrides: list[str]
-    key: str
+    sources: list[str]
     cells: list[Cell]
 
 
-def digest(content: object) -> str:
-    """Short hash of what can be written as JSON."""
-    return sha256(json.dumps(content).encode())[:16]
+def plan_path(folder: Path, *choice: object) -> Path:
+    """Return the file of the plan for this choice of overrides and search path."""
+    return folder / f"{_digest(choice)}.json"
 
 
-def plan_path(folder: Path, overrides: Sequence[str]) -> Path:
-    """Where the plan of these overrides stands."""
-    return folder / f"{digest(list(overrides))}.json"
-
-
-def read_plans(folder: Path, key: str) -> Iterator[Plan]:
-    """All plans in a folder that are intact and still right."""
+def read_plans(folder: Path) -> Iterator[SweepPlan]:
+    """Yield all plans in a folder that are intact and still right."""
     for path in sorted(folder.glob("*.json")):
-        if (plan := read_plan(path)) is not None and plan.key == key:
+        if (plan := read_plan(path)) is not None:
             yield plan
 
 
-def read_plan(path: Path) -> Plan | None:
-    """Return a plan, or None where the file is missing or damaged."""
+def read_plan(path: Path) -> SweepPlan | None:
+    """Return a plan, or None where the file is missing, damaged or older than what it is made of.
+
+    That is: its configuration files, the schema and Hydra.
+    """
     try:
         document = json.loads(path.read_bytes())
-        if document["digest"] != digest([document["base"], document["changes"]]):
+        sources = document["sources"]
+        if document["digest"] != _digest([document["base"], document["changes"]]):
             return None
-        variants = Variants(schema.from_dict(document["base"]))
-        cells = [Cell.of(variants.make(values)) for values in document["changes"]]
-        return Plan(document["overrides"], document["key"], cells)
-    except (OSError, ValueError, KeyError, TypeError):
+        if document["key"] != _key(sources):
+            return None
+        base = flat(document["base"])
+        documents = (_nested(base | changed) for changed in document["changes"])
+        cells = [Cell.of(schema.from_dict(config)) for config in documents]
+        return SweepPlan(document["overrides"], sources, cells)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Remember a plan in place of the last one of these overrides."""
-    variants = Variants(plan.cells[0].config)
-    changes = [variants.differences(cell.config) for cell in plan.cells]
-    base: dict[str, Any] = asdict(variants.base)
+def write_plan(path: Path, plan: SweepPlan) -> None:
+    """Remember a plan in place of the last one there."""
+    first, *_ = configs = [asdict(cell.config) for cell in plan.cells]
+    base = flat(first)
+    changes = [
+        {key: value for key, value in flat(config).items() if repr(value) != repr(base[key])}
+        for config in configs  # 0 equals -0.0 and False, but not in a cell's id
+    ]
     document = {
         "overrides": plan.overrides,
-        "key": plan.key,
-        "digest": digest([base, changes]),
-        "base": base,
+        "sources": plan.sources,
+        "key": _key(plan.sources),
+        "digest": _digest([first, changes]),
+        "base": first,
         "changes": changes,
     }
-    write_atomic(plan_path(folder, plan.overrides), json.dumps(document).encode())
+    write_atomic(path, json.dumps(document).encode())
+
+
+def _key(sources: Sequence[str]) -> str:
+    """Return a hash of all that makes cells of overrides."""
+    folders = [folder for source in sources for folder in _folders(source)]
+    files = [(str(p), p.read_text()) for folder in folders for p in sorted(folder.rglob("*.yaml"))]
+    return _digest([sources, files, Path(schema.__file__).read_text(), version("hydra-core")])
+
+
+def _folders(source: str) -> list[Path]:
+    scheme, _, place = source.partition("://")
+    if scheme == "file":
+        return [Path(place)]
+    spec = find_spec(place.replace("/", ".")) if scheme == "pkg" and place else None
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+
+
+def _digest(content: object) -> str:
+    return sha256(json.dumps(content).encode())[:16]
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a dictionary with dotted keys as nested ones."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        node = nested
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[name] = value
+    return nested

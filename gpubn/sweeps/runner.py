@@ -12,7 +12,7 @@ from gpubn.experiments import Context
 from gpubn.rows import Failure
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.progress import Display
-from gpubn.sweeps.stacks import Measured, measure, plan
+from gpubn.sweeps.stacks import Measured, run_stack, split_into_stacks
 from gpubn.sweeps.store.cell_store import CellStore, Result
 from gpubn.sweeps.store.leases import Leases, clear_stale, holder
 from gpubn.sweeps.workers import run_in_processes
@@ -68,7 +68,7 @@ def run_cells(
     store.check_writable()
     with Display(missing) as display, Leases(store) as leases:
         sweep = _Sweep(store, backend, display, leases, force, retry_failed)
-        yield from sweep.run(plan(missing, backend), processes)
+        yield from sweep.run(split_into_stacks(missing, backend), processes)
 
 
 @dataclass
@@ -180,7 +180,7 @@ def _measure_each(
             time.sleep(_POLL)
             continue
         started = time.perf_counter()
-        measured = measure([cell.config for cell in stack], Context(backend, tick))
+        measured = run_stack([cell.config for cell in stack], Context(backend, tick))
         yield stack, measured, time.perf_counter() - started
 
 

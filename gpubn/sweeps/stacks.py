@@ -10,18 +10,17 @@ from gpubn.config import Config
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.experiments import Context, Experiment, get
 from gpubn.rows import Failure, Observation
-from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.cells import RUN_OPTIONS, Cell
 
 DEVICE_REPLICAS = 1024
 """Replicas in one stack on a GPU: far more than it takes to fill one, and a few GB of weights for
 networks of 100,000 parameters."""
-_HOW_IT_RUNS = ("backend", "tracker", "results", "force", "retry_failed")
 _NOT_ITS_FAULT = (BackendError, DataError, StoreError)
 """Errors of the machine or the data: every cell would meet them, so they end the run."""
 
 
-def plan(cells: Sequence[Cell], backend: Backend) -> list[list[Cell]]:
-    """Split cells into stacks, in the order of the first cell of each.
+def split_into_stacks(cells: Sequence[Cell], backend: Backend) -> list[list[Cell]]:
+    """Return cells in stacks, in the order of the first cell of each.
 
     On the CPU a stack fills one program: more would only delay what is finished.
     """
@@ -44,26 +43,26 @@ def plan(cells: Sequence[Cell], backend: Backend) -> list[list[Cell]]:
 
 
 def _kind(config: Config, experiment: Experiment) -> str:
-    """What the cells of one stack have in common."""
+    """Return what the cells of one stack have in common."""
     assert experiment.stacking is not None
     shared: dict[str, Any] = {
         key: dict(vars(value)) if is_dataclass(value) else value
         for key, value in vars(config).items()
     }
-    for key in (*_HOW_IT_RUNS, *experiment.stacking.free):
+    for key in (*RUN_OPTIONS, *experiment.stacking.free):
         *groups, last = key.split(".")
-        part = shared
+        node = shared
         for group in groups:
-            part = part[group]
-        del part[last]
+            node = node[group]
+        del node[last]
     return json.dumps([shared, experiment.stacking.kind(config)])
 
 
 Measured = list[Observation] | Failure
 
 
-def measure(configs: Sequence[Config], context: Context) -> list[Measured]:
-    """Measure the cells of one stack; one that fails, fails alone.
+def run_stack(configs: Sequence[Config], context: Context) -> list[Measured]:
+    """Return what became of each cell of one stack; one that fails, fails alone.
 
     Raises:
         GpubnError: the backend, the data or the store does not work.
@@ -78,4 +77,4 @@ def measure(configs: Sequence[Config], context: Context) -> list[Measured]:
     except Exception as error:
         if len(configs) == 1:
             return [Failure.of(error)]
-        return [measured for config in configs for measured in measure([config], context)]
+        return [measured for config in configs for measured in run_stack([config], context)]

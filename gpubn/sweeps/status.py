@@ -1,4 +1,4 @@
-"""What a results folder holds of its sweeps: finished, running, failed and missing cells."""
+"""The state of the sweeps of a results folder: finished, running, failed and missing cells."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from gpubn.backend import cores
 from gpubn.experiments import names
 from gpubn.rows import Failure
 from gpubn.sweeps.cells import Cell, Names
-from gpubn.sweeps.compose import plan_key
 from gpubn.sweeps.plans import read_plans
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.store.leases import Holder, holder
@@ -26,6 +25,7 @@ class State:
     """
 
     title: str
+    experiments: set[str]
     name: Callable[[Cell], str]
     done: int = 0
     missing: int = 0
@@ -35,13 +35,13 @@ class State:
 
     @property
     def cells(self) -> int:
-        """How many there are."""
+        """The number of cells."""
         return self.done + self.missing + len(self.running) + len(self.failed)
 
 
 def inspect(title: str, cells: Sequence[Cell], store: CellStore) -> State:
     """Look at the store for every cell of a sweep."""
-    state = State(title, Names(cells))
+    state = State(title, {cell.config.name for cell in cells}, Names(cells))
     seconds, measured, left = 0.0, 0, 0
     for cell in cells:
         work = cell.experiment.work(cell.config)
@@ -77,8 +77,7 @@ def inspect_all(results: Path) -> list[State]:
     """The state of every sweep that was begun in a results folder."""
     store = CellStore(results / "cells")
     return [
-        inspect(_title(plan.overrides), plan.cells, store)
-        for plan in read_plans(results / "plans", plan_key())
+        inspect(_title(plan.overrides), plan.cells, store) for plan in read_plans(results / "plans")
     ]
 
 
@@ -97,8 +96,8 @@ def report(states: Sequence[State], store: CellStore) -> Iterator[str]:
         for cell, failure in state.failed:
             yield f"{'':>13}failed: {state.name(cell)}: {failure.sentence}"
             yield f"{'':>13}        traceback in {store.failure_path(cell)}"
-    begun = " ".join(state.title for state in states)
-    rest = [name for name in names() if f"experiment={name}" not in begun.split()]
+    begun = {name for state in states for name in state.experiments}
+    rest = [name for name in names() if name not in begun]
     if rest:
         yield f"not begun: {', '.join(rest)}"
     if any(state.failed for state in states):

@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from gpubn.config import Config
 from gpubn.errors import StoreError
 from gpubn.files import sha256
-from gpubn.sweeps import compose
-from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import finished, write_tables
+from gpubn.sweeps.compose import choosing, expand
 from gpubn.sweeps.store.cell_store import CellStore
 
 log = logging.getLogger(__name__)
 
-_RESULTS = "results="
-_HOW_IT_RUNS = (
-    *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
-    *("backend", "tracker", "force=", "retry_failed="),
-)
-"""Overrides that choose no cell: the plan of a sweep is the same without them."""
 _LONG = 80
 """Characters beyond which the name of a table is shortened."""
 
@@ -44,20 +40,14 @@ class SweepTable:
     finished: int
 
 
-def sweep_cells(overrides: Sequence[str], results: Path) -> list[Cell]:
-    """Return the cells of a sweep, whatever the overrides say of how it runs."""
-    return compose.expand(_choosing(overrides), results / "plans")
-
-
 def make_command(target: str, overrides: Sequence[str]) -> str:
     """Return the line for a shell that calls a target of the Makefile for a sweep.
 
     >>> make_command("table", ["experiment=mnist_init", "optim.rate=0.03,0.1", "backend=numpy"])
     'make table ARGS="experiment=mnist_init optim.rate=0.03,0.1"'
     """
-    results = [o for o in overrides if o.lstrip("+").startswith(_RESULTS)]
     # The recipe's shell reads the words, make reads $, and the shell at hand reads the quotes.
-    words = shlex.join([*_choosing(overrides), *results]).replace("$", "$$")
+    words = shlex.join([*choosing(overrides), *_of_results(overrides)]).replace("$", "$$")
     escaped = re.sub(r'(["\\$`])', r"\\\1", words)
     return f'make {target} ARGS="{escaped}"'
 
@@ -69,9 +59,9 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
         ConfigError: an override is none, or a cell is not possible.
         StoreError: no cell is finished, or the folder cannot be written.
     """
-    given = [o for o in overrides if o.lstrip("+").startswith(_RESULTS)]
-    results = Path(compose.whole(given).results)
-    cells = sweep_cells(overrides, results)
+    given = OverridesParser.create().parse_overrides(_of_results(overrides))
+    results = Path(str(given[0].value()) if given else Config().results)
+    cells = expand(overrides, results / "plans")
     store = CellStore(results / "cells")
     kept = finished(cells, store)
     if not kept:
@@ -86,7 +76,7 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
         name = table_name(experiment, overrides)
         paths = write_tables(results / "sweeps", name, done, kept, store.get) if done else []
         counts = (len(of_experiment), len(done))
-        tables.append(SweepTable(experiment, _choosing(overrides), paths, *counts))
+        tables.append(SweepTable(experiment, choosing(overrides), paths, *counts))
     if missing := sum(cell.id not in kept for cell in cells):
         failed = sum(store.failure(cell) is not None for cell in cells if cell.id not in kept)
         log.warning(
@@ -102,7 +92,7 @@ def table_name(experiment: str, overrides: Sequence[str]) -> str:
     >>> table_name("mnist_init", ["optim.rate=0.03,0.1", "experiment=mnist_init", "norm=before"])
     'mnist_init_norm=before_optim.rate=0.03,0.1'
     """
-    chosen = sorted(o for o in _choosing(overrides) if o != f"experiment={experiment}")
+    chosen = sorted(o for o in choosing(overrides) if o != f"experiment={experiment}")
     name = "_".join([experiment, *chosen])
     if len(name) <= _LONG and re.fullmatch(r"[\w=.,+-]+", name):
         return name
@@ -112,6 +102,6 @@ def table_name(experiment: str, overrides: Sequence[str]) -> str:
     return f"{short if len(short) <= _LONG else experiment}_{digest}"
 
 
-def _choosing(overrides: Sequence[str]) -> list[str]:
-    """The overrides that choose cells."""
-    return [o for o in overrides if not o.lstrip("+").startswith((_RESULTS, *_HOW_IT_RUNS))]
+def _of_results(overrides: Sequence[str]) -> list[str]:
+    """Return the override that names the results folder, if any."""
+    return [o for o in overrides if o.lstrip("+").startswith("results=")][-1:]

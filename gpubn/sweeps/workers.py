@@ -25,7 +25,7 @@ from gpubn.config import Config
 from gpubn.errors import WorkerError
 from gpubn.experiments import Context
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.stacks import Measured, measure
+from gpubn.sweeps.stacks import Measured, run_stack
 
 Tick = Callable[[int], None]
 Timed = tuple[list[Measured], float]
@@ -159,7 +159,7 @@ def _serve(pipe: Any, ticks: Any, slot: int, cores: int) -> None:
 def _measure_timed(configs: list[Config], context: Context) -> Timed | Exception:
     started = time.perf_counter()
     try:
-        return measure(configs, context), time.perf_counter() - started
+        return run_stack(configs, context), time.perf_counter() - started
     except Exception as error:
         error.add_note(traceback.format_exc())
         return error

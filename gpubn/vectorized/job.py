@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +16,94 @@ from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, env_override
 from hydra.types import HydraContext
-from omegaconf import Container, DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import Container, DictConfig, OmegaConf, read_write
+from omegaconf._utils import get_omega_conf_dumper
 
-from gpubn.vectorized.loader import Copier, split
-
-Parts = Callable[[], tuple[DictConfig, DictConfig]]
-"""Makes fresh copies of the task's part of a configuration and of Hydra's part."""
+from gpubn.vectorized.loader import Job, hydra_alone
 
 
 def run_job(
-    config: DictConfig,
+    job: Job,
+    number: int,
     task: Callable[[DictConfig], Any],
     context: HydraContext,
     *,
     console: bool,
-    parts: Parts | None = None,
 ) -> JobReturn:
     """Run the task in the folder, with the log and the callbacks of its job.
 
     Args:
-        config: as Hydra composed it, the `hydra` node included.
+        number: of the job in its sweep.
         console: whether the job's log goes to the terminal too, or only warnings do.
-        parts: a faster way to copies of the configuration than to copy it.
     """
     state: Any = HydraConfig.instance()
     before, here = state.cfg, Path.cwd()
     try:
-        OmegaConf.set_readonly(config.hydra, True)
-        parts = parts or partial(split, Copier(config))
-        job = JobReturn()
-        job.cfg, job.hydra_cfg = parts()
-        OmegaConf.set_readonly(job.hydra_cfg.hydra, True)
-        # What Hydra's part refers to is looked up in the whole, as `HydraConfig` does it.
-        job.hydra_cfg.hydra._set_parent(config)
-        state.cfg = job.hydra_cfg  # the names of folders may refer to it
-        folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
-        job.working_dir = str(folder)
-        folder = Path(os.path.abspath(folder))  # noqa: PTH100  (as Hydra does: no link is followed)
-        for whole in (config, job.hydra_cfg):
-            _set_output_dir(whole, folder)
-        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)
-        job.overrides = overrides
+        done = JobReturn()
+        config, done.hydra_cfg = _composed(job, number)
+        state.cfg = done.hydra_cfg  # the names of folders may refer to it
+        done.cfg, hydra = job.task_config(), config.hydra
+        done.working_dir = str(Path(str(hydra.sweep.dir), str(hydra.sweep.subdir)))
+        folder = Path(os.path.abspath(done.working_dir))  # noqa: PTH100  (no link is followed)
+        _set_output_dir(hydra, folder)
+        done.overrides = job.lines
         folder.mkdir(parents=True, exist_ok=True)
-        if _changes_directory(config):
+        if _changes_directory(hydra.job.chdir):
             os.chdir(folder)
         else:
-            job.working_dir = str(here)
-        configure_log(config.hydra.job_logging, config.hydra.verbose)
-        _save(config, job, folder)
+            done.working_dir = str(here)
+        configure_log(hydra.job_logging, hydra.verbose)
+        if hydra.output_subdir is not None:
+            place = folder / str(hydra.output_subdir)
+            place.mkdir(parents=True, exist_ok=True)
+            _save(place / "config.yaml", done.cfg)
+            _save(place / "hydra.yaml", done.hydra_cfg, {"hydra": job.plain_hydra(config)})
+            _save(place / "overrides.yaml", hydra.overrides.task)
         with nullcontext() if console else _console_muted():
-            _call(config, job, task, context)
-        return KeptReturn(job, parts, folder)
+            _call(config, done, task, context)
+        return KeptReturn(done, job, number, folder)
     finally:
         state.cfg = before
         os.chdir(here)
 
 
 class KeptReturn(JobReturn):
-    """What is left of a finished job: its configurations are made again when asked for.
+    """The return of a finished job, whose configurations are made again when asked for.
 
     As objects those of a large sweep would fill the memory.
     """
 
-    def __init__(self, job: JobReturn, parts: Parts, folder: Path) -> None:
-        self._parts, self._folder = parts, folder
-        self.overrides, self.working_dir = job.overrides, job.working_dir
-        self.task_name, self.status = job.task_name, job.status
-        self._return_value = job._return_value
+    def __init__(self, done: JobReturn, job: Job, number: int, folder: Path) -> None:
+        self._job, self._number, self._folder = job, number, folder
+        self.overrides, self.working_dir = done.overrides, done.working_dir
+        self.task_name, self.status = done.task_name, done.status
+        self._return_value = done._return_value
 
     @property
     def cfg(self) -> DictConfig:  # type: ignore[override]
         """The task's configuration."""
-        return self._parts()[0]
+        return self._job.task_config()
 
     @property
     def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
         """Hydra's configuration of the job."""
-        whole, found = self._parts()
-        _set_output_dir(found, self._folder)
-        OmegaConf.set_readonly(found.hydra, True)
-        with read_write(whole), open_dict(whole):
-            whole.hydra = found.hydra
-        found.hydra._set_parent(whole)
-        return found
+        config, of_hydra = _composed(self._job, self._number)
+        _set_output_dir(config.hydra, self._folder)
+        return of_hydra
 
 
-def _set_output_dir(config: DictConfig, folder: Path) -> None:
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.runtime.output_dir = str(folder)
+def _composed(job: Job, number: int) -> tuple[DictConfig, DictConfig]:
+    """Return a job's configuration and, as `HydraConfig` keeps it, its `hydra` node alone."""
+    config = job.config()
+    of_job = config.hydra.job
+    of_job.id, of_job.num = str(number), number
+    OmegaConf.set_readonly(config.hydra, True)
+    return config, hydra_alone(config)
+
+
+def _set_output_dir(hydra: DictConfig, folder: Path) -> None:
+    with read_write(hydra.runtime):
+        hydra.runtime.output_dir = str(folder)
 
 
 def _call(
@@ -124,9 +124,8 @@ def _call(
     context.callbacks.on_job_end(config=config, job_return=job)
 
 
-def _changes_directory(config: DictConfig) -> bool:
-    """Whether the job runs in its folder, which was Hydra's default before 1.2."""
-    wanted = config.hydra.job.chdir
+def _changes_directory(wanted: bool | None) -> bool:
+    """Return whether the job runs in its folder, which was Hydra's default before 1.2."""
     return bool(not version.base_at_least("1.2") if wanted is None else wanted)
 
 
@@ -148,74 +147,47 @@ def _console_muted() -> Iterator[None]:
             handler.setLevel(level)
 
 
-def _save(config: DictConfig, job: JobReturn, folder: Path) -> None:
-    """Write the three files that `--experimental-rerun` and people look for."""
-    if config.hydra.output_subdir is None:
-        return
-    place = folder / str(config.hydra.output_subdir)
-    place.mkdir(parents=True, exist_ok=True)
-    for name, part in (
-        ("config", job.cfg),
-        ("hydra", job.hydra_cfg),
-        ("overrides", config.hydra.overrides.task),
-    ):
-        assert part is not None
-        (place / f"{name}.yaml").write_text(to_yaml(part), encoding="utf-8")
+def _save(path: Path, config: Container, content: Any = None) -> None:
+    path.write_text(to_yaml(config, content), encoding="utf-8")
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes what OmegaConf writes, with libyaml where it is there."""
+def to_yaml(config: Container, content: Any = None) -> str:
+    """Return `OmegaConf.to_yaml(config)`, written with libyaml where that is there.
 
-
-_checked: set[str] = set()
-_usable = True
-
-
-def to_yaml(config: Container) -> str:
-    """Return `OmegaConf.to_yaml(config)`; the first text of every kind is compared with it."""
-    global _usable
-    kind = (
-        f"{type(config).__name__} {' '.join(map(str, config)) if isinstance(config, dict) else ''}"
-    )
-    if not _usable:
-        return OmegaConf.to_yaml(config)
-    content = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    Args:
+        content: the configuration as plain dictionaries, where that is at hand.
+    """
+    content = content or OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     text: str = yaml.dump(
         content, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_Dumper
     )
-    if not text.isascii() or "\\" in text:  # libyaml breaks and escapes such lines otherwise
-        return OmegaConf.to_yaml(config)
-    if kind not in _checked:
-        _checked.add(kind)
-        _usable = text == OmegaConf.to_yaml(config)
-        if not _usable:
-            return OmegaConf.to_yaml(config)
-    return text
+    # libyaml breaks and escapes such lines otherwise.
+    return text if text.isascii() and "\\" not in text else OmegaConf.to_yaml(config)
 
 
-try:
-    from omegaconf._utils import get_omega_conf_dumper
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes what OmegaConf writes, with libyaml."""
 
-    _represent = get_omega_conf_dumper().yaml_representers[str]
-except (ImportError, KeyError):
-    _usable = False
-else:
 
-    class _Probe:
-        """Tells the style that OmegaConf asks for: it quotes what it would read as a number."""
+class _Style:
+    """Stands for a dumper and returns the style that it is asked for."""
 
-        @staticmethod
-        def represent_scalar(tag: str, data: str, style: str | None = None) -> str | None:
-            return style
-
-    @lru_cache(maxsize=4096)
-    def _style(text: str) -> str | None:
-        style: str | None = _represent(_Probe, text)
+    @staticmethod
+    def represent_scalar(tag: str, data: str, style: str | None = None) -> str | None:
         return style
 
-    _Dumper.add_representer(
-        str,
-        lambda dumper, text: dumper.represent_scalar(
-            "tag:yaml.org,2002:str", text, style=_style(text)
-        ),
-    )
+
+_represent = get_omega_conf_dumper().yaml_representers[str]
+"""Quotes what OmegaConf would read as a number."""
+
+
+@lru_cache(maxsize=4096)
+def _style(text: str) -> str | None:
+    style: str | None = _represent(_Style, text)
+    return style
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_style(text)),
+)

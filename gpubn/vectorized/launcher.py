@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_g
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from gpubn.vectorized.job import run_job
 from gpubn.vectorized.loader import FastLoader
@@ -35,8 +36,9 @@ class VectorizedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Remember the sweep. From now on its jobs are composed fast, the sweeper's check too."""
-        self._loader = hydra_context.config_loader = FastLoader(hydra_context.config_loader)
-        self._loader.checking = True  # until `launch`
+        self._loader = hydra_context.config_loader = FastLoader(
+            hydra_context.config_loader.get_search_path()
+        )
         self._context, self._task, self._config = hydra_context, task_function, config
         resolved = OmegaConf.to_container(config.hydra.hydra_logging, resolve=True)
         self._logging = DictConfig(resolved)
@@ -50,16 +52,12 @@ class VectorizedLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         number, parts = self._part
         start, stop = ((len(job_overrides) * n) // parts for n in (number - 1, number))
-        own = job_overrides[start:stop]
-        log.info("Launching %d jobs, together where they can be", len(own))
+        jobs = job_overrides[start:stop]
+        log.info("Launching %d jobs, together where they can be", len(jobs))
         returns: dict[int, JobReturn] = {}
-        self._loader.checking = False
-        try:
-            for index, task in self._tasks(own):
-                returns[index] = self._run(own[index], initial_job_idx + start + index, task)
-        finally:
-            self._loader.checking = True
-        return [returns[index] for index in range(len(own))]
+        for index, task in self._tasks(jobs):
+            returns[index] = self._run(jobs[index], initial_job_idx + start + index, task)
+        return [returns[index] for index in range(len(jobs))]
 
     def _tasks(
         self, jobs: Sequence[Sequence[str]]
@@ -73,7 +71,7 @@ class VectorizedLauncher(Launcher):
             )
         else:
             try:
-                configs = [self._loader.load_task_config(self._config, [*job]) for job in jobs]
+                configs = [self._loader.job(self._config, job).task_config() for job in jobs]
                 for index, share in together(configs):
                     waiting.discard(index)
                     yield index, self._with_share(share)
@@ -97,16 +95,9 @@ class VectorizedLauncher(Launcher):
     ) -> JobReturn:
         assert self._context is not None
         log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-
-        def parts() -> tuple[DictConfig, DictConfig]:
-            of_task, of_hydra = self._loader.load_parts(self._config, list(overrides))
-            _set_number(of_hydra, number)
-            return of_task, of_hydra
-
-        config = self._loader.load_sweep_config(self._config, list(overrides))
-        _set_number(config, number)
+        job = self._loader.job(self._config, overrides)
         try:
-            return run_job(config, task, self._context, console=self._console, parts=parts)
+            return run_job(job, number, task, self._context, console=self._console)
         finally:
             self._log_as_launcher()
 
@@ -114,18 +105,9 @@ class VectorizedLauncher(Launcher):
         configure_log(self._logging, self._config.hydra.verbose)
 
 
-def _set_number(config: DictConfig, number: int) -> None:
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.job.id = str(number)
-        config.hydra.job.num = number
-
-
 def _parse_part(part: str) -> tuple[int, int]:
     number, slash, parts = part.partition("/")
-    try:
-        found = int(number), int(parts)
-    except ValueError:
-        found = (0, 0)
-    if not slash or not 1 <= found[0] <= found[1]:
-        raise HydraException(f"hydra.launcher.part is {part!r}; expected i/n with i from 1 to n")
-    return found
+    with suppress(ValueError):
+        if slash and 1 <= int(number) <= int(parts):
+            return int(number), int(parts)
+    raise HydraException(f"hydra.launcher.part is {part!r}; expected i/n with i from 1 to n")

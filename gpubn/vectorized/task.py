@@ -1,4 +1,4 @@
-"""What an application says: which function runs many of its jobs at once."""
+"""Marks for an application's task: which function runs many of its jobs at once."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ def vectorized(together: Together) -> Callable[[Task], Task]:
 
 
 def together_of(task: Callable[..., Any]) -> Together | None:
-    """The function that `vectorized` gave to a task."""
+    """Return the function that `vectorized` gave to a task."""
     return getattr(task, _ATTRIBUTE, None)
 
 
@@ -40,17 +40,17 @@ def alike(configs: Sequence[DictConfig], but_for: Sequence[str]) -> list[list[in
         content = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
         for key in but_for:
             *path, last = key.split(".")
-            part: Any = content
+            node: Any = content
             for name in path:
-                part = part.get(name) if isinstance(part, dict) else None
-            if isinstance(part, dict):
-                part.pop(last, None)
+                node = node.get(name) if isinstance(node, dict) else None
+            if isinstance(node, dict):
+                node.pop(last, None)
         groups.setdefault(json.dumps(_ordered(content), default=str), []).append(index)
     return list(groups.values())
 
 
-def _ordered(part: Any) -> Any:
-    """Dictionaries as lists in an order of their keys, which need not be of one type."""
-    if isinstance(part, dict):
-        return [[repr(key), _ordered(part[key])] for key in sorted(part, key=repr)]
-    return [_ordered(value) for value in part] if isinstance(part, list) else part
+def _ordered(node: Any) -> Any:
+    """Return dictionaries as lists in an order of their keys, which need not be of one type."""
+    if isinstance(node, dict):
+        return [[repr(key), _ordered(node[key])] for key in sorted(node, key=repr)]
+    return [_ordered(value) for value in node] if isinstance(node, list) else node

@@ -101,11 +101,13 @@ def _stub(overrides: Sequence[str]) -> None:
 
 
 def _start(command: Sequence[str]) -> None:
+    scripts = str(Path(__file__).parents[1])  # has hydra_plugins
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, *command, f"results={folder}/out"],
             check=True,
             cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([scripts, *sys.path])},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -128,11 +130,8 @@ def _compose(jobs: int = 200) -> float:
     compose.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
-        app = GlobalHydra.instance().hydra
-        assert app is not None
-        master = app.compose_config("config", NETWORK, run_mode=RunMode.MULTIRUN)
-        loader = FastLoader(app.config_loader)
-
+        loader = FastLoader(GlobalHydra.instance().config_loader().get_search_path())
+        master = loader.load_configuration("config", NETWORK, RunMode.MULTIRUN)
         loader.load_sweep_config(master, [*NETWORK, "optim.rate=1"])
         rates = [[*NETWORK, f"optim.rate=0.{i + 1}"] for i in range(jobs)]
         seconds = harness.seconds_of(lambda: [loader.load_sweep_config(master, r) for r in rates])

@@ -357,8 +357,8 @@ def test_gpus_are_dealt_by_the_number_of_the_process(monkeypatch, name, slot):
     monkeypatch.setattr(jobs, "current_process", lambda: SimpleNamespace(name=name))
     dealt = []
     monkeypatch.setattr(backend, "resolve", lambda name, slot: dealt.append((name, slot)))
-    way = jobs._Way("cupy", "results", force=False, retry_failed=False)
-    way.resolve()
+    options = jobs.RunOptions("cupy", "results", force=False, retry_failed=False)
+    options.resolve()
     assert dealt == [("cupy", slot)]
 
 

@@ -319,6 +319,43 @@ def test_force_runs_again_what_is_finished(run, tmp_path):
     assert leftovers(tmp_path) == []
 
 
+# The road -----------------------------------------------------------------------------------------
+
+
+def test_a_configuration_folder_of_one_s_own(run, tmp_path):
+    """What is found by Hydra for one cell is found for a sweep, and by `make status`."""
+    file = tmp_path / "mine" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\ndefaults: [mnist_init, _self_]\nseeds: 1\n"
+        "hydra: {sweeper: {params: {init: rand, norm: 'none,after'}}}\n"
+    )
+    (tmp_path / "mine" / "sweep.yaml").write_text("defaults: [config, _self_]\nfirst_seed: 3\n")
+    options = ("--config-dir", "mine", "--config-name", "sweep")
+    small = ("data=digits", "backend=numpy", "results=out", "optim.steps=2", "model.width=4")
+    assert run("run.py", *options, "experiment=mine", *small).code == 0
+    sweep = run("run.py", *options, "-m", "experiment=mine", *small, "norm=glob(bef*)")
+    assert (sweep.code, sweep.err) == (0, "")
+    assert "2 of 2 cells are finished, 0 were before" in sweep.out
+    documents = [json.loads(path.read_text()) for path in cells_in(tmp_path)]
+    assert {document["cell"]["config"]["first_seed"] for document in documents} == {3}
+    status = run("status.py", "--results", "out").out
+    assert re.search(r"2/2 .*experiment=mine", status)
+    file.write_text(file.read_text().replace("rand", "randn"))
+    assert "experiment=mine" not in run("status.py", "--results", "out").out
+
+
+def test_experiments_that_are_swept_have_their_own_grids(run, tmp_path):
+    grids = ("experiment=estimators,moving_average", "seeds=1", "optim.steps=2", "results=out")
+    sweep = run("run.py", "-m", *grids, "backend=numpy")
+    assert (sweep.code, sweep.err) == (0, "")
+    assert "14 of 14 cells are finished, 0 were before" in sweep.out
+    status = run("status.py", "--results", "out").out
+    not_begun = status.split("not begun: ")[1]
+    assert "estimators" not in not_begun
+    assert "moving_average" not in not_begun
+
+
 # The store ----------------------------------------------------------------------------------------
 
 

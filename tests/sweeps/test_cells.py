@@ -10,7 +10,6 @@ from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
 from gpubn.errors import ConfigError
 from gpubn.sweeps.cells import Cell, Names, _at
 from gpubn.sweeps.compose import expand
-from gpubn.sweeps.variants import Variants
 
 OTHER_WORD = {
     "data.name": ("digits", "mnist", "gaussian"),
@@ -163,10 +162,14 @@ def test_the_way_to_a_cell_does_not_matter(overrides):
 
 def cells_of(**values):
     """Cells of the rate sweep, one for each of the lists' first values, second values, ..."""
-    variants = Variants(Config(name="rate_sweep", data=DataConfig("digits")))
-    keys = [key.replace("__", ".") for key in values]
-    rows = zip(*values.values(), strict=True)
-    return [Cell.of(variants.make(dict(zip(keys, row, strict=True)))) for row in rows]
+    cells = []
+    for row in zip(*values.values(), strict=True):
+        config = Config(name="rate_sweep", data=DataConfig("digits"))
+        for key, value in zip(values, row, strict=True):
+            group, _, name = key.rpartition("__")
+            setattr(getattr(config, group) if group else config, name, value)
+        cells.append(Cell.of(config))
+    return cells
 
 
 def called(cells):

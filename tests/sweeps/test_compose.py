@@ -1,22 +1,27 @@
 """From conf/ to cells: every file of it, every grid, and the plans that remember them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
 import yaml
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 
 from gpubn import experiments
 from gpubn.errors import ConfigError
 from gpubn.experiments import get
 from gpubn.sweeps import cli, compose
+from gpubn.sweeps.cells import RUN_OPTIONS
 from gpubn.sweeps.compose import expand
+from gpubn.vectorized.loader import FastLoader
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (compose.CONF / "experiment").glob("*.yaml"))
@@ -56,13 +61,13 @@ def two():
 def composed(monkeypatch):
     """How often a grid was composed, as a list of its overrides."""
     calls = []
-    real = compose._compose_grid
+    real = compose.Grid._cells
 
-    def spy(overrides):
-        calls.append(list(overrides))
-        return real(overrides)
+    def spy(grid):
+        calls.append(grid._overrides)
+        return real(grid)
 
-    monkeypatch.setattr(compose, "_compose_grid", spy)
+    monkeypatch.setattr(compose.Grid, "_cells", spy)
     return calls
 
 
@@ -95,13 +100,15 @@ def test_one_axis_of_every_experiment_expands(name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_grid_in_full_where_there_is_one(name):
     path = compose.CONF / "experiment" / "full" / f"{name}.yaml"
-    assert compose.grid(name) == f"experiment={name}"
-    assert compose.grid(name, full=True) == f"experiment={'full/' * path.exists()}{name}"
+    assert compose.grid_override(name) == f"experiment={name}"
+    assert compose.grid_override(name, full=True) == f"experiment={'full/' * path.exists()}{name}"
     if path.exists():
         wider = params(f"full/{name}")
         swept = params(name) | wider
         one = [f"{key}={values[-1]}" for key, values in swept.items()]
-        (full,), (few,) = (expand([compose.grid(name, full=f), *one]) for f in (True, False))
+        (full,), (few,) = (
+            expand([compose.grid_override(name, full=f), *one]) for f in (True, False)
+        )
         assert full.config.name == name
         assert full.axes == few.axes
         longer = full.config.optim.steps > few.config.optim.steps
@@ -128,9 +135,14 @@ def test_a_given_sweep_replaces_an_axis_and_adds_another():
 def test_every_option_composes_and_validates(group):
     takes = get("mnist_init").datasets
     options = [o for o in OPTIONS[group] if group != "data" or o in takes]
-    cells = expand([*ONE, "optim.batch=64", f"{group}={','.join(options)}"])  # of ghost batches
     # Tables and figures know an option by the name in it.
-    assert [getattr(cell.config, group).name for cell in cells] == options
+    one = [*ONE, "optim.batch=64"]  # of ghost batches
+    given = [[*one, f"{group}={option}"] for option in options]
+    configs = [compose.validated(config) for config in by_hydra(given)]
+    assert [getattr(config, group).name for config in configs] == options
+    cells = expand([*one, f"{group}={','.join(options)}"])
+    expected = options if group not in RUN_OPTIONS else ["auto" if group == "backend" else "none"]
+    assert {getattr(cell.config, group).name for cell in cells} == set(expected)
 
 
 def test_data_that_an_experiment_does_not_take():
@@ -184,37 +196,40 @@ BAD_JOBS = (
 )
 
 
-@pytest.fixture
-def jobs():
-    """jobs(jobs): the configurations that gpubn composes, and those that Hydra does, each alone."""
+def by_hydra(jobs):
+    """What Hydra composes of each job alone."""
     compose.register()
-    parser = OverridesParser.create()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
-
-        def ours(jobs):
-            composer = compose._Composer(parser)
-            return [composer.config(job) for job in jobs]
-
-        yield (
-            ours,
-            lambda jobs: [compose.config_of(compose.compose("config", list(job))) for job in jobs],
-        )
+        return [hydra.compose("config", list(job)) for job in jobs]
 
 
-def test_jobs_are_composed_as_hydra_composes_them(jobs):
+def by_us(jobs):
+    """Our configurations of them, one after another."""
+    compose.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+        loader = FastLoader(GlobalHydra.instance().config_loader().get_search_path())
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        return [compose.validated(loader.job(master, job).task_config()) for job in jobs]
+
+
+def test_jobs_are_composed_as_hydra_composes_them():
     given = [[*ONE, *job] for job in GOOD_JOBS]
     given += given[:2]  # what was composed before is still as it was
-    found, right = (compose_them(given) for compose_them in jobs)
-    for job, one, other in zip(given, found, right, strict=True):
-        assert repr(one) == repr(other), job  # the types of the values included
-    quoted = found[6]
-    assert (quoted.results, quoted.model.name, quoted.data.root) == ("a b, c=d", "x,y", "null")
+    for job, ours, theirs in zip(given, by_us(given), by_hydra(given), strict=True):
+        assert repr(ours) == repr(compose.validated(theirs)), job  # types of values included
+
+
+def test_quotes_are_not_of_a_value():
+    (composed,) = by_hydra([[*ONE, *GOOD_JOBS[6]]])
+    config = compose.validated(composed)
+    assert (config.results, config.model.name, config.data.root) == ("a b, c=d", "x,y", "null")
 
 
 @pytest.mark.parametrize("first", [[], ["norm.eps=1", "optim.rate=1"]], ids=["alone", "second"])
 @pytest.mark.parametrize("job", BAD_JOBS, ids=" ".join)
-def test_a_bad_job_is_refused_in_the_words_of_hydra(jobs, job, first):
+def test_a_bad_job_is_refused_in_the_words_of_hydra(job, first):
     before = [[*ONE, *first]] if first else []
 
     def outcome(compose_them):
@@ -223,26 +238,81 @@ def test_a_bad_job_is_refused_in_the_words_of_hydra(jobs, job, first):
         except Exception as error:
             return type(error), str(error), cli.explain(error)
 
-    found, right = map(outcome, jobs)
-    assert isinstance(right, tuple)
-    assert right[2]  # a sentence, and no traceback
-    assert found == right
+    ours = outcome(by_us)
+    theirs = outcome(lambda jobs: [compose.validated(c) for c in by_hydra(jobs)])
+    assert isinstance(theirs, tuple)
+    assert theirs[2]  # a sentence, and no traceback
+    assert ours == theirs
 
 
-def test_hydra_composes_once_for_each_choice_of_groups(monkeypatch):
-    real, calls = compose.compose, []
+@pytest.fixture
+def compositions(monkeypatch):
+    """The overrides of each configuration that Hydra composes."""
+    calls = []
+    real = ConfigLoaderImpl._load_configuration_impl
 
-    def spy(name, overrides, **options):
+    def spy(loader, config_name, overrides, *args, **options):
         calls.append(overrides)
-        return real(name, overrides, **options)
+        return real(loader, config_name, overrides, *args, **options)
 
-    monkeypatch.setattr(compose, "compose", spy)
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", spy)
+    return calls
+
+
+def test_hydra_composes_once_for_each_choice_of_groups(compositions):
     rates = [n / 100 for n in range(1, 21)]
     cells = expand(
         [*ONE[:2], "norm=none,before", f"optim.rate={','.join(map(str, rates))}", "init=he"]
     )
     assert [cell.config.optim.rate for cell in cells] == rates * 2
-    assert len(calls) == 1 + 2  # for the axes of the file, and for two norms
+    # Of the sweep, of one job in full for comparison, and of two norms.
+    assert len(compositions) == 1 + 1 + 2
+
+
+# Sweeps -------------------------------------------------------------------------------------------
+
+
+def test_experiments_that_are_swept_have_their_own_grids():
+    cells = expand(["experiment=estimators,moving_average", "seeds=1,2"])
+    apart = [expand([f"experiment={e}", "seeds=1,2"]) for e in ("estimators", "moving_average")]
+    assert ids(cells) == [*ids(apart[0]), *ids(apart[1])]
+    assert len(cells) == 2 * 10 + 2 * 4
+
+
+SWEEPS = {
+    "init=choice(rand,randn)": ["rand", "randn"],
+    "init=glob(rand*,exclude=*_*)": ["rand", "randn"],
+    "init=sort(randn,rand)": ["rand", "randn"],
+    "optim.steps=range(1,4)": [1, 2, 3],
+    "optim.steps=shuffle(range(1,4))": [1, 2, 3],
+    "optim.rate=sort(choice(0.3,0.1),reverse=true)": [0.3, 0.1],
+}
+
+
+@pytest.mark.parametrize("override", SWEEPS)
+def test_every_kind_of_sweep(override):
+    key = override.split("=")[0]
+    cells = expand(["experiment=mnist_init", "data=digits", "init=rand", "norm=none", override])
+    found = [
+        cell.config.init.name if key == "init" else getattr(cell.config.optim, key.split(".")[1])
+        for cell in cells
+    ]
+    assert (sorted(found) if "shuffle" in override else found) == SWEEPS[override]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optim.rate=interval(0,1)", "optim.rate=interval(0,1) is no list of values; expected"),
+        ("init=glob(zz*)", "init=glob(zz*) matches nothing; expected at least one value"),
+    ],
+)
+def test_a_sweep_that_is_no_grid(override, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        expand([*ONE[:2], "norm=none", override])
+
+
+# Plans --------------------------------------------------------------------------------------------
 
 
 def test_a_plan_gives_equal_cells_without_composing(tmp_path, composed):
@@ -294,7 +364,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_plan_is_composed_again(two, tmp_path, monkeypatch, damage):
-    monkeypatch.setattr(compose, "_compose_grid", lambda _overrides: two)
+    monkeypatch.setattr(compose.Grid, "_cells", lambda _grid: two)
     expand(TWO, tmp_path)
     (path,) = tmp_path.glob("*.json")
     good = path.read_bytes()

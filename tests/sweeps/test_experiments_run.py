@@ -51,7 +51,7 @@ def make(tmp_path_factory):
         if experiment == timing.STEM and experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
             path = timing.write_step_cost(results / "benchmarks", COSTS)
-            made[experiment] = results, pipeline.Tables([path], results)
+            made[experiment] = results, pipeline.ExperimentTables([path], results)
         if experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
             overrides = tiny(experiment)
@@ -143,7 +143,7 @@ def test_pooled_rows_are_shares(make, name):
 def test_a_second_time_nothing_runs_and_no_byte_changes(make, name, monkeypatch):
     results, done = make(name)
     before = {p: p.read_bytes() for path in done.paths for p in (path, path.with_suffix(".json"))}
-    monkeypatch.setattr(compose, "_compose_grid", lambda _: pytest.fail("composed again"))
+    monkeypatch.setattr(compose.Grid, "_cells", lambda _: pytest.fail("composed again"))
     monkeypatch.setattr(runner, "Context", lambda *_: pytest.fail("a cell ran"))
     again = run(name, results, tiny(name))
     assert again == done
@@ -162,7 +162,9 @@ def test_run_from_nothing_and_cell_by_cell_there_are_the_same_bytes(
 ):
     results, done = make(name)
     shutil.copytree(results / "plans", tmp_path / "plans")
-    monkeypatch.setattr(runner, "plan", lambda cells, backend: [[cell] for cell in cells])
+    monkeypatch.setattr(
+        runner, "split_into_stacks", lambda cells, backend: [[cell] for cell in cells]
+    )
     anew = run(name, tmp_path, tiny(name))
     assert digests(tmp_path) == digests(results) != {}
     assert [p.read_bytes() for p in anew.paths] == [p.read_bytes() for p in done.paths]

@@ -3,15 +3,20 @@
 import importlib.util
 import threading
 import time
-from types import SimpleNamespace
+from contextlib import contextmanager
 
 import pytest
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
 from gpubn.rows import Failure
 from gpubn.sweeps import compose
+from gpubn.sweeps import launch as jobs
 from gpubn.sweeps import multirun as sweeps
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
@@ -28,7 +33,19 @@ def results(tmp_path):
 @pytest.fixture
 def sweep(results):
     """sweep(*overrides): the context of a sweep into `results`."""
-    return lambda *overrides: sweeps.sweep([*GRID, f"results={results}", *overrides])
+
+    @contextmanager
+    def sweep(*overrides):
+        compose.register()
+        GlobalHydra.instance().clear()
+        given = [*GRID, f"results={results}", *overrides]
+        with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            master = loader.load_configuration("config", given, RunMode.MULTIRUN)
+            with sweeps.watched(compose.Grid(loader, given, master), master):
+                yield
+
+    return sweep
 
 
 @pytest.fixture
@@ -66,7 +83,6 @@ def test_what_runs_a_sweep_does_not_choose_its_cells(sweep, plans):
         ("seeds=0", r"seeds is 0; expected 1 to 100000"),
         ("data.examples=4,1", r"data\.examples is 1; expected at least 2"),
         ("seeds=2,3,0", r"seeds is 0"),
-        ("seeds", r"'seeds' is no override"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused_first(sweep, results, override, words):
@@ -105,6 +121,68 @@ def test_a_pool_without_processes():
 def test_gpus_are_not_counted_for_numpy(monkeypatch):
     monkeypatch.setattr(backend, "gpu_count", lambda: pytest.fail("a driver was asked"))
     sweeps._check_processes(OmegaConf.create({"n_jobs": 4}), "numpy")
+
+
+# The road -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def multirun(results):
+    """multirun(*overrides): a sweep of GRID in this process, as run.py has Hydra run it."""
+
+    def run(*overrides):
+        compose.register()
+        GlobalHydra.instance().clear()
+        quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.mode=MULTIRUN")
+        given = [*GRID, f"results={results}", *quiet, *overrides]
+        with initialize_config_dir(str(compose.CONF), version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            return hydra.multirun("config", jobs.run, given, with_log_configuration=False)
+
+    return run
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """counted(class, method): a list with the arguments of each call of it from now on."""
+
+    def count(owner, name):
+        calls, real = [], getattr(owner, name)
+
+        def spy(self, *args, **options):
+            calls.append(args)
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(owner, name, spy)
+        return calls
+
+    return count
+
+
+@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+def test_the_store_is_asked_once_for_each_finished_cell(multirun, counted, launcher):
+    multirun(f"hydra/launcher={launcher}")
+    loads = counted(CellStore, "load")
+    multirun(f"hydra/launcher={launcher}")
+    assert sorted(cell.id for (cell,) in loads) == sorted(cell.id for cell in expand(GRID))
+
+
+def test_hydra_composes_once_for_each_choice_of_groups_on_the_whole_road(multirun, counted):
+    composed = counted(ConfigLoaderImpl, "load_configuration")
+    ((*returns,),) = multirun("norm=none,before", "optim.rate=0.1,0.2")
+    assert len(returns) == 8
+    # The sweep, two norms, and for comparison one job in full.
+    assert len(composed) == 1 + 2 + 1
+    composed.clear()
+    multirun("norm=none,before", "optim.rate=0.1,0.2")  # its plan is remembered
+    assert len(composed) == 1 + 2 + 1
+
+
+def test_batches_of_a_sweep(multirun):
+    returns = multirun("hydra.sweeper.max_batch_size=1", "seeds=1,2,3")
+    assert [len(batch) for batch in returns] == [1] * 6
+    numbers = [batch[0].hydra_cfg.hydra.job.num for batch in returns]
+    assert numbers == list(range(6))
 
 
 # While it runs, and at its end --------------------------------------------------------------------
@@ -238,10 +316,8 @@ def test_ctrl_c_says_what_goes_on(sweep, caplog, shown, launcher, goes_on):
     assert any("may go on until their cell is finished" in m for m in caplog.messages) == goes_on
 
 
-def test_jobs_of_a_sweep_are_told_together(fake, tmp_path, monkeypatch):
-    """Cells that are wrong, finished, new and failing, one of them twice, in two ways."""
-    from gpubn.sweeps import launch as jobs
-
+def test_jobs_of_a_sweep_are_run_together(fake, tmp_path, monkeypatch):
+    """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
     fake.fail["c"] = ValueError("no")
     composed = ["a", "b", "wrong", "c", "a", "other"]
 
@@ -253,37 +329,35 @@ def test_jobs_of_a_sweep_are_told_together(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(compose, "cell_of", cell_of)
     monkeypatch.setattr(jobs, "cores", lambda: 1)
     monkeypatch.chdir(tmp_path)
-    ways = SimpleNamespace(asked=[])
-    way_of = jobs._Way.of
+    asked = []
+    options_of = jobs.RunOptions.of
 
     def of(config, *, sweep):
-        ways.asked.append(sweep)
-        force = config.init.name == "other"
-        return jobs._Way("numpy", way_of(config, sweep=sweep).results, force, retry_failed=False)
+        asked.append(sweep)
+        results, force = options_of(config, sweep=sweep).results, config.init.name == "other"
+        return jobs.RunOptions("numpy", results, force, retry_failed=False)
 
-    monkeypatch.setattr(jobs._Way, "of", of)
+    monkeypatch.setattr(jobs.RunOptions, "of", of)
     save(CellStore(tmp_path / "results" / "cells"), fake.cell("b"), fake.rows)
-    told = list(jobs.together(composed))
-    assert sorted(index for index, _ in told) == [0, 1, 2, 3, 4, 5]
-    by_index = dict(told)
+    outcomes = list(jobs.together(composed))
+    assert sorted(index for index, _ in outcomes) == [0, 1, 2, 3, 4, 5]
+    by_index = dict(outcomes)
     assert str(by_index[2]) == "it is wrong"
     assert by_index[1].fresh is False
     assert by_index[0] is by_index[4]
     assert by_index[3].failure.sentence == "ValueError: no"
     assert [by_index[n].result is not None for n in (0, 1, 5)] == [True] * 3
     assert sorted(fake.calls) == ["a", "c", "other"]
-    assert all(ways.asked)
+    assert all(asked)
 
 
 def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake, tmp_path, monkeypatch):
-    from gpubn.sweeps import launch as jobs
-
     fake.fail["b"] = StoreError("the disk is full")
     monkeypatch.setattr(compose, "cell_of", fake.cell)
     monkeypatch.setattr(jobs, "cores", lambda: 1)
-    monkeypatch.setattr(jobs._Way, "resolve", lambda way: backend.resolve("numpy"))
+    monkeypatch.setattr(jobs.RunOptions, "resolve", lambda options: backend.resolve("numpy"))
     monkeypatch.chdir(tmp_path)
-    told = dict(jobs.together(["a", "b", "c"]))
-    assert told[0].result is not None
-    assert [str(told[n]) for n in (1, 2)] == ["the disk is full"] * 2
+    outcomes = dict(jobs.together(["a", "b", "c"]))
+    assert outcomes[0].result is not None
+    assert [str(outcomes[n]) for n in (1, 2)] == ["the disk is full"] * 2
     assert fake.calls == ["a", "b"]

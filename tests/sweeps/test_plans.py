@@ -1,15 +1,16 @@
 """Plans give back the cells of a sweep, are small, and are nothing where they are damaged."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
+from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
 from gpubn.errors import StoreError
 from gpubn.sweeps import plans
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.plans import Plan, plan_path, read_plan, read_plans, write_plan
-from gpubn.sweeps.variants import Variants
+from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, read_plans, write_plan
 
 BASE = Config(
     name="rate_sweep",
@@ -20,27 +21,29 @@ BASE = Config(
 RATES = ["experiment=rate_sweep", "optim.rate=..."]
 
 
-def sweep(count, overrides=RATES, key="k"):
-    variants = Variants(BASE)
-    configs = [variants.make({"optim.rate": n / 1000}) for n in range(1, count + 1)]
-    return Plan(list(overrides), key, [Cell.of(config) for config in configs])
+def sweep(count, overrides=RATES, sources=()):
+    rates = [n / 1000 for n in range(1, count + 1)]
+    configs = [replace(BASE, optim=OptimConfig(rate=rate, steps=100)) for rate in rates]
+    return SweepPlan(list(overrides), list(sources), [Cell.of(config) for config in configs])
 
 
 @pytest.fixture
 def written(tmp_path):
-    write_plan(tmp_path, sweep(5))
-    return plan_path(tmp_path, RATES)
+    path = plan_path(tmp_path, RATES)
+    write_plan(path, sweep(5))
+    return path
 
 
 def test_a_plan_comes_back_as_it_was(tmp_path):
     cells = [
         *sweep(3).cells,
         Cell.of(Config(name="exact", data=DataConfig("gaussian"), dtype="float64", seeds=1)),
-        Cell.of(Variants(BASE).make({"data.root": "/é", "norm.eps": 1e-300, "results": "a b"})),
+        Cell.of(replace(BASE, norm=NormConfig(eps=1e-300), data=DataConfig("digits", root="/é"))),
+        Cell.of(replace(BASE, results="a b", init=InitConfig(low=-0.0))),
     ]
-    plan = Plan(RATES, "k", cells)
-    write_plan(tmp_path, plan)
-    again = read_plan(plan_path(tmp_path, RATES))
+    plan = SweepPlan(RATES, ["structured://"], cells)
+    write_plan(tmp_path / "plan", plan)
+    again = read_plan(tmp_path / "plan")
     assert again == plan
     assert repr(again) == repr(plan)
     assert [cell.id for cell in again.cells] == [cell.id for cell in cells]
@@ -55,37 +58,57 @@ def test_every_choice_of_cells_has_a_file_of_its_own(tmp_path, overrides):
 
 def test_a_cell_of_a_large_sweep_takes_few_bytes(tmp_path):
     count = 1000
-    write_plan(tmp_path, sweep(count))
-    assert plan_path(tmp_path, RATES).stat().st_size < 200 * count
-    small = tmp_path / "small"
+    large, small = tmp_path / "large", tmp_path / "small"
+    write_plan(large, sweep(count))
+    assert large.stat().st_size < 200 * count
     write_plan(small, sweep(1))
-    each = plan_path(tmp_path, RATES).stat().st_size - plan_path(small, RATES).stat().st_size
-    assert each < 30 * count
-    assert read_plan(plan_path(tmp_path, RATES)) == sweep(count)
+    assert large.stat().st_size - small.stat().st_size < 30 * count
+    assert read_plan(large) == sweep(count)
 
 
-def test_cells_of_a_plan_share_what_they_have_in_common(tmp_path):
-    write_plan(tmp_path, sweep(100))
-    cells = read_plan(plan_path(tmp_path, RATES)).cells
-    for group in ("data", "model", "norm", "init", "backend", "tracker"):
-        assert len({id(getattr(cell.config, group)) for cell in cells}) == 1
+def test_a_plan_is_right_as_long_as_what_it_is_made_of(tmp_path, monkeypatch):
+    """Files of every folder and package that was searched, the schema, Hydra."""
+    conf, path = tmp_path / "conf", tmp_path / "plan"
+    package = tmp_path / "made_of_yaml"
+    for folder in (conf / "group", package / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "a.yaml").write_text("x: 1")
+        (folder / "note.txt").write_text("no matter")
+    for init in (package / "__init__.py", package / "deep" / "__init__.py"):
+        init.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    sources = [f"file://{conf}", "pkg://made_of_yaml/deep", "structured://", "file:///nowhere"]
+
+    def stays_right(change):
+        write_plan(path, sweep(2, sources=sources))
+        assert read_plan(path) == sweep(2, sources=sources)
+        change()
+        return read_plan(path) is not None
+
+    assert stays_right(lambda: (conf / "group" / "note.txt").write_text("changed"))
+    for folder in (conf / "group", package / "deep"):
+        assert not stays_right(lambda folder=folder: (folder / "a.yaml").write_text("x: 2"))
+        assert not stays_right(lambda folder=folder: (folder / "b.yaml").write_text("x: 2"))
+        assert not stays_right(lambda folder=folder: (folder / "a.yaml").unlink())
+    assert not stays_right(lambda: monkeypatch.setattr(plans, "version", lambda _: "2.0"))
+    schema = SimpleNamespace(__file__=conf / "group" / "b.yaml", from_dict=None)
+    assert not stays_right(lambda: monkeypatch.setattr(plans, "schema", schema))
 
 
 def test_the_last_plan_of_the_same_overrides_stands(tmp_path, written):
-    other = sweep(2, key="another")
-    write_plan(tmp_path, other)
+    other = sweep(2, sources=["structured://"])
+    write_plan(written, other)
     assert list(tmp_path.iterdir()) == [written]
     assert read_plan(written) == other
 
 
 def test_all_plans_that_are_still_right(tmp_path, written):
-    write_plan(tmp_path, sweep(2, ["other"]))
-    write_plan(tmp_path, sweep(3, ["old"], key="old"))
+    write_plan(tmp_path / "other.json", sweep(2, ["other"]))
     (tmp_path / "damaged.json").write_bytes(written.read_bytes()[:-9])
     (tmp_path / "note.txt").write_text("no plan")
-    found = list(read_plans(tmp_path, "k"))
-    assert sorted(len(plan.cells) for plan in found) == [2, 5]
-    assert list(read_plans(tmp_path / "missing", "k")) == []
+    plans = list(read_plans(tmp_path))
+    assert sorted(len(plan.cells) for plan in plans) == [2, 5]
+    assert list(read_plans(tmp_path / "missing")) == []
 
 
 def edit(change):
@@ -102,7 +125,7 @@ def signed(change):
 
     def change_and_sign(document):
         change(document)
-        document["digest"] = plans.digest([document["base"], document["changes"]])
+        document["digest"] = plans._digest([document["base"], document["changes"]])
 
     return edit(change_and_sign)
 
@@ -118,7 +141,7 @@ DAMAGE = {
     "a cell lost": edit(lambda d: d["changes"].pop()),
     "another base": edit(lambda d: d["base"].update(seeds=11)),
     **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("base", "changes", "digest")},
-    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("key", "overrides")},
+    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("key", "overrides", "sources")},
     "a value out of range": signed(lambda d: d["changes"][1].update({"norm.momentum": 7.0})),
     "an unknown experiment": signed(lambda d: d["base"].update(name="nope")),
     "a key of another schema": signed(lambda d: d["changes"][1].update({"norm.nope": 1})),
@@ -145,4 +168,4 @@ def test_what_is_no_file_is_none(tmp_path):
 def test_a_plan_that_cannot_be_kept(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(StoreError, match="cannot be written"):
-        write_plan(tmp_path / "file", sweep(2))
+        write_plan(tmp_path / "file" / "plan", sweep(2))

@@ -28,7 +28,7 @@ from gpubn.experiments.training import trainer
 from gpubn.rows import Failure, Observation
 from gpubn.sweeps import runner
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.stacks import measure, plan
+from gpubn.sweeps.stacks import run_stack, split_into_stacks
 from gpubn.sweeps.store.cell_store import CellStore
 
 NUMPY = resolve("numpy")
@@ -276,7 +276,7 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_store_holds_the_same_however_it_was_run(alone, outcomes, tmp_path, processes):
     cells = [Cell.of(config) for config in SWEEP]
-    assert len(plan(cells, NUMPY)) < len(cells)
+    assert len(split_into_stacks(cells, NUMPY)) < len(cells)
     store = CellStore(tmp_path / "cells")
     found = outcomes(cells, store, processes=processes)
     assert {o.cell.id: o.result.digest for o in found} == {i: r.digest for i, r in alone.items()}
@@ -324,7 +324,7 @@ def planned(configs, backend=NUMPY):
     """The stacks, by the places of their cells in the list."""
     cells = [Cell.of(config) for config in configs]
     place = {id(cell): i for i, cell in enumerate(cells)}
-    return [[place[id(cell)] for cell in stack] for stack in plan(cells, backend)]
+    return [[place[id(cell)] for cell in stack] for stack in split_into_stacks(cells, backend)]
 
 
 BASE = make(model={"dropout": 0.5}, norm={"placement": "before"})
@@ -391,7 +391,7 @@ def test_a_gpu_takes_many_cells_at_once():
 
 
 def test_no_cells_are_no_stacks():
-    assert plan([], NUMPY) == []
+    assert split_into_stacks([], NUMPY) == []
 
 
 # One that fails -----------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ def stackable(fake, monkeypatch):
 
 
 def measured(cells):
-    return measure([cell.config for cell in cells], Context(NUMPY, lambda n: None))
+    return run_stack([cell.config for cell in cells], Context(NUMPY, lambda n: None))
 
 
 def test_a_stack_is_measured_at_once_and_one_cell_by_itself(stackable, fake):
@@ -467,7 +467,7 @@ def test_what_is_not_the_fault_of_a_cell_is_raised(stackable, fake, error, inits
 
 def test_a_stack_whose_cells_all_fail():
     configs = [make(optim={"batch": 49, "rate": rate}) for rate in (0.1, 0.2)]
-    found = measure(configs, Context(NUMPY))
+    found = run_stack(configs, Context(NUMPY))
     sentence = "optim.batch is 49; expected at most 48, the number of training examples of digits"
     assert [failure.sentence for failure in found] == [sentence] * 2
     for failure in found:

@@ -252,27 +252,27 @@ for o in runner.run_cells(cells[::int(sys.argv[1])], store, resolve("numpy"), pr
 """
 MEET = """
 import os, time
-measure, here = runner.measure, Path(f"begun-{os.getpid()}")
+run_stack, here = runner.run_stack, Path(f"begun-{os.getpid()}")
 
 def meet(configs, context):
     here.touch()
     while len(list(Path().glob("begun-*"))) < 2:
         time.sleep(0.01)
-    return measure(configs, context)
+    return run_stack(configs, context)
 
-runner.measure = meet
+runner.run_stack = meet
 """
 HOLD = """
-measure, done = runner.measure, []
+run_stack, done = runner.run_stack, []
 
 def hold(configs, context):
     if len(done) == 3:
         print("holding", flush=True)
         sys.stdin.readline()
     done.append(configs)
-    return measure(configs, context)
+    return run_stack(configs, context)
 
-runner.measure = hold
+runner.run_stack = hold
 """
 
 
