@@ -127,7 +127,7 @@ def test_a_make_command_names_a_target_that_calls_a_script(command):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    scripts = re.findall(r"scripts/\w+\.py", done.stdout)
+    scripts = re.findall(r"scripts/[\w/]+\.py", done.stdout)
     assert all((ROOT / script).exists() for script in scripts)
     assert scripts or any(tool in done.stdout for tool in ("pytest", "ruff", "pip install"))
 
