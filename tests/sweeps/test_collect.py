@@ -15,7 +15,6 @@ from gpubn.sweeps import collect
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, distinguishing_keys, write_tables
 from gpubn.sweeps.store.cell_store import CellStore, Result
-from gpubn.sweeps.variants import Variants
 
 TABLES = Path(__file__).parents[2] / "results" / "tables"
 POOLED = [Observation(None, None, 1, "hist[+0.00]", 0.5)]
@@ -246,10 +245,15 @@ def cells_of(experiment, **values):
 
     A key is written with __ for its dot.
     """
-    variants = Variants(Config(name=experiment, data=DataConfig("digits")))
-    keys = [key.replace("__", ".") for key in values]
-    rows = zip(*values.values(), strict=True)
-    return [Cell.of(variants.make(dict(zip(keys, row, strict=True)))) for row in rows]
+    cells = []
+    for row in zip(*values.values(), strict=True):
+        config = Config(name=experiment, data=DataConfig("digits"))
+        for key, value in zip(values, row, strict=True):
+            group, _, name = key.rpartition("__")
+            part = replace(getattr(config, group), **{name: value}) if group else value
+            config = replace(config, **{group or name: part})
+        cells.append(Cell.of(config))
+    return cells
 
 
 def named(cell):
