@@ -16,16 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpubn.config import Config
 from gpubn.errors import GpubnError
+from gpubn.sweeps.launchers import LAUNCHERS
 from gpubn.sweeps.progress import ConsoleHandler
 
 _INTERRUPTED = 130
-_EXTRAS = {
-    "joblib": "joblib",
-    "submitit_local": "submitit",
-    "submitit_slurm": "submitit",
-    "ray": "ray",
-}
-"""Launcher -> the extra that installs it."""
+_EXTRAS = {launcher.choice: launcher.extra for launcher in LAUNCHERS.values() if launcher.extra}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
 _stopped = threading.Event()

@@ -44,7 +44,7 @@ class CellSweeperConf(BasicSweeperConf):
     _target_: str = "hydra_plugins.cell_sweeper.CellSweeper"
 
 
-def register() -> None:
+def prepare_hydra() -> None:
     """Tell Hydra the schema, our launcher and sweeper, and the resolver `${cell_id:}`."""
     vectorized_config.register()
     store = ConfigStore.instance()
@@ -104,7 +104,7 @@ def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
         expand(["experiment=mnist_init", "optim.rate=0.03,0.1"])
     """
     check_overrides(overrides)
-    register()
+    prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return Grid(GlobalHydra.instance().config_loader(), overrides).cells(plans)

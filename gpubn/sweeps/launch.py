@@ -22,6 +22,7 @@ from gpubn.errors import CellError, ConfigError, GpubnError
 from gpubn.rows import Failure
 from gpubn.sweeps import cli, compose
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.launchers import threads_of_job
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore, Result
 from gpubn.sweeps.trackers import Tracker, make_tracker
@@ -30,7 +31,7 @@ from gpubn.vectorized import vectorized
 
 log = logging.getLogger(__name__)
 
-compose.register()
+compose.prepare_hydra()
 
 
 def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, CellOutcome | Exception]]:
@@ -61,7 +62,7 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     reports = make_tracker(cell.config.tracker, Path(cell.config.results))
     if outcome is None:
         options = RunOptions.of(cell.config, sweep=HydraConfig.get().mode == RunMode.MULTIRUN)
-        where = replace(options.resolve(), workers=_share_of_cores())
+        where = replace(options.resolve(), workers=_threads())
         (outcome,) = run_cells(
             [cell], store, where, force=options.force, retry_failed=options.retry_failed
         )
@@ -158,19 +159,10 @@ def _error(outcome: CellOutcome, store: CellStore) -> CellError:
     )
 
 
-def _share_of_cores() -> int:
-    """Threads for this process: a launcher that runs several jobs at once divides the cores."""
+def _threads() -> int:
+    """Return the threads for this process."""
     hydra = HydraConfig.get()
-    launcher = hydra.launcher if hydra.mode == RunMode.MULTIRUN else {}
-    if "n_jobs" in launcher:  # joblib; negative counts from all cores, as it does
-        jobs = launcher["n_jobs"]
-        jobs = jobs if jobs > 0 else max(1, cores() + 1 + jobs)
-        return max(1, cores() // jobs)
-    if "submitit_folder" in launcher:
-        return max(1, min(cores(), launcher["cpus_per_task"] or 1))
-    if "ray" in launcher:
-        return max(1, int(launcher["ray"]["remote"].get("num_cpus", 1)))
-    return cores()
+    return threads_of_job(hydra.launcher) if hydra.mode == RunMode.MULTIRUN else cores()
 
 
 def _slot() -> int:

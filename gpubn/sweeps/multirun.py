@@ -11,10 +11,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from gpubn import backend
-from gpubn.errors import ConfigError, StoreError
+from gpubn.errors import StoreError
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.compose import Grid, validated
+from gpubn.sweeps.launchers import check_processes, launcher_of
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import make_command
@@ -22,7 +22,6 @@ from gpubn.sweeps.trackers import check_run_names, make_tracker
 
 log = logging.getLogger(__name__)
 
-_IN_THIS_PROCESS = ("vectorized_launcher", "basic_launcher")
 _POLL = 0.5
 """Seconds between two looks at what other processes finished."""
 
@@ -60,8 +59,8 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
 @contextmanager
 def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
     """Check a sweep before the body runs it, show it meanwhile, and sum it up."""
-    target, results = master.hydra.launcher._target_, Path(master.results)
-    _check_processes(master.hydra.launcher, master.backend.name)
+    launcher, results = launcher_of(master.hydra.launcher), Path(master.results)
+    check_processes(master.hydra.launcher, master.backend.name)
     tracker = validated(master).tracker
     make_tracker(tracker, results)  # says at once what it lacks
     cells = grid.cells(results / "plans", logging.DEBUG)
@@ -70,7 +69,7 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
     before = {cell.id: _touched(store, cell) for cell in cells}
     to_do = [cell for cell in cells if master.force or not store.path(cell).exists()]
     watch: AbstractContextManager[None] = nullcontext()
-    if not any(name in target for name in _IN_THIS_PROCESS):
+    if not launcher.in_this_process:
         to_do = [cell for cell in cells if master.force or store.load(cell) is None]
         if to_do:
             watch = _Watch(to_do, store)
@@ -81,10 +80,8 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
         with watch:
             yield
     except KeyboardInterrupt:
-        if "SlurmLauncher" in target:
-            log.warning("the jobs that were submitted go on; to stop them: scancel --name gpubn")
-        elif "submitit" in target:
-            log.warning("processes that submitit started may go on until their cell is finished")
+        if launcher.after_interrupt:
+            log.warning(launcher.after_interrupt)
         raise
     else:
         done = [cell for cell in cells if store.path(cell).exists()]
@@ -99,22 +96,6 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
                 "make status" if results == Path("results") else f"make status RESULTS={results}"
             )
             log.warning("%d of %d cells failed; `%s` says why", failed, len(cells), status)
-
-
-def _check_processes(launcher: DictConfig, name: str) -> None:
-    """Refuse a pool without processes, or one in which two of them would share a GPU."""
-    jobs = launcher.get("n_jobs")
-    if jobs == 0:
-        raise ConfigError("hydra.launcher.n_jobs is 0; expected 1 or more, or -1 for one a core")
-    gpus = backend.gpu_count() if name != "numpy" else 0
-    if jobs is None or gpus == 0:
-        return
-    jobs = jobs if jobs > 0 else backend.cores() + 1 + jobs
-    if jobs > gpus:
-        raise ConfigError(
-            f"hydra.launcher.n_jobs is {jobs}; expected at most {gpus}, the number of GPUs, or "
-            "backend=numpy"
-        )
 
 
 class _Watch:

@@ -127,7 +127,7 @@ def _host_draws(replicas: int = 20) -> float:
 
 def _compose(jobs: int = 200) -> float:
     """Milliseconds to compose one job of a sweep over numbers."""
-    compose.register()
+    compose.prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
         loader = FastLoader(GlobalHydra.instance().config_loader().get_search_path())
@@ -156,7 +156,7 @@ def _nothing(config: DictConfig, share: None = None) -> None:
 
 
 def _run_stub() -> None:
-    compose.register()
+    compose.prepare_hydra()
     hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="config")(_nothing)()
 
 

@@ -20,7 +20,7 @@ from gpubn import backend
 from gpubn.backend import resolve
 from gpubn.errors import ConfigError
 from gpubn.sweeps import launch as jobs
-from gpubn.sweeps import multirun as sweeps
+from gpubn.sweeps import launchers
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
@@ -323,30 +323,31 @@ def hydra_says(monkeypatch):
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: node))
 
     monkeypatch.setattr(jobs, "cores", lambda: 8)
+    monkeypatch.setattr(launchers, "cores", lambda: 8)
     return inside
 
 
 @pytest.mark.parametrize(
     ("launcher", "threads"),
     [
-        ({"_target_": "basic"}, 8),
-        ({"n_jobs": 2}, 4),
-        ({"n_jobs": 3}, 2),
-        ({"n_jobs": 8}, 1),
-        ({"n_jobs": 20}, 1),
-        ({"n_jobs": -1}, 1),
-        ({"n_jobs": -5}, 2),
-        ({"n_jobs": -20}, 8),
-        ({"submitit_folder": "x", "cpus_per_task": 2}, 2),
-        ({"submitit_folder": "x", "cpus_per_task": 64}, 8),
-        ({"submitit_folder": "x", "cpus_per_task": None}, 1),
+        ({"_target_": "x.BasicLauncher"}, 8),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 2}, 4),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 3}, 2),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 8}, 1),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 20}, 1),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": -1}, 1),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": -5}, 2),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": -20}, 8),
+        ({"_target_": "x.SlurmLauncher", "cpus_per_task": 2}, 2),
+        ({"_target_": "x.SlurmLauncher", "cpus_per_task": 64}, 8),
+        ({"_target_": "x.SlurmLauncher", "cpus_per_task": None}, 1),
     ],
 )
 def test_processes_share_the_cores(hydra_says, launcher, threads):
     hydra_says(RunMode.MULTIRUN, **launcher)
-    assert jobs._share_of_cores() == threads
+    assert jobs._threads() == threads
     hydra_says(RunMode.RUN, **launcher)
-    assert jobs._share_of_cores() == 8
+    assert jobs._threads() == 8
 
 
 @pytest.mark.parametrize(
@@ -378,11 +379,11 @@ def test_gpus_are_dealt_by_the_number_of_the_process(monkeypatch, name, slot):
     ],
 )
 def test_processes_do_not_share_a_gpu(monkeypatch, launcher, name, gpus, allowed):
-    monkeypatch.setattr(backend, "gpu_count", lambda: gpus)
-    monkeypatch.setattr(backend, "cores", lambda: 8)
+    monkeypatch.setattr(launchers, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(launchers, "cores", lambda: 8)
     launcher = OmegaConf.create(launcher)
     if allowed:
-        sweeps._check_processes(launcher, name)
+        launchers.check_processes(launcher, name)
         return
     with pytest.raises(ConfigError, match=rf"n_jobs is \d; expected at most {gpus}.*numpy"):
-        sweeps._check_processes(launcher, name)
+        launchers.check_processes(launcher, name)

@@ -11,7 +11,6 @@ import pytest
 import table
 
 from gpubn.backend import resolve
-from gpubn.sweeps import multirun
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
@@ -70,11 +69,3 @@ def bash(line):
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def test_it_is_the_last_line(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    overrides = [*SWEEP, "backend=numpy", f"results={tmp_path}"]
-    with multirun.sweep(overrides):
-        pass
-    assert caplog.messages[-1] == f"to tabulate them: {make_command('table', overrides)}"

@@ -64,7 +64,7 @@ def composed(monkeypatch):
     real = compose.Grid._cells
 
     def spy(grid):
-        calls.append(grid._overrides)
+        calls.append(grid.overrides)
         return real(grid)
 
     monkeypatch.setattr(compose.Grid, "_cells", spy)
@@ -198,7 +198,7 @@ BAD_JOBS = (
 
 def by_hydra(jobs):
     """What Hydra composes of each job alone."""
-    compose.register()
+    compose.prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
         return [hydra.compose("config", list(job)) for job in jobs]
@@ -206,7 +206,7 @@ def by_hydra(jobs):
 
 def by_us(jobs):
     """Our configurations of them, one after another."""
-    compose.register()
+    compose.prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):
         loader = FastLoader(GlobalHydra.instance().config_loader().get_search_path())

@@ -1,6 +1,7 @@
 """What surrounds a multirun: checked before it, shown while it runs, summed up at its end."""
 
 import importlib.util
+import logging
 import threading
 import time
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from omegaconf import OmegaConf
 from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
 from gpubn.rows import Failure
-from gpubn.sweeps import compose
+from gpubn.sweeps import compose, launchers
 from gpubn.sweeps import launch as jobs
 from gpubn.sweeps import multirun as sweeps
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.launchers import check_processes
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.sweep_table import make_command
 
 GRID = ["experiment=estimators", "data.examples=2,4", "seeds=2", "backend=numpy"]
 FAILURE = Failure("why", "where")
@@ -36,7 +39,7 @@ def sweep(results):
 
     @contextmanager
     def sweep(*overrides):
-        compose.register()
+        compose.prepare_hydra()
         GlobalHydra.instance().clear()
         given = [*GRID, f"results={results}", *overrides]
         with initialize_config_dir(str(compose.CONF), version_base="1.3"):
@@ -115,12 +118,20 @@ def test_a_store_is_not_written_where_all_is_finished(sweep, results, finish, mo
 
 def test_a_pool_without_processes():
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.n_jobs is 0; expected 1 or more"):
-        sweeps._check_processes(OmegaConf.create({"n_jobs": 0}), "numpy")
+        check_processes(OmegaConf.create({"n_jobs": 0}), "numpy")
 
 
 def test_gpus_are_not_counted_for_numpy(monkeypatch):
-    monkeypatch.setattr(backend, "gpu_count", lambda: pytest.fail("a driver was asked"))
-    sweeps._check_processes(OmegaConf.create({"n_jobs": 4}), "numpy")
+    monkeypatch.setattr(launchers, "gpu_count", lambda: pytest.fail("a driver was asked"))
+    check_processes(OmegaConf.create({"n_jobs": 4}), "numpy")
+
+
+def test_the_last_line_says_how_to_tabulate_it(sweep, results, caplog):
+    caplog.set_level(logging.INFO)
+    with sweep():
+        pass
+    command = make_command("table", [*GRID, f"results={results}"])
+    assert caplog.messages[-1] == f"to tabulate them: {command}"
 
 
 # The road -----------------------------------------------------------------------------------------
@@ -131,7 +142,7 @@ def multirun(results):
     """multirun(*overrides): a sweep of GRID in this process, as run.py has Hydra run it."""
 
     def run(*overrides):
-        compose.register()
+        compose.prepare_hydra()
         GlobalHydra.instance().clear()
         quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.mode=MULTIRUN")
         given = [*GRID, f"results={results}", *quiet, *overrides]
