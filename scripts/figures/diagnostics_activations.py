@@ -1,33 +1,24 @@
 """Activations of a five-layer network while it trains: percentiles, saturated and dead shares."""
 
-from gpubn.report.figures.courses import (
-    CourseRow,
-    activation_columns,
-    draw_courses,
-    layer_curves,
-    layer_styles,
-)
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, marks, sheets, style
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, INK, RED, keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ()
 
 PERCENTILES = {
-    "activation_percentile[85]": ("85th percentile", RED, ":", "^"),
-    "activation_percentile[50]": ("median", INK, "-", "o"),
-    "activation_percentile[15]": ("15th percentile", BLUE, "--", "v"),
+    "activation_percentile[85]": ("85th percentile", style.RED, ":", "^"),
+    "activation_percentile[50]": ("median", style.INK, "-", "o"),
+    "activation_percentile[15]": ("15th percentile", style.BLUE, "--", "v"),
 }
 SHARES = {"saturated_share": "saturated\nshare", "dead_share": "dead\nshare"}
 
 
-def draw(sheet: Sheet) -> None:
+def draw(sheet: sheets.Sheet) -> None:
     """Percentiles, one row a layer, then two shares with one line a layer."""
     table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "saturated_share")
-    columns = activation_columns(table)
+    styles = courses.layer_styles(table, "saturated_share")
+    columns = courses.activation_columns(table)
     shown = select(table, metric=[*PERCENTILES, *SHARES])
     text = f"""Percentiles of the activations, saturated and dead shares, by layer
 
@@ -38,16 +29,16 @@ def draw(sheet: Sheet) -> None:
         (image, unit) pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or
         1, ReLU exactly 0; share of units that have no slope on any image. Lines: mean of n =
         {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
-        overlap. {edge_note(shown)}
+        overlap. {marks.edge_note(shown)}
     """
-    legend = keys([*PERCENTILES.values(), *styles.values()])
+    legend = style.keys([*PERCENTILES.values(), *styles.values()])
     axes = sheet.grid(
         (len(styles) + len(SHARES), len(columns)), (7.8, 8.6), text, legend, legend_columns=8
     )
     rows = []
     for layer in styles:
-        curves = [({"metric": m, "layer": layer}, style) for m, style in PERCENTILES.items()]
-        rows.append(CourseRow(f"layer {layer}\nactivation", curves, lowest=-1.1))
+        curves = [({"metric": m, "layer": layer}, look) for m, look in PERCENTILES.items()]
+        rows.append(courses.CourseRow(f"layer {layer}\nactivation", curves, lowest=-1.1))
     for metric, label in SHARES.items():
-        rows.append(CourseRow(label, layer_curves(styles, metric), lowest=-0.03))
-    draw_courses(axes, shown, rows, columns)
+        rows.append(courses.CourseRow(label, courses.layer_curves(styles, metric), lowest=-0.03))
+    courses.draw_courses(axes, shown, rows, columns)

@@ -1,10 +1,7 @@
 """Gradients, updates and changes of the weights relative to the weights, by layer over training."""
 
-from gpubn.report.figures.courses import activation_columns, draw_layers, layer_styles
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, marks, sheets, style
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ()
@@ -16,11 +13,11 @@ METRICS = {
 }
 
 
-def draw(sheet: Sheet) -> None:
+def draw(sheet: sheets.Sheet) -> None:
     """Three ratios (rows) by activation and placement (columns), one line a layer."""
     table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "update_to_weight")
-    columns = activation_columns(table)
+    styles = courses.layer_styles(table, "update_to_weight")
+    columns = courses.activation_columns(table)
     shown = select(table, metric=[*METRICS])
     shown = shown[(shown["metric"] != "weight_change") | (shown["step"] > 0)]
     text = f"""Gradient, update and change of the weights, by layer
@@ -32,7 +29,7 @@ def draw(sheet: Sheet) -> None:
         rate of the step, which falls linearly from {c["optim.rate"]:g} to {c["optim.min_rate"]:g}.
         Lines: geometric mean of n = {sheet.seeds} seeds; bands: 95% t-interval; numbers above: the
         same mean of the seeds' medians over layers and steps. y axes are logarithmic and shared by
-        each row. {edge_note(shown, list(METRICS))}
+        each row. {marks.edge_note(shown, list(METRICS))}
     """
-    axes = sheet.grid((len(METRICS), len(columns)), (7.8, 5.6), text, keys(styles.values()))
-    draw_layers(axes, shown, METRICS, columns, styles, log=tuple(METRICS), median=True)
+    axes = sheet.grid((len(METRICS), len(columns)), (7.8, 5.6), text, style.keys(styles.values()))
+    courses.draw_layers(axes, shown, METRICS, columns, styles, log=tuple(METRICS), median=True)

@@ -1,10 +1,7 @@
 """Covariate shift in five layers over training: drift, and what lower layers do to a gradient."""
 
-from gpubn.report.figures.courses import activation_columns, draw_layers, layer_styles
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, marks, sheets, style
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ("B15",)
@@ -18,11 +15,11 @@ METRICS = {
 LOG = ("drift_mean", "preactivation_drift_mean", "gradient_shift")
 
 
-def draw(sheet: Sheet) -> None:
+def draw(sheet: sheets.Sheet) -> None:
     """Four measures (rows) by activation and placement (columns), one line a layer."""
     table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "weight_change")
-    columns = activation_columns(table)
+    styles = courses.layer_styles(table, "weight_change")
+    columns = courses.activation_columns(table)
     shown = select(table, metric=[*METRICS])
     text = f"""Drift and shift of the gradient while training, by layer
 
@@ -34,7 +31,7 @@ def draw(sheet: Sheet) -> None:
         a layer's weights over 256 training images, g' the same once all layers below took this
         step, and the cosine of the two. Lines: mean (logarithmic axes: geometric) of n =
         {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row.
-        {edge_note(shown, LOG)}
+        {marks.edge_note(shown, LOG)}
     """
-    axes = sheet.grid((len(METRICS), len(columns)), (7.8, 6.4), text, keys(styles.values()))
-    draw_layers(axes, shown, METRICS, columns, styles, log=LOG)
+    axes = sheet.grid((len(METRICS), len(columns)), (7.8, 6.4), text, style.keys(styles.values()))
+    courses.draw_layers(axes, shown, METRICS, columns, styles, log=LOG)

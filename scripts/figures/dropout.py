@@ -7,10 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import matching, present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BOUND, FAINT, PLACEMENTS
 
 TABLES = ("dropout",)
 CLAIMS = ("B13",)
@@ -25,10 +23,10 @@ MATTERS, DECIDING = 0.05, 0.5
 HIGHEST = 1.2
 """Where the axis of the ratio of variances ends."""
 RATIO = "norm_input_variance_ratio"
-DASHES = {**BOUND, "linewidth": 0.9}
+DASHES = {**style.BOUND, "linewidth": 0.9}
 
 
-def draw(sheet: Sheet) -> None:
+def draw(sheet: sheets.Sheet) -> None:
     """One column an order; loss, harm, and the variance into the first and last batchnorm."""
     table, c = sheet.table, sheet.config
     rates, orders = sheet.levels("rate"), present(table, "dropout_at", ORDERS)
@@ -71,7 +69,7 @@ def draw(sheet: Sheet) -> None:
             sweeps.shade(harms, place, left=0.35)
         scales.ratio_axis(harms, ends, MATTERS)
         for ax in (first, last):
-            ax.axhline(1, color=FAINT, linewidth=0.8, zorder=1)
+            ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)
             ax.set_ylim(0, HIGHEST)
             if order == "before_norm":
                 _draw_theory(ax, levels)
@@ -86,4 +84,4 @@ def draw(sheet: Sheet) -> None:
 def _draw_theory(ax: Axes, rates: np.ndarray) -> None:
     after = [theory.dropout_variance_ratio(1 - rate) for rate in rates]
     for norm, ratios in (("before", 1 - rates), ("after", after)):
-        ax.plot(range(len(rates)), ratios, **{**DASHES, "color": PLACEMENTS[norm][1]})
+        ax.plot(range(len(rates)), ratios, **{**DASHES, "color": style.PLACEMENTS[norm][1]})

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from gpubn.report.figures.forest import single_run
 from gpubn.report.figures.marks import geometric
 from gpubn.report.figures.selection import distinct, matching, seeds, select
-from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.sheets import Sheet
 from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, concise
 from gpubn.report.published import digits_range
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn.report.figures.marks import interval
-from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.sheets import Sheet
 from gpubn.report.figures.style import (
     BLACK,
     BLUE,
