@@ -16,20 +16,18 @@ SHARES = {"saturated_share": "saturated\nshare", "dead_share": "dead\nshare"}
 
 def draw(sheet: sheets.Sheet) -> None:
     """Percentiles, one row a layer, then two shares with one line a layer."""
-    table, c = sheet.table, sheet.config
-    styles = courses.layer_styles(table, "saturated_share")
-    columns = courses.activation_columns(table)
-    shown = select(table, metric=[*PERCENTILES, *SHARES])
+    shown = select(sheet.table, metric=[*PERCENTILES, *SHARES])
+    styles, columns = courses.layer_styles(shown), courses.activation_columns(shown)
     text = f"""Percentiles of the activations, saturated and dead shares, by layer
 
-        Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or after the
-        activation. Measured on 1,000 training images with their statistics. Upper rows: percentiles
-        of what leaves the activation, over images and units. Lower rows, one line a layer: share of
-        (image, unit) pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or
-        1, ReLU exactly 0; share of units that have no slope on any image. Lines: mean of n =
-        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
-        overlap. {marks.edge_note(shown)}
+        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, {sheet.weights} weights,
+        {sheet.training}; before, after: batchnorm before or after the activation. Measured on 1,000
+        training images with their statistics. Upper rows: percentiles of what leaves the
+        activation, over images and units. Lower rows, one line a layer: share of (image, unit)
+        pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or 1, ReLU exactly
+        0; share of units that have no slope on any image. Lines: mean of n = {sheet.seeds} seeds;
+        bands: 95% t-interval. y axes are shared by each row; lines may overlap.
+        {marks.edge_note(shown)}
     """
     legend = style.keys([*PERCENTILES.values(), *styles.values()])
     axes = sheet.grid(

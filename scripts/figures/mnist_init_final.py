@@ -53,8 +53,7 @@ def draw(sheet: sheets.Sheet) -> None:
         listing. Last mini-batches: mean of {c["every"]} in training mode; test, and training on as
         many images: in inference mode (moving averages, weight {c["norm.momentum"]}). Dots: n =
         {sheet.seeds} seeds; marks and bars: mean (logarithmic axes: geometric) and its 95%
-        t-interval. {stars * published}
-        {edges.replace("infinite", f"above {AXIS_END:g} nats")}
+        t-interval. {stars * published} {edges.replace("infinite", f"above {AXIS_END:g} nats")}
     """
     legend = [*style.keys(style.TREATMENTS, line=False), *([style.published_key()] * published)]
     axes = sheet.grid((1, 1 + len(PANELS)), (8.2, 5.2), text, legend)
