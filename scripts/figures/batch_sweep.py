@@ -13,7 +13,6 @@ DECIDING = {"512": ("ghost_16",), "128": ("ghost_16", "none")}
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One column a size of batch; best test loss above, below it the paired log ratios."""
     table, c = sheet.table, sheet.config
     batches = sheet.levels("batch")[::-1]
     sizes = sorted(int(norm[6:]) for norm in table["norm"].unique() if norm.startswith("ghost_"))

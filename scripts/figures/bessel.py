@@ -20,7 +20,6 @@ METRICS = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Final losses (top) and their paired log ratios (bottom), by batch size."""
     table, c = sheet.table, sheet.config
     text = f"""Biased and unbiased variance in training, by batch size
 

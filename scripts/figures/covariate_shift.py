@@ -19,9 +19,8 @@ DRIFT, SHIFT = "drift_mean", "gradient_shift"
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """By layer in the deep network; progress; log ratios of none over batchnorm."""
     five, deep = sheet.tables.values()
-    c, d = sheet.config, sheets.common_config(deep)
+    c, d = sheet.config, sheets.Sheet({"deep": deep}).config
     he = select(deep, init="he")
     steps = sorted(set(select(deep, metric=SHIFT)["step"]))
     shifts, drifts = select(he, metric=SHIFT, step=steps[1]), at_end(he, metric=DRIFT)

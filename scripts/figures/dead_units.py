@@ -25,7 +25,6 @@ MATTERS = 0.1
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One panel a quantity, one line of seeds an initialisation and treatment."""
     table, c = sheet.table, sheet.config
     last = int(table["step"].max())
     shown = select(table, layer=1, metric=[*SHARES, *RATIOS])

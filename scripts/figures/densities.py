@@ -23,7 +23,6 @@ COLUMNS = {"pre": "goes into tanh", "post": "comes out of tanh"}
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Four treatments (rows), before and after the activation (columns), one line a step."""
     pooled = sheet.tables["mnist_init_pooled"]
     rows = [key for key in ROWS if len(matching(pooled, init=key[0], norm=key[1]))]
     if not rows:

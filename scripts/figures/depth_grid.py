@@ -16,7 +16,6 @@ MATTERS, DEPTHS = 0.1, (1, 10)
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Two rows an activation, loss and gain; one column an initialisation."""
     table, c = sheet.table, sheet.config
     inits = present(table, "init", ("glorot", "he", "small", "rand_fan_in"))
     activations = present(table, "activation", ACTIVATIONS)

@@ -17,7 +17,6 @@ DECIDING = (5, 10, 20)
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One panel an activation, one line a place of batchnorm, one dot a seed."""
     table, c = sheet.table, sheet.config
     activations = present(table, "activation", CLAIMED)
     text = f"""Training loss under the other initialisation over the claimed one

@@ -26,7 +26,6 @@ METRICS: dict[str, style.Style] = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One panel an activation, one line a mode, one dot a seed."""
     table, c = sheet.table, sheet.config
     activations = present(table, "activation", CLAIMED)
     text = f"""Loss with batchnorm at the other place over that at the claimed one

@@ -4,7 +4,6 @@ from gpubn.report.figures import courses, marks, sheets, style
 from gpubn.report.figures.selection import select
 
 TABLES = ("diagnostics",)
-CLAIMS = ()
 
 PERCENTILES = {
     "activation_percentile[85]": ("85th percentile", style.RED, ":", "^"),
@@ -15,7 +14,6 @@ SHARES = {"saturated_share": "saturated\nshare", "dead_share": "dead\nshare"}
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Percentiles, one row a layer, then two shares with one line a layer."""
     shown = select(sheet.table, metric=[*PERCENTILES, *SHARES])
     styles, columns = courses.layer_styles(shown), courses.activation_columns(shown)
     text = f"""Percentiles of the activations, saturated and dead shares, by layer

@@ -4,7 +4,6 @@ from gpubn.report.figures import courses, sheets
 from gpubn.report.figures.selection import select
 
 TABLES = ("diagnostics",)
-CLAIMS = ()
 
 METRICS = {
     "gradient_to_weight": "|gradient|\n/ |weights|",
@@ -14,7 +13,6 @@ METRICS = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Three ratios (rows) by activation and placement (columns), one line a layer."""
     c = sheet.config
     shown = select(sheet.table, metric=[*METRICS])
     shown = shown[(shown["metric"] != "weight_change") | (shown["step"] > 0)]

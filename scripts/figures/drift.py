@@ -13,7 +13,6 @@ MATTERS = 0.1
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Drift into and out of tanh (rows) by step under two initialisations, and none over with."""
     table = sheet.table
     inits = present(table, "init", ("glorot", "rand_small"))
     shown = select(table, init=inits, metric=[*METRICS])

@@ -16,7 +16,6 @@ LOG = ("drift_mean", "preactivation_drift_mean", "gradient_shift")
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Four measures (rows) by activation and placement (columns), one line a layer."""
     c = sheet.config
     shown = select(sheet.table, metric=[*METRICS])
     text = f"""Drift and shift of the gradient while training, by layer

@@ -27,7 +27,6 @@ DASHES = {**style.BOUND, "linewidth": 0.9}
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One column an order; loss, harm, and the variance into the first and last batchnorm."""
     table, c = sheet.table, sheet.config
     rates, orders = sheet.levels("rate"), present(table, "dropout_at", ORDERS)
     text = f"""Test loss, harm and shift of variance, by dropout rate and order

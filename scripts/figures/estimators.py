@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.report.figures import forest, marks, sheets, style
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import by, seeds
 from gpubn.report.statistics import mean_interval
 
@@ -36,7 +35,6 @@ ASIDE = 1.07
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Mean estimate over truth, of variance and standard deviation; their bias at one size."""
     table = sheet.table
     text = f"""Mean estimate of a batch's variance and standard deviation, over the truth
 
@@ -65,9 +63,7 @@ def draw(sheet: sheets.Sheet) -> None:
                 lines.append(forest.Line(label, biases, mark))
         for correction in (0, 1):
             ax.plot(fine, [predicted(b, correction) for b in fine], **style.THEORY, zorder=1)
-        ax.set_xscale("log")
-        ax.set_xticks(batches[::2], [str(b) for b in batches[::2]])
-        ax.xaxis.set_minor_locator(NullLocator())
+        scales.log_ticks(ax, batches[::2], along="x")
         ax.set(title=name, xlabel="batch size B")
     axes[0, 0].set_ylabel("mean estimate / truth")
     forest.draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))

@@ -44,7 +44,6 @@ FLOOR = 0.1
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One row a check, both precisions; well conditioned (left) and about a large mean (right)."""
     table = distinct(sheet.table, "batch", "features", "dtype", "seed", "metric")
     looks = ((dtype, color, "", marker) for dtype, (color, marker, _) in DTYPES.items())
     text = f"""What must hold to rounding: the worst error of each check

@@ -15,7 +15,6 @@ MATTERS = 0.05
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Every initialisation and treatment; then those near a guess, less what a guess has."""
     table, published = sheet.table, sheet.is_published_data
     losses = select(table, metric="batch_loss", step=0)
     low, high = FIRST_LOSS

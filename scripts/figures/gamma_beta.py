@@ -19,7 +19,6 @@ MATTERS = 0.02
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Log ratios of the losses, by step and at the end, before and after tanh."""
     table, c = sheet.table, sheet.config
     text = f"""Batchnorm with and without gamma and beta
 

@@ -16,7 +16,6 @@ LOOKS = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"), ("-", "v"))
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Loss and accuracy by step; in the end by the number of images evaluated together."""
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", ("before", "after"))
     styles = _styles(table)

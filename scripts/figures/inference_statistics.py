@@ -24,7 +24,6 @@ TWICE = float(np.log(2))
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Errors for both placements, then moving over population: the error, and the test loss."""
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", ("before", "after"))
     shown = select(table, metric=[f"{ERROR}:{kind}" for kind in KINDS])

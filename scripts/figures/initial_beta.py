@@ -17,7 +17,6 @@ TICKS = (0.2, 0.5, 1, 2, 5)
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One row a depth, one column an activation; the last column holds the log ratios."""
     table, c = select(sheet.table, norm="before"), sheet.config
     depths, activations = sheet.levels("depth"), present(table, "activation", ACTIVATIONS)
     text = f"""Training with beta starting at 0 and at 1

@@ -23,7 +23,6 @@ METRICS = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Error, cosine and size (rows) for both placements (columns), one line a fault."""
     c, init = sheet.config, present(sheet.table, "init", ("small", *style.INITS))[0]
     table = select(sheet.table, init=init)
     norms, faults = (

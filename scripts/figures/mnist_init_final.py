@@ -39,7 +39,6 @@ PRINTED_AMONG_ALL: tuple[Printed, ...] = (("batch_loss", "rand_small", "none", F
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Document D's own network beside what it prints; then one panel a metric, all networks."""
     table, c = sheet.table, sheet.config
     shown = at_end(table, metric=[*PANELS, *NEAR])
     beyond = shown["metric"].str.endswith("loss") & (shown["value"] > AXIS_END)

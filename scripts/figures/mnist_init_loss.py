@@ -28,7 +28,6 @@ TWICE = float(np.log(2))
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One panel an initialisation, one curve a run; then final losses, and what is compared."""
     table, c, published = sheet.table, sheet.config, sheet.is_published_data
     losses = select(table, metric="batch_loss")
     stars = "stars: what document D prints of one run; thin bars: 95% interval of one of ours;"

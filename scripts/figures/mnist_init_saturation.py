@@ -14,7 +14,6 @@ METRICS = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Two shares (rows) under each normalisation (columns), one line an initialisation."""
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", style.TREATMENTS)
     inits = present(table, "init", style.MNIST_INITS)

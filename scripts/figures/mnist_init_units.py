@@ -19,7 +19,6 @@ MATTERS = 0.5
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One network's units before and after training; then the shares at 1 of every seed."""
     c, plain = sheet.config, select(sheet.table, norm="none")
     units = plain[plain["metric"].str.startswith("unit_mean[")]
     inits = present(plain, "init", style.MNIST_INITS)

@@ -22,7 +22,6 @@ LOOKS = ((style.BLUE, "o"), (style.GREEN, "s"), (style.ORANGE, "^"), (style.RED,
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Bias of both statistics and variance of the mean, one set of points a momentum."""
     table, c = sheet.table, sheet.config
     momenta = dict(zip(sheet.levels("momentum"), LOOKS, strict=False))
     legend = style.keys(

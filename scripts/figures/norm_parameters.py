@@ -19,7 +19,6 @@ METRICS = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Six quantities (rows) by activation and placement (columns), one line a layer."""
     c = sheet.config
     shown = select(sheet.table, metric=[*METRICS])
     text = f"""Gamma, beta and the output of every batchnorm, by layer

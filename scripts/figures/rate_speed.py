@@ -14,7 +14,6 @@ MATTERS = 1.1
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One column an activation: steps by rate, below the paired log ratio at the best rate."""
     table, c = sheet.table, sheet.config
     steps = c["optim.steps"]
     activations = list(map(str, table["activation"].unique()))

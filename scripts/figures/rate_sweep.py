@@ -14,7 +14,6 @@ MATTERS = 2
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One column an activation: loss, share diverged, largest usable rate, and its gain."""
     table, c = sheet.table, sheet.config
     activations = list(map(str, table["activation"].unique()))
     text = f"""Mini-batch loss by learning rate, and the largest rate that is usable

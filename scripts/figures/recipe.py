@@ -26,7 +26,6 @@ Recipe = tuple[str, str, str]
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One row of panels an initialisation and placement, one line of marks a recipe."""
     table, c = sheet.table, sheet.config
     groups = list(dict.fromkeys(zip(table["init"], table["norm"], strict=True)))
     recipes = sorted(

@@ -17,7 +17,6 @@ LIMITS = (0.4, 0.5, 0.7, 1.0)
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One column an activation: loss, usable scales of each seed, their width, and its gain."""
     table, c = sheet.table, sheet.config
     activations = list(map(str, table["activation"].unique()))
     text = f"""Mini-batch loss by scale of the initial weights, and usable scales

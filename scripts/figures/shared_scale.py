@@ -19,7 +19,6 @@ BY_RATE = ("output_change_difference", "output_change")
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Difference of the step by rate, the step's own size, difference of the updates by layer."""
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", STYLES)
     outputs_differ, gradients_differ = (

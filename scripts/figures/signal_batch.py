@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.report.figures import marks, sheets, style
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import by, matching, select
 from gpubn.report.statistics import mean_interval
 
@@ -38,7 +37,6 @@ PROFILES = ((style.SKY, "-"), (style.GREEN, "--"), (style.RED, "-."))
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Growth of the signal, the profiles it was fitted to, growth of the weight gradients."""
     table, depth = sheet.table, sheet.config["model.depth"]
     networks = {
         network: look
@@ -72,9 +70,7 @@ def draw(sheet: sheets.Sheet) -> None:
                 gain = 2.0 if activation == "linear" and metric == "signal_growth" else 1.0
                 fine, predicted = batches, [gain] * len(batches)
             ax.plot(fine, predicted, **style.THEORY, zorder=1)
-        ax.set_xscale("log")
-        ax.set_xticks(batches, list(map(str, batches)))
-        ax.xaxis.set_minor_locator(NullLocator())
+        scales.log_ticks(ax, batches, along="x")
         ax.set_xlabel("batch size")
     signal.set(title="backpropagated signal dL/dh", ylabel="growth of mean square a layer")
     of_weights.set_title("weight gradients dL/dW")

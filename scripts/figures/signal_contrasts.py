@@ -21,7 +21,6 @@ COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Zeros, gradients by layer, order of ReLU and batchnorm, offsets, with over without."""
     table, c = sheet.table, sheet.config
     depth = c["model.depth"]
     text = f"""What document A's claims about {depth} layers compare, seed by seed

@@ -29,7 +29,6 @@ FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Three quantities (rows) under four treatments (columns), one line an initialisation."""
     table, c = sheet.table, sheet.config
     depth, inits = c["model.depth"], present(table, "init", style.INITS)
     text = f"""Activations, signal and weight gradients of {depth} ReLU layers, by layer

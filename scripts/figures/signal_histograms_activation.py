@@ -14,10 +14,10 @@ ROWS = (
     histograms.Treatment("batchnorm after ReLU,\nas published", NORMED),
     histograms.Treatment("batchnorm after ReLU,\ncorrected", NORMED),
 )
+SHARES = {"zero_share": "are 0", "small_share": "below 0.01"}
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One row a treatment, one column a layer; the published variance stands beside ours."""
     c = sheet.config
     text = f"""Activations of {c["model.depth"]} ReLU layers, on axes of their own scale
 
@@ -29,14 +29,5 @@ def draw(sheet: sheets.Sheet) -> None:
         below 0.01. Above: geometric mean of the variance, in brackets the 95% interval of a single
         run (of its logarithm), and the value that document A prints of its one run.
     """
-    axes = sheet.grid((len(ROWS), len(LAYERS)), (7.5, 8.2), text)
-    histograms.draw_histograms(
-        axes,
-        sheet,
-        ROWS,
-        LAYERS,
-        quantity="activation",
-        variance="activation_var",
-        label="activation",
-        shares={"zero_share": "are 0", "small_share": "below 0.01"},
-    )
+    metrics = ("activation_var", "activation")
+    histograms.draw_histograms(sheet, text, 7.5, ROWS, LAYERS, metrics, "activation", SHARES)

@@ -20,7 +20,6 @@ ROWS = (
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """One row a treatment, one column a layer; the published variance stands beside ours."""
     c = sheet.config
     text = f"""Weight gradients of {c["model.depth"]} ReLU layers, on axes of their own scale
 
@@ -33,13 +32,5 @@ def draw(sheet: sheets.Sheet) -> None:
         lies beyond. Above: geometric mean of the variance, in brackets the 95% interval of a single
         run (of its logarithm), and the value that document A prints of its one run.
     """
-    axes = sheet.grid((len(ROWS), len(LAYERS)), (8.6, 8.2), text)
-    histograms.draw_histograms(
-        axes,
-        sheet,
-        ROWS,
-        LAYERS,
-        quantity="weight_grad",
-        variance="weight_grad_var_published_scale",
-        label="gradient",
-    )
+    metrics = ("weight_grad_var_published_scale", "weight_grad")
+    histograms.draw_histograms(sheet, text, 8.6, ROWS, LAYERS, metrics, "gradient")

@@ -32,7 +32,6 @@ Series = tuple[str, str, str, list[tuple[str, np.ndarray, np.ndarray]]]
 
 
 def draw(sheet: sheets.Sheet) -> None:
-    """Ratios of the times of a step, of two backward passes, and of two inferences."""
     table, c = sheet.table, sheet.config
     text = f"""Time of a training step, of the backward pass, and of inference
 
@@ -89,11 +88,9 @@ def _draw_ratios(ax: Axes, series: list[Series]) -> None:
             x, ratio = k + 0.3 * (i - 0.5), over / under
             ratios.append(ratio)
             ax.plot(np.full(len(ratio), x + 0.07), ratio, ".", color=color, markersize=2.2)
-            mean, low, high = (float(part) for part in marks.geometric(ratio))
-            ax.errorbar(
-                x, mean, yerr=[[mean - low], [high - mean]], color=color, marker=marker,
-                markersize=4, elinewidth=1, capsize=2,
-            )  # fmt: skip
+            look = {"color": color, "marker": marker, "markersize": 4}
+            mean = marks.geometric(ratio[None])
+            marks.points(ax, np.array([x]), mean, **look, elinewidth=1, capsize=2)
             if "memory" not in label and not (i and np.array_equal(under, series[0][3][k][2])):
                 ax.text(
                     x, 0.03 + 0.05 * i, f"{style.concise(float(np.median(under)), 1)} ms",
