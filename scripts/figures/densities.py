@@ -2,8 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn.report.figures import histograms, scales, sheets, style
 from gpubn.report.figures.selection import matching, select
@@ -38,7 +36,7 @@ def draw(sheet: sheets.Sheet) -> None:
         axes differ. Weights {style.INITS["rand_small"][0]} are those that document D calls scaled.
     """
     legend = [
-        Line2D([], [], color=color, label=f"step {s:,}" if s == steps[0] else f"{s:,}")
+        style.key(f"step {s:,}" if s == steps[0] else f"{s:,}", color=color)
         for s, color in colors.items()
     ]
     axes = sheet.grid((len(rows), len(COLUMNS)), (7.2, 8.0), text, legend, legend_columns=8)
@@ -48,7 +46,10 @@ def draw(sheet: sheets.Sheet) -> None:
         reach = _reach(pd.concat(curves))
         for ax, curve, (init, norm) in zip(column, curves, rows, strict=True):
             for step, color in colors.items():
-                _draw_density(ax, select(curve, step=step), color)
+                centres, shares = histograms.bins(select(curve, step=step))
+                width = (centres[-1] - centres[0]) / (len(centres) - 1)
+                edges = np.append(centres - width / 2, centres[-1] + width / 2)
+                ax.stairs(shares / width, edges, color=color, linewidth=1.0, baseline=None)
             ax.set_ylim(bottom=0)
             ax.set(xlim=(-reach, reach), title=f"{style.INITS[init][0]}, {ROWS[init, norm]}")
     x = [f"value that {label}" for label in COLUMNS.values()]
@@ -64,10 +65,3 @@ def _reach(rows: pd.DataFrame) -> float:
     width = float(within.index[1] - within.index[0])
     enough = within.index[within >= KEPT]
     return float(enough.min() if len(enough) else within.index.max()) + 0.75 * width
-
-
-def _draw_density(ax: Axes, rows: pd.DataFrame, color: str) -> None:
-    centres, shares = histograms.bins(rows)
-    width = (centres[-1] - centres[0]) / (len(centres) - 1)
-    edges = np.append(centres - width / 2, centres[-1] + width / 2)
-    ax.stairs(shares / width, edges, color=color, linewidth=1.0, baseline=None)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from gpubn import theory
 from gpubn.report.figures import forest, marks, scales, sheets, style
@@ -45,7 +44,7 @@ def draw(sheet: sheets.Sheet) -> None:
         no divisor removes the bias of the root. Right: dots are seeds, bars the 95% t-interval,
         dashes a bias of {100 * MATTERS:g}%.
     """
-    legend = [*(Line2D([], [], **look) for look in ESTIMATORS.values()), style.theory_key()]
+    legend = [*(style.key(**look) for look in ESTIMATORS.values()), style.theory_key()]
     axes = sheet.grid((1, 3), (7.8, 3.6), text, legend, legend_columns=5)
     axes[0, 1].sharey(axes[0, 0])
     lines = []

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn import theory
 from gpubn.report.figures import sheets, style
@@ -58,7 +57,7 @@ def draw(sheet: sheets.Sheet) -> None:
     """
     legend = [
         *style.keys(looks, line=False),
-        Line2D([], [], color=style.INK, linewidth=1.2, label="tolerance"),
+        style.key("tolerance", color=style.INK, linewidth=1.2),
     ]
     axes = sheet.grid((1, 2), (7.4, 4.4), text, legend)
     for ax, (suffix, title) in zip(axes[0], PANELS.items(), strict=True):

@@ -2,8 +2,6 @@
 
 import functools
 
-from matplotlib.lines import Line2D
-
 from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import seeds, select
 from gpubn.report.published import FIRST_LOSS
@@ -18,7 +16,7 @@ def draw(sheet: sheets.Sheet) -> None:
     table, published = sheet.table, sheet.is_published_data
     losses = select(table, metric="batch_loss", step=0)
     low, high = FIRST_LOSS
-    grey = Line2D([], [], color=style.FAINT, linewidth=5, alpha=0.4, label="published")
+    grey = style.key("published", color=style.FAINT, linewidth=5, alpha=0.4)
     stars = f"Grey, stars: the {low:g} to {high:g} of document D's one run; thin bars: 95% interval"
     stars += " of one of our runs, of the logarithm."
     text = f"""Loss of the first mini-batch, by initialisation and batchnorm
@@ -32,7 +30,7 @@ def draw(sheet: sheets.Sheet) -> None:
     """
     legend = [
         *style.keys(style.TREATMENTS, line=False),
-        Line2D([], [], color=style.FAINT, linewidth=0.8, label="a guess, ln 10"),
+        style.key("a guess, ln 10", color=style.FAINT, linewidth=0.8),
         *([grey] * published),
     ]
     axes = sheet.grid((1, 2), (7.6, 5.0), text, legend)

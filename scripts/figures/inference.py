@@ -43,7 +43,10 @@ def draw(sheet: sheets.Sheet) -> None:
                 scales.scale(ax, log)
                 ax.set_title(f"batchnorm {norm} tanh{when}", fontsize=7)
                 if rows is shown:
-                    _draw_by_step(ax, select(rows, norm=norm), quantity, styles, log)
+                    for kind, look in styles.items():
+                        of_kind = matching(rows, norm=norm, metric=f"{quantity}:{kind}")
+                        courses.draw_course(ax, of_kind, look, log=log)
+                    ax.set(xscale="log", xlabel="step")
                 else:
                     _draw_by_batch(ax, select(rows, norm=norm), quantity, styles, log)
                 ax.xaxis.set_minor_formatter(NullFormatter())
@@ -51,14 +54,6 @@ def draw(sheet: sheets.Sheet) -> None:
                 ax.set_ylim(*scales.ends(values(of_quantity), log=log))
     for ax in axes[:, 0]:
         scales.plain_ticks(ax.yaxis)
-
-
-def _draw_by_step(
-    ax: Axes, rows: pd.DataFrame, quantity: str, styles: dict[str, style.Style], log: bool
-) -> None:
-    for kind, look in styles.items():
-        courses.draw_course(ax, matching(rows, metric=f"{quantity}:{kind}"), look, log=log)
-    ax.set(xscale="log", xlabel="step")
 
 
 def _draw_by_batch(

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import by, seeds, select, values
@@ -42,7 +41,7 @@ def draw(sheet: sheets.Sheet) -> None:
     """
     legend = [
         *style.keys(style.TREATMENTS, marker=False),
-        Line2D([], [], color=style.FAINT, linestyle="--", label="-log(1/10)"),
+        style.key("-log(1/10)", color=style.FAINT, linestyle="--"),
         *([style.published_key()] * published),
     ]
     axes = sheet.grid((3, 3), (7.6, 7.6), text, legend)

@@ -1,7 +1,6 @@
 """Document D: bar charts of each hidden unit's mean activation, and how many stand at 1."""
 
 import pandas as pd
-from matplotlib.axes import Axes
 
 from gpubn.report.figures import forest, histograms, scales, sheets, style
 from gpubn.report.figures.selection import present, seeds, select
@@ -37,7 +36,12 @@ def draw(sheet: sheets.Sheet) -> None:
     axes = sheet.grid((3, len(inits)), (7.8, 5.8), text, style.keys(MEANS, line=False))
     for column, init in enumerate(inits):
         for ax, step in zip(axes[:, column], (0, last), strict=False):
-            _draw_bars(ax, select(units, init=init, step=step))
+            unit, means = histograms.bins(select(units, init=init, step=step))
+            ax.bar(unit, means, width=1.0, color=style.BLUE, linewidth=0)
+            for mean in MEANS:
+                ax.axhline(float(mean), color=style.FAINT, linestyle=":", linewidth=0.8)
+            ax.set_ylim(-1.05, 1.05)
+            ax.set_xticks([0, len(unit) // 2, len(unit) - 1])
         axes[2, column].remove()
     titles = [style.INITS[init][0] for init in inits]
     names = [f"{when} training\nmean activation" for when in ("before", "after")]
@@ -53,15 +57,6 @@ def draw(sheet: sheets.Sheet) -> None:
         ax.set_xlabel(f"share of units at 1, less scaled ({when} training)")
         if when == "after":
             ax.set_yticklabels([])
-
-
-def _draw_bars(ax: Axes, rows: pd.DataFrame) -> None:
-    order, means = histograms.bins(rows)
-    ax.bar(order, means, width=1.0, color=style.BLUE, linewidth=0)
-    for mean in MEANS:
-        ax.axhline(float(mean), color=style.FAINT, linestyle=":", linewidth=0.8)
-    ax.set_ylim(-1.05, 1.05)
-    ax.set_xticks([0, len(order) // 2, len(order) - 1])
 
 
 def _lines(rows: pd.DataFrame) -> list[forest.Line]:

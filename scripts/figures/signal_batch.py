@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn import theory
 from gpubn.report.figures import marks, scales, sheets, style
@@ -43,7 +42,7 @@ def draw(sheet: sheets.Sheet) -> None:
         for network, look in NETWORKS.items()
         if len(matching(table, activation=network[0], norm=network[1]))
     }
-    legend = [Line2D([], [], **look) for look in networks.values()]
+    legend = [style.key(**look) for look in networks.values()]
     text = f"""How fast squared gradients grow a layer towards the input, by batch size
 
         {depth} layers of {sheet.config["model.width"]} units at initialisation ({sheet.weights}),
