@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import at_end, by, distinct, present, select, values
@@ -43,7 +42,16 @@ def draw(sheet: sheets.Sheet) -> None:
         ("drift of the output", "std"): drifts,
     }
     for ax, ((name, unit), rows) in zip(axes[0], by_layer.items(), strict=True):
-        _draw_layers(ax, rows)
+        scales.scale(ax, log=True)
+        for norm in present(rows, "norm", style.PLACEMENTS):
+            layers, of_seeds = by(rows, "layer", norm=norm)
+            marks.band(ax, layers, marks.geometric(of_seeds), style.PLACEMENTS[norm], marks_every=1)
+        low, high = scales.ends(values(rows), log=True)
+        ax.set_ylim(low, high)
+        if high < 100 * low:
+            scales.plain_ticks(ax.yaxis)
+        ax.set_xlabel("layer")
+        ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
         ax.set_title(f"{d['model.depth']} layers: {name}, step {rows['step'].max()}")
         ax.set_ylabel(f"{name} ({unit})")
     progress = {}
@@ -57,19 +65,6 @@ def draw(sheet: sheets.Sheet) -> None:
     axes[1, 0].set_xlabel("progress: log(loss of a guess / last mini-batch loss)")
     forest.draw_forest(axes[1, 1], compared, bounds=(-MATTERS, MATTERS), origin=0)
     axes[1, 1].set_xlabel("no batchnorm over batchnorm (log ratio)")
-
-
-def _draw_layers(ax: Axes, rows: pd.DataFrame) -> None:
-    scales.scale(ax, log=True)
-    for norm in present(rows, "norm", style.PLACEMENTS):
-        layers, of_seeds = by(rows, "layer", norm=norm)
-        marks.band(ax, layers, marks.geometric(of_seeds), style.PLACEMENTS[norm], marks_every=1)
-    low, high = scales.ends(values(rows), log=True)
-    ax.set_ylim(low, high)
-    if high < 100 * low:
-        scales.plain_ticks(ax.yaxis)
-    ax.set_xlabel("layer")
-    ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
 
 
 def _progress(rows: pd.DataFrame, norm: str) -> np.ndarray:

@@ -35,12 +35,12 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
     """
     keys = [column for column in frame.columns if column not in COLUMNS]
     varying = [key for key in keys if frame[key].nunique() > 1] or keys[:1]
-    numbers = [key for key in varying if all(map(_is_number, frame[key].unique()))]
+    numbers = [key for key in varying if _are_numbers(frame[key])]
     axis = max(reversed(numbers or varying), key=lambda key: frame[key].nunique())
     others = [key for key in varying if key != axis]
     ends = _at_the_end(frame, keys)
     panel_keys = _panel_keys(ends, others)
-    places = _places(list(frame[axis].unique()), bool(numbers))
+    places = _places(frame[axis], bool(numbers))
     width = 0.3 * np.diff([*places.values()]).min(initial=1.0)
     ends["x"] = ends[axis].map(places)
     ends["panel"] = _labels(ends, panel_keys, "\n")
@@ -74,7 +74,7 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
         left = axes[metrics.index(metric), 0] if len(panels) > 1 else ax
         courses.share_row(ax, left, textwrap.fill(metric.replace("_", " "), 24))
         ax.set_title(panel if ax in axes[0] else "", fontsize=7)
-        _mark_axis(ax, axis, places)
+        _mark_axis(ax, axis, places, bool(numbers))
         for look, shift in zip(styles, sweeps.offsets(len(styles), width), strict=True):
             _draw_line(ax, matching(rows, panel=panel, line=look[0]), look, shift, log=log)
     for ax in axes.flat[len(panels) * len(metrics) :]:
@@ -82,17 +82,17 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
     return sheet.figure
 
 
-def _places(levels: Sequence[str], numbers: bool) -> dict[str, float]:
+def _places(column: pd.Series, numbers: bool) -> dict[str, float]:
     """Return where each level stands: at its decimal logarithm, or evenly."""
-    levels = sorted(levels, key=float) if numbers else levels
+    levels = sorted(column.unique(), key=float) if numbers else list(column.unique())
     if numbers and 0 < 10 * float(levels[0]) <= float(levels[-1]):
         return {level: float(np.log10(float(level))) for level in levels}
     return {level: float(i) for i, level in enumerate(levels)}
 
 
-def _mark_axis(ax: Axes, label: str, places: Mapping[str, float]) -> None:
+def _mark_axis(ax: Axes, label: str, places: Mapping[str, float], numbers: bool) -> None:
     if [*places.values()] == [*range(len(places))]:
-        scales.category_axis(ax, [f"{float(n):g}" if _is_number(n) else n for n in places])
+        scales.category_axis(ax, [float(name) if numbers else name for name in places])
     else:
         scales.decade_axis(ax, np.array([float(level) for level in places]))
     if sum(len(text.get_text()) + 2 for text in ax.get_xticklabels()) > 34:
@@ -139,12 +139,10 @@ def _panel_keys(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
     return min(fit, key=count)
 
 
-def _labels(frame: pd.DataFrame, keys: Sequence[str], between: str) -> pd.Series:
+def _labels(frame: pd.DataFrame, keys: Sequence[str], between: str) -> list[str]:
     """Return a name for each row from some of its columns: norm=before, init=he."""
-    labels = pd.Series("", index=frame.index)
-    for key in keys:
-        labels = labels + (between if key != keys[0] else "") + f"{key}=" + frame[key]
-    return labels
+    named = [[f"{key}={value}" for value in frame[key]] for key in keys]
+    return list(map(between.join, zip(*named, strict=True))) if named else [""] * len(frame)
 
 
 def _caption(sheet: Sheet, shown: pd.DataFrame, axis: str) -> str:
@@ -164,11 +162,8 @@ def _caption(sheet: Sheet, shown: pd.DataFrame, axis: str) -> str:
     )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
+def _are_numbers(names: pd.Series) -> bool:
+    return bool(np.isfinite(pd.to_numeric(names, errors="coerce")).all())
 
 
 def _is_far(values: np.ndarray) -> bool:
