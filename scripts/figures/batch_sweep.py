@@ -45,10 +45,8 @@ def draw(sheet: sheets.Sheet) -> None:
     ratio_limits = scales.ratio_ends(ratios, MATTERS)
     for (upper, lower), batch in zip(axes.T, batches, strict=True):
         for i, norm in enumerate(names):
-            look, at = (
-                style.PLACEMENTS["none" if norm == "none" else "before"],
-                np.array([float(i)]),
-            )
+            look = style.PLACEMENTS["none" if norm == "none" else "before"]
+            at = np.array([float(i)])
             for ax, seeds, ends in ((upper, best, loss_limits), (lower, ratios, ratio_limits)):
                 if norm in seeds[batch]:
                     sweeps.draw_seeds(ax, at, seeds[batch][norm], look, ends=ends, aside=0.16)

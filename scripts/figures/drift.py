@@ -26,9 +26,8 @@ def draw(sheet: sheets.Sheet) -> None:
         steps, none over batchnorm; dots: seeds; marks and bars: mean and its 95% t-interval;
         dashes: the least that matters. {marks.edge_note(shown, list(METRICS))}
     """
-    axes = sheet.grid(
-        (len(METRICS), len(inits) + 1), (7.8, 4.6), text, style.keys(style.TREATMENTS)
-    )
+    legend = style.keys(style.TREATMENTS)
+    axes = sheet.grid((len(METRICS), len(inits) + 1), (7.8, 4.6), text, legend)
     rows = [
         courses.CourseRow(
             f"drift of what\n{label} (std)",

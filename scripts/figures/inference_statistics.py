@@ -41,9 +41,8 @@ def draw(sheet: sheets.Sheet) -> None:
     for ax, norm in zip(axes[0], norms, strict=False):
         scales.scale(ax, log=True)
         for kind, look in KINDS.items():
-            courses.draw_course(
-                ax, matching(shown, norm=norm, metric=f"{ERROR}:{kind}"), look, log=True
-            )
+            rows = matching(shown, norm=norm, metric=f"{ERROR}:{kind}")
+            courses.draw_course(ax, rows, look, log=True)
         ax.set_ylim(*scales.ends(values(shown), log=True))
         ax.set_title(f"batchnorm {norm} tanh")
     axes[0, 0].set_ylabel("error of the statistics")
@@ -60,24 +59,20 @@ def draw(sheet: sheets.Sheet) -> None:
     steps = sorted(set(select(table, metric=f"{LOSS}:{OURS}")["step"]))
     late = steps[-1]
 
-    def loss_of_accuracy(norm: str, kind: str, other: str, step: int) -> np.ndarray:
+    def lead(norm: str, kind: str, other: str, step: int) -> np.ndarray:
         of_kinds = (
             seeds(table, metric=f"test_accuracy:{k}", norm=norm, step=step) for k in (kind, other)
         )
         return np.subtract(*of_kinds)
 
     lines = [
-        forest.Line(
-            f"{norm} tanh", loss_of_accuracy(norm, MOVING, "never", late), style.NORMS[norm]
-        )
+        forest.Line(f"{norm} tanh", lead(norm, MOVING, "never", late), style.NORMS[norm])
         for norm in norms
     ]
     forest.draw_forest(lost, lines, bounds=(0.1,), origin=0)
     lost.set(title=f"B5: never updated,\nstep {late:,}", xlabel="test accuracy lost")
     lines = [
-        forest.Line(
-            f"step {s:,}", loss_of_accuracy("before", MOVING, OURS, s), style.NORMS["before"]
-        )
+        forest.Line(f"step {s:,}", lead("before", MOVING, OURS, s), style.NORMS["before"])
         for s in (max(step for step in steps if step <= EARLY), late)
     ]
     forest.draw_forest(kept, lines, bounds=(-0.01, 0.01), origin=0)
@@ -91,10 +86,9 @@ def _draw_log_ratio(ax: Axes, table: pd.DataFrame, norms: list[str], quantity: s
     for norm, aside in zip(norms, (0.95, 1.05), strict=False):
         steps, ours = by(table, "step", norm=norm, metric=f"{quantity}:{OURS}")
         ratio = np.log(by(table, "step", norm=norm, metric=f"{quantity}:{BIASED}")[1] / ours)
-        marks.band(ax, steps, mean_interval(ratio), style.NORMS[norm])
-        ax.plot(
-            aside * steps[:, None], ratio, ".", color=style.NORMS[norm][1], markersize=2, alpha=0.5
-        )
+        look = style.NORMS[norm]
+        marks.band(ax, steps, mean_interval(ratio), look)
+        ax.plot(aside * steps[:, None], ratio, ".", color=look[1], markersize=2, alpha=0.5)
         drawn.append(ratio.ravel())
     ax.axhline(0, color=style.FAINT, linewidth=0.8)
     if quantity == ERROR:

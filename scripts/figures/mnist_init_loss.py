@@ -51,9 +51,8 @@ def draw(sheet: sheets.Sheet) -> None:
             _, color, line, _ = style.NORMS[norm]
             steps, of_seeds = by(losses, "step", init=init, norm=norm)
             ax.plot(steps, of_seeds, color=color, linewidth=0.4, alpha=0.4)
-            ax.plot(
-                steps, marks.geometric(of_seeds).mean, color=color, linestyle=line, linewidth=1.2
-            )
+            mean = marks.geometric(of_seeds).mean
+            ax.plot(steps, mean, color=color, linestyle=line, linewidth=1.2)
         ax.axhline(scales.GUESS, color=style.FAINT, linestyle="--", linewidth=0.8)
         if published and init in style.FIRST_INIT:
             _star(ax, 0, FIRST_LOSS)
@@ -69,15 +68,11 @@ def draw(sheet: sheets.Sheet) -> None:
         return seeds(table, metric=metric, step=last, init=init, norm=norm)
 
     ended, ratios, sooner = axes[2]
-    lines = [
-        forest.Line(
-            style.INITS[init][0],
-            final(init, norm),
-            style.NORMS[norm],
-            stated if published else None,
-        )
-        for (init, norm), stated in STATED.items()
-    ]
+    lines = []
+    for (init, norm), stated in STATED.items():
+        printed = stated if published else None
+        line = forest.Line(style.INITS[init][0], final(init, norm), style.NORMS[norm], printed)
+        lines.append(line)
     forest.draw_forest(ended, lines)
     ended.set_xlabel("last mini-batch losses (nats)")
     top, low = digits_range(FINAL_LOSS_FIRST_INIT), digits_range(FINAL_LOSS_SCALED)

@@ -49,8 +49,5 @@ def draw(sheet: sheets.Sheet) -> None:
         upper.set(ylim=(0, 1.2 * steps), xlabel="learning rate (per step)")
         sweeps.draw_strips(lower, gains[activation], ends, matters)
     titles = [ACTIVATIONS[activation] for activation in activations]
-    x, y = (
-        "gain at the best rate (log ratio of steps)",
-        [f"steps to {USABLE:g} nats", "gain"],
-    )
+    x, y = "gain at the best rate (log ratio of steps)", [f"steps to {USABLE:g} nats", "gain"]
     scales.label_grid(axes, titles=titles, x=x, y=y)

@@ -42,17 +42,14 @@ def draw(sheet: sheets.Sheet) -> None:
         for norm in norms:
             rates, of_seeds = by(table, "rate", metric=metric, norm=norm)
             marks.band(ax, rates, marks.geometric(of_seeds), STYLES[norm], marks_every=1)
-            ax.plot(
-                rates[:, None] * ASIDE[norm], of_seeds, ".", color=STYLES[norm][1], markersize=2,
-                alpha=0.6,
-            )  # fmt: skip
+            at, color = rates[:, None] * ASIDE[norm], STYLES[norm][1]
+            ax.plot(at, of_seeds, ".", color=color, markersize=2, alpha=0.6)
         ax.set(xscale="log", yscale="log")
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("learning rate")
     scales.bounds(outputs, MATTERS)
-    outputs.set_ylim(
-        *scales.ends(np.append(values(select(table, metric=BY_RATE)), MATTERS), log=True)
-    )
+    shown = np.append(values(select(table, metric=BY_RATE)), MATTERS)
+    outputs.set_ylim(*scales.ends(shown, log=True))
     outputs.set_title("what the step changes:\nshared less per unit, over per unit")
     outputs.set_ylabel("relative difference")
     steps.set_title("the step itself: output\nafter less before, over before")
