@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import PLACEMENTS
+from gpubn.report.figures import scales, sheets, style, sweeps
 
 TABLES = ("batch_sweep",)
 CLAIMS = ("B12",)
@@ -14,8 +12,7 @@ MATTERS = 0.02
 DECIDING = {"512": ("ghost_16",), "128": ("ghost_16", "none")}
 
 
-def draw(sheet: Sheet) -> None:
-    """One column a size of batch; best test loss above, below it the paired log ratios."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     batches = sheet.levels("batch")[::-1]
     sizes = sorted(int(norm[6:]) for norm in table["norm"].unique() if norm.startswith("ghost_"))
@@ -32,7 +29,7 @@ def draw(sheet: Sheet) -> None:
         {sweeps.diverged_note(table)}
     """
     legend = sweeps.legend(
-        {name: PLACEMENTS[name] for name in ("before", "none")}, matters=f"±{MATTERS:g}"
+        {name: style.PLACEMENTS[name] for name in ("before", "none")}, matters=f"±{MATTERS:g}"
     )
     axes = sheet.grid((2, len(batches)), (7.2, 5.4), text, legend)
     best = sweeps.by_arm(
@@ -48,10 +45,11 @@ def draw(sheet: Sheet) -> None:
     ratio_limits = scales.ratio_ends(ratios, MATTERS)
     for (upper, lower), batch in zip(axes.T, batches, strict=True):
         for i, norm in enumerate(names):
-            style, at = PLACEMENTS["none" if norm == "none" else "before"], np.array([float(i)])
+            look = style.PLACEMENTS["none" if norm == "none" else "before"]
+            at = np.array([float(i)])
             for ax, seeds, ends in ((upper, best, loss_limits), (lower, ratios, ratio_limits)):
                 if norm in seeds[batch]:
-                    sweeps.draw_seeds(ax, at, seeds[batch][norm], style, ends=ends, aside=0.16)
+                    sweeps.draw_seeds(ax, at, seeds[batch][norm], look, ends=ends, aside=0.16)
             if norm in DECIDING.get(batch, ()):
                 sweeps.shade(lower, i)
         upper.set_ylim(*loss_limits)

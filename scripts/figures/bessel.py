@@ -2,17 +2,15 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, BLUE, ORANGE, Style, keys
 
 TABLES = ("bessel",)
 CLAIMS = ("D9",)
 
-STYLES: dict[str, Style] = {
-    "0": ("biased, 1/N", BLUE, "-", "o"),
-    "1": ("unbiased, 1/(N-1)", ORANGE, "--", "s"),
+STYLES: dict[str, style.Style] = {
+    "0": ("biased, 1/N", style.BLUE, "-", "o"),
+    "1": ("unbiased, 1/(N-1)", style.ORANGE, "--", "s"),
 }
 METRICS = {
     "batch_loss": "mini-batch loss",
@@ -21,8 +19,7 @@ METRICS = {
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """Final losses (top) and their paired log ratios (bottom), by batch size."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     text = f"""Biased and unbiased variance in training, by batch size
 
@@ -34,7 +31,7 @@ def draw(sheet: Sheet) -> None:
         variance over that with the biased one, the same seed; below 0 the unbiased one is better.
         {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
-    axes = sheet.grid((2, len(METRICS)), (7.2, 5.0), text, keys(STYLES))
+    axes = sheet.grid((2, len(METRICS)), (7.2, 5.0), text, style.keys(STYLES))
     losses = {
         metric: {
             k: sweeps.by_level(select(table, correction=k), "batch", metric)[1]
@@ -51,8 +48,8 @@ def draw(sheet: Sheet) -> None:
         ax.sharey(axes[0, 0] if ax in axes[0] else axes[1, 0])
     for (upper, lower), arms, ratio in zip(axes.T, losses.values(), ratios, strict=True):
         sweeps.draw_arms(upper, at, arms, styles=STYLES, width=0.4, ends=limits, aside=0.16)
-        style = ("", BLACK, "", "D")
-        sweeps.draw_seeds(lower, at, ratio, style, ends=ratio_limits, aside=0.16)
+        look = ("", style.BLACK, "", "D")
+        sweeps.draw_seeds(lower, at, ratio, look, ends=ratio_limits, aside=0.16)
         upper.set_ylim(*limits)
         scales.ratio_axis(lower, ratio_limits)
         for ax in (upper, lower):

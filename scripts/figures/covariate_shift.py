@@ -2,14 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from gpubn.report.figures import scales
-from gpubn.report.figures.forest import ForestLine, draw_forest, grouped
-from gpubn.report.figures.marks import band, edge_note, geometric
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import at_end, by, distinct, present, select, values
-from gpubn.report.figures.sheet import Sheet, common_config
-from gpubn.report.figures.style import INITS, PLACEMENTS, keys
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("diagnostics", "diagnostics_deep")
@@ -22,10 +17,9 @@ MATTERS = 0.1
 DRIFT, SHIFT = "drift_mean", "gradient_shift"
 
 
-def draw(sheet: Sheet) -> None:
-    """By layer in the deep network; progress; log ratios of none over batchnorm."""
+def draw(sheet: sheets.Sheet) -> None:
     five, deep = sheet.tables.values()
-    c, d = sheet.config, common_config(deep)
+    c, d = sheet.config, sheets.Sheet({"deep": deep}).config
     he = select(deep, init="he")
     steps = sorted(set(select(deep, metric=SHIFT)["step"]))
     shifts, drifts = select(he, metric=SHIFT, step=steps[1]), at_end(he, metric=DRIFT)
@@ -40,15 +34,24 @@ def draw(sheet: Sheet) -> None:
         standard deviations. Top: geometric mean of n = {deep["seed"].nunique()} seeds (5 layers:
         {sheet.seeds}); bands: 95% t-interval. Right below: filled marks decide. Dots: seeds; marks
         and bars: mean and its 95% t-interval; dashes: the least that matters.
-        {edge_note(shown, (), ("right", "left"))}
+        {marks.edge_note(shown, (), ("right", "left"))}
     """
-    axes = sheet.grid((2, 2), (7.8, 6.8), text, keys(PLACEMENTS))
+    axes = sheet.grid((2, 2), (7.8, 6.8), text, style.keys(style.PLACEMENTS))
     by_layer = {
         ("shift of the gradient", "relative"): shifts,
         ("drift of the output", "std"): drifts,
     }
     for ax, ((name, unit), rows) in zip(axes[0], by_layer.items(), strict=True):
-        _draw_layers(ax, rows)
+        scales.scale(ax, log=True)
+        for norm in present(rows, "norm", style.PLACEMENTS):
+            layers, of_seeds = by(rows, "layer", norm=norm)
+            marks.band(ax, layers, marks.geometric(of_seeds), style.PLACEMENTS[norm], marks_every=1)
+        low, high = scales.ends(values(rows), log=True)
+        ax.set_ylim(low, high)
+        if high < 100 * low:
+            scales.plain_ticks(ax.yaxis)
+        ax.set_xlabel("layer")
+        ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
         ax.set_title(f"{d['model.depth']} layers: {name}, step {rows['step'].max()}")
         ax.set_ylabel(f"{name} ({unit})")
     progress = {}
@@ -56,39 +59,26 @@ def draw(sheet: Sheet) -> None:
         name = f"{c['model.depth']} {ACTIVATIONS[activation]}"
         progress[name] = _progresses(select(five, activation=activation))
     for init in dict.fromkeys(deep["init"]):
-        name = f"{d['model.depth']} ReLU,\n{INITS[init][0]}"
+        name = f"{d['model.depth']} ReLU,\n{style.INITS[init][0]}"
         progress[name] = _progresses(select(deep, init=init))
-    draw_forest(axes[1, 0], grouped(progress), origin=0)
+    forest.draw_forest(axes[1, 0], forest.grouped(progress), origin=0)
     axes[1, 0].set_xlabel("progress: log(loss of a guess / last mini-batch loss)")
-    draw_forest(axes[1, 1], compared, bounds=(-MATTERS, MATTERS), origin=0)
+    forest.draw_forest(axes[1, 1], compared, bounds=(-MATTERS, MATTERS), origin=0)
     axes[1, 1].set_xlabel("no batchnorm over batchnorm (log ratio)")
-
-
-def _draw_layers(ax: Axes, rows: pd.DataFrame) -> None:
-    scales.scale(ax, log=True)
-    for norm in present(rows, "norm", PLACEMENTS):
-        layers, of_seeds = by(rows, "layer", norm=norm)
-        band(ax, layers, geometric(of_seeds), PLACEMENTS[norm], marks_every=1)
-    low, high = scales.ends(values(rows), log=True)
-    ax.set_ylim(low, high)
-    if high < 100 * low:
-        scales.plain_ticks(ax.yaxis)
-    ax.set_xlabel("layer")
-    ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
 
 
 def _progress(rows: pd.DataFrame, norm: str) -> np.ndarray:
     return np.log(scales.GUESS / by(rows, "step", metric="batch_loss", norm=norm)[1][-1])
 
 
-def _progresses(rows: pd.DataFrame) -> list[ForestLine]:
-    norms = present(rows, "norm", PLACEMENTS)
-    return [ForestLine("", _progress(rows, norm), PLACEMENTS[norm]) for norm in norms]
+def _progresses(rows: pd.DataFrame) -> list[forest.Line]:
+    norms = present(rows, "norm", style.PLACEMENTS)
+    return [forest.Line("", _progress(rows, norm), style.PLACEMENTS[norm]) for norm in norms]
 
 
-def _compared(five: pd.DataFrame, shifts: pd.DataFrame, drifts: pd.DataFrame) -> list[ForestLine]:
+def _compared(five: pd.DataFrame, shifts: pd.DataFrame, drifts: pd.DataFrame) -> list[forest.Line]:
     """Log ratios of none over batchnorm; filled those that decide."""
-    lines, style = [], PLACEMENTS["before"]
+    lines, look = [], style.PLACEMENTS["before"]
     for activation, decides in (("relu", True), ("tanh", False)):
         course = select(five, activation=activation)
         name = f"{course['depth'].iloc[0]} {ACTIVATIONS[activation]}"
@@ -97,16 +87,16 @@ def _compared(five: pd.DataFrame, shifts: pd.DataFrame, drifts: pd.DataFrame) ->
         with np.errstate(all="ignore"):  # a loss above a guess' has no progress to divide by
             progress = np.log(_progress(course, "before") / _progress(course, "none"))
         lines += [
-            ForestLine(f"{name}, drift\nover progress", drift + progress, style, filled=decides),
-            ForestLine(f"{name}, drift", drift, style, filled=False),
-            ForestLine(f"{name}, shift", shift, style, filled=decides),
+            forest.Line(f"{name}, drift\nover progress", drift + progress, look, filled=decides),
+            forest.Line(f"{name}, drift", drift, look, filled=False),
+            forest.Line(f"{name}, shift", shift, look, filled=decides),
         ]
     name = f"{shifts['depth'].iloc[0]} ReLU"
-    lines.append(ForestLine(f"{name}, drift", _log_ratio(drifts, "mean"), style))
+    lines.append(forest.Line(f"{name}, drift", _log_ratio(drifts, "mean"), look))
     for (low, high), norm in ((LOWER, "before"), (LOWER, "after"), (UPPER, "before")):
         of_half = _log_ratio(shifts[shifts["layer"].between(low, high)], "median", norm)
         label = f"{name}, shift\nlayers {low} to {high}"
-        lines.append(ForestLine(label, of_half, PLACEMENTS[norm]))
+        lines.append(forest.Line(label, of_half, style.PLACEMENTS[norm]))
     return lines
 
 

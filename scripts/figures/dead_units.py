@@ -7,11 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gpubn.report.figures.forest import ForestLine, by_init, draw_forest
-from gpubn.report.figures.marks import edge_note, geometric
+from gpubn.report.figures import forest, marks, sheets, style
 from gpubn.report.figures.selection import seeds, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import NORMS, TREATMENTS, concise, keys
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D5",)
@@ -27,8 +24,7 @@ RATIOS = {
 MATTERS = 0.1
 
 
-def draw(sheet: Sheet) -> None:
-    """One panel a quantity, one line of seeds an initialisation and treatment."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     last = int(table["step"].max())
     shown = select(table, layer=1, metric=[*SHARES, *RATIOS])
@@ -41,14 +37,14 @@ def draw(sheet: Sheet) -> None:
         initial ones, over that of these. Ratios to the Glorot network of the same seed and
         treatment, on logarithmic axes. Dots: n = {sheet.seeds} seeds; marks and bars: mean (ratios:
         geometric) and its 95% t-interval; dashes: a tenth; numbers: no batchnorm.
-        {edge_note(shown, tuple(RATIOS), ("right", "left"))}
+        {marks.edge_note(shown, tuple(RATIOS), ("right", "left"))}
     """
-    legend = keys(TREATMENTS, line=False)
+    legend = style.keys(style.TREATMENTS, line=False)
     axes = sheet.grid((1, len(SHARES) + len(RATIOS)), (7.8, 4.8), text, legend)
     for ax, (metric, label) in zip(axes[0], {**SHARES, **RATIOS}.items(), strict=True):
         bounds = (MATTERS,) if metric == "weight_change" else ()
-        lines = by_init(shown, functools.partial(_line, select(shown, metric=metric)))
-        draw_forest(ax, lines, log=metric in RATIOS, bounds=bounds)
+        lines = forest.by_init(shown, functools.partial(_line, select(shown, metric=metric)))
+        forest.draw_forest(ax, lines, log=metric in RATIOS, bounds=bounds)
         ax.set_xlabel(label)
         if bounds:
             _print_ratios(ax, lines)
@@ -61,18 +57,18 @@ def draw(sheet: Sheet) -> None:
             ax.set_yticklabels([])
 
 
-def _line(rows: pd.DataFrame, init: str, norm: str) -> ForestLine:
+def _line(rows: pd.DataFrame, init: str, norm: str) -> forest.Line:
     of_seeds = seeds(rows, norm=norm, init=init)
     if rows["metric"].iloc[0] in RATIOS:
         of_seeds = of_seeds / seeds(rows, norm=norm, init="glorot")
-    return ForestLine("", of_seeds, NORMS[norm])
+    return forest.Line("", of_seeds, style.NORMS[norm])
 
 
-def _print_ratios(ax: Axes, lines: list[ForestLine]) -> None:
+def _print_ratios(ax: Axes, lines: list[forest.Line]) -> None:
     """The ratios without batchnorm as numbers, at the right: the axis spans too much to read."""
     for y, line in enumerate(lines):
-        if line.seeds is not None and line.style == NORMS["none"]:
-            mean, low, high = (concise(float(part)) for part in geometric(line.seeds))
+        if line.seeds is not None and line.style == style.NORMS["none"]:
+            mean, low, high = (style.concise(float(part)) for part in marks.geometric(line.seeds))
             ax.text(
                 1.03, y + 0.5, f"{mean}\n[{low},\n{high}]", transform=ax.get_yaxis_transform(),
                 va="center", fontsize=6.3,

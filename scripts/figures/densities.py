@@ -2,14 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from gpubn.report.figures.histograms import bins, centres_of
-from gpubn.report.figures.scales import label_grid
+from gpubn.report.figures import histograms, scales, sheets, style
 from gpubn.report.figures.selection import matching, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, shades
 
 TABLES = ("mnist_init", "mnist_init_pooled")
 CLAIMS = ("D7",)
@@ -25,24 +20,23 @@ KEPT = 0.999
 COLUMNS = {"pre": "goes into tanh", "post": "comes out of tanh"}
 
 
-def draw(sheet: Sheet) -> None:
-    """Four treatments (rows), before and after the activation (columns), one line a step."""
+def draw(sheet: sheets.Sheet) -> None:
     pooled = sheet.tables["mnist_init_pooled"]
     rows = [key for key in ROWS if len(matching(pooled, init=key[0], norm=key[1]))]
     if not rows:
         select(pooled, init=["glorot", "rand_small"], norm="none")
     steps = [int(step) for step in sorted(pooled["step"].unique())]
-    colors = dict(zip(steps, shades(len(steps)), strict=True))
+    colors = dict(zip(steps, style.shades(len(steps)), strict=True))
     text = f"""Distribution of pre- and post-activations while training
 
         Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}. Density of the values of all
         units on 1,000 training images (normalised by their statistics where there is batchnorm), n
         = {sheet.seeds} seeds pooled, without interval. At least {100 * KEPT:g}% of the values of
         each curve lie in its panel; the outermost bins of the tables also hold what lies beyond. y
-        axes differ. Weights {INITS["rand_small"][0]} are those that document D calls scaled.
+        axes differ. Weights {style.INITS["rand_small"][0]} are those that document D calls scaled.
     """
     legend = [
-        Line2D([], [], color=color, label=f"step {s:,}" if s == steps[0] else f"{s:,}")
+        style.key(f"step {s:,}" if s == steps[0] else f"{s:,}", color=color)
         for s, color in colors.items()
     ]
     axes = sheet.grid((len(rows), len(COLUMNS)), (7.2, 8.0), text, legend, legend_columns=8)
@@ -52,26 +46,22 @@ def draw(sheet: Sheet) -> None:
         reach = _reach(pd.concat(curves))
         for ax, curve, (init, norm) in zip(column, curves, rows, strict=True):
             for step, color in colors.items():
-                _draw_density(ax, select(curve, step=step), color)
+                centres, shares = histograms.bins(select(curve, step=step))
+                width = (centres[-1] - centres[0]) / (len(centres) - 1)
+                edges = np.append(centres - width / 2, centres[-1] + width / 2)
+                ax.stairs(shares / width, edges, color=color, linewidth=1.0, baseline=None)
             ax.set_ylim(bottom=0)
-            ax.set(xlim=(-reach, reach), title=f"{INITS[init][0]}, {ROWS[init, norm]}")
+            ax.set(xlim=(-reach, reach), title=f"{style.INITS[init][0]}, {ROWS[init, norm]}")
     x = [f"value that {label}" for label in COLUMNS.values()]
-    label_grid(axes, x=x, y=["density"] * len(rows), shared=False)
+    scales.label_grid(axes, x=x, y=["density"] * len(rows), shared=False)
 
 
 def _reach(rows: pd.DataFrame) -> float:
     """How far the panels reach on either side of 0 to show the share `KEPT` of every curve."""
-    curves = rows.assign(distance=np.abs(centres_of(rows)).round(6)).pivot_table(
+    curves = rows.assign(distance=np.abs(histograms.centres_of(rows)).round(6)).pivot_table(
         index="distance", columns=["init", "norm", "step"], values="value", aggfunc="sum"
     )
     within = curves.sort_index().cumsum().min(axis=1)
     width = float(within.index[1] - within.index[0])
     enough = within.index[within >= KEPT]
     return float(enough.min() if len(enough) else within.index.max()) + 0.75 * width
-
-
-def _draw_density(ax: Axes, rows: pd.DataFrame, color: str) -> None:
-    centres, shares = bins(rows)
-    width = (centres[-1] - centres[0]) / (len(centres) - 1)
-    edges = np.append(centres - width / 2, centres[-1] + width / 2)
-    ax.stairs(shares / width, edges, color=color, linewidth=1.0, baseline=None)

@@ -4,10 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
@@ -17,8 +15,7 @@ CLAIMS = ("A7", "B7", "B11", "D12", "D14")
 MATTERS, DEPTHS = 0.1, (1, 10)
 
 
-def draw(sheet: Sheet) -> None:
-    """Two rows an activation, loss and gain; one column an initialisation."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     inits = present(table, "init", ("glorot", "he", "small", "rand_fan_in"))
     activations = present(table, "activation", ACTIVATIONS)
@@ -66,4 +63,4 @@ def draw(sheet: Sheet) -> None:
             upper.set_xticks(range(place), [""] * place)
     labels = [f"{ACTIVATIONS[name]}\n\nloss (nats)" for name in activations]
     labels = [label for of in labels for label in (of, "gain\n(log ratio)")]
-    scales.label_grid(axes, titles=[INITS[i][0] for i in inits], x="hidden layers", y=labels)
+    scales.label_grid(axes, titles=[style.INITS[i][0] for i in inits], x="hidden layers", y=labels)

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, PLACEMENTS
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
@@ -18,8 +16,7 @@ MATTERS = 0.05
 DECIDING = (5, 10, 20)
 
 
-def draw(sheet: Sheet) -> None:
-    """One panel an activation, one line a place of batchnorm, one dot a seed."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     activations = present(table, "activation", CLAIMED)
     text = f"""Training loss under the other initialisation over the claimed one
@@ -38,7 +35,7 @@ def draw(sheet: Sheet) -> None:
             norm: sweeps.compared(
                 select(table, activation=activation, norm=norm), "init", *CLAIMED[activation]
             )
-            for norm in present(table, "norm", PLACEMENTS)
+            for norm in present(table, "norm", style.PLACEMENTS)
         }
         for activation in activations
     }
@@ -54,6 +51,6 @@ def draw(sheet: Sheet) -> None:
                 sweeps.draw_arms(ax, places, {norm: of}, width=0.4, ends=ends, aside=0.09)
         scales.ratio_axis(ax, ends, MATTERS)
         scales.category_axis(ax, [*sheet.levels("depth"), "mean"])
-        claimed, other = (INITS[init][0] for init in CLAIMED[activation])
+        claimed, other = (style.INITS[init][0] for init in CLAIMED[activation])
         ax.set_title(f"{ACTIVATIONS[activation]}: {other} over {claimed}")
     scales.label_grid(axes, x="hidden layers (not to scale)", y=["log ratio of losses"])

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, INITS, ORANGE, Style
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("depth_grid",)
@@ -21,14 +19,13 @@ CLAIMED = {
 MATTERS = 0.05
 DECIDING = (5, 20)
 
-METRICS: dict[str, Style] = {
-    "batch_loss": ("mini-batch loss, training mode (decides)", BLACK, "-", "o"),
-    "train_loss": ("training loss, inference mode", ORANGE, "--", "D"),
+METRICS: dict[str, style.Style] = {
+    "batch_loss": ("mini-batch loss, training mode (decides)", style.BLACK, "-", "o"),
+    "train_loss": ("training loss, inference mode", style.ORANGE, "--", "D"),
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """One panel an activation, one line a mode, one dot a seed."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     activations = present(table, "activation", CLAIMED)
     text = f"""Loss with batchnorm at the other place over that at the claimed one
@@ -61,5 +58,5 @@ def draw(sheet: Sheet) -> None:
         scales.ratio_axis(ax, ends, MATTERS)
         scales.category_axis(ax, depths)
         init, claimed, other = CLAIMED[activation]
-        ax.set_title(f"{ACTIVATIONS[activation]}, {INITS[init][0]}:\n{other} over {claimed}")
+        ax.set_title(f"{ACTIVATIONS[activation]}, {style.INITS[init][0]}:\n{other} over {claimed}")
     scales.label_grid(axes, x="hidden layers (not to scale)", y=["log ratio of losses"])

@@ -1,53 +1,40 @@
 """Activations of a five-layer network while it trains: percentiles, saturated and dead shares."""
 
-from gpubn.report.figures.courses import (
-    CourseRow,
-    activation_columns,
-    draw_courses,
-    layer_curves,
-    layer_styles,
-)
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, marks, sheets, style
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, INK, RED, keys
 
 TABLES = ("diagnostics",)
-CLAIMS = ()
 
 PERCENTILES = {
-    "activation_percentile[85]": ("85th percentile", RED, ":", "^"),
-    "activation_percentile[50]": ("median", INK, "-", "o"),
-    "activation_percentile[15]": ("15th percentile", BLUE, "--", "v"),
+    "activation_percentile[85]": ("85th percentile", style.RED, ":", "^"),
+    "activation_percentile[50]": ("median", style.INK, "-", "o"),
+    "activation_percentile[15]": ("15th percentile", style.BLUE, "--", "v"),
 }
 SHARES = {"saturated_share": "saturated\nshare", "dead_share": "dead\nshare"}
 
 
-def draw(sheet: Sheet) -> None:
-    """Percentiles, one row a layer, then two shares with one line a layer."""
-    table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "saturated_share")
-    columns = activation_columns(table)
-    shown = select(table, metric=[*PERCENTILES, *SHARES])
+def draw(sheet: sheets.Sheet) -> None:
+    shown = select(sheet.table, metric=[*PERCENTILES, *SHARES])
+    styles, columns = courses.layer_styles(shown), courses.activation_columns(shown)
     text = f"""Percentiles of the activations, saturated and dead shares, by layer
 
-        Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or after the
-        activation. Measured on 1,000 training images with their statistics. Upper rows: percentiles
-        of what leaves the activation, over images and units. Lower rows, one line a layer: share of
-        (image, unit) pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or
-        1, ReLU exactly 0; share of units that have no slope on any image. Lines: mean of n =
-        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
-        overlap. {edge_note(shown)}
+        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, {sheet.weights} weights,
+        {sheet.training}; before, after: batchnorm before or after the activation. Measured on 1,000
+        training images with their statistics. Upper rows: percentiles of what leaves the
+        activation, over images and units. Lower rows, one line a layer: share of (image, unit)
+        pairs without a slope, which is |tanh| > 0.99, logistic within 0.005 of 0 or 1, ReLU exactly
+        0; share of units that have no slope on any image. Lines: mean of n = {sheet.seeds} seeds;
+        bands: 95% t-interval. y axes are shared by each row; lines may overlap.
+        {marks.edge_note(shown)}
     """
-    legend = keys([*PERCENTILES.values(), *styles.values()])
+    legend = style.keys([*PERCENTILES.values(), *styles.values()])
     axes = sheet.grid(
         (len(styles) + len(SHARES), len(columns)), (7.8, 8.6), text, legend, legend_columns=8
     )
     rows = []
     for layer in styles:
-        curves = [({"metric": m, "layer": layer}, style) for m, style in PERCENTILES.items()]
-        rows.append(CourseRow(f"layer {layer}\nactivation", curves, lowest=-1.1))
+        curves = [({"metric": m, "layer": layer}, look) for m, look in PERCENTILES.items()]
+        rows.append(courses.CourseRow(f"layer {layer}\nactivation", curves, lowest=-1.1))
     for metric, label in SHARES.items():
-        rows.append(CourseRow(label, layer_curves(styles, metric), lowest=-0.03))
-    draw_courses(axes, shown, rows, columns)
+        rows.append(courses.CourseRow(label, courses.layer_curves(styles, metric), lowest=-0.03))
+    courses.draw_courses(axes, shown, rows, columns)

@@ -2,12 +2,8 @@
 
 import numpy as np
 
-from gpubn.report.figures.courses import CourseRow, draw_courses
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, forest, marks, sheets, style
 from gpubn.report.figures.selection import by, present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, NORMS, TREATMENTS, keys
 
 TABLES = ("mnist_init",)
 CLAIMS = ("D7",)
@@ -16,8 +12,7 @@ METRICS = {"preactivation_drift_mean": "goes into tanh", "drift_mean": "the next
 MATTERS = 0.1
 
 
-def draw(sheet: Sheet) -> None:
-    """Drift into and out of tanh (rows) by step under two initialisations, and none over with."""
+def draw(sheet: sheets.Sheet) -> None:
     table = sheet.table
     inits = present(table, "init", ("glorot", "rand_small"))
     shown = select(table, init=inits, metric=[*METRICS])
@@ -29,26 +24,29 @@ def draw(sheet: Sheet) -> None:
         mean variance before. Lines: geometric mean of n = {sheet.seeds} seeds; bands: 95%
         t-interval, mostly narrower than the line. Right: Glorot, log ratio of the means over the
         steps, none over batchnorm; dots: seeds; marks and bars: mean and its 95% t-interval;
-        dashes: the least that matters. {edge_note(shown, list(METRICS))}
+        dashes: the least that matters. {marks.edge_note(shown, list(METRICS))}
     """
-    axes = sheet.grid((len(METRICS), len(inits) + 1), (7.8, 4.6), text, keys(TREATMENTS))
+    legend = style.keys(style.TREATMENTS)
+    axes = sheet.grid((len(METRICS), len(inits) + 1), (7.8, 4.6), text, legend)
     rows = [
-        CourseRow(
+        courses.CourseRow(
             f"drift of what\n{label} (std)",
-            [({"metric": metric, "norm": norm}, style) for norm, style in TREATMENTS.items()],
+            [({"metric": metric, "norm": norm}, look) for norm, look in style.TREATMENTS.items()],
             log=True,
         )
         for metric, label in METRICS.items()
     ]
-    columns = {f"weights {INITS[init][0]}": {"init": init} for init in inits}
-    draw_courses(axes[:, :-1], shown, rows, columns)
+    columns = {f"weights {style.INITS[init][0]}": {"init": init} for init in inits}
+    courses.draw_courses(axes[:, :-1], shown, rows, columns)
     for ax, (metric, label) in zip(axes[:, -1], METRICS.items(), strict=True):
         of_metric = select(shown, init="glorot", metric=metric)
-        none, *normed = (by(of_metric, "step", norm=norm)[1].mean(axis=0) for norm in TREATMENTS)
+        none, *normed = (
+            by(of_metric, "step", norm=norm)[1].mean(axis=0) for norm in style.TREATMENTS
+        )
         lines = [
-            ForestLine(NORMS[norm][0], np.log(none / drift), NORMS[norm])
+            forest.Line(style.NORMS[norm][0], np.log(none / drift), style.NORMS[norm])
             for norm, drift in zip(("before", "after"), normed, strict=True)
         ]
-        draw_forest(ax, lines, bounds=(MATTERS,), origin=0)
+        forest.draw_forest(ax, lines, bounds=(MATTERS,), origin=0)
         ax.set_title(f"what {label}", fontsize=7, pad=2)
         ax.set_xlabel("none over batchnorm (log ratio)")

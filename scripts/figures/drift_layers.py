@@ -1,10 +1,7 @@
 """Covariate shift in five layers over training: drift, and what lower layers do to a gradient."""
 
-from gpubn.report.figures.courses import activation_columns, draw_layers, layer_styles
-from gpubn.report.figures.marks import edge_note
+from gpubn.report.figures import courses, sheets
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ("B15",)
@@ -18,23 +15,18 @@ METRICS = {
 LOG = ("drift_mean", "preactivation_drift_mean", "gradient_shift")
 
 
-def draw(sheet: Sheet) -> None:
-    """Four measures (rows) by activation and placement (columns), one line a layer."""
-    table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "weight_change")
-    columns = activation_columns(table)
-    shown = select(table, metric=[*METRICS])
+def draw(sheet: sheets.Sheet) -> None:
+    c = sheet.config
+    shown = select(sheet.table, metric=[*METRICS])
     text = f"""Drift and shift of the gradient while training, by layer
 
-        Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        layer {max(styles)} the output layer, {sheet.weights} weights, {sheet.training}; before,
-        after: batchnorm before or after the activation. Drift, on 1,000 training images: move of
-        the units' means since the measurement before, root mean square over their root mean
-        variance; what a layer puts out goes into the next. Shift: |g' - g| / |g|, g the gradient of
-        a layer's weights over 256 training images, g' the same once all layers below took this
-        step, and the cosine of the two. Lines: mean (logarithmic axes: geometric) of n =
-        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row.
-        {edge_note(shown, LOG)}
+        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, layer {c["model.depth"] + 1} the
+        output layer, {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or
+        after the activation. Drift, on 1,000 training images: move of the units' means since the
+        measurement before, root mean square over their root mean variance; what a layer puts out
+        goes into the next. Shift: |g' - g| / |g|, g the gradient of a layer's weights over 256
+        training images, g' the same once all layers below took this step, and the cosine of the
+        two. Lines: mean (logarithmic axes: geometric) of n = {sheet.seeds} seeds; bands: 95%
+        t-interval. y axes are shared by each row.
     """
-    axes = sheet.grid((len(METRICS), len(columns)), (7.8, 6.4), text, keys(styles.values()))
-    draw_layers(axes, shown, METRICS, columns, styles, log=LOG)
+    courses.draw_layers(sheet, text, (7.8, 6.4), shown, METRICS, log=LOG)

@@ -3,14 +3,10 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn import theory
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import matching, present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BOUND, FAINT, PLACEMENTS
 
 TABLES = ("dropout",)
 CLAIMS = ("B13",)
@@ -25,11 +21,10 @@ MATTERS, DECIDING = 0.05, 0.5
 HIGHEST = 1.2
 """Where the axis of the ratio of variances ends."""
 RATIO = "norm_input_variance_ratio"
-DASHES = {**BOUND, "linewidth": 0.9}
+DASHES = {**style.BOUND, "linewidth": 0.9}
 
 
-def draw(sheet: Sheet) -> None:
-    """One column an order; loss, harm, and the variance into the first and last batchnorm."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     rates, orders = sheet.levels("rate"), present(table, "dropout_at", ORDERS)
     text = f"""Test loss, harm and shift of variance, by dropout rate and order
@@ -44,7 +39,7 @@ def draw(sheet: Sheet) -> None:
         {rates[0]}; faint: before it; theory: Li et al. 2019. {sweeps.MARKS}
         {sweeps.diverged_note(table)}
     """
-    legend = [*sweeps.legend(matters=f"±{MATTERS:g}"), Line2D([], [], **DASHES, label="theory")]
+    legend = [*sweeps.legend(matters=f"±{MATTERS:g}"), style.key("theory", **DASHES)]
     axes = sheet.grid((4, len(orders)), (7.2, 8.0), text, legend, legend_columns=3)
     best = sweeps.by_arm(
         table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
@@ -56,6 +51,8 @@ def draw(sheet: Sheet) -> None:
     levels = np.array([float(level) for level in sheet.levels("dropout")])
     how: dict[str, Any] = {"width": 0.45, "aside": 0.1}
     at = np.arange(len(levels))
+    after = [theory.dropout_variance_ratio(1 - level) for level in levels]
+    predicted = {"before": 1 - levels, "after": after}
     for (losses, harms, first, last), order in zip(axes.T, orders, strict=True):
         sweeps.draw_arms(losses, at, best[order], **how, ends=losses_ends)
         sweeps.draw_arms(harms, at[1:], harm[order], **how, ends=ends)
@@ -71,19 +68,13 @@ def draw(sheet: Sheet) -> None:
             sweeps.shade(harms, place, left=0.35)
         scales.ratio_axis(harms, ends, MATTERS)
         for ax in (first, last):
-            ax.axhline(1, color=FAINT, linewidth=0.8, zorder=1)
+            ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)
             ax.set_ylim(0, HIGHEST)
-            if order == "before_norm":
-                _draw_theory(ax, levels)
+            for norm, ratio in predicted.items() if order == "before_norm" else ():
+                ax.plot(at, ratio, **{**DASHES, "color": style.PLACEMENTS[norm][1]})
         for ax in (losses, harms, first, last):
             scales.category_axis(ax, levels)
     labels = ["best test loss\n(nats)", "harm beyond none's\n(log ratio)"]
     labels += [f"variance into {which}\nbatchnorm (ratio)" for which in ("first", "last")]
     titles = [ORDERS[order] for order in orders]
     scales.label_grid(axes, titles=titles, x="share of units dropped", y=labels)
-
-
-def _draw_theory(ax: Axes, rates: np.ndarray) -> None:
-    after = [theory.dropout_variance_ratio(1 - rate) for rate in rates]
-    for norm, ratios in (("before", 1 - rates), ("after", after)):
-        ax.plot(range(len(rates)), ratios, **{**DASHES, "color": PLACEMENTS[norm][1]})

@@ -3,25 +3,26 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from gpubn import theory
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import point_look, points
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import by, seeds
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, ORANGE, RED, SKY, THEORY, theory_key
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("estimators",)
 CLAIMS = ("D9",)
 
 ESTIMATORS: dict[tuple[str, str], dict[str, Any]] = {
-    ("biased", ""): {**point_look(RED, "o"), "label": "divided by B, normal"},
-    ("biased", "_relu"): {**point_look(ORANGE, "o", hollow=True), "label": "divided by B, ReLU"},
-    ("unbiased", ""): {**point_look(BLUE, "s"), "label": "divided by B - 1, normal"},
-    ("unbiased", "_relu"): {**point_look(SKY, "s", hollow=True), "label": "divided by B - 1, ReLU"},
+    ("biased", ""): {**marks.point_look(style.RED, "o"), "label": "divided by B, normal"},
+    ("biased", "_relu"): {
+        **marks.point_look(style.ORANGE, "o", hollow=True),
+        "label": "divided by B, ReLU",
+    },
+    ("unbiased", ""): {**marks.point_look(style.BLUE, "s"), "label": "divided by B - 1, normal"},
+    ("unbiased", "_relu"): {
+        **marks.point_look(style.SKY, "s", hollow=True),
+        "label": "divided by B - 1, ReLU",
+    },
 }
 QUANTITIES = {
     "var": ("variance", theory.var_ratio),
@@ -32,8 +33,7 @@ ASIDE = 1.07
 """Factor on the batch size that keeps the points of the two distributions apart."""
 
 
-def draw(sheet: Sheet) -> None:
-    """Mean estimate over truth, of variance and standard deviation; their bias at one size."""
+def draw(sheet: sheets.Sheet) -> None:
     table = sheet.table
     text = f"""Mean estimate of a batch's variance and standard deviation, over the truth
 
@@ -44,7 +44,7 @@ def draw(sheet: Sheet) -> None:
         no divisor removes the bias of the root. Right: dots are seeds, bars the 95% t-interval,
         dashes a bias of {100 * MATTERS:g}%.
     """
-    legend = [*(Line2D([], [], **look) for look in ESTIMATORS.values()), theory_key()]
+    legend = [*(style.key(**look) for look in ESTIMATORS.values()), style.theory_key()]
     axes = sheet.grid((1, 3), (7.8, 3.6), text, legend, legend_columns=5)
     axes[0, 1].sharey(axes[0, 0])
     lines = []
@@ -54,18 +54,16 @@ def draw(sheet: Sheet) -> None:
         for (kind, source), look in ESTIMATORS.items():
             at, of_seeds = by(table, "batch", metric=f"{what}_{kind}_ratio{source}")
             at = at * (ASIDE if source else 1 / ASIDE)
-            points(ax, at, mean_interval(of_seeds), **look, capsize=2, elinewidth=0.8)
+            marks.points(ax, at, mean_interval(of_seeds), **look, capsize=2, elinewidth=0.8)
             if not source:
                 biases = 100 * (seeds(table, batch=str(DECIDES), metric=f"{what}_{kind}_ratio") - 1)
                 label = f"{name.replace(' ', chr(10))},\n/ ({'B' if kind == 'biased' else 'B - 1'})"
-                style = ("", look["color"], "-", look["marker"])
-                lines.append(ForestLine(label, biases, style))
+                mark = ("", look["color"], "-", look["marker"])
+                lines.append(forest.Line(label, biases, mark))
         for correction in (0, 1):
-            ax.plot(fine, [predicted(b, correction) for b in fine], **THEORY, zorder=1)
-        ax.set_xscale("log")
-        ax.set_xticks(batches[::2], [str(b) for b in batches[::2]])
-        ax.xaxis.set_minor_locator(NullLocator())
+            ax.plot(fine, [predicted(b, correction) for b in fine], **style.THEORY, zorder=1)
+        scales.log_ticks(ax, batches[::2], along="x")
         ax.set(title=name, xlabel="batch size B")
     axes[0, 0].set_ylabel("mean estimate / truth")
-    draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
+    forest.draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
     axes[0, 2].set(title=f"bias at B = {DECIDES}, normal", xlabel="mean estimate less truth (%)")

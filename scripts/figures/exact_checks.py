@@ -3,12 +3,10 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from gpubn import theory
+from gpubn.report.figures import sheets, style
 from gpubn.report.figures.selection import distinct, matching, present, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, INK, ORANGE, keys
 
 TABLES = ("exact",)
 CLAIMS = ("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4")
@@ -39,13 +37,12 @@ SHIFT = 1000
 """Factor on the tolerance where the mean swamps three digits of the input."""
 AS_EXACT = {"identity_error"}
 """What has to be as exact about a large mean."""
-DTYPES = {"float64": (BLUE, "o", 0.13), "float32": (ORANGE, "s", -0.13)}
+DTYPES = {"float64": (style.BLUE, "o", 0.13), "float32": (style.ORANGE, "s", -0.13)}
 FLOOR = 0.1
 """Where errors of 0 are drawn."""
 
 
-def draw(sheet: Sheet) -> None:
-    """One row a check, both precisions; well conditioned (left) and about a large mean (right)."""
+def draw(sheet: sheets.Sheet) -> None:
     table = distinct(sheet.table, "batch", "features", "dtype", "seed", "metric")
     looks = ((dtype, color, "", marker) for dtype, (color, marker, _) in DTYPES.items())
     text = f"""What must hold to rounding: the worst error of each check
@@ -58,7 +55,10 @@ def draw(sheet: Sheet) -> None:
         differences, which are taken in float64 alone; times {SHIFT} on the right but for the
         identity, as the mean swamps three digits of the input.
     """
-    legend = [*keys(looks, line=False), Line2D([], [], color=INK, linewidth=1.2, label="tolerance")]
+    legend = [
+        *style.keys(looks, line=False),
+        style.key("tolerance", color=style.INK, linewidth=1.2),
+    ]
     axes = sheet.grid((1, 2), (7.4, 4.4), text, legend)
     for ax, (suffix, title) in zip(axes[0], PANELS.items(), strict=True):
         _draw_panel(ax, table, suffix)
@@ -89,7 +89,7 @@ def _draw_panel(ax: Axes, table: pd.DataFrame, suffix: str) -> None:
         )
         shift = SHIFT if suffix and check not in AS_EXACT else 1
         at = shift * allowed / eps
-        ax.plot([at, at], [row - 0.38, row + 0.38], color=INK, linewidth=1.2)
+        ax.plot([at, at], [row - 0.38, row + 0.38], color=style.INK, linewidth=1.2)
     ax.set(xscale="log", xlim=(FLOOR * 0.7, 1e12))
     ax.set_xticks([10.0**i for i in range(0, 13, 3)])
     ax.minorticks_off()

@@ -3,12 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import band
-from gpubn.report.figures.scales import bounds, ends, step_axis
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import at_end, by, present, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import FAINT, NORMS, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("gamma_beta",)
@@ -22,8 +18,7 @@ METRICS = {
 MATTERS = 0.02
 
 
-def draw(sheet: Sheet) -> None:
-    """Log ratios of the losses, by step and at the end, before and after tanh."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     text = f"""Batchnorm with and without gamma and beta
 
@@ -33,26 +28,26 @@ def draw(sheet: Sheet) -> None:
         {sheet.seeds} seeds and its 95% t-interval. Right: dots: seeds; marks and bars: mean and its
         95% t-interval; dashes: the least that matters.
     """
-    legend = keys((NORMS[norm] for norm in PLACES), marker=False)
+    legend = style.keys((style.NORMS[norm] for norm in PLACES), marker=False)
     axes = sheet.grid((1, 2), (7.4, 3.4), text, legend)
-    course, forest = axes[0]
+    course, ended = axes[0]
     losses, last = select(table, metric="batch_loss"), at_end(table)
-    course.axhline(0, color=FAINT, linewidth=0.8)
-    bounds(course, -MATTERS, MATTERS)
+    course.axhline(0, color=style.FAINT, linewidth=0.8)
+    scales.bounds(course, -MATTERS, MATTERS)
     shown, lines = [np.array([-MATTERS, MATTERS])], []
     for norm in present(table, "norm", PLACES):
         steps, ratios = _log_ratios(losses, norm)
-        band(course, steps, mean_interval(ratios), NORMS[norm])
+        marks.band(course, steps, mean_interval(ratios), style.NORMS[norm])
         shown.append(ratios.mean(axis=1))
         for metric, label in METRICS.items():
             of_seeds = _log_ratios(select(last, metric=metric), norm)[1][0]
-            lines.append(ForestLine(f"{PLACES[norm]}:\n{label}", of_seeds, NORMS[norm]))
-    course.set_ylim(*ends(np.concatenate(shown)))
-    step_axis(course, losses)
+            lines.append(forest.Line(f"{PLACES[norm]}:\n{label}", of_seeds, style.NORMS[norm]))
+    course.set_ylim(*scales.ends(np.concatenate(shown)))
+    scales.step_axis(course, losses)
     course.set(title="mini-batch loss while training", xlabel="step")
     course.set_ylabel("log ratio, without over with")
-    draw_forest(forest, lines, bounds=(-MATTERS, MATTERS), origin=0)
-    forest.set(title="at the end", xlabel="log ratio, without over with")
+    forest.draw_forest(ended, lines, bounds=(-MATTERS, MATTERS), origin=0)
+    ended.set(title="at the end", xlabel="log ratio, without over with")
 
 
 def _log_ratios(rows: pd.DataFrame, norm: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from gpubn.report.figures.courses import draw_course, share_row
-from gpubn.report.figures.marks import edge_note, place, points
-from gpubn.report.figures.scales import ends, plain_ticks, scale
+from gpubn.report.figures import courses, marks, scales, sheets, style
 from gpubn.report.figures.selection import at_end, matching, present, seeds, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, GREEN, PINK, Style, keys, tints
 
 TABLES = ("inference",)
 CLAIMS = ("B5", "D10")
@@ -19,8 +15,7 @@ QUANTITIES = {"test_loss": ("test loss (nats)", True), "test_accuracy": ("test a
 LOOKS = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"), ("-", "v"))
 
 
-def draw(sheet: Sheet) -> None:
-    """Loss and accuracy by step; in the end by the number of images evaluated together."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", ("before", "after"))
     styles = _styles(table)
@@ -34,9 +29,9 @@ def draw(sheet: Sheet) -> None:
         variance 1; population: one pass over the training images as the weights stand; never
         updated. Bottom: after the last step, by n; horizontal: the other kinds. Lines: mean
         (logarithmic axes: geometric) of n = {sheet.seeds} seeds; bands, bars: 95% t-interval.
-        {edge_note(shown, logs)}
+        {marks.edge_note(shown, logs)}
     """
-    axes = sheet.grid((2, 2 * len(norms)), (8.2, 5.6), text, keys(styles), legend_columns=5)
+    axes = sheet.grid((2, 2 * len(norms)), (8.2, 5.6), text, style.keys(styles), legend_columns=5)
     last = at_end(table)
     for i, (quantity, (label, log)) in enumerate(QUANTITIES.items()):
         for k, norm in enumerate(norms):
@@ -44,41 +39,38 @@ def draw(sheet: Sheet) -> None:
             for ax, first, rows, when in zip(
                 of_norm, axes[:, len(norms) * i], (shown, last), ("", ", in the end"), strict=True
             ):
-                share_row(ax, first, label)
-                scale(ax, log)
+                courses.share_row(ax, first, label)
+                scales.scale(ax, log)
                 ax.set_title(f"batchnorm {norm} tanh{when}", fontsize=7)
                 if rows is shown:
-                    _draw_by_step(ax, select(rows, norm=norm), quantity, styles, log)
+                    for kind, look in styles.items():
+                        of_kind = matching(rows, norm=norm, metric=f"{quantity}:{kind}")
+                        courses.draw_course(ax, of_kind, look, log=log)
+                    ax.set(xscale="log", xlabel="step")
                 else:
                     _draw_by_batch(ax, select(rows, norm=norm), quantity, styles, log)
                 ax.xaxis.set_minor_formatter(NullFormatter())
                 of_quantity = rows[rows["metric"].str.startswith(f"{quantity}:")]
-                ax.set_ylim(*ends(values(of_quantity), log=log))
+                ax.set_ylim(*scales.ends(values(of_quantity), log=log))
     for ax in axes[:, 0]:
-        plain_ticks(ax.yaxis)
-
-
-def _draw_by_step(
-    ax: Axes, rows: pd.DataFrame, quantity: str, styles: dict[str, Style], log: bool
-) -> None:
-    for kind, style in styles.items():
-        draw_course(ax, matching(rows, metric=f"{quantity}:{kind}"), style, log=log)
-    ax.set(xscale="log", xlabel="step")
+        scales.plain_ticks(ax.yaxis)
 
 
 def _draw_by_batch(
-    ax: Axes, rows: pd.DataFrame, quantity: str, styles: dict[str, Style], log: bool
+    ax: Axes, rows: pd.DataFrame, quantity: str, styles: dict[str, style.Style], log: bool
 ) -> None:
     held = set(rows["metric"])
     for kind, (_, color, line, _) in styles.items():
         if not kind.startswith("batch") and (metric := f"{quantity}:{kind}") in held:
             of_kind = seeds(rows, metric=metric)[None]
-            _, interval = place(ax, np.array([1.0]), of_kind, color, log=log)
+            _, interval = marks.place(ax, np.array([1.0]), of_kind, color, log=log)
             ax.axhline(interval.mean[0], color=color, linestyle=line, linewidth=0.9)
     sizes = _numbers(rows, r"^test_loss:batch\[(\d+)\]$")
     of_sizes = np.stack([seeds(rows, metric=f"{quantity}:batch[{n:g}]") for n in sizes])
-    x, interval = place(ax, np.array(sizes), of_sizes, GREEN, log=log)
-    points(ax, x, interval, color=GREEN, marker="o", markersize=3, capsize=1.5, zorder=5)
+    x, interval = marks.place(ax, np.array(sizes), of_sizes, style.GREEN, log=log)
+    marks.points(
+        ax, x, interval, color=style.GREEN, marker="o", markersize=3, capsize=1.5, zorder=5
+    )
     ax.set_xscale("log")
     ax.set_xticks(sizes, [f"{n:g}" for n in sizes], fontsize=6.5)
     ax.set_xlabel("n, images evaluated together")
@@ -89,16 +81,16 @@ def _numbers(table: pd.DataFrame, pattern: str) -> list[float]:
     return sorted({float(n) for n in table["metric"].str.extract(pattern)[0].dropna()})
 
 
-def _styles(table: pd.DataFrame) -> dict[str, Style]:
+def _styles(table: pd.DataFrame) -> dict[str, style.Style]:
     """The look of each kind: greens for batches, oranges for moving averages, darker for more."""
     sizes = _numbers(table, r"^test_loss:batch\[(\d+)\]$")
     sizes = [n for n in sizes if n in (1, 2, 8, 32) or n == sizes[-1]]
     momenta = _numbers(table, r":moving\[(.*)\]$")
-    batch = zip(sizes, tints("Greens", len(sizes)), LOOKS, strict=False)
-    moving = zip(momenta, tints("Oranges", len(momenta)), LOOKS, strict=False)
+    batch = zip(sizes, style.tints("Greens", len(sizes)), LOOKS, strict=False)
+    moving = zip(momenta, style.tints("Oranges", len(momenta)), LOOKS, strict=False)
     return {
         **{f"batch[{n:g}]": (f"{n:g} test image{'s' * (n > 1)}", c, *look) for n, c, look in batch},
         **{f"moving[{a:g}]": (f"moving, a = {a:g}", c, *look) for a, c, look in moving},
-        "population": ("population", BLACK, "-", "P"),
-        "never": ("never updated", PINK, "-", "X"),
+        "population": ("population", style.BLACK, "-", "P"),
+        "never": ("never updated", style.PINK, "-", "X"),
     }

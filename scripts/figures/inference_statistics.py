@@ -5,13 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from gpubn.report.figures.courses import draw_course
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import band, edge_note
-from gpubn.report.figures.scales import bounds, ends, scale
+from gpubn.report.figures import courses, forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import by, matching, present, seeds, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, BLUE, FAINT, NORMS, ORANGE, Style, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("inference",)
@@ -19,17 +14,16 @@ CLAIMS = ("B2", "B5", "D10")
 
 OURS, MOVING, BIASED = "population", "moving[0.01]", "biased[0.01]"
 EARLY = 50
-KINDS: dict[str, Style] = {
-    OURS: ("population", BLACK, "-", "P"),
-    MOVING: ("moving average, unbiased variance, a = 0.01", ORANGE, "--", "s"),
-    BIASED: ("moving average, biased variance, a = 0.01", BLUE, "-.", "d"),
+KINDS: dict[str, style.Style] = {
+    OURS: ("population", style.BLACK, "-", "P"),
+    MOVING: ("moving average, unbiased variance, a = 0.01", style.ORANGE, "--", "s"),
+    BIASED: ("moving average, biased variance, a = 0.01", style.BLUE, "-.", "d"),
 }
 ERROR, LOSS = "statistics_error", "test_loss"
 TWICE = float(np.log(2))
 
 
-def draw(sheet: Sheet) -> None:
-    """Errors for both placements, then moving over population: the error, and the test loss."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", ("before", "after"))
     shown = select(table, metric=[f"{ERROR}:{kind}" for kind in KINDS])
@@ -41,14 +35,15 @@ def draw(sheet: Sheet) -> None:
         standard deviations) and of the variances (relative); population: batch by batch in one pass
         over them. Lines: mean (errors: geometric) of n = {sheet.seeds} seeds; bands, bars: 95%
         t-interval; dots: seeds; dashes: the least that matters.
-        {edge_note(shown, list(shown["metric"].unique()))}
+        {marks.edge_note(shown, list(shown["metric"].unique()))}
     """
-    axes = sheet.grid((2, 3), (7.8, 5.6), text, keys(KINDS))
+    axes = sheet.grid((2, 3), (7.8, 5.6), text, style.keys(KINDS))
     for ax, norm in zip(axes[0], norms, strict=False):
-        scale(ax, log=True)
-        for kind, style in KINDS.items():
-            draw_course(ax, matching(shown, norm=norm, metric=f"{ERROR}:{kind}"), style, log=True)
-        ax.set_ylim(*ends(values(shown), log=True))
+        scales.scale(ax, log=True)
+        for kind, look in KINDS.items():
+            rows = matching(shown, norm=norm, metric=f"{ERROR}:{kind}")
+            courses.draw_course(ax, rows, look, log=True)
+        ax.set_ylim(*scales.ends(values(shown), log=True))
         ax.set_title(f"batchnorm {norm} tanh")
     axes[0, 0].set_ylabel("error of the statistics")
     axes[0, 1].tick_params(labelleft=False)
@@ -64,23 +59,23 @@ def draw(sheet: Sheet) -> None:
     steps = sorted(set(select(table, metric=f"{LOSS}:{OURS}")["step"]))
     late = steps[-1]
 
-    def loss_of_accuracy(norm: str, kind: str, other: str, step: int) -> np.ndarray:
+    def lead(norm: str, kind: str, other: str, step: int) -> np.ndarray:
         of_kinds = (
             seeds(table, metric=f"test_accuracy:{k}", norm=norm, step=step) for k in (kind, other)
         )
         return np.subtract(*of_kinds)
 
     lines = [
-        ForestLine(f"{norm} tanh", loss_of_accuracy(norm, MOVING, "never", late), NORMS[norm])
+        forest.Line(f"{norm} tanh", lead(norm, MOVING, "never", late), style.NORMS[norm])
         for norm in norms
     ]
-    draw_forest(lost, lines, bounds=(0.1,), origin=0)
+    forest.draw_forest(lost, lines, bounds=(0.1,), origin=0)
     lost.set(title=f"B5: never updated,\nstep {late:,}", xlabel="test accuracy lost")
     lines = [
-        ForestLine(f"step {s:,}", loss_of_accuracy("before", MOVING, OURS, s), NORMS["before"])
+        forest.Line(f"step {s:,}", lead("before", MOVING, OURS, s), style.NORMS["before"])
         for s in (max(step for step in steps if step <= EARLY), late)
     ]
-    draw_forest(kept, lines, bounds=(-0.01, 0.01), origin=0)
+    forest.draw_forest(kept, lines, bounds=(-0.01, 0.01), origin=0)
     kept.set_title("D10: moving average less\npopulation, before tanh")
     kept.set_xlabel("difference of the test accuracy")
 
@@ -91,12 +86,13 @@ def _draw_log_ratio(ax: Axes, table: pd.DataFrame, norms: list[str], quantity: s
     for norm, aside in zip(norms, (0.95, 1.05), strict=False):
         steps, ours = by(table, "step", norm=norm, metric=f"{quantity}:{OURS}")
         ratio = np.log(by(table, "step", norm=norm, metric=f"{quantity}:{BIASED}")[1] / ours)
-        band(ax, steps, mean_interval(ratio), NORMS[norm])
-        ax.plot(aside * steps[:, None], ratio, ".", color=NORMS[norm][1], markersize=2, alpha=0.5)
+        look = style.NORMS[norm]
+        marks.band(ax, steps, mean_interval(ratio), look)
+        ax.plot(aside * steps[:, None], ratio, ".", color=look[1], markersize=2, alpha=0.5)
         drawn.append(ratio.ravel())
-    ax.axhline(0, color=FAINT, linewidth=0.8)
+    ax.axhline(0, color=style.FAINT, linewidth=0.8)
     if quantity == ERROR:
-        bounds(ax, TWICE)
-    ax.set_ylim(*ends(np.concatenate(drawn)))
+        scales.bounds(ax, TWICE)
+    ax.set_ylim(*scales.ends(np.concatenate(drawn)))
     ax.set_ylabel("log ratio")
     ax.legend(fontsize=6.5, loc="best")

@@ -2,25 +2,21 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
-from gpubn.report.figures.marks import band, geometric
+from gpubn.report.figures import marks, scales, sheets, style, sweeps
 from gpubn.report.figures.selection import by, present, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, BLUE, ORANGE, Style, keys
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("initial_beta",)
 CLAIMS = ("B6",)
 
-BETAS: dict[str, Style] = {
-    "0.0": ("beta starts at 0", BLUE, "-", "o"),
-    "1.0": ("beta starts at 1", ORANGE, "--", "s"),
+BETAS: dict[str, style.Style] = {
+    "0.0": ("beta starts at 0", style.BLUE, "-", "o"),
+    "1.0": ("beta starts at 1", style.ORANGE, "--", "s"),
 }
 TICKS = (0.2, 0.5, 1, 2, 5)
 
 
-def draw(sheet: Sheet) -> None:
-    """One row a depth, one column an activation; the last column holds the log ratios."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = select(sheet.table, norm="before"), sheet.config
     depths, activations = sheet.levels("depth"), present(table, "activation", ACTIVATIONS)
     text = f"""Training with beta starting at 0 and at 1
@@ -32,7 +28,7 @@ def draw(sheet: Sheet) -> None:
         logarithm of the last such loss with beta from 1 over that with beta from 0, the same seed;
         above 0, starting at 1 costs. {sweeps.MARKS} {sweeps.diverged_note(table)}
     """
-    legend = keys(BETAS, marker=False)
+    legend = style.keys(BETAS, marker=False)
     axes = sheet.grid((len(depths), len(activations) + 1), (7.4, 4.8), text, legend)
     losses = select(table, metric="batch_loss")
     names = [ACTIVATIONS[activation] for activation in activations]
@@ -42,7 +38,7 @@ def draw(sheet: Sheet) -> None:
             rows = select(losses, depth=depth, activation=activation)
             for beta in present(rows, "beta", BETAS):
                 steps, of_seeds = by(rows, "step", beta=beta)
-                band(ax, steps, geometric(of_seeds), BETAS[beta])
+                marks.band(ax, steps, marks.geometric(of_seeds), BETAS[beta])
             scales.guess_line(ax)
             scales.log_ticks(ax, TICKS)
             ax.set_ylim(*scales.finite_range(values(losses)))
@@ -52,8 +48,8 @@ def draw(sheet: Sheet) -> None:
     of_depths = np.reshape(ratios, (len(depths), len(activations), -1))
     ends = scales.ratio_ends(of_depths)
     for ax, of_depth in zip(axes[:, -1], of_depths, strict=True):
-        at, style = np.arange(len(names)), ("", BLACK, "", "D")
-        sweeps.draw_seeds(ax, at, of_depth, style, ends=ends, aside=0.2)
+        at, look = np.arange(len(names)), ("", style.BLACK, "", "D")
+        sweeps.draw_seeds(ax, at, of_depth, look, ends=ends, aside=0.2)
         scales.ratio_axis(ax, ends)
         ax.set_xticks(at, names)
         ax.set(xlim=(-0.5, len(names) - 0.5), ylabel="log ratio of losses")

@@ -2,21 +2,18 @@
 
 import numpy as np
 
-from gpubn.report.figures.marks import band, geometric
-from gpubn.report.figures.scales import label_grid
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import by, present, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, BLUE, GREEN, INITS, RED, Style, concise, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("listing_backward",)
 CLAIMS = ("A11",)
 
-FAULTS: dict[str, Style] = {
-    "early": ("upstream gradient one layer early", BLUE, "-", "o"),
-    "sign": ("sign of the variance term", RED, "--", "s"),
-    "mean": ("mean term not summed", GREEN, "-.", "^"),
-    "published": ("all three, as published", BLACK, "-", "X"),
+FAULTS: dict[str, style.Style] = {
+    "early": ("upstream gradient one layer early", style.BLUE, "-", "o"),
+    "sign": ("sign of the variance term", style.RED, "--", "s"),
+    "mean": ("mean term not summed", style.GREEN, "-.", "^"),
+    "published": ("all three, as published", style.BLACK, "-", "X"),
 }
 METRICS = {
     "weight_grad_relative_error": "relative error",
@@ -25,9 +22,8 @@ METRICS = {
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """Error, cosine and size (rows) for both placements (columns), one line a fault."""
-    c, init = sheet.config, present(sheet.table, "init", ("small", *INITS))[0]
+def draw(sheet: sheets.Sheet) -> None:
+    c, init = sheet.config, present(sheet.table, "init", ("small", *style.INITS))[0]
     table = select(sheet.table, init=init)
     norms, faults = (
         present(table, column, wanted)
@@ -37,15 +33,15 @@ def draw(sheet: Sheet) -> None:
     text = f"""The listing's backward pass against the gradient of its forward pass, by layer
 
         Weight gradients of {c["model.depth"]} ReLU layers of {c["model.width"]} units at
-        initialisation ({INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
+        initialisation ({style.INITS[init][0]}), {c["data.examples"]:,} standard normal examples,
         {c["dtype"]}. The forward pass is the listing's own for all: each example normalised over
         its units, without eps; each fault of its backward pass alone, then all together. Lines:
         mean of n = {sheet.seeds} seeds, geometric for error and size; bands: its 95% t-interval,
         mostly narrower than the line. A gradient that enters a layer early leaves the last layer
         none: error 1, cosine 0, no size. Without a fault the largest error of any layer and seed is
-        {concise(float(rounding.max()), 1)}.
+        {style.concise(float(rounding.max()), 1)}.
     """
-    legend = keys(FAULTS[fault] for fault in faults)
+    legend = style.keys(FAULTS[fault] for fault in faults)
     axes = sheet.grid((3, len(norms)), (7.2, 6.9), text, legend, legend_columns=2)
     for of_row, metric in zip(axes, METRICS, strict=True):
         for ax, norm in zip(of_row, norms, strict=True):
@@ -54,12 +50,12 @@ def draw(sheet: Sheet) -> None:
                 if metric == "weight_grad_cosine":
                     interval = mean_interval(of_seeds)
                 else:  # no gradient has no size
-                    interval = geometric(np.where(of_seeds > 0, of_seeds, np.nan))
+                    interval = marks.geometric(np.where(of_seeds > 0, of_seeds, np.nan))
                     ax.set_yscale("log")
-                band(ax, layers, interval, FAULTS[fault], marks_every=5)
+                marks.band(ax, layers, interval, FAULTS[fault], marks_every=5)
             ax.set_xlim(0.5, c["model.depth"] + 0.5)
             ax.set_xticks([1, *range(5, c["model.depth"] + 1, 5)])
             if ax is not of_row[0]:
                 ax.sharey(of_row[0])
     titles, labels = [f"batchnorm {norm} ReLU" for norm in norms], list(METRICS.values())
-    label_grid(axes, titles=titles, x="layer", y=labels, shared=False)
+    scales.label_grid(axes, titles=titles, x="layer", y=labels, shared=False)

@@ -2,23 +2,9 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import geometric
-from gpubn.report.figures.scales import GUESS, ends, log_ticks
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import by, seeds, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import (
-    FAINT,
-    FIRST_INIT,
-    INITS,
-    MNIST_INITS,
-    NORMS,
-    TREATMENTS,
-    keys,
-    published_key,
-)
 from gpubn.report.published import (
     FINAL_LOSS_FIRST_INIT,
     FINAL_LOSS_SCALED,
@@ -31,7 +17,7 @@ TABLES = ("mnist_init",)
 CLAIMS = ("D1", "D2", "D3", "D11")
 
 STATED = {
-    **{(init, "none"): digits_range(FINAL_LOSS_FIRST_INIT) for init in FIRST_INIT},
+    **{(init, "none"): digits_range(FINAL_LOSS_FIRST_INIT) for init in style.FIRST_INIT},
     ("rand_small", "none"): digits_range(FINAL_LOSS_SCALED),
     ("glorot", "after"): digits_range(FINAL_TRAIN_LOSS_BATCHNORM),
 }
@@ -40,8 +26,7 @@ TICKS = (0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
 TWICE = float(np.log(2))
 
 
-def draw(sheet: Sheet) -> None:
-    """One panel an initialisation, one curve a run; then final losses, and what is compared."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c, published = sheet.table, sheet.config, sheet.is_published_data
     losses = select(table, metric="batch_loss")
     stars = "stars: what document D prints of one run; thin bars: 95% interval of one of ours;"
@@ -55,26 +40,27 @@ def draw(sheet: Sheet) -> None:
         that matters.
     """
     legend = [
-        *keys(TREATMENTS, marker=False),
-        Line2D([], [], color=FAINT, linestyle="--", label="-log(1/10)"),
-        *([published_key()] * published),
+        *style.keys(style.TREATMENTS, marker=False),
+        style.key("-log(1/10)", color=style.FAINT, linestyle="--"),
+        *([style.published_key()] * published),
     ]
     axes = sheet.grid((3, 3), (7.6, 7.6), text, legend)
     last = int(losses["step"].max())
-    for ax, init in zip(axes[:2].flat, MNIST_INITS, strict=True):
-        for norm in TREATMENTS:
-            _, color, line, _ = NORMS[norm]
+    for ax, init in zip(axes[:2].flat, style.MNIST_INITS, strict=True):
+        for norm in style.TREATMENTS:
+            _, color, line, _ = style.NORMS[norm]
             steps, of_seeds = by(losses, "step", init=init, norm=norm)
             ax.plot(steps, of_seeds, color=color, linewidth=0.4, alpha=0.4)
-            ax.plot(steps, geometric(of_seeds).mean, color=color, linestyle=line, linewidth=1.2)
-        ax.axhline(GUESS, color=FAINT, linestyle="--", linewidth=0.8)
-        if published and init in FIRST_INIT:
+            mean = marks.geometric(of_seeds).mean
+            ax.plot(steps, mean, color=color, linestyle=line, linewidth=1.2)
+        ax.axhline(scales.GUESS, color=style.FAINT, linestyle="--", linewidth=0.8)
+        if published and init in style.FIRST_INIT:
             _star(ax, 0, FIRST_LOSS)
-        for norm in [norm for norm in TREATMENTS if published and (init, norm) in STATED]:
+        for norm in [norm for norm in style.TREATMENTS if published and (init, norm) in STATED]:
             _star(ax, last, STATED[init, norm])
-        log_ticks(ax, TICKS)
-        ax.set_ylim(*ends(values(losses), log=True))
-        ax.set(title=INITS[init][0], xlabel="step")
+        scales.log_ticks(ax, TICKS)
+        ax.set_ylim(*scales.ends(values(losses), log=True))
+        ax.set(title=style.INITS[init][0], xlabel="step")
     for ax in axes[:2, 0]:
         ax.set_ylabel("mini-batch loss (nats)")
 
@@ -82,21 +68,22 @@ def draw(sheet: Sheet) -> None:
         return seeds(table, metric=metric, step=last, init=init, norm=norm)
 
     ended, ratios, sooner = axes[2]
-    lines = [
-        ForestLine(INITS[init][0], final(init, norm), NORMS[norm], stated if published else None)
-        for (init, norm), stated in STATED.items()
-    ]
-    draw_forest(ended, lines)
+    lines = []
+    for (init, norm), stated in STATED.items():
+        printed = stated if published else None
+        line = forest.Line(style.INITS[init][0], final(init, norm), style.NORMS[norm], printed)
+        lines.append(line)
+    forest.draw_forest(ended, lines)
     ended.set_xlabel("last mini-batch losses (nats)")
     top, low = digits_range(FINAL_LOSS_FIRST_INIT), digits_range(FINAL_LOSS_SCALED)
     stated = (float(np.log(top[0] / low[1])), float(np.log(top[1] / low[0])))
-    scaled = INITS["rand_small"][0]
-    compared = {init: np.log(final(init) / final("rand_small")) for init in FIRST_INIT}
+    scaled = style.INITS["rand_small"][0]
+    compared = {init: np.log(final(init) / final("rand_small")) for init in style.FIRST_INIT}
     lines = [
-        ForestLine(INITS[init][0], ratio, NORMS["none"], stated if published else None)
+        forest.Line(style.INITS[init][0], ratio, style.NORMS["none"], stated if published else None)
         for init, ratio in compared.items()
     ]
-    draw_forest(ratios, lines, bounds=(TWICE,), origin=0)
+    forest.draw_forest(ratios, lines, bounds=(TWICE,), origin=0)
     ratios.set_xlabel(f"D2: last losses, over those of\n{scaled} (log ratio)")
     lines = []
     for loss in ("0.5", "1"):
@@ -105,8 +92,8 @@ def draw(sheet: Sheet) -> None:
             for init in ("rand_small", "glorot")
         )
         ratio = np.log(steps_scaled / steps_glorot)
-        lines.append(ForestLine(f"loss {loss}", ratio, NORMS["none"]))
-    draw_forest(sooner, lines, bounds=(TWICE,), origin=0)
+        lines.append(forest.Line(f"loss {loss}", ratio, style.NORMS["none"]))
+    forest.draw_forest(sooner, lines, bounds=(TWICE,), origin=0)
     sooner.set_xlabel(f"D3: steps to a loss, {scaled}\nover Glorot (log ratio)")
 
 

@@ -1,10 +1,7 @@
 """Document D: share of saturated activations and of dead units over training."""
 
-from gpubn.report.figures.marks import points
-from gpubn.report.figures.scales import label_grid, step_axis
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import by, present
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, MNIST_INITS, NORMS, TREATMENTS, keys
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("mnist_init",)
@@ -16,11 +13,10 @@ METRICS = {
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """Two shares (rows) under each normalisation (columns), one line an initialisation."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
-    norms = present(table, "norm", TREATMENTS)
-    inits = present(table, "init", MNIST_INITS)
+    norms = present(table, "norm", style.TREATMENTS)
+    inits = present(table, "init", style.MNIST_INITS)
     text = f"""Saturated activations and dead units over training
 
         Dataset: {sheet.dataset}. Hidden layer of {c["model.width"]} {c["model.activation"]} units,
@@ -28,18 +24,18 @@ def draw(sheet: Sheet) -> None:
         seeds; bars: 95% t-interval. A unit is dead when it is saturated on all images: its weights
         get almost no gradient. Lines at zero overlap.
     """
-    legend = keys(INITS[init] for init in inits)
+    legend = style.keys(style.INITS[init] for init in inits)
     axes = sheet.grid((len(METRICS), len(norms)), (7.2, 4.6), text, legend, legend_columns=4)
     for of_row, metric in zip(axes, METRICS, strict=True):
         for ax, norm in zip(of_row, norms, strict=True):
             for init in inits:
                 steps, shares = by(table, "step", norm=norm, metric=metric, init=init)
-                _, color, line, marker = INITS[init]
-                points(
+                _, color, line, marker = style.INITS[init]
+                marks.points(
                     ax, steps, mean_interval(shares), color=color, linestyle=line, marker=marker,
                     markersize=3, capsize=2, elinewidth=0.8,
                 )  # fmt: skip
             ax.set_ylim(-0.03, 1.03)
-            step_axis(ax, table)
-    titles = ["batchnorm " * (norm != "none") + NORMS[norm][0] for norm in norms]
-    label_grid(axes, titles=titles, x="step", y=list(METRICS.values()))
+            scales.step_axis(ax, table)
+    titles = ["batchnorm " * (norm != "none") + style.NORMS[norm][0] for norm in norms]
+    scales.label_grid(axes, titles=titles, x="step", y=list(METRICS.values()))

@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 
 from gpubn import theory
-from gpubn.report.figures.marks import points
+from gpubn.report.figures import marks, sheets, style
 from gpubn.report.figures.selection import by
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, GREEN, ORANGE, RED, THEORY, keys, theory_key
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("moving_average",)
@@ -20,14 +18,15 @@ PANELS = {
     "var_bias": "moving variance: relative bias",
     "mean_variance": "moving mean: variance",
 }
-LOOKS = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (RED, "D"))
+LOOKS = ((style.BLUE, "o"), (style.GREEN, "s"), (style.ORANGE, "^"), (style.RED, "D"))
 
 
-def draw(sheet: Sheet) -> None:
-    """Bias of both statistics and variance of the mean, one set of points a momentum."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     momenta = dict(zip(sheet.levels("momentum"), LOOKS, strict=False))
-    legend = keys(((f"a = {a}", color, "", m) for a, (color, m) in momenta.items()), line=False)
+    legend = style.keys(
+        ((f"a = {a}", color, "", m) for a, (color, m) in momenta.items()), line=False
+    )
     text = f"""How the moving statistics start and scatter, by weight a of the new value
 
         Batches of {c["data.examples"]} examples, uniform with mean {TRUE_MEAN:g} and variance
@@ -37,17 +36,20 @@ def draw(sheet: Sheet) -> None:
         update has been made. Dashes: what is left of the start is (1 - a)^k after k updates, and
         the variance of the mean settles at var/B a/(2 - a).
     """
-    axes = sheet.grid((1, 3), (7.8, 3.6), text, [*legend, theory_key()])
+    axes = sheet.grid((1, 3), (7.8, 3.6), text, [*legend, style.theory_key()])
     fine = sorted({round(float(k)) for k in np.geomspace(1, c["optim.steps"], 200)})
     for ax, (metric, title) in zip(axes[0], PANELS.items(), strict=True):
         for momentum, (color, marker) in momenta.items():
             steps, of_seeds = by(table, "step", metric=metric, momentum=momentum)
-            points(
+            marks.points(
                 ax, steps, mean_interval(of_seeds), color=color, marker=marker, markersize=2.8,
                 linestyle="", capsize=1.5, elinewidth=0.7,
             )  # fmt: skip
             ax.plot(
-                fine, [_theory(metric, float(momentum), k, c) for k in fine], **THEORY, zorder=1
+                fine,
+                [_theory(metric, float(momentum), k, c) for k in fine],
+                **style.THEORY,
+                zorder=1,
             )
         ax.set(title=title, xlabel="updates k")
         ax.set_xscale("symlog", linthresh=1, linscale=0.3)

@@ -1,11 +1,7 @@
 """What a batchnorm makes of its output while it trains: gamma, beta, and the next layer's input."""
 
-from gpubn.report.figures.courses import activation_columns, draw_layers, layer_styles
-from gpubn.report.figures.marks import edge_note
-from gpubn.report.figures.scales import bounds
+from gpubn.report.figures import courses, scales, sheets
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import keys
 
 TABLES = ("diagnostics",)
 CLAIMS = ("C5",)
@@ -22,25 +18,20 @@ METRICS = {
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """Six quantities (rows) by activation and placement (columns), one line a layer."""
-    table, c = sheet.table, sheet.config
-    styles = layer_styles(table, "gamma_mean")
-    columns = activation_columns(table, ("before", "after"))
-    shown = select(table, metric=[*METRICS])
+def draw(sheet: sheets.Sheet) -> None:
+    c = sheet.config
+    shown = select(sheet.table, metric=[*METRICS])
     text = f"""Gamma, beta and the output of every batchnorm, by layer
 
-        Dataset: {sheet.dataset}. {c["model.depth"]} hidden layers of {c["model.width"]} units,
-        {sheet.training}; before, after: batchnorm before or after the activation. Mean over the
-        units of a layer and standard deviation among them, of gamma and beta, which start at 1 and
-        {c["norm.initial_beta"]:g}. Output of the batchnorm on 1,000 training images with their
-        statistics: root mean square over units of their mean, logarithmic, dashes the smallest that
-        matters; mean over units of their standard deviation; 0 and 1 directly after normalising, a
-        unit that never varies counts as 0. Lines: mean (logarithmic axis: geometric) of n =
-        {sheet.seeds} seeds; bands: 95% t-interval. y axes are shared by each row; lines may
-        overlap. {edge_note(shown, (MEAN,))}
+        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, {sheet.training}; before, after:
+        batchnorm before or after the activation. Mean over the units of a layer and standard
+        deviation among them, of gamma and beta, which start at 1 and {c["norm.initial_beta"]:g}.
+        Output of the batchnorm on 1,000 training images with their statistics: root mean square
+        over units of their mean, logarithmic, dashes the smallest that matters; mean over units of
+        their standard deviation; 0 and 1 directly after normalising, a unit that never varies
+        counts as 0. Lines: mean (logarithmic axis: geometric) of n = {sheet.seeds} seeds; bands:
+        95% t-interval. y axes are shared by each row; lines may overlap.
     """
-    axes = sheet.grid((len(METRICS), len(columns)), (7.6, 8.2), text, keys(styles.values()))
-    draw_layers(axes, shown, METRICS, columns, styles, log=(MEAN,))
+    axes = courses.draw_layers(sheet, text, (7.6, 8.2), shown, METRICS, log=(MEAN,))
     for ax in axes[list(METRICS).index(MEAN)]:
-        bounds(ax, MATTERS)
+        scales.bounds(ax, MATTERS)

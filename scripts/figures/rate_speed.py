@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.scales import USABLE
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import FAINT
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("rate_sweep",)
@@ -15,8 +13,7 @@ MATTERS = 1.1
 """Times: the smallest gain in steps that matters; the claims' ledger decides."""
 
 
-def draw(sheet: Sheet) -> None:
-    """One column an activation: steps by rate, below the paired log ratio at the best rate."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     steps = c["optim.steps"]
     activations = list(map(str, table["activation"].unique()))
@@ -46,7 +43,7 @@ def draw(sheet: Sheet) -> None:
         for norm, (rates, of_rates) in reached[activation].items():
             places = np.log10(rates)
             sweeps.draw_arms(upper, places, {norm: of_rates}, width=0.12, ends=(0, never))
-        upper.axhline(steps, color=FAINT, linewidth=0.4)
+        upper.axhline(steps, color=style.FAINT, linewidth=0.4)
         scales.decade_axis(upper, rates)
         upper.set_yticks([*ticks, never], [*(f"{tick:.3g}" for tick in ticks), "never"])
         upper.set(ylim=(0, 1.2 * steps), xlabel="learning rate (per step)")

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import PLACEMENTS
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("rate_sweep",)
@@ -15,8 +13,7 @@ MATTERS = 2
 """Times: the smallest gain in rate that matters; the claims' ledger decides."""
 
 
-def draw(sheet: Sheet) -> None:
-    """One column an activation: loss, share diverged, largest usable rate, and its gain."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     activations = list(map(str, table["activation"].unique()))
     text = f"""Mini-batch loss by learning rate, and the largest rate that is usable
@@ -40,7 +37,7 @@ def draw(sheet: Sheet) -> None:
         for norm in swept[activation]:
             rows = select(table, activation=activation, norm=norm)
             levels, diverged = sweeps.by_level(rows, "rate", "diverged")
-            _, color, line, marker = PLACEMENTS[norm]
+            _, color, line, marker = style.PLACEMENTS[norm]
             shares.plot(
                 np.log10(levels), diverged.mean(axis=1), color=color, linestyle=line, marker=marker,
                 markersize=2.6, linewidth=0.8, clip_on=False, zorder=4,

@@ -3,20 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures.forest import ForestLine, draw_forest
-from gpubn.report.figures.marks import edge_note
-from gpubn.report.figures.scales import label_grid, plain_ticks
+from gpubn.report.figures import forest, marks, scales, sheets, style
 from gpubn.report.figures.selection import seeds, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLACK, BLUE, INITS, RED, concise, keys
 
 TABLES = ("recipe",)
 CLAIMS = ("D13",)
 
 STYLES = (
-    ("as listed", RED, "-", "s"),
-    ("in between", BLUE, "-", "D"),
-    ("all mended", BLACK, "-", "o"),
+    ("as listed", style.RED, "-", "s"),
+    ("in between", style.BLUE, "-", "D"),
+    ("all mended", style.BLACK, "-", "o"),
 )
 COLUMNS = {
     "zero_variance_share": "share of (step, unit) pairs\nwith variance 0",
@@ -29,8 +25,7 @@ Recipe = tuple[str, str, str]
 """eps, what is averaged, correction; as in the table."""
 
 
-def draw(sheet: Sheet) -> None:
-    """One row of panels an initialisation and placement, one line of marks a recipe."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     groups = list(dict.fromkeys(zip(table["init"], table["norm"], strict=True)))
     recipes = sorted(
@@ -50,28 +45,28 @@ def draw(sheet: Sheet) -> None:
         this code divides 0 by 0 to 0. Middle: inference mode. Right: the same seed's losses. Dots:
         n = {sheet.seeds} seeds; marks and bars: mean (middle: geometric) and its 95% t-interval;
         dashes: the smallest difference that matters.
-        {edge_note(shown, ("test_loss",), ("right", "left"))}
+        {marks.edge_note(shown, ("test_loss",), ("right", "left"))}
     """
-    legend = keys(STYLES, line=False)
+    legend = style.keys(STYLES, line=False)
     axes = sheet.grid((len(groups), len(COLUMNS)), (7.6, 1.5 + 1.65 * len(groups)), text, legend)
     for of_row, (init, norm) in zip(axes, groups, strict=True):
         rows = select(table, init=init, norm=norm)
         shares, losses, ratios = (
             [_line(rows, column, r, recipes) for r in recipes] for column in COLUMNS
         )
-        draw_forest(of_row[0], shares)
+        forest.draw_forest(of_row[0], shares)
         of_row[0].set_xlim(-0.07, 1.12)
-        draw_forest(of_row[1], losses, log=True)
+        forest.draw_forest(of_row[1], losses, log=True)
         low, high = of_row[1].get_xlim()
         if high < 30 * low:
-            plain_ticks(of_row[1].xaxis)
-        draw_forest(of_row[2], ratios, bounds=(-MATTERS, MATTERS), origin=0)
+            scales.plain_ticks(of_row[1].xaxis)
+        forest.draw_forest(of_row[2], ratios, bounds=(-MATTERS, MATTERS), origin=0)
         of_row[0].set_title(_first(rows), fontsize=6.5, loc="left")
-        of_row[1].set_title(f"weights {INITS[init][0]}, batchnorm {norm} tanh")
-    label_grid(axes, x=list(COLUMNS.values()))
+        of_row[1].set_title(f"weights {style.INITS[init][0]}, batchnorm {norm} tanh")
+    scales.label_grid(axes, x=list(COLUMNS.values()))
 
 
-def _line(rows: pd.DataFrame, column: str, recipe: Recipe, recipes: list[Recipe]) -> ForestLine:
+def _line(rows: pd.DataFrame, column: str, recipe: Recipe, recipes: list[Recipe]) -> forest.Line:
     def of(metric: str, recipe: Recipe) -> np.ndarray:
         eps, average, correction = recipe
         return seeds(rows, metric=metric, eps=eps, average=average, correction=correction)
@@ -79,19 +74,19 @@ def _line(rows: pd.DataFrame, column: str, recipe: Recipe, recipes: list[Recipe]
     eps, average, correction = recipe
     said = "no eps" if float(eps) == 0 else f"eps {float(eps):g}"
     label = f"{said}, {average}, N{'-1' if correction == '1' else ''}"
-    style = STYLES[2 if recipe == recipes[-1] else 0 if recipe == recipes[0] else 1]
+    look = STYLES[2 if recipe == recipes[-1] else 0 if recipe == recipes[0] else 1]
     if column != "ratio":
-        return ForestLine(label, of(column, recipe), style)
+        return forest.Line(label, of(column, recipe), look)
     losses = of("test_loss", recipe)
     capped = np.minimum(np.where(np.isnan(losses), np.inf, losses), LARGEST)
-    return ForestLine(label, np.log(capped / of("test_loss", recipes[-1])), style)
+    return forest.Line(label, np.log(capped / of("test_loss", recipes[-1])), look)
 
 
 def _first(rows: pd.DataFrame) -> str:
     """In how many trainings some unit did not vary, and when that came first."""
     steps = values(select(rows, metric="zero_variance_step"))
     met = np.isfinite(steps)
-    first = f", first at step {concise(float(steps[met].min()))}" if met.any() else ""
+    first = f", first at step {style.concise(float(steps[met].min()))}" if met.any() else ""
     return f"in {int(met.sum())} of {len(met)} trainings{first}"
 
 

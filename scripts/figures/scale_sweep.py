@@ -3,10 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from gpubn.report.figures import scales, sweeps
+from gpubn.report.figures import scales, sheets, style, sweeps
 from gpubn.report.figures.scales import TOP, USABLE
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import PLACEMENTS
 from gpubn.report.words import ACTIVATIONS
 
 TABLES = ("scale_sweep",)
@@ -18,8 +16,7 @@ LIMITS = (0.4, 0.5, 0.7, 1.0)
 """Nats below which a scale is usable; the decades of each count a part; the ledger decides."""
 
 
-def draw(sheet: Sheet) -> None:
-    """One column an activation: loss, usable scales of each seed, their width, and its gain."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     activations = list(map(str, table["activation"].unique()))
     text = f"""Mini-batch loss by scale of the initial weights, and usable scales
@@ -41,7 +38,7 @@ def draw(sheet: Sheet) -> None:
     ends = scales.ratio_ends(gains, MATTERS)
     for (_, ranges, width, gain), activation in zip(axes.T, activations, strict=True):
         for row, (norm, (levels, losses)) in enumerate(swept[activation].items()):
-            _draw_usable(ranges, row, levels, losses, PLACEMENTS[norm][1])
+            _draw_usable(ranges, row, levels, losses, style.PLACEMENTS[norm][1])
         scales.decade_axis(ranges, levels)
         scales.strip_axis(ranges, list(swept[activation]))
         widest = float(np.log10(levels[-1] / levels[0]))

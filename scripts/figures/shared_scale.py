@@ -3,30 +3,26 @@
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from gpubn.report.figures.marks import band, geometric
-from gpubn.report.figures.scales import bounds, ends
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import by, present, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, RED, Style, concise, keys
 
 TABLES = ("shared_scale",)
 CLAIMS = ("A9",)
 
 MATTERS = 0.01
-STYLES: dict[str, Style] = {
-    "before": ("batchnorm before ReLU", BLUE, "-", "o"),
-    "after": ("batchnorm after ReLU", RED, "--", "s"),
+STYLES: dict[str, style.Style] = {
+    "before": ("batchnorm before ReLU", style.BLUE, "-", "o"),
+    "after": ("batchnorm after ReLU", style.RED, "--", "s"),
 }
 ASIDE = {"before": 0.93, "after": 1.07}
 BY_RATE = ("output_change_difference", "output_change")
 
 
-def draw(sheet: Sheet) -> None:
-    """Difference of the step by rate, the step's own size, difference of the updates by layer."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     norms = present(table, "norm", STYLES)
     outputs_differ, gradients_differ = (
-        concise(float(select(table, metric=f"{name}_difference")["value"].max()))
+        style.concise(float(select(table, metric=f"{name}_difference")["value"].max()))
         for name in ("forward", "weight_grad")
     )
     text = f"""One gamma and beta a layer against one a unit
@@ -39,22 +35,21 @@ def draw(sheet: Sheet) -> None:
         In the first pass, before any update, the outputs differ by at most {outputs_differ} and a
         weight gradient by {gradients_differ}.
     """
-    axes = sheet.grid((1, 3), (7.8, 3.5), text, keys(STYLES))
+    axes = sheet.grid((1, 3), (7.8, 3.5), text, style.keys(STYLES))
     outputs, steps, updates = axes[0]
     steps.sharey(outputs)
     for ax, metric in zip((outputs, steps), BY_RATE, strict=True):
         for norm in norms:
             rates, of_seeds = by(table, "rate", metric=metric, norm=norm)
-            band(ax, rates, geometric(of_seeds), STYLES[norm], marks_every=1)
-            ax.plot(
-                rates[:, None] * ASIDE[norm], of_seeds, ".", color=STYLES[norm][1], markersize=2,
-                alpha=0.6,
-            )  # fmt: skip
+            marks.band(ax, rates, marks.geometric(of_seeds), STYLES[norm], marks_every=1)
+            at, color = rates[:, None] * ASIDE[norm], STYLES[norm][1]
+            ax.plot(at, of_seeds, ".", color=color, markersize=2, alpha=0.6)
         ax.set(xscale="log", yscale="log")
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("learning rate")
-    bounds(outputs, MATTERS)
-    outputs.set_ylim(*ends(np.append(values(select(table, metric=BY_RATE)), MATTERS), log=True))
+    scales.bounds(outputs, MATTERS)
+    shown = np.append(values(select(table, metric=BY_RATE)), MATTERS)
+    outputs.set_ylim(*scales.ends(shown, log=True))
     outputs.set_title("what the step changes:\nshared less per unit, over per unit")
     outputs.set_ylabel("relative difference")
     steps.set_title("the step itself: output\nafter less before, over before")
@@ -62,8 +57,8 @@ def draw(sheet: Sheet) -> None:
     rows = select(table, rate=sheet.levels("rate")[0], metric="scale_update_difference")
     for norm in norms:
         layers, of_seeds = by(rows, "layer", norm=norm)
-        band(updates, layers, geometric(of_seeds), STYLES[norm], marks_every=1)
+        marks.band(updates, layers, marks.geometric(of_seeds), STYLES[norm], marks_every=1)
     updates.set_yscale("log")
-    updates.set_ylim(*ends(values(rows), log=True))
+    updates.set_ylim(*scales.ends(values(rows), log=True))
     updates.set_title("updates of gamma and beta:\nshared against per unit")
     updates.set(ylabel="relative difference", xlabel="layer")

@@ -3,18 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures.forest import ForestLine, draw_forest
+from gpubn.report.figures import forest, sheets, style
 from gpubn.report.figures.selection import present, seeds, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import GREEN, INITS, RED, Style
 
 TABLES = ("signal_propagation",)
 CLAIMS = ("A5", "A6", "A8", "A10", "A12")
 
 FITTED = (2, 17)
 """The layers through which the growth a layer is fitted, away from what happens at the ends."""
-LISTED: Style = ("as listed", RED, "-", "s")
-MENDED: Style = ("batchnorm itself", GREEN, "-", "D")
+LISTED: style.Style = ("as listed", style.RED, "-", "s")
+MENDED: style.Style = ("batchnorm itself", style.GREEN, "-", "D")
 COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
     "A6: layer {} over layer 2": ("gradients, no batchnorm (decades)", (-1, 1)),
     "A8: after ReLU over before": ("growth a layer (log ratio)", (-0.05, 0.05)),
@@ -22,8 +20,7 @@ COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 
 
-def draw(sheet: Sheet) -> None:
-    """Zeros, gradients by layer, order of ReLU and batchnorm, offsets, with over without."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     depth = c["model.depth"]
     text = f"""What document A's claims about {depth} layers compare, seed by seed
@@ -40,25 +37,25 @@ def draw(sheet: Sheet) -> None:
     small = select(table, init="small", layer=depth)
     plain = select(small, arithmetic="corrected", norm="none")
     lines = [
-        ForestLine(name, seeds(plain, metric=metric), INITS["small"])
+        forest.Line(name, seeds(plain, metric=metric), style.INITS["small"])
         for name, metric in (("exactly 0", "zero_share"), ("below 0.01", "small_share"))
     ]
-    draw_forest(zeros, lines, bounds=(0.9,))
+    forest.draw_forest(zeros, lines, bounds=(0.9,))
     zeros.set(xlim=(0, 1.05), title="A5: activations that are zero")
     zeros.set_xlabel(f"share at layer {depth}, no batchnorm")
 
     normed = select(small, norm="after")
     listed, mended = (select(normed, arithmetic=a) for a in ("published", "corrected"))
     lines = [
-        ForestLine("units,\nas listed", seeds(listed, metric="unit_offset"), LISTED),
-        ForestLine("examples,\nas listed", seeds(listed, metric="example_offset"), LISTED),
-        ForestLine("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), MENDED),
+        forest.Line("units,\nas listed", seeds(listed, metric="unit_offset"), LISTED),
+        forest.Line("examples,\nas listed", seeds(listed, metric="example_offset"), LISTED),
+        forest.Line("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), MENDED),
     ]
-    draw_forest(centred, lines, bounds=(0.05,))
+    forest.draw_forest(centred, lines, bounds=(0.05,))
     centred.set(title="A10: what is centred", xlabel=f"offset at layer {depth} (std)")
 
     mixing = seeds(listed, metric="mixing_share")
-    draw_forest(mixed, [ForestLine("of other\nexamples", mixing, LISTED)])
+    forest.draw_forest(mixed, [forest.Line("of other\nexamples", mixing, LISTED)])
     mixed.set(xlim=(0, 1.05), title="A10: rows read as examples")
     mixed.set_xlabel("share of a row's new value")
 
@@ -67,10 +64,10 @@ def draw(sheet: Sheet) -> None:
     compared = {init: _compared(select(gradients, init=init), depth) for init in inits}
     for i, (ax, (title, (label, bounds))) in enumerate(zip(axes[1], COMPARED.items(), strict=True)):
         lines = [
-            ForestLine(INITS[init][0].replace(" normal", ""), of_init[i], INITS[init])
+            forest.Line(style.INITS[init][0].replace(" normal", ""), of_init[i], style.INITS[init])
             for init, of_init in compared.items()
         ]
-        draw_forest(ax, lines, bounds=bounds, origin=0)
+        forest.draw_forest(ax, lines, bounds=bounds, origin=0)
         ax.set(title=title.format(depth), xlabel=label)
 
 

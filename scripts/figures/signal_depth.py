@@ -6,11 +6,8 @@ import numpy as np
 import pandas as pd
 
 from gpubn import theory
-from gpubn.report.figures.marks import band, geometric
-from gpubn.report.figures.scales import label_grid, log_ticks
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import by, present, select, values
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import INITS, THEORY, keys, theory_key
 from gpubn.report.statistics import mean_interval
 
 TABLES = ("signal_propagation",)
@@ -31,10 +28,9 @@ FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (
 """The layers through which the factor a layer is fitted, away from what happens at the ends."""
 
 
-def draw(sheet: Sheet) -> None:
-    """Three quantities (rows) under four treatments (columns), one line an initialisation."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
-    depth, inits = c["model.depth"], present(table, "init", INITS)
+    depth, inits = c["model.depth"], present(table, "init", style.INITS)
     text = f"""Activations, signal and weight gradients of {depth} ReLU layers, by layer
 
         {depth} layers of {c["model.width"]} units at initialisation, {c["data.examples"]:,}
@@ -45,7 +41,7 @@ def draw(sheet: Sheet) -> None:
         2015; with batchnorm Yang et al. 2019, its slope alone, pinned at layer {depth // 2}. As
         published: per example, wrong gradient, a layer early.
     """
-    legend = [*keys((INITS[init] for init in inits), marker=False), theory_key()]
+    legend = [*style.keys((style.INITS[init] for init in inits), marker=False), style.theory_key()]
     axes = sheet.grid((3, 4), (7.8, 6.6), text, legend)
     for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
         for row, metric in enumerate(QUANTITIES):
@@ -53,15 +49,15 @@ def draw(sheet: Sheet) -> None:
             for init in inits:
                 rows = select(table, norm=norm, arithmetic=arithmetic, init=init)
                 at, of_seeds = by(rows, "layer", metric=metric)
-                mean = geometric(of_seeds)
-                band(ax, at, mean, INITS[init])
+                mean = marks.geometric(of_seeds)
+                marks.band(ax, at, mean, style.INITS[init])
                 factor, anchor, level = _theory(metric, norm, rows, c)
                 known = arithmetic == "corrected" and (norm == "none" or init == "small")
                 if known:
                     pinned = mean.mean[list(at).index(anchor)] if level is None else level
                     sign = 1 if metric == "activation_var" else -1
                     x = at[at > 0] if metric == "activation_var" else at
-                    ax.plot(x, pinned * factor ** (sign * (x - anchor)), **THEORY)
+                    ax.plot(x, pinned * factor ** (sign * (x - anchor)), **style.THEORY)
                 if init == "small":
                     said = _fitted(at, of_seeds, metric) + f"\ntheory {factor:.3g}" * known
                     ax.set_title(f"{title}\n{said}" if row == 0 else said, fontsize=6.8)
@@ -70,8 +66,8 @@ def draw(sheet: Sheet) -> None:
             ax.set_xlim(-0.5, depth + 0.5)
             if metric == "activation_var" and norm != "none":
                 ax.set_ylim(0.1, 2)
-                log_ticks(ax, (0.1, 0.3, 1))
-    label_grid(axes, x="layer (0 is the input)", y=list(QUANTITIES.values()), shared=False)
+                scales.log_ticks(ax, (0.1, 0.3, 1))
+    scales.label_grid(axes, x="layer (0 is the input)", y=list(QUANTITIES.values()), shared=False)
 
 
 def _theory(

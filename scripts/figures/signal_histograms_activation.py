@@ -1,7 +1,6 @@
 """Document A: histograms of activations, the layers it shows, without and with batchnorm."""
 
-from gpubn.report.figures.histograms import Treatment, draw_histograms
-from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures import histograms, sheets
 from gpubn.report.published import ACTIVATION_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -10,15 +9,15 @@ CLAIMS = ("A1", "A3", "A5")
 LAYERS = (0, 4, 19, 20)
 PLAIN, NORMED = ACTIVATION_VAR["none"], ACTIVATION_VAR["after"]
 ROWS = (
-    Treatment("no batchnorm\nN(0, 0.01²)", PLAIN),
-    Treatment("no batchnorm\nGlorot normal", PLAIN),
-    Treatment("batchnorm after ReLU,\nas published", NORMED),
-    Treatment("batchnorm after ReLU,\ncorrected", NORMED),
+    histograms.Treatment("no batchnorm\nN(0, 0.01²)", PLAIN),
+    histograms.Treatment("no batchnorm\nGlorot normal", PLAIN),
+    histograms.Treatment("batchnorm after ReLU,\nas published", NORMED),
+    histograms.Treatment("batchnorm after ReLU,\ncorrected", NORMED),
 )
+SHARES = {"zero_share": "are 0", "small_share": "below 0.01"}
 
 
-def draw(sheet: Sheet) -> None:
-    """One row a treatment, one column a layer; the published variance stands beside ours."""
+def draw(sheet: sheets.Sheet) -> None:
     c = sheet.config
     text = f"""Activations of {c["model.depth"]} ReLU layers, on axes of their own scale
 
@@ -30,14 +29,5 @@ def draw(sheet: Sheet) -> None:
         below 0.01. Above: geometric mean of the variance, in brackets the 95% interval of a single
         run (of its logarithm), and the value that document A prints of its one run.
     """
-    axes = sheet.grid((len(ROWS), len(LAYERS)), (7.5, 8.2), text)
-    draw_histograms(
-        axes,
-        sheet,
-        ROWS,
-        LAYERS,
-        quantity="activation",
-        variance="activation_var",
-        label="activation",
-        shares={"zero_share": "are 0", "small_share": "below 0.01"},
-    )
+    metrics = ("activation_var", "activation")
+    histograms.draw_histograms(sheet, text, 7.5, ROWS, LAYERS, metrics, "activation", SHARES)

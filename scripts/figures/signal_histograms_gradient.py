@@ -1,7 +1,6 @@
 """Document A: histograms of weight gradients, the layers it shows, without and with batchnorm."""
 
-from gpubn.report.figures.histograms import Treatment, draw_histograms
-from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures import histograms, sheets
 from gpubn.report.published import WEIGHT_GRAD_VAR
 
 TABLES = ("signal_propagation", "signal_propagation_pooled")
@@ -13,15 +12,14 @@ PLAIN = {2: NONE[2], 3: NONE[3], 4: NONE[4], 19: NONE[20]}
 NORMED = {1: AFTER[1], 2: AFTER[2], 18: AFTER[2], 19: AFTER[1]}
 AS_LISTED, IN_ORDER = {19: " (its 20)"}, {18: " (its second)", 19: " (its first)"}
 ROWS = (
-    Treatment("no batchnorm\nN(0, 0.01²)", PLAIN, AS_LISTED),
-    Treatment("no batchnorm\nGlorot normal", PLAIN, AS_LISTED),
-    Treatment("batchnorm,\nas published", NORMED, IN_ORDER),
-    Treatment("batchnorm,\ncorrected"),
+    histograms.Treatment("no batchnorm\nN(0, 0.01²)", PLAIN, AS_LISTED),
+    histograms.Treatment("no batchnorm\nGlorot normal", PLAIN, AS_LISTED),
+    histograms.Treatment("batchnorm,\nas published", NORMED, IN_ORDER),
+    histograms.Treatment("batchnorm,\ncorrected"),
 )
 
 
-def draw(sheet: Sheet) -> None:
-    """One row a treatment, one column a layer; the published variance stands beside ours."""
+def draw(sheet: sheets.Sheet) -> None:
     c = sheet.config
     text = f"""Weight gradients of {c["model.depth"]} ReLU layers, on axes of their own scale
 
@@ -34,13 +32,5 @@ def draw(sheet: Sheet) -> None:
         lies beyond. Above: geometric mean of the variance, in brackets the 95% interval of a single
         run (of its logarithm), and the value that document A prints of its one run.
     """
-    axes = sheet.grid((len(ROWS), len(LAYERS)), (8.6, 8.2), text)
-    draw_histograms(
-        axes,
-        sheet,
-        ROWS,
-        LAYERS,
-        quantity="weight_grad",
-        variance="weight_grad_var_published_scale",
-        label="gradient",
-    )
+    metrics = ("weight_grad_var_published_scale", "weight_grad")
+    histograms.draw_histograms(sheet, text, 8.6, ROWS, LAYERS, metrics, "gradient")

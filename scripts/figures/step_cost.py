@@ -4,23 +4,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from gpubn.report.figures.marks import geometric
-from gpubn.report.figures.scales import bounds, ends
+from gpubn.report.figures import marks, scales, sheets, style
 from gpubn.report.figures.selection import seeds, select
-from gpubn.report.figures.sheet import Sheet
-from gpubn.report.figures.style import BLUE, FAINT, INK, NORMS, ORANGE, concise
 
 TABLES = ("step_cost",)
 CLAIMS = ("B3", "B14", "C2")
 
 RATIOS = {
     "backward": {
-        ("graph_ms", "closed_ms"): ("time", BLUE, "o"),
-        ("graph_peak_bytes", "closed_peak_bytes"): ("peak memory", ORANGE, "s"),
+        ("graph_ms", "closed_ms"): ("time", style.BLUE, "o"),
+        ("graph_peak_bytes", "closed_peak_bytes"): ("peak memory", style.ORANGE, "s"),
     },
     "inference": {
-        ("inference_ms", "folded_ms"): ("batchnorm alone", BLUE, "o"),
-        ("affine_then_norm_ms", "folded_affine_ms"): ("with the affine map", ORANGE, "s"),
+        ("inference_ms", "folded_ms"): ("batchnorm alone", style.BLUE, "o"),
+        ("affine_then_norm_ms", "folded_affine_ms"): ("with the affine map", style.ORANGE, "s"),
     },
 }
 PANELS = {
@@ -34,8 +31,7 @@ Series = tuple[str, str, str, list[tuple[str, np.ndarray, np.ndarray]]]
 """Label, colour, marker; then by group its name, what is compared and with what, one a round."""
 
 
-def draw(sheet: Sheet) -> None:
-    """Ratios of the times of a step, of two backward passes, and of two inferences."""
+def draw(sheet: sheets.Sheet) -> None:
     table, c = sheet.table, sheet.config
     text = f"""Time of a training step, of the backward pass, and of inference
 
@@ -54,7 +50,7 @@ def draw(sheet: Sheet) -> None:
         _draw_ratios(ax, _steps(rows) if kind == "step" else _pairs(rows, kind))
         ax.set(title=title, ylabel=label)
         if kind == "step":
-            bounds(ax, MATTERS)
+            scales.bounds(ax, MATTERS)
         else:
             ax.set_xlabel("examples × units")
 
@@ -68,7 +64,7 @@ def _steps(rows: pd.DataFrame) -> list[Series]:
         for depth in depths:
             times, base = (seeds(rows, shape=f"{n}-{depth}") for n in (norm, "none"))
             groups.append((f"{depth} hidden layer{'s' * (depth > 1)}", times, base))
-        label, color, _, marker = NORMS[norm]
+        label, color, _, marker = style.NORMS[norm]
         compared.append((label, color, marker, groups))
     return compared
 
@@ -92,20 +88,18 @@ def _draw_ratios(ax: Axes, series: list[Series]) -> None:
             x, ratio = k + 0.3 * (i - 0.5), over / under
             ratios.append(ratio)
             ax.plot(np.full(len(ratio), x + 0.07), ratio, ".", color=color, markersize=2.2)
-            mean, low, high = (float(part) for part in geometric(ratio))
-            ax.errorbar(
-                x, mean, yerr=[[mean - low], [high - mean]], color=color, marker=marker,
-                markersize=4, elinewidth=1, capsize=2,
-            )  # fmt: skip
+            look = {"color": color, "marker": marker, "markersize": 4}
+            mean = marks.geometric(ratio[None])
+            marks.points(ax, np.array([x]), mean, **look, elinewidth=1, capsize=2)
             if "memory" not in label and not (i and np.array_equal(under, series[0][3][k][2])):
                 ax.text(
-                    x, 0.03 + 0.05 * i, f"{concise(float(np.median(under)), 1)} ms", ha="center",
-                    transform=ax.get_xaxis_transform(), fontsize=6.5, color=INK,
+                    x, 0.03 + 0.05 * i, f"{style.concise(float(np.median(under)), 1)} ms",
+                    ha="center", transform=ax.get_xaxis_transform(), fontsize=6.5, color=style.INK,
                 )  # fmt: skip
         ax.plot([], [], marker, color=color, markersize=4, label=label)
     groups = series[0][3]
-    low, high = ends(np.concatenate(ratios))
-    ax.axhline(1, color=FAINT, linewidth=0.8)
+    low, high = scales.ends(np.concatenate(ratios))
+    ax.axhline(1, color=style.FAINT, linewidth=0.8)
     ax.set_ylim(low - 0.2 * (high - low), high + 0.25 * (high - low))
     ax.set_xlim(-0.55, len(groups) - 0.45)
     ax.set_xticks(range(len(groups)), [name for name, *_ in groups])

@@ -1,16 +1,17 @@
 """Courses: grids of panels of curves against the step, one a layer, a treatment or a statistic."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from gpubn.report.figures.marks import interval, place
+from gpubn.report.figures.marks import edge_note, interval, place
 from gpubn.report.figures.scales import ends, scale, step_axis
 from gpubn.report.figures.selection import by, matching, present, select, values
-from gpubn.report.figures.style import Style, concise, shades
+from gpubn.report.figures.sheets import Sheet
+from gpubn.report.figures.style import Style, concise, keys, shades
 from gpubn.report.words import ACTIVATIONS
 
 _LINES = ("-", (0, (5, 1.5)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -66,21 +67,28 @@ def draw_courses(
 
 
 def draw_layers(
-    axes: np.ndarray,
-    table: pd.DataFrame,
+    sheet: Sheet,
+    text: str,
+    size: tuple[float, float],
+    rows: pd.DataFrame,
     metrics: Mapping[str, str],
-    columns: Mapping[str, Where],
-    styles: Mapping[int, Style],
     *,
-    log: Sequence[str],
+    log: Collection[str],
     median: bool = False,
-) -> None:
-    """Fill a grid as `draw_courses` does, one row a metric with its label, one curve a layer."""
-    rows = [
+) -> np.ndarray:
+    """Make a grid of one row a metric, with its label, and one column an activation and placement.
+
+    There is one curve a layer; a sentence about marks on the edges ends the caption.
+    """
+    styles, columns = layer_styles(rows), activation_columns(rows)
+    text = f"{text} {edge_note(rows, [*log])}"
+    axes = sheet.grid((len(metrics), len(columns)), size, text, keys(styles.values()))
+    of_metrics = [
         CourseRow(label, layer_curves(styles, metric), log=metric in log, median=median)
         for metric, label in metrics.items()
     ]
-    draw_courses(axes, table, rows, columns)
+    draw_courses(axes, rows, of_metrics, columns)
+    return axes
 
 
 def share_row(ax: Axes, first: Axes, label: str) -> None:
@@ -102,9 +110,8 @@ def draw_course(ax: Axes, rows: pd.DataFrame, style: Style, *, log: bool = False
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def layer_styles(table: pd.DataFrame, metric: str) -> dict[int, Style]:
-    """Return a style for each layer at which a metric was measured, from input to output."""
-    rows = select(table, metric=metric)
+def layer_styles(rows: pd.DataFrame) -> dict[int, Style]:
+    """Return a style for each layer of some rows, from input to output."""
     layers = [int(layer) for layer in sorted(rows["layer"].dropna().unique())]
     return {
         layer: (f"layer {layer}", color, _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)])
@@ -117,14 +124,12 @@ def layer_curves(styles: Mapping[int, Style], metric: str) -> list[Curve]:
     return [({"metric": metric, "layer": layer}, style) for layer, style in styles.items()]
 
 
-def activation_columns(
-    table: pd.DataFrame, norms: Iterable[str] = ("none", "before", "after")
-) -> dict[str, Where]:
+def activation_columns(table: pd.DataFrame) -> dict[str, Where]:
     """Return a column of panels for each activation under each placement of batchnorm."""
     return {
         f"{ACTIVATIONS[activation]}\n{_PLACEMENTS[norm]}": {"activation": activation, "norm": norm}
         for activation in dict.fromkeys(table["activation"])
-        for norm in present(table, "norm", norms)
+        for norm in present(table, "norm", _PLACEMENTS)
     }
 
 

@@ -99,7 +99,7 @@ def compose(
     Raises:
         StoreError: they lack what it shows, or hold rows that it does not tell apart.
     """
-    from gpubn.report.figures.sheet import Sheet  # slow to import
+    from gpubn.report.figures.sheets import Sheet  # slow to import
 
     sheet = Sheet(tables, verdicts)
     try:

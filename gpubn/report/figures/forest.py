@@ -16,7 +16,7 @@ from gpubn.report.statistics import predictive_interval
 
 
 @dataclass(frozen=True)
-class ForestLine:
+class Line:
     """One line: a value a seed, and the range of a printed value if there is one.
 
     A line without seeds is a gap.
@@ -29,12 +29,12 @@ class ForestLine:
     filled: bool = True
 
 
-def grouped(groups: Mapping[str, Iterable[ForestLine]], *, gaps: bool = True) -> list[ForestLine]:
+def grouped(groups: Mapping[str, Iterable[Line]], *, gaps: bool = True) -> list[Line]:
     """Return the lines of groups, each labelled at the middle one, with gaps between."""
-    lines: list[ForestLine] = []
+    lines: list[Line] = []
     for name, group in groups.items():
         if lines and gaps:
-            lines.append(ForestLine(""))
+            lines.append(Line(""))
         of_group = list(group)
         middle = (len(of_group) - 1) // 2
         of_group[middle] = replace(of_group[middle], label=name)
@@ -43,8 +43,8 @@ def grouped(groups: Mapping[str, Iterable[ForestLine]], *, gaps: bool = True) ->
 
 
 def by_init(
-    rows: pd.DataFrame, line: Callable[[str, str], ForestLine], inits: Iterable[str] = MNIST_INITS
-) -> list[ForestLine]:
+    rows: pd.DataFrame, line: Callable[[str, str], Line], inits: Iterable[str] = MNIST_INITS
+) -> list[Line]:
     """Return `line(init, norm)` of each network that a table has, grouped by its initialisation."""
     norms = present(rows, "norm", TREATMENTS)
     inits = present(rows, "init", inits)
@@ -53,7 +53,7 @@ def by_init(
 
 def draw_forest(
     ax: Axes,
-    lines: Sequence[ForestLine],
+    lines: Sequence[Line],
     *,
     log: bool = False,
     bounds: Sequence[float] = (),

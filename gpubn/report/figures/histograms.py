@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from gpubn.report.figures.forest import single_run
 from gpubn.report.figures.marks import geometric
 from gpubn.report.figures.selection import distinct, matching, seeds, select
-from gpubn.report.figures.sheet import Sheet
+from gpubn.report.figures.sheets import Sheet
 from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, concise
 from gpubn.report.published import digits_range
 
@@ -51,23 +51,23 @@ def centres_of(rows: pd.DataFrame) -> np.ndarray:
 
 
 def draw_histograms(
-    axes: np.ndarray,
     sheet: Sheet,
+    text: str,
+    width: float,
     treatments: Sequence[Treatment],
     layers: Sequence[int],
-    *,
-    quantity: str,
-    variance: str,
+    metrics: tuple[str, str],
     label: str,
     shares: Mapping[str, str] | None = None,
 ) -> None:
-    """Fill a grid of axes: one row a treatment, one column a layer, each on its own raw axes.
+    """Make a grid of axes: one row a treatment, one column a layer, each on its own raw axes.
 
-    The sheet has the table of the seeds, in which `variance` is a metric, and the pooled one, with
-    histograms of `quantity`; `shares` maps a metric to the words for what it is the share of, which
-    are printed where there is no batchnorm.
+    The sheet has the table of the seeds and the pooled one; `metrics` are a variance in the first,
+    and what the second has histograms of; `shares` maps a metric to the words for what it is the
+    share of, which are printed where there is no batchnorm.
     """
-    table, pooled = sheet.tables.values()
+    axes = sheet.grid((len(treatments), len(layers)), (width, 8.2), text)
+    (table, pooled), (variance, quantity) = sheet.tables.values(), metrics
     pooled = pooled[pooled["metric"].str.startswith(f"{quantity}_hist[")]
     rows = zip(axes, treatments, _COLORS_AND_ROWS, strict=True)
     for of_row, treatment, (color, of_treatment) in rows:

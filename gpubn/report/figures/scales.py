@@ -1,7 +1,7 @@
 """Axes: where they begin and end, their ticks, and the labels of a grid of panels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -133,11 +133,12 @@ def _inside(ticks: Iterable[float], low: float, high: float) -> list[float]:
     return [float(tick) for tick in ticks if low <= tick <= high]
 
 
-def log_ticks(ax: Axes, ticks: Sequence[float]) -> None:
-    """Make the y axis logarithmic with these ticks, as plain numbers, alone."""
-    ax.set_yscale("log")
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+def log_ticks(ax: Axes, ticks: Sequence[float], *, along: Literal["x", "y"] = "y") -> None:
+    """Make an axis logarithmic with these ticks, as plain numbers, alone."""
+    ax.set(**{f"{along}scale": "log"})
+    axis = ax.xaxis if along == "x" else ax.yaxis
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
 
 
 def step_axis(ax: Axes, table: pd.DataFrame) -> None:

@@ -17,16 +17,8 @@ from gpubn.report import words
 mpl.use("Agg")
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in order of lightness on paper.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, RED, PINK = "#0072B2", "#D55E00", "#CC79A7"
 INK, FAINT = "#222222", "#8A8A8A"
 
 STYLE: dict[Any, Any] = {
@@ -89,16 +81,11 @@ NORMS: dict[str, Style] = {
     "after_naive": ("after tanh, no γ β", ORANGE, "--", "^"),
     "after": ("after tanh", RED, "-", "D"),
 }
-
-
 TREATMENTS = {name: NORMS[name] for name in ("none", "before", "after")}
 PLACEMENTS: dict[str, Style] = {
-    name: (label, *NORMS[name][1:])
-    for name, label in (
-        ("none", "no batchnorm"),
-        ("before", "batchnorm before activation"),
-        ("after", "batchnorm after activation"),
-    )
+    "none": NORMS["none"],
+    "before": ("batchnorm before activation", *NORMS["before"][1:]),
+    "after": ("batchnorm after activation", *NORMS["after"][1:]),
 }
 THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
 BOUND: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 0.8}
@@ -151,15 +138,20 @@ def new_figure(
     return figure, axes
 
 
+def key(label: str, **look: Any) -> Artist:
+    """Return a legend entry of one line or mark."""
+    return Line2D([], [], label=label, **look)
+
+
 def keys(
     styles: Mapping[str, Style] | Iterable[Style], *, line: bool = True, marker: bool = True
 ) -> list[Artist]:
     """Return legend entries with the lines, the markers or both of some styles."""
     chosen = styles.values() if isinstance(styles, Mapping) else styles
     return [
-        Line2D(
-            [], [], color=color, linestyle=dashes if line else "", label=label,
-            marker=shape if marker else "", markersize=3 if line else 4,
+        key(
+            label, color=color, linestyle=dashes if line else "", marker=shape if marker else "",
+            markersize=3 if line else 4,
         )
         for label, color, dashes, shape in chosen
     ]  # fmt: skip
@@ -167,12 +159,12 @@ def keys(
 
 def published_key() -> Artist:
     """Return the legend entry of a value that a document prints."""
-    return Line2D([], [], color="k", marker="*", linestyle="", label="published value")
+    return key("published value", color="k", marker="*", linestyle="")
 
 
 def theory_key() -> Artist:
     """Return the legend entry of lines drawn as `THEORY`."""
-    return Line2D([], [], **THEORY, label="theory")
+    return key("theory", **THEORY)
 
 
 def shades(count: int) -> list[Any]:

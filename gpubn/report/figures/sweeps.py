@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gpubn.errors import StoreError
@@ -25,7 +24,7 @@ from gpubn.report.figures.scales import (
     strip_axis,
 )
 from gpubn.report.figures.selection import at_end, by, present, select
-from gpubn.report.figures.style import FAINT, PLACEMENTS, Style, keys
+from gpubn.report.figures.style import FAINT, PLACEMENTS, Style, key, keys
 from gpubn.report.statistics import CEILING, Interval, mean_interval, parts_below
 
 MARKS = """
@@ -253,8 +252,8 @@ def legend(
     matters: str = "",
 ) -> list[Artist]:
     """Return keys of marks, of the lines of `loss_axis`, and of the band of `ratio_axis`."""
-    dots = Line2D([], [], color=FAINT, linestyle=":", label="loss of a guess")
-    dashes = Line2D([], [], color=FAINT, linestyle="--", label=f"usable: {USABLE:g} nats")
+    dots = key("loss of a guess", color=FAINT, linestyle=":")
+    dashes = key(f"usable: {USABLE:g} nats", color=FAINT, linestyle="--")
     band = Patch(facecolor=WITHIN, label=f"too small to matter ({matters})")
     extra: list[Artist] = [dots] * guess + [dashes] * limit + [band] * bool(matters)
     return [*keys(styles), *extra]

@@ -58,7 +58,9 @@ class Sheet:
         Raises:
             StoreError: the table has no provenance beside it.
         """
-        return common_config(self.table)
+        if not self.table.attrs["config"]:
+            raise StoreError("the table has no provenance; expected its JSON file beside it")
+        return _Common(self.table)
 
     @property
     def seeds(self) -> int:
@@ -111,17 +113,6 @@ class Sheet:
     def levels(self, column: str) -> list[str]:
         """Return the numbers that a column holds in order, as the table writes them."""
         return sorted(self.table[column].unique(), key=float)
-
-
-def common_config(table: pd.DataFrame) -> dict[str, Any]:
-    """Return what all cells of a table have in common of the configuration, by key.
-
-    Raises:
-        StoreError: the table has no provenance beside it.
-    """
-    if not table.attrs["config"]:
-        raise StoreError("the table has no provenance; expected its JSON file beside it")
-    return _Common(table)
 
 
 class _Common(dict[str, Any]):
