@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpubn.sweeps.variants import Variants
 
 from gpubn.config import Config, DataConfig
 from gpubn.report.tables import TableText, read_table, table_is_current
