@@ -1,9 +1,10 @@
 """Short forms of a claim's entry: selections of a table by name, and one entry for many alike.
 
 A measure that says `use: <name>` takes in the selection of that name from the head of its file; its
-own keys come on top, those of `where` one by one. A claim's `each` gives names values: a measure,
-quantity or case that mentions `<arm>` stands for one with each value of `arm`, and `<arm.said>` is
-the text `said` that stands beside the value. Neighbours with the same names take turns.
+own keys come on top, those of `where` one by one. A quantity whose value is a mapping is the measure
+that stands there. A claim's `each` gives names values: a measure, quantity or case that mentions
+`<arm>` stands for one with each value of `arm`, and `<arm.said>` is the text `said` that stands
+beside the value. Neighbours with the same names take turns.
 """
 
 import itertools
@@ -39,6 +40,8 @@ def written_out(entry: Mapping[str, Any], selections: Mapping[str, Any]) -> dict
     if isinstance(claim.get("cases"), list):
         with at("cases"):
             claim["cases"] = list(_every(claim["cases"], each))
+    if isinstance(claim.get("quantities"), dict):
+        _take_measures(claim)
     if isinstance(claim.get("measures"), dict):
         for name, measure in claim["measures"].items():
             with at(f"measure {name}"):
@@ -50,6 +53,17 @@ def _mapping(name: str, raw: Any) -> Mapping[str, Any]:
     if raw is not None and not isinstance(raw, dict):
         raise LedgerError(f"{name} is {raw!r}; expected a mapping with names as keys")
     return raw or {}
+
+
+def _take_measures(claim: dict[str, Any]) -> None:
+    """Take the measures out of the quantities that are one, and leave a name in their place."""
+    for name, quantity in claim["quantities"].items():
+        if isinstance(quantity, dict) and isinstance(quantity.get("value"), dict):
+            measures, measured = _mapping("measures", claim.get("measures")), f"raw_{name}"
+            if measured in measures:
+                raise LedgerError(f"measure {measured} is that of {name}; expected another name")
+            claim["measures"] = {**measures, measured: quantity["value"]}
+            claim["quantities"][name] = quantity | {"value": measured}
 
 
 def _selected(measure: Any, selections: Mapping[str, Any]) -> Any:
