@@ -7,7 +7,7 @@ from pathlib import Path
 from gpubn.errors import StoreError
 from gpubn.report.claims import ledger
 from gpubn.report.claims.decide import Decision, decide_claims
-from gpubn.report.claims.measure import TableReader
+from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
 from gpubn.report.claims.scope import scope
 from gpubn.report.figures import drawing as figures
@@ -52,7 +52,7 @@ def decide_all(
     def link(path: Path) -> str:
         return Path(os.path.relpath(path, target)).as_posix()
 
-    tables = TableReader(existing)
+    tables = table_reader(existing)
     decisions = decide_claims(book, tables, expected)
     write_reports(
         target,

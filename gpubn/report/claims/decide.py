@@ -17,7 +17,7 @@ from gpubn.report.claims import infer, rules
 from gpubn.report.claims.entries import at
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
-from gpubn.report.claims.measure import PerSeed, TableReader, measure
+from gpubn.report.claims.measure import PerSeed, Tables, measure
 from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
@@ -111,7 +111,7 @@ _Test = tuple[str, str, float]
 _Pair = tuple[float, float]
 
 
-def decide_claims(ledger: Ledger, tables: TableReader, expected: Sequence[str]) -> list[Decision]:
+def decide_claims(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Decision]:
     """Decide every claim of `expected`, in that order; what cannot be decided says why."""
     evidence = {id_: _gather(claim, tables) for id_, claim in ledger.claims.items()}
     p: dict[_Test, float] = {}
@@ -139,7 +139,7 @@ def decide_claims(ledger: Ledger, tables: TableReader, expected: Sequence[str]) 
     return decisions
 
 
-def _gather(claim: Claim, tables: TableReader) -> Evidence:
+def _gather(claim: Claim, tables: Tables) -> Evidence:
     evidence = Evidence()
     names = {n: PerSeed((None,), np.array([t.value])) for n, t in claim.thresholds.items()}
     try:

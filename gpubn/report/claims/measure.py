@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims.entries import Entry, Number, Text, as_number
-from gpubn.report.claims.reduce import REDUCERS
+from gpubn.report.claims.reduce import REDUCERS, needs, reduced
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
@@ -65,10 +66,10 @@ class Measure(Entry):
         if self.reduce not in REDUCERS:
             has = "no reduce" if self.reduce is None else f"reduce {self.reduce!r}"
             raise LedgerError(f"has {has}; expected one of {', '.join(REDUCERS)}")
-        needs = REDUCERS[self.reduce].needs
         for key in ("threshold", "none"):
-            if (key in given) != (key in needs):
-                verb = "needs a" if key in needs else "takes no"
+            needed = key in needs(self.reduce)
+            if (key in given) != needed:
+                verb = "needs a" if needed else "takes no"
                 raise LedgerError(f"has reduce {self.reduce}, which {verb} {key}")
         if self.along in {*self.where, *self.fixed}:
             raise LedgerError(f"fixes {self.along} and goes along it; expected one of the two")
@@ -110,31 +111,32 @@ class ClaimTable:
         return self._by_metric[metric]
 
 
-class TableReader:
-    """The tables that claims read, each read once; `find` gives the path of a stem."""
-
-    def __init__(self, find: Callable[[str], Path]) -> None:
-        self._find = find
-        self._tables: dict[str, ClaimTable] = {}
-
-    def __getitem__(self, stem: str) -> ClaimTable:
-        if stem not in self._tables:
-            frame = read_table(self._find(stem))
-            frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-            by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
-            levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-            self._tables[stem] = ClaimTable(stem, frame.attrs["config"], levels, by_metric)
-        return self._tables[stem]
+Tables = Callable[[str], ClaimTable]
+"""From a stem to its table."""
 
 
-def measure(wanted: Measure, tables: TableReader) -> PerSeed:
+def table_reader(find: Callable[[str], Path]) -> Tables:
+    """Return what reads the tables of claims, each once; `find` gives the path of a stem."""
+
+    @cache
+    def read(stem: str) -> ClaimTable:
+        frame = read_table(find(stem))
+        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+        by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+        levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+        return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+
+    return read
+
+
+def measure(wanted: Measure, tables: Tables) -> PerSeed:
     """Read a measure off its table.
 
     Raises:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it, or more than one value a seed.
     """
-    rows = tables[wanted.table].rows(wanted.metric)
+    rows = tables(wanted.table).rows(wanted.metric)
     for column, value in wanted.where.items():
         rows = _where(rows, column, str(value), wanted.table)
     along = [wanted.along] if wanted.along else []
@@ -218,7 +220,7 @@ def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
     if rows.groupby("seed")[along].nunique().ne(len(wide)).any():
         raise LedgerError(f"has not every {along} for every seed; expected all")
     x, y = (numbers.to_numpy(dtype=np.float64) for numbers in (wide.index, wide))
-    values = REDUCERS[wanted.reduce](x, y, threshold=wanted.threshold, none=wanted.none)
+    values = reduced(wanted.reduce, x, y, threshold=wanted.threshold, none=wanted.none)
     return PerSeed(_seeds_of(wide.columns), values)
 
 

@@ -1,10 +1,10 @@
 """Short forms of a claim's entry: selections of a table by name, and one entry for many alike.
 
 A measure that says `use: <name>` takes in the selection of that name from the head of its file; its
-own keys come on top, those of `where` one by one. A quantity whose value is a mapping is the measure
-that stands there. A claim's `each` gives names values: a measure, quantity or case that mentions
-`<arm>` stands for one with each value of `arm`, and `<arm.said>` is the text `said` that stands
-beside the value. Neighbours with the same names take turns.
+own keys come on top, those of `where` one by one. A quantity whose value is a mapping is the
+measure that stands there. A claim's `each` gives names values: a measure, quantity or case that
+mentions `<arm>` stands for one with each value of `arm`, and `<arm.said>` is the text `said` that
+stands beside the value. Neighbours with the same names take turns.
 """
 
 import itertools
