@@ -104,35 +104,26 @@ class ClaimCase(Entry):
     beside: dict[str, Annotated[_Range, BeforeValidator(_printed)]] = Field({})
 
 
-class Prediction(Entry):
-    """The verdict that the literature leads one to expect, written before the numbers were seen."""
-
-    verdict: rules.Word
-    why: Text
-    source: Text
-
-
-class Artefact(Entry):
-    """A way in which the verdict could be an artefact, and how it was excluded."""
-
-    threat: Text
-    excluded: Text
-
-
 class Claim(Entry):
     """One claim of one document, and what decides it.
 
     Attributes:
         kind: which of the rules in `gpubn.report.claims.rules` decides it.
         matters: the smallest effect that matters; of an `exact` claim the tolerance.
+        predicted: the verdict that the literature leads one to expect, written before the numbers
+            were seen; `reason` and `source` say why.
+        threat, excluded: what would make the verdict an artefact, and how it was excluded.
     """
 
     id: Text
     text: Text = Field(alias="claim")
     kind: rules.Kind
     matters: Annotated[Threshold, AfterValidator(_above_zero)]
-    prediction: Prediction
-    artefact: Artefact
+    predicted: rules.Word
+    reason: Text
+    source: Text
+    threat: Text
+    excluded: Text
     thresholds: Annotated[dict[str, Threshold], AfterValidator(_remembered)] = Field({})
     measures: dict[str, Measure]
     quantities: dict[str, Quantity]

@@ -53,7 +53,7 @@ def write_reports(
     page = render_page(
         HERE / "claims.md.jinja",
         counts={word: words.count(word) for word in WORDS if word in words},
-        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
+        foreseen=sum(claim.predicted == word for claim, word in decided),
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
         titles=titles,
@@ -98,7 +98,7 @@ def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
         f"{claim.matters.value:.4g}",
         decision.verdict or "",
         scope,
-        claim.prediction.verdict,
+        claim.predicted,
         ";".join(claim.tables),
         ";".join(figures),
     )
