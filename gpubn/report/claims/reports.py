@@ -109,7 +109,7 @@ def _evidence(decisions: Iterable[Decision]) -> Iterable[_Row]:
     for decision in decisions:
         if decision.claim is None:
             continue
-        estimates, matters = decision.evidence.estimates, f"{decision.claim.matters.value:.4g}"
+        estimates, matters = decision.estimates, f"{decision.claim.matters.value:.4g}"
         outcomes = {o.case.quantity: o for o in decision.outcomes}
         for name in (*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)):
             if name in estimates:
@@ -135,8 +135,8 @@ def _tested(outcome: CaseOutcome, matters: str) -> list[str]:
 
 def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
     for decision in decisions:
-        for name, predicted in decision.evidence.predictions.items():
-            estimate = decision.evidence.estimates.get(name)
+        for name, predicted in decision.predictions.items():
+            estimate = decision.estimates.get(name)
             if decision.claim and estimate:
                 quantity = decision.claim.quantities[name]
                 ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
@@ -148,7 +148,7 @@ def _statistics_page(decisions: Sequence[Decision]) -> str:
     decided = [d for d in decisions if d.claim and d.verdict]
     exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
     cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
-    seeds = {d.evidence.estimates[o.case.quantity].n for d, o in cases} or {0}
+    seeds = {d.estimates[o.case.quantity].n for d, o in cases} or {0}
     return render_page(
         HERE / "statistics.md.jinja",
         cases=sum(len(d.outcomes) for d in decided),

@@ -362,7 +362,7 @@ def test_what_is_no_claim_is_named_and_others_go_on(world, claim, case):
     changes, said = BAD[case]
     world.gains(2 + np.arange(10) / 100)
     decisions = world.decide(claim(**changes), claim("A2"))
-    reason = decisions["A1"].evidence.reason
+    reason = decisions["A1"].reason
     assert said in reason
     assert all(line.startswith("A1: ") for line in reason.splitlines())
     assert decisions["A1"].verdict is decisions["A1"].claim is None
