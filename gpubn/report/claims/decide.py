@@ -30,7 +30,6 @@ class CaseOutcome:
     """The outcome of one case.
 
     Attributes:
-        bounds: the two that its quantity is held against.
         p, adjusted: of the test against the bound that decides: of an effect the upper one, unless
             it is opposite, else the nearer one; None for an exact claim.
         draw: the 95% interval of a single run, where the document prints a value.
@@ -39,7 +38,6 @@ class CaseOutcome:
 
     case: ClaimCase
     state: str
-    bounds: tuple[float, float]
     p: float | None = None
     adjusted: float | None = None
     draw: tuple[float, float] | None = None
@@ -208,12 +206,11 @@ def _outcome(
     adjusted: Mapping[_Test, float],
 ) -> CaseOutcome:
     x = decision.values[case.quantity]
-    bounds = _bounds(claim, case)
     if claim.kind == rules.EXACT:
         state = rules.SHOWN if np.abs(x).max() <= claim.matters.value else rules.FAILS
-        return CaseOutcome(case, state, bounds)
+        return CaseOutcome(case, state)
     mean = decision.estimates[case.quantity].mean
-    tests = [(claim.id, case.quantity, bound) for bound in bounds]
+    tests = [(claim.id, case.quantity, bound) for bound in _bounds(claim, case)]
     of_low, of_high = (int(np.sign(mean - t[2])) * (adjusted[t] < SIGNIFICANT) for t in tests)
     draw, p_draw = None, None
     if case.published is not None:
@@ -226,4 +223,4 @@ def _outcome(
     deciding = min(tests, key=lambda test: abs(mean - test[2]))
     if claim.kind == rules.EFFECT:
         deciding = tests[0] if state == rules.OPPOSITE else tests[1]
-    return CaseOutcome(case, state, bounds, p[deciding], adjusted[deciding], draw, p_draw)
+    return CaseOutcome(case, state, p[deciding], adjusted[deciding], draw, p_draw)

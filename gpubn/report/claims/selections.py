@@ -30,16 +30,10 @@ def written_out(entry: Mapping[str, Any], selections: Mapping[str, Any]) -> dict
     """
     claim = {key: value for key, value in entry.items() if key != "each"}
     each = {name: _values(name, raw) for name, raw in _mapping("each", entry.get("each")).items()}
-    for key in ("measures", "quantities"):
-        if isinstance(claim.get(key), dict):
+    for key in ("measures", "quantities", "cases"):
+        if key in claim:
             with at(key):
-                items = list(_every(claim[key].items(), each))
-                claim[key] = dict(items)
-                if len(claim[key]) < len(items):
-                    raise LedgerError("has a name twice; expected another for each value")
-    if isinstance(claim.get("cases"), list):
-        with at("cases"):
-            claim["cases"] = list(_every(claim["cases"], each))
+                claim[key] = _repeated(claim[key], each)
     if isinstance(claim.get("quantities"), dict):
         _take_measures(claim)
     if isinstance(claim.get("measures"), dict):
@@ -84,6 +78,18 @@ def _values(name: str, raw: Any) -> list[_Value]:
         raise LedgerError(f"each has {name} {raw!r}; expected a list or a mapping of values")
     beside = raw if isinstance(raw, dict) else dict.fromkeys(raw)
     return [(value, _mapping(f"each {name}", texts)) for value, texts in beside.items()]
+
+
+def _repeated(entries: Any, each: Mapping[str, list[_Value]]) -> Any:
+    """Return a mapping or list with an entry for each of the values that one mentions."""
+    if isinstance(entries, list):
+        return list(_every(entries, each))
+    if not isinstance(entries, dict):
+        return entries
+    items = list(_every(entries.items(), each))
+    if len(dict(items)) < len(items):
+        raise LedgerError("has a name twice; expected another for each value")
+    return dict(items)
 
 
 def _every(items: Iterable[Any], each: Mapping[str, list[_Value]]) -> Iterator[Any]:
