@@ -172,18 +172,14 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:
     """Return the seeds of all that have any: values are paired by seed, or not at all."""
-    common: tuple[int | None, ...] = (None,)
-    first = ""
-    for name in sorted(used):
-        seeds = names[name].seeds
-        if seeds == (None,):
-            continue
-        if first and seeds != common:
+    known = {n: names[n].seeds for n in sorted(used) if names[n].seeds != (None,)}
+    first, common = next(iter(known.items()), ("", (None,)))
+    for name, seeds in known.items():
+        if seeds != common:
             raise LedgerError(
                 f"combines {first}, which has seeds {_span(common)}, with {name}, which has "
                 f"{_span(seeds)}; expected the same seeds"
             )
-        first, common = name, seeds
     return common
 
 
