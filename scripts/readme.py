@@ -76,7 +76,7 @@ def _facts(results: Path, stem: str) -> Any:
 
 
 def _claims(results: Path) -> _Rows:
-    """Return the rows of claims.csv, each with its verdict's word and the list that it stands in."""
+    """Return the rows of claims.csv, each with its verdict's word and the list it stands in."""
     rows = _rows(results, "claims")
     for row in rows:
         row["word"] = verdict_word(row["verdict"]) if row["verdict"] else ""

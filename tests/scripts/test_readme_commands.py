@@ -53,7 +53,7 @@ def test_the_example_of_a_claim_is_that_of_the_ledger():
         assert quantity["value"] == entry["quantities"][name]["value"]
     for name, measure in example["measures"].items():
         wanted = entry["measures"][name]
-        assert (measure["table"], measure["metric"]) == (wanted["table"], wanted["metric"])
+        assert (measure["use"], measure["metric"]) == (wanted["use"], wanted["metric"])
         assert measure["where"].items() <= wanted["where"].items()
 
 

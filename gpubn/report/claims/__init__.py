@@ -9,7 +9,6 @@ from gpubn.report.claims import ledger
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
-from gpubn.report.claims.scope import scope
 from gpubn.report.figures import drawing as figures
 
 
@@ -58,7 +57,6 @@ def decide_all(
         target,
         decisions,
         book.titles,
-        scopes={id_: scope(claim, tables) for id_, claim in book.claims.items()},
         tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
         figures={
             id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected

@@ -18,6 +18,7 @@ from gpubn.report.claims.entries import at
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
 from gpubn.report.claims.measure import PerSeed, Tables, measure
+from gpubn.report.claims.scope import scope
 from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
@@ -51,6 +52,7 @@ class Decision:
     Attributes:
         claim: None where it does not stand in the ledger, or is malformed.
         reason: why it cannot be decided.
+        scope: the network that it is about, in words.
         values: quantity -> its values (n,).
         estimates: quantity -> its estimate, where all its values are finite.
         predictions: quantity -> what its source predicts.
@@ -60,6 +62,7 @@ class Decision:
     id: str
     claim: Claim | None
     reason: str = ""
+    scope: str = ""
     values: dict[str, np.ndarray] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     predictions: dict[str, float] = field(default_factory=dict)
@@ -127,7 +130,7 @@ def decide_claims(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> li
 
 def _measured(claim: Claim, tables: Tables) -> Decision:
     """Return what the tables say of a claim, before it is decided."""
-    decision = Decision(claim.id, claim)
+    decision = Decision(claim.id, claim, scope=scope(claim, tables))
     names = {n: PerSeed((None,), np.array([t.value])) for n, t in claim.thresholds.items()}
     try:
         with at(f"{claim.id}:"):
@@ -138,7 +141,7 @@ def _measured(claim: Claim, tables: Tables) -> Decision:
                 with at(f"quantity {name}"):
                     _add_quantity(claim, name, names, decision)
     except (LedgerError, StoreError) as error:
-        return Decision(claim.id, claim, str(error))
+        return Decision(claim.id, claim, str(error), decision.scope)
     return decision
 
 

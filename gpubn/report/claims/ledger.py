@@ -187,14 +187,10 @@ class Claim(Entry):
     @property
     def decisive(self) -> dict[str, Measure]:
         """The measures that its cases rest on, by name."""
-        waiting = [name for case in self.cases for name in (case.quantity, *case.beside)]
-        names: set[str] = set()
-        while waiting:
-            name = waiting.pop()
-            if name not in names:
-                names.add(name)
-                if name in self.quantities:
-                    waiting += self.quantities[name].value.names
+        names = {name for case in self.cases for name in (case.quantity, *case.beside)}
+        for name in reversed(self.quantities):  # each is made of what stands before it
+            if name in names:
+                names |= self.quantities[name].value.names
         return {name: m for name, m in self.measures.items() if name in names}
 
 

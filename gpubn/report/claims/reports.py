@@ -30,7 +30,6 @@ def write_reports(
     folder: Path,
     decisions: Sequence[Decision],
     titles: Mapping[str, str],
-    scopes: Mapping[str, str],
     tables: Mapping[str, _Links],
     figures: Mapping[str, _Links],
 ) -> None:
@@ -38,7 +37,6 @@ def write_reports(
 
     Args:
         titles: of the documents.
-        scopes: id of a claim -> which network it is about.
         tables, figures: id of a claim -> name -> path, as seen from `folder`.
 
     Raises:
@@ -57,13 +55,12 @@ def write_reports(
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
         titles=titles,
-        scopes=scopes,
         tables=tables,
         figures=figures,
         theory=theory,
         history=changes,
     )
-    claims = (_claim(d, scopes.get(d.id, ""), figures.get(d.id, {})) for d in decisions)
+    claims = (_claim(d, figures.get(d.id, {})) for d in decisions)
     texts = {
         "claims.csv": _csv([CLAIMS, *claims]),
         "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
@@ -84,7 +81,7 @@ def _csv(rows: Iterable[_Row]) -> str:
     return out.getvalue()
 
 
-def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
+def _claim(decision: Decision, figures: _Links) -> _Row:
     claim, lead, id_ = decision.claim, decision.lead, decision.id
     if claim is None or lead is None:
         return (id_, id_[0], *[""] * (len(CLAIMS) - 2))
@@ -97,7 +94,7 @@ def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
         lead.unit,
         f"{claim.matters.value:.4g}",
         decision.verdict or "",
-        scope,
+        decision.scope,
         claim.predicted,
         ";".join(claim.tables),
         ";".join(figures),
@@ -111,7 +108,7 @@ def _evidence(decisions: Iterable[Decision]) -> Iterable[_Row]:
             continue
         estimates, matters = decision.estimates, f"{decision.claim.matters.value:.4g}"
         outcomes = {o.case.quantity: o for o in decision.outcomes}
-        for name in (*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)):
+        for name in (*outcomes, *decision.others):
             if name in estimates:
                 quantity, estimate = decision.claim.quantities[name], estimates[name]
                 outcome = outcomes.get(name)
