@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpubn.sweeps.variants import Variants
 
 from gpubn.config import Config, DataConfig
 from gpubn.report.tables import TableText, read_table, table_is_current
@@ -16,6 +15,7 @@ from gpubn.sweeps import collect
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, distinguishing_keys, write_tables
 from gpubn.sweeps.store.cell_store import CellStore, Result
+from gpubn.sweeps.variants import Variants
 
 TABLES = Path(__file__).parents[2] / "results" / "tables"
 POOLED = [Observation(None, None, 1, "hist[+0.00]", 0.5)]
