@@ -35,7 +35,7 @@ def main() -> None:
         print(f"{letter}: {len(words)} claims: {'; '.join(counts)}")
     if missing := [d for d in decisions if d.verdict is None]:
         for decision in missing:
-            for problem in decision.evidence.reason.splitlines():
+            for problem in decision.reason.splitlines():
                 place = "" if decision.id in problem else f"{decision.id}: "
                 print(f"no verdict: {place}{problem}")
         raise LedgerError(

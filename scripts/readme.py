@@ -76,16 +76,11 @@ def _facts(results: Path, stem: str) -> Any:
 
 
 def _claims(results: Path) -> _Rows:
-    """Return the rows of claims.csv, each with its verdict's word, what follows it, and a list."""
+    """Return the rows of claims.csv, each with its verdict's word and the list it stands in."""
     rows = _rows(results, "claims")
     for row in rows:
         row["word"] = verdict_word(row["verdict"]) if row["verdict"] else ""
-        row["rest"] = row["verdict"].removeprefix(row["word"]).strip(": ")
         row["list"] = OUTCOMES[row["word"]]
-        row["foreseen"] = bool(row["word"]) and row["word"] == row["predicted"]
-        single = row["low"] == row["measured"] == row["high"]
-        interval = "" if single else f" [{row['low']}, {row['high']}]"
-        row["measured"] += f"{interval} {row['unit']}" if row["measured"] else ""
     return rows
 
 

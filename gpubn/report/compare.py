@@ -73,7 +73,9 @@ def compare_tables(
     keys = [c for c in committed.columns if c != "value"]
     both = committed.merge(fresh, on=keys, how="outer", suffixes=("", "_fresh"), indicator=True)
     both["kind"] = both["metric"].str.replace(r"\[.*\]", "", regex=True)
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is never within
+    pair = both[["value", "value_fresh"]]
+    both["equal"] = (both["value"] == both["value_fresh"]) | pair.isna().all(axis=1)
+    with np.errstate(all="ignore"):  # inf - inf is NaN, and NaN is never within
         return [
             _compare_metric(table, str(kind), rows, exact=exact, rounding=rounding)
             for kind, rows in both.groupby("kind", sort=True)
@@ -87,13 +89,11 @@ def _compare_metric(
     alone = (rows["_merge"] != "both").to_numpy()
     if exact:
         alone = alone | (np.isnan(old) != np.isnan(new))
-    equal = (old == new) | (np.isnan(old) & np.isnan(new))
     if exact:
         rtol = ROUNDING_FACTOR - 1 if rounding else EXACT_RTOL
         share = metric.endswith(("_share", "_hist"))
         tolerance = EXACT_SHARE_ATOL if share else EXACT_ATOL * _is_error(metric) + rtol * abs(old)
-        sound = ~alone & ~equal
-        excess = np.where(sound, np.abs(old - new), 0) / np.where(sound, tolerance, 1)
+        excess = np.where(alone | rows["equal"], 0, np.abs(old - new) / tolerance)
         compared = len(rows)
     else:
         excess = _of_means(rows[~alone])
@@ -106,7 +106,7 @@ def _compare_metric(
         float(np.max(excess, initial=0.0)),
         float((excess > 1).mean()) if excess.size else 0.0,
         0.0 if exact else 1 - TRAINED_MOST,
-        float(equal.mean()),
+        float(rows["equal"].mean()),
         int(alone.sum()),
     )
 
@@ -117,17 +117,14 @@ def _is_error(metric: str) -> bool:
 
 def _of_means(rows: pd.DataFrame) -> np.ndarray:
     """Difference of each mean over seeds as a share of its tolerance; inf where seeds were lost."""
-    keys = [c for c in rows.columns if c not in {*COLUMNS, "value_fresh", "_merge", "kind"}]
+    keys = [
+        c for c in rows.columns if c not in {*COLUMNS, "value_fresh", "_merge", "kind", "equal"}
+    ]
     both = np.isfinite(rows["value"]) & np.isfinite(rows["value_fresh"])
-    alike = (
-        both
-        | (rows["value"] == rows["value_fresh"])
-        | (rows["value"].isna() & rows["value_fresh"].isna())
-    )
     rows = rows.assign(
         value=rows["value"].where(both),
         value_fresh=rows["value_fresh"].where(both),
-        lost=~alike,
+        lost=~(both | rows["equal"]),
         counted=rows["value"].isin((0.0, 1.0)),
     )
     groups = rows.groupby([*keys, "step", "layer", "metric"], dropna=False, sort=False)
@@ -140,8 +137,5 @@ def _of_means(rows: pd.DataFrame) -> np.ndarray:
     tolerance = np.where(groups.size().to_numpy() == 1, SINGLE_ATOL, tolerance)
     counted = groups["counted"].min().to_numpy(dtype=bool)
     tolerance = np.where(counted & (n > 1), 1.01 / np.maximum(n, 1), tolerance)
-    difference = np.where(old == new, 0, np.abs(old - new))
-    excess = np.divide(
-        difference, tolerance, out=np.where(difference > 0, np.inf, 0.0), where=tolerance > 0
-    )
+    excess = np.where(old == new, 0, np.abs(old - new) / tolerance)
     return np.where(groups["lost"].sum().to_numpy() > LOST_SEEDS, np.inf, excess)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpubn.report import claims
-from gpubn.report.claims.decide import Decision, Evidence
+from gpubn.report.claims.decide import Decision
 
 ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -123,7 +123,7 @@ def build_main(monkeypatch, tmp_path):
         def decide(results, also):
             did.append(("decide", str(results), [str(folder) for folder in also]))
             lacks = undecided if str(results) in undecided else ()
-            reason = Evidence(reason="A1: why")
+            reason = "A1: why"
             verdict = "reproduced"
             return [
                 Decision("A1", None, reason, verdict=None if lacks else verdict),

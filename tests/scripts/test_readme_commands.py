@@ -43,17 +43,17 @@ def test_the_example_of_a_claim_is_that_of_the_ledger():
     ((example,),) = map(yaml.safe_load, re.findall(r"```yaml\n(- id.*?)```", README, re.S))
     book = yaml.safe_load((LEDGER / f"{example['id'][0]}.yaml").read_text())
     (entry,) = (claim for claim in book["claims"] if claim["id"] == example["id"])
-    assert set(example) >= {"kind", "matters", "prediction", "artefact", "measures", "quantities"}
+    assert set(example) >= {"kind", "matters", "predicted", "threat", "measures", "quantities"}
     for key in ("kind", "cases"):
         assert example[key] == entry[key]
     for key in ("value", "basis"):
         assert example["matters"][key] == entry["matters"][key]
-    assert example["prediction"]["verdict"] == entry["prediction"]["verdict"]
+    assert example["predicted"] == entry["predicted"]
     for name, quantity in example["quantities"].items():
         assert quantity["value"] == entry["quantities"][name]["value"]
     for name, measure in example["measures"].items():
         wanted = entry["measures"][name]
-        assert (measure["table"], measure["metric"]) == (wanted["table"], wanted["metric"])
+        assert (measure["use"], measure["metric"]) == (wanted["use"], wanted["metric"])
         assert measure["where"].items() <= wanted["where"].items()
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from gpubn.errors import StoreError
 from gpubn.report.claims import ledger
 from gpubn.report.claims.decide import Decision, decide_claims
-from gpubn.report.claims.measure import TableReader
+from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
-from gpubn.report.claims.scope import scope
 from gpubn.report.figures import drawing as figures
 
 
@@ -52,13 +51,12 @@ def decide_all(
     def link(path: Path) -> str:
         return Path(os.path.relpath(path, target)).as_posix()
 
-    tables = TableReader(existing)
+    tables = table_reader(existing)
     decisions = decide_claims(book, tables, expected)
     write_reports(
         target,
         decisions,
         book.titles,
-        scopes={id_: scope(claim, tables) for id_, claim in book.claims.items()},
         tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
         figures={
             id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected

@@ -17,7 +17,8 @@ from gpubn.report.claims import infer, rules
 from gpubn.report.claims.entries import at
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
-from gpubn.report.claims.measure import PerSeed, TableReader, measure
+from gpubn.report.claims.measure import PerSeed, Tables, measure
+from gpubn.report.claims.scope import scope
 from gpubn.report.statistics import predictive_interval, t_test
 
 SIGNIFICANT = 0.05
@@ -30,7 +31,6 @@ class CaseOutcome:
     """The outcome of one case.
 
     Attributes:
-        bounds: the two that its quantity is held against.
         p, adjusted: of the test against the bound that decides: of an effect the upper one, unless
             it is opposite, else the nearer one; None for an exact claim.
         draw: the 95% interval of a single run, where the document prints a value.
@@ -39,39 +39,34 @@ class CaseOutcome:
 
     case: ClaimCase
     state: str
-    bounds: tuple[float, float]
     p: float | None = None
     adjusted: float | None = None
     draw: tuple[float, float] | None = None
     p_draw: float | None = None
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """One claim's quantities.
+@dataclass
+class Decision:
+    """The verdict on one claim, and what it rests on.
 
     Attributes:
+        claim: None where it does not stand in the ledger, or is malformed.
+        reason: why it cannot be decided.
+        scope: the network that it is about, in words.
         values: quantity -> its values (n,).
         estimates: quantity -> its estimate, where all its values are finite.
         predictions: quantity -> what its source predicts.
         problems: quantity that no case needs -> why it has no estimate.
-        reason: why the claim cannot be decided.
     """
 
+    id: str
+    claim: Claim | None
+    reason: str = ""
+    scope: str = ""
     values: dict[str, np.ndarray] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     predictions: dict[str, float] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The verdict on one id, or in `evidence.reason` why there is none."""
-
-    id: str
-    claim: Claim | None
-    evidence: Evidence
     outcomes: Sequence[CaseOutcome] = ()
     verdict: str | None = None
 
@@ -88,7 +83,7 @@ class Decision:
     @property
     def headline(self) -> Estimate | None:
         """The estimate that stands for the claim."""
-        return self.evidence.estimates.get(self._leading) if self.claim else None
+        return self.estimates.get(self._leading) if self.claim else None
 
     @property
     def _leading(self) -> str:
@@ -102,7 +97,7 @@ class Decision:
         if self.claim is None:
             return {}
         decisive = {case.quantity for case in self.claim.cases}
-        known = {*self.evidence.estimates, *self.evidence.problems} - decisive
+        known = {*self.estimates, *self.problems} - decisive
         return {name: q for name, q in self.claim.quantities.items() if name in known}
 
 
@@ -111,36 +106,31 @@ _Test = tuple[str, str, float]
 _Pair = tuple[float, float]
 
 
-def decide_claims(ledger: Ledger, tables: TableReader, expected: Sequence[str]) -> list[Decision]:
+def decide_claims(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Decision]:
     """Decide every claim of `expected`, in that order; what cannot be decided says why."""
-    evidence = {id_: _gather(claim, tables) for id_, claim in ledger.claims.items()}
-    p: dict[_Test, float] = {}
-    for id_, claim in ledger.claims.items():
-        if claim.kind != rules.EXACT and not evidence[id_].reason:
-            for case in claim.cases:
-                x = evidence[id_].values[case.quantity]
-                for bound in _bounds(claim, case):
-                    p[id_, case.quantity, bound] = t_test(x, bound)
+    decisions = {id_: _measured(claim, tables) for id_, claim in ledger.claims.items()}
+    sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
+    p: dict[_Test, float] = {
+        (claim.id, case.quantity, bound): t_test(decision.values[case.quantity], bound)
+        for claim, decision in sound
+        if claim.kind != rules.EXACT
+        for case in claim.cases
+        for bound in _bounds(claim, case)
+    }
     adjusted = infer.holm(p)
-    decisions = []
-    for id_ in expected:
-        if id_ not in ledger.claims:
-            reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
-            decisions.append(Decision(id_, None, Evidence(reason=reason)))
-            continue
-        claim, known = ledger.claims[id_], evidence[id_]
-        if known.reason:
-            decisions.append(Decision(id_, claim, known))
-            continue
-        outcomes = [_outcome(claim, case, known, p, adjusted) for case in claim.cases]
-        states, when = [o.state for o in outcomes], [case.when for case in claim.cases]
-        verdict = rules.verdict_of(claim.kind, states, when)
-        decisions.append(Decision(id_, claim, known, outcomes, verdict))
-    return decisions
+    for claim, decision in sound:
+        decision.outcomes = [_outcome(claim, c, decision, p, adjusted) for c in claim.cases]
+        states, when = [o.state for o in decision.outcomes], [c.when for c in claim.cases]
+        decision.verdict = rules.verdict_of(claim.kind, states, when)
+    for id_ in {*expected} - {*decisions}:
+        reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
+        decisions[id_] = Decision(id_, None, reason)
+    return [decisions[id_] for id_ in expected]
 
 
-def _gather(claim: Claim, tables: TableReader) -> Evidence:
-    evidence = Evidence()
+def _measured(claim: Claim, tables: Tables) -> Decision:
+    """Return what the tables say of a claim, before it is decided."""
+    decision = Decision(claim.id, claim, scope=scope(claim, tables))
     names = {n: PerSeed((None,), np.array([t.value])) for n, t in claim.thresholds.items()}
     try:
         with at(f"{claim.id}:"):
@@ -149,14 +139,14 @@ def _gather(claim: Claim, tables: TableReader) -> Evidence:
                     names[name] = measure(wanted, tables)
             for name in claim.quantities:
                 with at(f"quantity {name}"):
-                    _add_quantity(claim, name, names, evidence)
+                    _add_quantity(claim, name, names, decision)
     except (LedgerError, StoreError) as error:
-        return Evidence(reason=str(error))
-    return evidence
+        return Decision(claim.id, claim, str(error), decision.scope)
+    return decision
 
 
-def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], evidence: Evidence) -> None:
-    """Evaluate a quantity of `names`, add it to them and to the evidence.
+def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: Decision) -> None:
+    """Evaluate a quantity of `names`, add it to them and to the decision.
 
     A LedgerError says that it cannot be estimated, and a case needs it.
     """
@@ -169,34 +159,30 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], evidence: 
             prediction, problem = quantity.predicted.evaluate(arrays)
             if problem:
                 raise LedgerError(problem)
-        evidence.predictions[name] = float(prediction.mean())
+        decision.predictions[name] = float(prediction.mean())
     values, problem = quantity.value.evaluate(arrays)
     names[name] = PerSeed(seeds, values)
     try:
         if problem:
             raise LedgerError(problem)
-        evidence.values[name] = values
-        evidence.estimates[name] = infer.estimate(quantity, values)
+        decision.values[name] = values
+        decision.estimates[name] = infer.estimate(quantity, values)
     except LedgerError as error:
         if any(name == case.quantity or name in case.beside for case in claim.cases):
             raise
-        evidence.problems[name] = str(error)
+        decision.problems[name] = str(error)
 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:
     """Return the seeds of all that have any: values are paired by seed, or not at all."""
-    common: tuple[int | None, ...] = (None,)
-    first = ""
-    for name in sorted(used):
-        seeds = names[name].seeds
-        if seeds == (None,):
-            continue
-        if first and seeds != common:
+    known = {n: names[n].seeds for n in sorted(used) if names[n].seeds != (None,)}
+    first, common = next(iter(known.items()), ("", (None,)))
+    for name, seeds in known.items():
+        if seeds != common:
             raise LedgerError(
                 f"combines {first}, which has seeds {_span(common)}, with {name}, which has "
                 f"{_span(seeds)}; expected the same seeds"
             )
-        first, common = name, seeds
     return common
 
 
@@ -214,32 +200,26 @@ def _bounds(claim: Claim, case: ClaimCase) -> _Pair:
 def _outcome(
     claim: Claim,
     case: ClaimCase,
-    evidence: Evidence,
+    decision: Decision,
     p: Mapping[_Test, float],
     adjusted: Mapping[_Test, float],
 ) -> CaseOutcome:
-    x = evidence.values[case.quantity]
-    bounds = _bounds(claim, case)
+    x = decision.values[case.quantity]
     if claim.kind == rules.EXACT:
         state = rules.SHOWN if np.abs(x).max() <= claim.matters.value else rules.FAILS
-        return CaseOutcome(case, state, bounds)
-    mean = evidence.estimates[case.quantity].mean
-    tests = [(claim.id, case.quantity, bound) for bound in bounds]
+        return CaseOutcome(case, state)
+    mean = decision.estimates[case.quantity].mean
+    tests = [(claim.id, case.quantity, bound) for bound in _bounds(claim, case)]
     of_low, of_high = (int(np.sign(mean - t[2])) * (adjusted[t] < SIGNIFICANT) for t in tests)
-    draw, p_draw = _single_run(case, evidence)
+    draw, p_draw = None, None
+    if case.published is not None:
+        low, high = predictive_interval(x)
+        printed = {case.quantity: case.published, **case.beside}
+        each = [infer.p_of_draw(decision.values[n], *span) for n, span in printed.items()]
+        draw, p_draw = (float(low), float(high)), min(1.0, len(each) * min(each))
     fits = None if p_draw is None else p_draw >= SIGNIFICANT
     state = rules.state_of(claim.kind, of_low, of_high, fits)
     deciding = min(tests, key=lambda test: abs(mean - test[2]))
     if claim.kind == rules.EFFECT:
         deciding = tests[0] if state == rules.OPPOSITE else tests[1]
-    return CaseOutcome(case, state, bounds, p[deciding], adjusted[deciding], draw, p_draw)
-
-
-def _single_run(case: ClaimCase, evidence: Evidence) -> tuple[_Pair | None, float | None]:
-    """Return the interval of a single run, and the p that all that is printed comes from one."""
-    if case.published is None:
-        return None, None
-    low, high = predictive_interval(evidence.values[case.quantity])
-    printed = {case.quantity: case.published, **case.beside}
-    each = [infer.p_of_draw(evidence.values[name], *bounds) for name, bounds in printed.items()]
-    return (float(low), float(high)), min(1.0, len(each) * min(each))
+    return CaseOutcome(case, state, p[deciding], adjusted[deciding], draw, p_draw)

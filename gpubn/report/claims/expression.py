@@ -90,14 +90,12 @@ _SIGNS: dict[type[ast.AST], _Operation] = {
     ast.Eq: _Operation(operator.eq, _any_nan),
     ast.NotEq: _Operation(operator.ne, _any_nan),
 }
-_PLAIN: list[tuple[str, np.ufunc]] = [
-    *(("exp", np.exp), ("sqrt", np.sqrt), ("abs", np.abs), ("floor", np.floor)),
-    *(("isfinite", np.isfinite), ("minimum", np.minimum), ("maximum", np.maximum)),
-]
-_LOGARITHMS: list[tuple[str, np.ufunc]] = [("log", np.log), ("log2", np.log2), ("log10", np.log10)]
-_ARITHMETIC = {name: _Operation(function) for name, function in _PLAIN} | {
-    name: _Operation(function, lambda x: x <= 0, "takes the logarithm of zero or less")
-    for name, function in _LOGARITHMS
+_ARITHMETIC = {
+    name: _Operation(getattr(np, name))
+    for name in ("exp", "sqrt", "abs", "floor", "isfinite", "minimum", "maximum")
+} | {
+    name: _Operation(getattr(np, name), lambda x: x <= 0, "takes the logarithm of zero or less")
+    for name in ("log", "log2", "log10")
 }
 _ARITHMETIC["where"] = _Operation(_where)
 _FUNCTIONS = _ARITHMETIC | {
@@ -190,9 +188,10 @@ def _compiled(node: ast.expr, names: set[str]) -> _Formula:
             return lambda values, faults: values[name]
         case ast.UnaryOp(op=op, operand=operand):
             operation, parts = _SIGNS.get(type(op)), [operand]
-        case ast.BinOp(left=left, op=op, right=right):
-            operation, parts = _SIGNS.get(type(op)), [left, right]
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
+        case (
+            ast.BinOp(left=left, op=op, right=right)
+            | ast.Compare(left=left, ops=[op], comparators=[right])
+        ):
             operation, parts = _SIGNS.get(type(op)), [left, right]
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]):
             operation = _called(name, len(parts))

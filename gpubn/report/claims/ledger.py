@@ -104,35 +104,26 @@ class ClaimCase(Entry):
     beside: dict[str, Annotated[_Range, BeforeValidator(_printed)]] = Field({})
 
 
-class Prediction(Entry):
-    """The verdict that the literature leads one to expect, written before the numbers were seen."""
-
-    verdict: rules.Word
-    why: Text
-    source: Text
-
-
-class Artefact(Entry):
-    """A way in which the verdict could be an artefact, and how it was excluded."""
-
-    threat: Text
-    excluded: Text
-
-
 class Claim(Entry):
     """One claim of one document, and what decides it.
 
     Attributes:
         kind: which of the rules in `gpubn.report.claims.rules` decides it.
         matters: the smallest effect that matters; of an `exact` claim the tolerance.
+        predicted: the verdict that the literature leads one to expect, written before the numbers
+            were seen; `reason` and `source` say why.
+        threat, excluded: what would make the verdict an artefact, and how it was excluded.
     """
 
     id: Text
     text: Text = Field(alias="claim")
     kind: rules.Kind
     matters: Annotated[Threshold, AfterValidator(_above_zero)]
-    prediction: Prediction
-    artefact: Artefact
+    predicted: rules.Word
+    reason: Text
+    source: Text
+    threat: Text
+    excluded: Text
     thresholds: Annotated[dict[str, Threshold], AfterValidator(_remembered)] = Field({})
     measures: dict[str, Measure]
     quantities: dict[str, Quantity]
@@ -142,22 +133,21 @@ class Claim(Entry):
 
     def check(self) -> None:
         known: list[str] = []
-        for kind in ("threshold", "measure"):
-            for name in getattr(self, f"{kind}s"):
-                _refuse_name(f"{kind} {name}", name, known)
-                known.append(name)
+        for name in self.thresholds:
+            _add_name("threshold", name, known)
+        for name in self.measures:
+            _add_name("measure", name, known)
         for name, quantity in self.quantities.items():
             with at(f"quantity {name}"):
                 quantity.value.require(known)
                 if quantity.predicted:
                     with at("has a prediction that"):
                         quantity.predicted.require(known)
-            _refuse_name(f"quantity {name}", name, known)
-            known.append(name)
+            _add_name("quantity", name, known)
             quantity.label = quantity.label or name
-        for number, case in enumerate(self.cases, 1):
-            with at(f"case {number}"):
-                self._refuse_case(case, self.cases[: number - 1])
+        for number, case in enumerate(self.cases):
+            with at(f"case {number + 1}"):
+                self._refuse_case(case, self.cases[:number])
 
     def _refuse_case(self, case: ClaimCase, before: list[ClaimCase]) -> None:
         """Refuse a case that does not suit the claim, or the cases before it."""
@@ -170,15 +160,11 @@ class Claim(Entry):
         quantity = self.quantities[name]
         allowed = ("mean", "single") if self.kind == rules.EXACT else ("mean",)
         if quantity.log or quantity.kind not in allowed:
-            raise LedgerError(
-                f"has quantity {name!r} of kind {quantity.kind}, scale "
-                f"{quantity.scale or 'linear'}; expected a mean on a linear scale"
-            )
+            kind = f"kind {quantity.kind}, scale {quantity.scale or 'linear'}"
+            raise LedgerError(f"has quantity {name!r} of {kind}; expected a mean on a linear scale")
         if case.when and len(self.cases) == 1:
-            raise LedgerError(
-                f"has the condition {case.when!r} and no counter-test; expected another case in "
-                "which it is not met"
-            )
+            said = "expected another case in which it is not met"
+            raise LedgerError(f"has the condition {case.when!r} and no counter-test; {said}")
         if not case.when and len(self.cases) > 1:
             raise LedgerError("has no when; expected what tells it from the other cases")
         if case.when and case.when in [other.when for other in before]:
@@ -186,8 +172,7 @@ class Claim(Entry):
         if case.published is None and self.kind == rules.PUBLISHED:
             raise LedgerError("has nothing published; expected what the document prints")
         if given & {"published", "beside"} and self.kind in (rules.EQUAL, rules.EXACT):
-            said = f"expected none of a claim of kind {self.kind}"
-            raise LedgerError(f"has published values; {said}")
+            raise LedgerError(f"has published values; expected none of a claim of kind {self.kind}")
         if "beside" in given and case.published is None:
             raise LedgerError("has printed values beside it and none of its own; expected both")
         for other in case.beside:
@@ -202,23 +187,20 @@ class Claim(Entry):
     @property
     def decisive(self) -> dict[str, Measure]:
         """The measures that its cases rest on, by name."""
-        waiting = [name for case in self.cases for name in (case.quantity, *case.beside)]
-        names: set[str] = set()
-        while waiting:
-            name = waiting.pop()
-            if name not in names:
-                names.add(name)
-                if name in self.quantities:
-                    waiting += self.quantities[name].value.names
+        names = {name for case in self.cases for name in (case.quantity, *case.beside)}
+        for name in reversed(self.quantities):  # each is made of what stands before it
+            if name in names:
+                names |= self.quantities[name].value.names
         return {name: m for name, m in self.measures.items() if name in names}
 
 
-def _refuse_name(place: str, name: str, taken: list[str]) -> None:
-    """Refuse a name that is none, is taken, or means something already."""
+def _add_name(kind: str, name: str, taken: list[str]) -> None:
+    """Add a name to those that are taken, unless it is none or means something already."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or iskeyword(name):
-        raise LedgerError(f"{place} is named {name!r}; expected letters, digits and _")
+        raise LedgerError(f"{kind} {name} is named {name!r}; expected letters, digits and _")
     if name in taken or name in expression.RESERVED:
-        raise LedgerError(f"{place} is named {name!r}, which is taken; expected another name")
+        raise LedgerError(f"{kind} {name} is named {name!r}, which is taken; expected another name")
+    taken.append(name)
 
 
 @dataclass(frozen=True)
@@ -230,18 +212,26 @@ class Ledger:
     faults: dict[str, str] = field(default_factory=dict)
 
 
+class _ShortClaim(Entry):
+    """A claim before its short forms are written out: anything that has an id."""
+
+    model_config = ConfigDict(extra="allow")
+    id: Text
+
+
 class _File(Entry):
     """A file of the ledger: a document, selections that its claims may use, and its claims."""
 
     document: Literal["A", "B", "C", "D"]
     title: Text
-    claims: list[Any]
+    claims: list[_ShortClaim]
     selections: dict[str, dict[str, Any]] = Field({})
 
-
-class _Named(Entry):
-    model_config = ConfigDict(extra="ignore")
-    id: Text
+    def check(self) -> None:
+        expected = [id_ for id_ in EXPECTED if id_.startswith(self.document)]
+        for claim in self.claims:
+            if claim.id not in expected:
+                raise LedgerError(f"id is {claim.id!r}; expected {expected[0]} to {expected[-1]}")
 
 
 def load_ledger(folder: Path = FOLDER) -> Ledger:
@@ -256,23 +246,13 @@ def load_ledger(folder: Path = FOLDER) -> Ledger:
     for path in sorted(folder.glob("*.yaml")):
         with at(f"{path.name}:"):
             file = _File.read(read_yaml(path))
-            titles[file.document] = file.title
-            ids = [_id(entry, file.document) for entry in file.claims]
-        for id_, entry in zip(ids, file.claims, strict=True):
-            if id_ in claims or id_ in faults:
-                raise LedgerError(f"{id_}: stands in the ledger twice; expected one entry")
+        titles[file.document] = file.title
+        for entry in file.claims:
+            if entry.id in claims or entry.id in faults:
+                raise LedgerError(f"{entry.id}: stands in the ledger twice; expected one entry")
             try:
-                with at(f"{id_}:"):
-                    claims[id_] = Claim.read(written_out(entry, file.selections))
+                with at(f"{entry.id}:"):
+                    claims[entry.id] = Claim.read(written_out(dict(entry), file.selections))
             except LedgerError as error:
-                faults[id_] = str(error)
+                faults[entry.id] = str(error)
     return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims}, faults)
-
-
-def _id(entry: object, document: str) -> str:
-    with at("a claim"):
-        id_ = _Named.read(entry).id
-    if not re.fullmatch(f"{document}[0-9]+", id_) or id_ not in EXPECTED:
-        last = f"{document}{DOCUMENTS[document]}"
-        raise LedgerError(f"id is {id_!r}; expected {document}1 to {last}")
-    return id_

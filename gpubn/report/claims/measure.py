@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims.entries import Entry, Number, Text, as_number
-from gpubn.report.claims.reduce import REDUCERS
+from gpubn.report.claims.reduce import REDUCERS, needs, reduced
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
@@ -52,11 +53,7 @@ class Measure(Entry):
     none: Number = np.nan
 
     def check(self) -> None:
-        given = [
-            field.alias or name
-            for name, field in type(self).model_fields.items()
-            if name in self.model_fields_set
-        ]
+        given = {"from" if name == "start" else name for name in self.model_fields_set}
         if self.along is None:
             needless = ("from", "to", "points", "reduce", "threshold", "none")
             if stray := [key for key in needless if key in given]:
@@ -65,10 +62,10 @@ class Measure(Entry):
         if self.reduce not in REDUCERS:
             has = "no reduce" if self.reduce is None else f"reduce {self.reduce!r}"
             raise LedgerError(f"has {has}; expected one of {', '.join(REDUCERS)}")
-        needs = REDUCERS[self.reduce].needs
         for key in ("threshold", "none"):
-            if (key in given) != (key in needs):
-                verb = "needs a" if key in needs else "takes no"
+            needed = key in needs(self.reduce)
+            if (key in given) != needed:
+                verb = "needs a" if needed else "takes no"
                 raise LedgerError(f"has reduce {self.reduce}, which {verb} {key}")
         if self.along in {*self.where, *self.fixed}:
             raise LedgerError(f"fixes {self.along} and goes along it; expected one of the two")
@@ -110,33 +107,37 @@ class ClaimTable:
         return self._by_metric[metric]
 
 
-class TableReader:
-    """The tables that claims read, each read once; `find` gives the path of a stem."""
-
-    def __init__(self, find: Callable[[str], Path]) -> None:
-        self._find = find
-        self._tables: dict[str, ClaimTable] = {}
-
-    def __getitem__(self, stem: str) -> ClaimTable:
-        if stem not in self._tables:
-            frame = read_table(self._find(stem))
-            frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-            by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
-            levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-            self._tables[stem] = ClaimTable(stem, frame.attrs["config"], levels, by_metric)
-        return self._tables[stem]
+Tables = Callable[[str], ClaimTable]
+"""From a stem to its table."""
 
 
-def measure(wanted: Measure, tables: TableReader) -> PerSeed:
+def table_reader(find: Callable[[str], Path]) -> Tables:
+    """Return what reads the tables of claims, each once; `find` gives the path of a stem."""
+
+    @cache
+    def read(stem: str) -> ClaimTable:
+        frame = read_table(find(stem))
+        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+        by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+        levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+        return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+
+    return read
+
+
+def measure(wanted: Measure, tables: Tables) -> PerSeed:
     """Read a measure off its table.
 
     Raises:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it, or more than one value a seed.
     """
-    rows = tables[wanted.table].rows(wanted.metric)
+    rows = tables(wanted.table).rows(wanted.metric)
     for column, value in wanted.where.items():
-        rows = _where(rows, column, str(value), wanted.table)
+        if column not in _axes(rows):
+            axes = ", ".join(_axes(rows))
+            raise LedgerError(f"where names {column!r}; {wanted.table} has the axes {axes}")
+        rows = _rows_with(rows, column, str(value), wanted.table)
     along = [wanted.along] if wanted.along else []
     _refuse_alike(rows, {"seed", "layer", "step", *along})
     cells = rows
@@ -150,28 +151,22 @@ def measure(wanted: Measure, tables: TableReader) -> PerSeed:
     return PerSeed(_seeds_of(rows["seed"]), rows["value"].to_numpy(dtype=np.float64))
 
 
-def _where(rows: "pd.DataFrame", column: str, value: str, table: str) -> "pd.DataFrame":
-    if column not in _axes(rows):
-        axes = ", ".join(_axes(rows))
-        raise LedgerError(f"where names {column!r}; {table} has the axes {axes}")
-    present = list(rows[column].unique())
-    wanted = as_number(value)
-    equal = [p for p in present if p == value or (wanted is not None and as_number(p) == wanted)]
-    if not equal:
-        raise LedgerError(f"{column} is {value!r}; {table} has {_listed(present)}")
-    return rows[rows[column].isin(equal)]
-
-
 def _at(rows: "pd.DataFrame", column: str, position: int | str, table: str) -> "pd.DataFrame":
-    known = rows[column].dropna()
     if position == "first" or position == "last":
+        known = rows[column].dropna()
         if known.empty:
             raise LedgerError(f"{column} is {position}; {table} has none")
         position = int(known.min() if position == "first" else known.max())
-    left = rows[(rows[column] == position).fillna(False)]
-    if left.empty:
-        raise LedgerError(f"{column} is {position}; {table} has {_listed(sorted(known.unique()))}")
-    return left
+    return _rows_with(rows, column, position, table)
+
+
+def _rows_with(rows: "pd.DataFrame", column: str, value: int | str, table: str) -> "pd.DataFrame":
+    """Return the rows with this value, as text or as a number; there is at least one."""
+    present, number = sorted(rows[column].dropna().unique()), as_number(value)
+    same = [p for p in present if p == value or (number is not None and _number(p) == number)]
+    if not same:
+        raise LedgerError(f"{column} is {value!r}; {table} has {_listed(present)}")
+    return rows[rows[column].isin(same)]
 
 
 def _refuse_alike(rows: "pd.DataFrame", keys: set[str]) -> None:
@@ -190,14 +185,11 @@ def _refuse_alike(rows: "pd.DataFrame", keys: set[str]) -> None:
 
 def _refuse_lost(cells: "pd.DataFrame", rows: "pd.DataFrame", fixed: Mapping[str, object]) -> None:
     """Refuse a layer or step that some of the selected seeds or cells do not have."""
-    if lost := cells["seed"].nunique() - rows["seed"].nunique():
-        seeds = cells["seed"].nunique()
-        raise LedgerError(f"has no value for {lost} of {seeds} seeds; expected one for each")
-    for axis in _axes(cells):
-        present = set(rows[axis])
-        if missing := [value for value in cells[axis].unique() if value not in present]:
-            place = ", ".join(f"{column} {position}" for column, position in fixed.items())
-            raise LedgerError(f"has no {place} where {axis} is {_listed(missing)}; expected one")
+    for column in ("seed", *_axes(cells)):
+        missing = cells[column][~cells[column].isin(rows[column])]
+        if not missing.empty:
+            place = ", ".join(f"{name} {position}" for name, position in fixed.items())
+            raise LedgerError(f"has no {place} where {column} is {_listed(missing)}; expected one")
 
 
 def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
@@ -208,17 +200,17 @@ def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
         raise LedgerError(f"goes along {along!r}, which is no axis of {table}")
     if rows[along].isna().any():
         raise LedgerError(f"goes along {along}, which some of its rows do not have")
-    keys = [as_number(key if isinstance(key, str) else int(key)) for key in rows[along]]
-    if None in keys:
+    keys = rows[along].map(_number)
+    if keys.isna().any():
         raise LedgerError(f"goes along {along}, which holds {_listed(rows[along])}")
-    rows = rows.assign(**{along: np.asarray(keys, dtype=np.float64)})
-    rows = rows[rows[along].isin(_chosen(sorted({float(k) for k in rows[along]}), wanted))]
+    rows = rows.assign(**{along: keys})
+    rows = rows[keys.isin(_chosen(sorted(keys.unique()), wanted))]
     _refuse_alike(rows, {"seed", along})
     wide = rows.pivot(index=along, columns="seed", values="value").sort_index()
-    if rows.groupby("seed")[along].nunique().ne(len(wide)).any():
+    if len(rows) < wide.size:
         raise LedgerError(f"has not every {along} for every seed; expected all")
     x, y = (numbers.to_numpy(dtype=np.float64) for numbers in (wide.index, wide))
-    values = REDUCERS[wanted.reduce](x, y, threshold=wanted.threshold, none=wanted.none)
+    values = reduced(wanted.reduce, x, y, threshold=wanted.threshold, none=wanted.none)
     return PerSeed(_seeds_of(wide.columns), values)
 
 
@@ -231,6 +223,11 @@ def _chosen(present: list[float], wanted: Measure) -> list[float]:
         limits = f"{wanted.start:g} to {wanted.to:g}"
         raise LedgerError(f"wants {wanted.along} {limits}; there is {_listed(present)}")
     return kept
+
+
+def _number(value: object) -> float | None:
+    """Return the number that text or an integer of a table stands for, None for other text."""
+    return as_number(str(value))
 
 
 def _axes(rows: "pd.DataFrame") -> list[str]:

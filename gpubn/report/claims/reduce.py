@@ -1,7 +1,7 @@
 """Reductions: from values (keys, seeds) along a column, such as the layer, to one value a seed."""
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,25 +13,19 @@ STRETCH = 5
 """Keys in a row over which a value has to stand still to count as a plateau."""
 
 
-@dataclass(frozen=True)
-class Reducer:
-    """A reduction of values (K, R) at keys (K,), which are in order, to (R,).
+def needs(kind: str) -> list[str]:
+    """Return what a reduction takes beside keys and values: `needs("plateaus")` is [threshold]."""
+    return list(inspect.signature(REDUCERS[kind]).parameters)[2:]
 
-    Attributes:
-        function: of keys, values, and of what else the reduction `needs`, by name.
+
+def reduced(kind: str, keys: np.ndarray, values: np.ndarray, **given: float) -> np.ndarray:
+    """Reduce values (K, R) at keys (K,), which are in order, to (R,), with what else it needs.
+
+    Raises:
+        LedgerError: the keys do not allow it.
     """
-
-    function: Callable[..., np.ndarray]
-    needs: tuple[str, ...] = ()
-
-    def __call__(self, keys: np.ndarray, values: np.ndarray, **given: float) -> np.ndarray:
-        """Reduce with the threshold and the `none` that are given, as far as it needs them.
-
-        Raises:
-            LedgerError: the keys do not allow it.
-        """
-        with np.errstate(all="ignore"):
-            return self.function(keys, values, **{name: given[name] for name in self.needs})
+    with np.errstate(all="ignore"):
+        return REDUCERS[kind](keys, values, **{name: given[name] for name in needs(kind)})
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -88,18 +82,18 @@ def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float) -> np.ndar
     return counts
 
 
-REDUCERS = {
-    "mean": Reducer(lambda keys, values: values.mean(axis=0)),
-    "median": Reducer(lambda keys, values: np.median(values, axis=0)),
-    "best": Reducer(_best),
-    "min": Reducer(lambda keys, values: values.min(axis=0)),
-    "max": Reducer(lambda keys, values: values.max(axis=0)),
-    "sum": Reducer(lambda keys, values: values.sum(axis=0)),
-    "first": Reducer(lambda keys, values: values[0]),
-    "last": Reducer(lambda keys, values: values[-1]),
-    "slope": Reducer(_slope),
-    "log10_slope": Reducer(lambda keys, values: _slope(keys, np.log10(values))),
-    "decades_below": Reducer(_decades_below, ("threshold",)),
-    "end_below": Reducer(_end_below, ("threshold", "none")),
-    "plateaus": Reducer(_plateaus, ("threshold",)),
+REDUCERS: dict[str, Callable[..., np.ndarray]] = {
+    "mean": lambda keys, values: values.mean(axis=0),
+    "median": lambda keys, values: np.median(values, axis=0),
+    "best": _best,
+    "min": lambda keys, values: values.min(axis=0),
+    "max": lambda keys, values: values.max(axis=0),
+    "sum": lambda keys, values: values.sum(axis=0),
+    "first": lambda keys, values: values[0],
+    "last": lambda keys, values: values[-1],
+    "slope": _slope,
+    "log10_slope": lambda keys, values: _slope(keys, np.log10(values)),
+    "decades_below": _decades_below,
+    "end_below": _end_below,
+    "plateaus": _plateaus,
 }

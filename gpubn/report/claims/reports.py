@@ -30,7 +30,6 @@ def write_reports(
     folder: Path,
     decisions: Sequence[Decision],
     titles: Mapping[str, str],
-    scopes: Mapping[str, str],
     tables: Mapping[str, _Links],
     figures: Mapping[str, _Links],
 ) -> None:
@@ -38,7 +37,6 @@ def write_reports(
 
     Args:
         titles: of the documents.
-        scopes: id of a claim -> which network it is about.
         tables, figures: id of a claim -> name -> path, as seen from `folder`.
 
     Raises:
@@ -53,17 +51,16 @@ def write_reports(
     page = render_page(
         HERE / "claims.md.jinja",
         counts={word: words.count(word) for word in WORDS if word in words},
-        foreseen=sum(claim.prediction.verdict == word for claim, word in decided),
+        foreseen=sum(claim.predicted == word for claim, word in decided),
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
         titles=titles,
-        scopes=scopes,
         tables=tables,
         figures=figures,
         theory=theory,
         history=changes,
     )
-    claims = (_claim(d, scopes.get(d.id, ""), figures.get(d.id, {})) for d in decisions)
+    claims = (_claim(d, figures.get(d.id, {})) for d in decisions)
     texts = {
         "claims.csv": _csv([CLAIMS, *claims]),
         "claims_evidence.csv": _csv([EVIDENCE, *_evidence(decisions)]),
@@ -84,7 +81,7 @@ def _csv(rows: Iterable[_Row]) -> str:
     return out.getvalue()
 
 
-def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
+def _claim(decision: Decision, figures: _Links) -> _Row:
     claim, lead, id_ = decision.claim, decision.lead, decision.id
     if claim is None or lead is None:
         return (id_, id_[0], *[""] * (len(CLAIMS) - 2))
@@ -97,8 +94,8 @@ def _claim(decision: Decision, scope: str, figures: _Links) -> _Row:
         lead.unit,
         f"{claim.matters.value:.4g}",
         decision.verdict or "",
-        scope,
-        claim.prediction.verdict,
+        decision.scope,
+        claim.predicted,
         ";".join(claim.tables),
         ";".join(figures),
     )
@@ -109,9 +106,9 @@ def _evidence(decisions: Iterable[Decision]) -> Iterable[_Row]:
     for decision in decisions:
         if decision.claim is None:
             continue
-        estimates, matters = decision.evidence.estimates, f"{decision.claim.matters.value:.4g}"
+        estimates, matters = decision.estimates, f"{decision.claim.matters.value:.4g}"
         outcomes = {o.case.quantity: o for o in decision.outcomes}
-        for name in (*outcomes, *(n for n in decision.claim.quantities if n not in outcomes)):
+        for name in (*outcomes, *decision.others):
             if name in estimates:
                 quantity, estimate = decision.claim.quantities[name], estimates[name]
                 outcome = outcomes.get(name)
@@ -135,8 +132,8 @@ def _tested(outcome: CaseOutcome, matters: str) -> list[str]:
 
 def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
     for decision in decisions:
-        for name, predicted in decision.evidence.predictions.items():
-            estimate = decision.evidence.estimates.get(name)
+        for name, predicted in decision.predictions.items():
+            estimate = decision.estimates.get(name)
             if decision.claim and estimate:
                 quantity = decision.claim.quantities[name]
                 ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
@@ -148,7 +145,7 @@ def _statistics_page(decisions: Sequence[Decision]) -> str:
     decided = [d for d in decisions if d.claim and d.verdict]
     exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
     cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
-    seeds = {d.evidence.estimates[o.case.quantity].n for d, o in cases} or {0}
+    seeds = {d.estimates[o.case.quantity].n for d, o in cases} or {0}
     return render_page(
         HERE / "statistics.md.jinja",
         cases=sum(len(d.outcomes) for d in decided),

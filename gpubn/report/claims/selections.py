@@ -1,9 +1,10 @@
 """Short forms of a claim's entry: selections of a table by name, and one entry for many alike.
 
 A measure that says `use: <name>` takes in the selection of that name from the head of its file; its
-own keys come on top, those of `where` one by one. A claim's `each` gives names values: a measure,
-quantity or case that mentions `<arm>` stands for one with each value of `arm`, and `<arm.said>` is
-the text `said` that stands beside the value. Neighbours with the same names take turns.
+own keys come on top, those of `where` one by one. A quantity whose value is a mapping is the
+measure that stands there. A claim's `each` gives names values: a measure, quantity or case that
+mentions `<arm>` stands for one with each value of `arm`, and `<arm.said>` is the text `said` that
+stands beside the value. Neighbours with the same names take turns.
 """
 
 import itertools
@@ -29,16 +30,12 @@ def written_out(entry: Mapping[str, Any], selections: Mapping[str, Any]) -> dict
     """
     claim = {key: value for key, value in entry.items() if key != "each"}
     each = {name: _values(name, raw) for name, raw in _mapping("each", entry.get("each")).items()}
-    for key in ("measures", "quantities"):
-        if isinstance(claim.get(key), dict):
+    for key in ("measures", "quantities", "cases"):
+        if key in claim:
             with at(key):
-                items = list(_every(claim[key].items(), each))
-                claim[key] = dict(items)
-                if len(claim[key]) < len(items):
-                    raise LedgerError("has a name twice; expected another for each value")
-    if isinstance(claim.get("cases"), list):
-        with at("cases"):
-            claim["cases"] = list(_every(claim["cases"], each))
+                claim[key] = _repeated(claim[key], each)
+    if isinstance(claim.get("quantities"), dict):
+        _take_measures(claim)
     if isinstance(claim.get("measures"), dict):
         for name, measure in claim["measures"].items():
             with at(f"measure {name}"):
@@ -50,6 +47,17 @@ def _mapping(name: str, raw: Any) -> Mapping[str, Any]:
     if raw is not None and not isinstance(raw, dict):
         raise LedgerError(f"{name} is {raw!r}; expected a mapping with names as keys")
     return raw or {}
+
+
+def _take_measures(claim: dict[str, Any]) -> None:
+    """Take the measures out of the quantities that are one, and leave a name in their place."""
+    for name, quantity in claim["quantities"].items():
+        if isinstance(quantity, dict) and isinstance(quantity.get("value"), dict):
+            measures, measured = _mapping("measures", claim.get("measures")), f"raw_{name}"
+            if measured in measures:
+                raise LedgerError(f"measure {measured} is that of {name}; expected another name")
+            claim["measures"] = {**measures, measured: quantity["value"]}
+            claim["quantities"][name] = quantity | {"value": measured}
 
 
 def _selected(measure: Any, selections: Mapping[str, Any]) -> Any:
@@ -70,6 +78,18 @@ def _values(name: str, raw: Any) -> list[_Value]:
         raise LedgerError(f"each has {name} {raw!r}; expected a list or a mapping of values")
     beside = raw if isinstance(raw, dict) else dict.fromkeys(raw)
     return [(value, _mapping(f"each {name}", texts)) for value, texts in beside.items()]
+
+
+def _repeated(entries: Any, each: Mapping[str, list[_Value]]) -> Any:
+    """Return a mapping or list with an entry for each of the values that one mentions."""
+    if isinstance(entries, list):
+        return list(_every(entries, each))
+    if not isinstance(entries, dict):
+        return entries
+    items = list(_every(entries.items(), each))
+    if len(dict(items)) < len(items):
+        raise LedgerError("has a name twice; expected another for each value")
+    return dict(items)
 
 
 def _every(items: Iterable[Any], each: Mapping[str, list[_Value]]) -> Iterator[Any]:

@@ -9,7 +9,7 @@ import yaml
 
 from gpubn.report.claims import ledger
 from gpubn.report.claims.decide import decide_claims
-from gpubn.report.claims.measure import TableReader
+from gpubn.report.claims.measure import table_reader
 from gpubn.report.figures import drawing as figures
 from gpubn.report.tables import write_table
 from gpubn.rows import SCHEMA_VERSION, Observation, per_seed
@@ -28,8 +28,8 @@ def _claim(id_="A1", **changes):
         "published": "1.5",
         "kind": "effect",
         "matters": {"value": 1, "basis": "margin", "why": "one is much"},
-        "prediction": {"verdict": "reproduced", "why": "it gains", "source": "a book"},
-        "artefact": {"threat": "one machine", "excluded": "two machines"},
+        **{"predicted": "reproduced", "reason": "it gains", "source": "a book"},
+        **{"threat": "one machine", "excluded": "two machines"},
         "measures": {"x": {"table": "t", "metric": "gain", "where": {"norm": "before"}}},
         "quantities": {"gain": {"value": "x", "unit": "times", "label": "the gain"}},
         "cases": [{"quantity": "gain"}],
@@ -91,7 +91,7 @@ def world(tmp_path, monkeypatch):
 
     def fresh():
         """The tables as they stand now."""
-        return TableReader(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
+        return table_reader(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
 
     def decided(*claims):
         ids = [c["id"] for c in claims]

@@ -10,7 +10,7 @@ from gpubn import experiments
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.entries import as_number
-from gpubn.report.claims.ledger import Artefact, ClaimCase, Prediction, Threshold
+from gpubn.report.claims.ledger import ClaimCase, Threshold
 from gpubn.report.figures import drawing as figures
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "experiment"
@@ -34,10 +34,8 @@ def test_the_ledger_that_ships_is_whole_and_sound():
 @pytest.mark.parametrize("id_", ledger.EXPECTED)
 def test_what_a_claim_that_ships_says_of_itself(id_):
     claim = SHIPPED.claims[id_]
-    artefact, prediction = claim.artefact, claim.prediction
-    assert all(map(str.strip, (prediction.why, prediction.source, claim.matters.why)))
-    assert len(artefact.threat.split()) > 3
-    assert len(artefact.excluded.split()) > 3
+    assert len(claim.threat.split()) > 3
+    assert len(claim.excluded.split()) > 3
     conditions = [case.when for case in claim.cases]
     assert len(set(conditions)) == len(conditions)
 
@@ -54,7 +52,7 @@ def test_the_verdict_predicted_is_one_that_its_cases_can_give(id_):
         words |= {rules.OTHER_VALUE}
     if len(claim.cases) > 1:
         words |= {rules.CONDITIONAL}
-    assert claim.prediction.verdict in words
+    assert claim.predicted in words
 
 
 def swept(experiment):
@@ -123,8 +121,8 @@ def test_a_claim(world, claim):
     assert (found.text, found.published, found.tables) == ("The gain is above one.", "1.5", ("t",))
     assert (found.kind, found.note, found.thresholds) == ("effect", None, {})
     assert found.matters == Threshold(value=1.0, basis="margin", why="one is much")
-    assert found.prediction == Prediction(verdict="reproduced", why="it gains", source="a book")
-    assert found.artefact == Artefact(threat="one machine", excluded="two machines")
+    assert (found.predicted, found.reason, found.source) == ("reproduced", "it gains", "a book")
+    assert (found.threat, found.excluded) == ("one machine", "two machines")
     assert found.cases == [ClaimCase(quantity="gain")]
     quantity = found.quantities["gain"]
     assert (quantity.unit, quantity.label, quantity.kind, quantity.log) == (
@@ -194,8 +192,6 @@ X = {"table": "t", "metric": "gain"}
 GAIN = {"value": "x", "unit": "times"}
 ONE = {"value": 1.0, "basis": "words", "why": "above one"}
 MORE = {"gain": GAIN, "more": GAIN}
-SAID = {"verdict": "reproduced", "why": "it gains", "source": "a book"}
-NOTE = {"threat": "one machine", "excluded": "two machines"}
 PRINTED = {"quantity": "gain", "published": [1, 2]}
 
 
@@ -266,16 +262,12 @@ BAD = {
     "matters of NaN": ({"matters": ONE | {"value": float("nan")}}, "A1: matters names 'nan'"),
     "matters of infinity": ({"matters": ONE | {"value": "1e999"}}, "A1: matters uses "),
     "matters without why": ({"matters": {"value": 1, "basis": "words"}}, "A1: matters has no why"),
-    "prediction, bare": ({"prediction": "reproduced"}, "A1: prediction is 'reproduced'; expected"),
-    "prediction without verdict": (
-        {"prediction": {"why": "it gains", "source": "a book"}},
-        "A1: prediction has no verdict; expected the keys verdict, why, source",
-    ),
     "prediction of no verdict": (
-        {"prediction": SAID | {"verdict": "true"}},
-        "A1: prediction has verdict 'true'; expected one of reproduced, reproduced, other value",
+        {"predicted": "true"},
+        "A1: has predicted 'true'; expected one of reproduced, reproduced, other value",
     ),
-    "artefact, empty": ({"artefact": {}}, "A1: artefact has no threat; expected the keys threat"),
+    "prediction without a reason": ({"reason": " "}, "A1: has reason ' '; expected text"),
+    "artefact, empty": ({"threat": {}}, "A1: has threat {}; expected text"),
     "no cases": ({"cases": []}, "A1: cases is []; expected a list with the primary quantity"),
     "case, bare": ({"cases": ["gain"]}, "A1: case 1 is 'gain'; expected a mapping"),
     "case of nothing": ({"cases": [{"when": "a"}]}, "A1: case 1 has no quantity; expected the key"),
@@ -370,7 +362,7 @@ def test_what_is_no_claim_is_named_and_others_go_on(world, claim, case):
     changes, said = BAD[case]
     world.gains(2 + np.arange(10) / 100)
     decisions = world.decide(claim(**changes), claim("A2"))
-    reason = decisions["A1"].evidence.reason
+    reason = decisions["A1"].reason
     assert said in reason
     assert all(line.startswith("A1: ") for line in reason.splitlines())
     assert decisions["A1"].verdict is decisions["A1"].claim is None
@@ -390,7 +382,8 @@ def test_every_problem_of_an_entry_has_a_line(world, claim):
 @pytest.mark.parametrize(
     "field",
     [
-        *("claim", "kind", "matters", "prediction", "artefact", "measures", "quantities", "cases"),
+        *("claim", "kind", "matters", "predicted", "reason", "source", "threat", "excluded"),
+        *("measures", "quantities", "cases"),
     ],
 )
 def test_a_field_that_is_missing(world, claim, field):
@@ -449,9 +442,9 @@ FILES = {
     "document: E\ntitle: T\nclaims: []\n": "A.yaml: has document 'E'; expected one of A, B, C, D",
     "document: A\nclaims: []\n": "A.yaml: has no title",
     "document: A\ntitle: T\nclaims: {}\n": "A.yaml: claims is {}; expected a list",
-    "document: A\ntitle: T\nclaims: [3]\n": "A.yaml: a claim is 3; expected a mapping",
-    "document: A\ntitle: T\nclaims: [{claim: x}]\n": "A.yaml: a claim has no id; expected",
-    "document: A\ntitle: T\nclaims: [{id: 1}]\n": "A.yaml: a claim has id 1; expected text",
+    "document: A\ntitle: T\nclaims: [3]\n": "A.yaml: claim 1 is 3; expected a mapping",
+    "document: A\ntitle: T\nclaims: [{claim: x}]\n": "A.yaml: claim 1 has no id; expected",
+    "document: A\ntitle: T\nclaims: [{id: 1}]\n": "A.yaml: claim 1 has id 1; expected text",
     "document: A\ntitle: T\nclaims: [{id: B1}]\n": "A.yaml: id is 'B1'; expected A1 to A12",
     "document: A\ntitle: T\ntitle: U\nclaims: []\n": "A.yaml: is no YAML .*'title' stands twice",
     "document: A\ntitle: T\nclaims: [{id: A1, kind: a, kind: b}]\n": "'kind' stands twice",

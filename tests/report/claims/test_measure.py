@@ -159,7 +159,7 @@ def test_there_is_no_such_table(world):
 def test_a_seed_that_lacks_a_step(world):
     rows = [Observation(seed, step, None, "m", 1.0) for seed in (0, 1) for step in (0, 9)]
     world.table("t", [({"norm": "none"}, rows[:-1])])
-    with pytest.raises(LedgerError, match="no value for 1 of 2 seeds"):
+    with pytest.raises(LedgerError, match="has no step last where seed is 1; expected one"):
         measure(Measure.read({"table": "t", "metric": "m", "step": "last"}), world.tables)
     along = {"table": "t", "metric": "m", "along": "step", "reduce": "mean"}
     with pytest.raises(LedgerError, match="has not every step for every seed"):

@@ -43,7 +43,7 @@ def decided(world, claim, tmp_path):
     thresholds = {"one": {"value": "2 / 2", "basis": "words", "why": "one, a | b"}}
     split = world.plant(2 + X, X, 1 + TWELVE, id_="D2", published=None)
     split["cases"][1]["when"] = "a, b | c"
-    split["prediction"]["verdict"] = "holds only when"
+    split["predicted"] = "holds only when"
     printed = world.plant(2 + X, id_="B2", printed=[(3, 4)])
     printed["quantities"]["more"] = {"value": "in_red - 2", "unit": "u", "label": "that too"}
     printed["cases"][0]["beside"] = {"more": [0, 0.1]}

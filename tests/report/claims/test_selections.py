@@ -47,6 +47,12 @@ def test_an_entry_for_each_value_that_it_mentions():
     ]
 
 
+def test_a_quantity_that_is_a_measure():
+    claim = written({"best": BEST}, quantities={"loss": {"value": {"use": "best"}, "unit": "nats"}})
+    assert claim["measures"] == {"raw_loss": BEST}
+    assert claim["quantities"] == {"loss": {"value": "raw_loss", "unit": "nats"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -59,6 +65,10 @@ def test_an_entry_for_each_value_that_it_mentions():
         ({"measures": {"<depht>": {}}}, "measures has <depht>; expected a name of each: arm, dep"),
         ({"quantities": {"<arm>": {"label": "<arm.sad>"}}}, r"<arm.sad>; arm a has said"),
         ({"quantities": {"q": {"label": "<arm>"}}}, "quantities has a name twice"),
+        (
+            {"measures": {"raw_q": BEST}, "quantities": {"q": {"value": BEST}}},
+            "measure raw_q is that of q; expected another name",
+        ),
     ],
 )
 def test_what_is_no_short_form_is_named(changes, said):
