@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gpubn.backend import Backend
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
-from race.site import Site
 from race.training import RATE, TrainingWork
 
 
@@ -20,13 +20,13 @@ class Jax(Package):
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else it takes most of it
         jax = self._jax = import_module("jax")
         jax.config.update("jax_default_matmul_precision", "highest")
         platform = jax.devices()[0].platform
-        if site.gpu and platform not in ("gpu", "cuda"):
+        if self.gpu and platform not in ("gpu", "cuda"):
             raise RuntimeError(f"JAX runs on {platform}; expected a version with CUDA")
         self._functions = {2: jax.jit(self._both), 3: jax.jit(jax.vmap(self._both))}
 
@@ -45,11 +45,8 @@ class Jax(Package):
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         units = len(work.start["gamma"])
-        state = [
-            self.put(work.start),
-            self.put(np.zeros(units, "f4")),
-            self.put(np.ones(units, "f4")),
-        ]
+        start = (work.start, np.zeros(units, np.float32), np.ones(units, np.float32))
+        state = [self.put(arrays) for arrays in start]
         data = [self.put(a) for a in (work.data.x_train, work.data.y_train, work.order)]
         program = self._jax.jit(self._scan)
 

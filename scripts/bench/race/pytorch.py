@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubn.backend import cores
+from gpubn.backend import Backend, cores
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
-from race.site import Site
 from race.training import RATE, TrainingWork
 
 _WARM_UPS = 3
@@ -26,16 +25,16 @@ class PyTorch(Package):
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, site: Site, form: str = "eager") -> None:
-        super().__init__(site)
+    def __init__(self, backend: Backend, form: str) -> None:
+        super().__init__(backend)
         torch = self._torch = import_module("torch")
-        if site.gpu and not torch.cuda.is_available():
+        if self.gpu and not torch.cuda.is_available():
             raise RuntimeError("PyTorch is installed without CUDA, or sees no device")
-        if not site.gpu:
+        if not self.gpu:
             torch.set_num_threads(cores())
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self._device = "cuda" if site.gpu else "cpu"
+        self._device = "cuda" if self.gpu else "cpu"
         self._loop = form == "loop"
         self._function = _batchnorm(torch, form)
         self._pool: Any = None
@@ -58,7 +57,7 @@ class PyTorch(Package):
 
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
         torch = self._torch
-        if not self.site.gpu:
+        if not self.gpu:
             raise RuntimeError("a captured graph needs a CUDA device")
         # As PyTorch's manual says, after a warm-up on a stream of its own.
         stream = torch.cuda.Stream()
@@ -75,10 +74,6 @@ class PyTorch(Package):
         self._pool = graph.pool()
         replay: Callable[[], object] = graph.replay
         return replay
-
-    def spoil(self, array: Any) -> None:
-        for part in array:
-            part.detach().fill_(float("nan"))
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         torch = self._torch
