@@ -7,7 +7,6 @@ fails when it is slow.
 """
 
 import argparse
-import csv
 import logging
 import os
 import platform
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib import metadata
@@ -25,7 +24,7 @@ from typing import Any
 
 import harness
 from race import targets
-from race.batchnorm import DRY_SHAPES, SHAPES, BatchnormWork
+from race.batchnorm import DRY_SHAPES, SAY_MOST, SHAPES, BatchnormWork
 from race.contest import Contest, sentence
 from race.contestants import PEERS, batchnorm_entries, training_entries
 from race.figures import draw_all
@@ -39,11 +38,9 @@ from gpubn.files import git_revision
 log = logging.getLogger("gpubn")
 
 WORKS = ("training", "batchnorm", "networks", "grid")
-FIRST_SHAPES = ((16384, 1024), (65536, 1024), (32, 128), (64, 32, 128))
-"""Those that say most, should time run out: the floor, and what launching costs."""
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cupy", "jax", "numpy", "nvmath", "scipy", "torch", "triton")
-_GRID, _GRID_SECONDS = "default grid, tables only", 300.0
+_GRID_SECONDS = 300.0
 _QUERY = (
     "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,"
     "power.draw,power.limit,temperature.gpu"
@@ -95,13 +92,8 @@ def _options() -> argparse.Namespace:
     return options
 
 
-@dataclass(frozen=True)
-class Job:
-    """A work, and what yields its rows."""
-
-    work: str
-    shape: str
-    rows: Callable[[], Iterator[Timing]]
+Job = tuple[str, str, Callable[[], Iterator[Timing]]]
+"""Work, shape, and what yields its rows."""
 
 
 def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
@@ -123,19 +115,18 @@ def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[J
         work = replace(network(), networks=networks)
         return contest.hold(work.columns, training_entries(work, contest.backend, peers))
 
-    first, rest = FIRST_SHAPES if gpu else (), SHAPES if gpu else DRY_SHAPES
-    of_shapes = {
-        shape: Job("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape))
-        for shape in dict.fromkeys((*first, *rest))
-    }
-    jobs = [
-        Job("training", "784-128-10", partial(training, 1)),
-        *(of_shapes.pop(shape) for shape in first),
-        Job("networks", "784-128-10", partial(training, 256 if gpu else 3)),
-        *of_shapes.values(),
-        Job("grid", _GRID, partial(_time_grid, contest)),
+    shapes: list[Job] = [
+        ("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape))
+        for shape in (SHAPES if gpu else DRY_SHAPES)
     ]
-    return [job for job in jobs if job.work in works]
+    jobs: list[Job] = [
+        ("training", "784-128-10", partial(training, 1)),
+        *shapes[:SAY_MOST],
+        ("networks", "784-128-10", partial(training, 256 if gpu else 3)),
+        *shapes[SAY_MOST:],
+        ("grid", "default grid, tables only", partial(_time_grid, contest)),
+    ]
+    return [job for job in jobs if job[0] in works]
 
 
 def measure(
@@ -146,7 +137,6 @@ def measure(
     facts: dict[str, Any],
 ) -> None:
     """Measure the ceilings, then do one job after another; each row is kept as it is finished."""
-    started = time.monotonic()
     try:
         contest.measure_ceilings()
     except Exception as error:  # the times do without
@@ -155,46 +145,37 @@ def measure(
     log.info("ceilings: %s", contest.ceilings)
     tables: dict[str, list[Timing]] = {BATCHNORM: [], TRAINING: []}
     for job in plan(contest, works, peers):
-        name = BATCHNORM if job.work == "batchnorm" else TRAINING
-        log.info("[%3.0f s] %s %s", time.monotonic() - started, job.work, job.shape)
+        name = BATCHNORM if job[0] == "batchnorm" else TRAINING
         for row in _rows(job, contest):
             tables[name].append(row)
             write_timings(folder / name, tables[name], facts)
-            log.info("%s", _line(row))
+            took = f"{row.seconds:.4g} s" if row.seconds else "no time"
+            ratio = f"{row.ratio:.3g} times ours" if row.ratio else ""
+            result = ", ".join(filter(None, (took, ratio, row.note)))
+            log.info("%s %s: %s, %s: %s", row.work, row.shape, row.who, row.launch, result)
         contest.release()
-    facts |= {"finished": _now(), "seconds": round(time.monotonic() - started, 1)}
-    if contest.gpu:
-        facts["gpu_at_end"] = _nvidia_smi()
-    for name, rows in tables.items():
-        if rows:
-            write_timings(folder / name, rows, facts)
-
-
-def _line(row: Timing) -> str:
-    """A row for a person who waits."""
-    what = f"{row.work} {row.shape}: {row.who}, {row.launch}"
-    if row.seconds is None:
-        return f"{what}: no time: {row.note}"
-    ratio = "" if row.ratio is None else f", {row.ratio:.3g} times ours"
-    note = f" ({row.note})" if row.note else ""
-    return f"{what}: {row.seconds:.4g} s{ratio}{note}"
+    facts |= {"finished": _now(), "gpu_at_end": _nvidia_smi()}
+    for name in filter(tables.get, tables):
+        write_timings(folder / name, tables[name], facts)
 
 
 def _rows(job: Job, contest: Contest) -> Iterator[Timing]:
     """The rows of a job; one with a reason where it cannot be started or breaks."""
+    work, shape, rows = job
     note = "not started: the budget is spent"
     if contest.left > 0:
         try:
-            yield from job.rows()
+            yield from rows()
             return
         except Exception as error:  # the next job may do
             note = sentence(error)
-    yield contest.row(work=job.work, shape=job.shape, who=OURS, launch="", note=note)
+    yield contest.row(work=work, shape=shape, who=OURS, launch="", note=note)
 
 
 def _time_grid(contest: Contest) -> Iterator[Timing]:
     """The whole default grid once, in a process and a folder of its own."""
-    row = contest.row(work="grid", shape=_GRID, who=OURS, launch="process", rounds=1, calls=1)
+    columns = {"work": "grid", "shape": "default grid, tables only", "launch": "process"}
+    row = contest.row(**columns, who=OURS, rounds=1, calls=1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         build = [sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"]
         options = ["--results", f"{folder}/results", f"backend={contest.backend.name}"]
@@ -218,7 +199,7 @@ def _facts(contest: Contest, revision: str | None) -> dict[str, Any]:
         },
         "revision": revision or git_revision(),
         "started": _now(),
-        **({"gpu_at_start": _nvidia_smi()} if contest.gpu else {}),
+        "gpu_at_start": _nvidia_smi(),
     }
 
 
@@ -226,15 +207,13 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _nvidia_smi() -> dict[str, str]:
-    """Clocks, power and temperature of the first card, as they are."""
-    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader"]
+def _nvidia_smi() -> str:
+    """Clocks, power and temperature of the cards, as they are."""
+    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        return {"failed": str(error)}
-    (values, *_) = csv.reader(done.stdout.splitlines() or [""], skipinitialspace=True)
-    return dict(zip(_QUERY.split(","), values, strict=False))
+        return str(error)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Who takes part in which work, and what it must compute right before it is timed."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from itertools import cycle, islice
@@ -16,62 +16,52 @@ from race.package import Ours, Package
 from race.timings import COMPILED, EAGER, JAX, OURS
 from race.training import TrainingWork
 
-PEERS = ("torch", "compile", "jax")
+PEERS = {"torch": EAGER, "compile": COMPILED, "jax": JAX}
 TOLERANCE = 1e-4
 """Relative error against float64: float32 stays far below, TF32 does not."""
 _SAMPLE_SECONDS, _MOST_CALLS = 1e-3, 64
 """A sample lasts about so long, so that what starts and stops it counts little."""
 
-Maker = Callable[[Backend], Package]
+
+def batchnorm_entries(work: BatchnormWork, contest: Contest, peers: Iterable[str]) -> list[Entry]:
+    """Return all contestants; `peers` are those of `PEERS` that take part."""
+    contestants = (OURS, *(PEERS[peer] for peer in peers))
+    inputs = {who: cache(partial(_Inputs, who, contest, work)) for who in contestants}
+    launched = [Entry(who, "python", partial(_launched, moved)) for who, moved in inputs.items()]
+    inputs.pop(JAX, None)  # it has no graphs that are replayed
+    captured = [Entry(who, "graph", partial(_captured, moved)) for who, moved in inputs.items()]
+    return launched + captured
 
 
-def batchnorm_entries(
-    work: BatchnormWork, contest: Contest, peers: Sequence[str]
-) -> Iterator[Entry]:
-    """Yield all contestants; `peers` are those of `PEERS` that take part."""
-    replicas = work.x[0].ndim == 3
-    makers: dict[str, Maker] = {OURS: Ours}
-    if "torch" in peers and replicas:
-        makers |= {f"{EAGER}, {form}": partial(_pytorch, form) for form in ("loop", "vmap")}
-    elif "torch" in peers:
-        makers[EAGER] = partial(_pytorch, "eager")
-    if "compile" in peers:
-        makers[COMPILED] = partial(_pytorch, "compile, vmap" if replicas else "compile")
-    if "jax" in peers:
-        makers[JAX] = _jax
-    inputs = {who: cache(partial(_Inputs, make, contest, work)) for who, make in makers.items()}
-    for launch, prepare in (("python", _launched), ("graph", _captured)):
-        for who, moved in inputs.items():
-            if (who, launch) != (JAX, "graph"):
-                yield Entry(who, launch, partial(prepare, moved))
-
-
-def training_entries(work: TrainingWork, backend: Backend, peers: Sequence[str]) -> Iterator[Entry]:
-    """Yield all contestants: beside many networks PyTorch alone, which trains one after another."""
-    yield Entry(OURS, "train", partial(_trained, Ours, backend, work, "train"), work.networks)
+def training_entries(work: TrainingWork, backend: Backend, peers: Iterable[str]) -> list[Entry]:
+    """Return all contestants: beside many networks PyTorch alone, which trains one by one."""
+    launches = [(OURS, "train", work.networks)]
     if "torch" in peers:
-        for launch in ("python", "graph") if work.networks == 1 else ("python",):
-            make = partial(_trained, partial(_pytorch, "eager"), backend, work, launch)
-            yield Entry(EAGER, launch, make)
-    if "jax" in peers and work.networks == 1:
-        yield Entry("JAX", "scan", partial(_trained, _jax, backend, work, "scan"))
+        launches += [(EAGER, "python", 1), (EAGER, "graph", 1)]
+    if "jax" in peers:
+        launches += [(JAX, "scan", 1)]
+    return [
+        Entry(who, launch, partial(_trained, who, backend, work, launch), networks)
+        for who, launch, networks in launches
+        if work.networks == 1 or launch in ("train", "python")
+    ]
 
 
-def _pytorch(form: str, backend: Backend) -> Package:
-    package: Package = import_module("race.pytorch").PyTorch(backend, form)
-    return package
-
-
-def _jax(backend: Backend) -> Package:
-    package: Package = import_module("race.jax_jit").Jax(backend)
+def _package(who: str, backend: Backend) -> Package:
+    if who == OURS:
+        return Ours(backend)
+    module, name = ("jax_jit", "Jax") if who == JAX else ("pytorch", "PyTorch")
+    package: Package = getattr(import_module(f"race.{module}"), name)(backend)
+    package.compiled = who == COMPILED
     return package
 
 
 class _Inputs:
     """The inputs of batchnorm in a package, made once for both ways of launching."""
 
-    def __init__(self, make: Maker, contest: Contest, work: BatchnormWork) -> None:
-        self.contest, self.work, self.package = contest, work, make(contest.backend)
+    def __init__(self, who: str, contest: Contest, work: BatchnormWork) -> None:
+        self.contest, self.work = contest, work
+        self.package = _package(who, contest.backend)
         put = self.package.put
         self._x = [put(x, variable=True) for x in work.x]
         self._dy = [put(dy) for dy in work.dy]
@@ -144,9 +134,9 @@ def _captured(moved: Callable[[], _Inputs]) -> Sample:
     return Sample(lambda: next(turns)[0](), error, len(groups[0]))
 
 
-def _trained(make: Maker, backend: Backend, work: TrainingWork, launch: str) -> Sample:
+def _trained(who: str, backend: Backend, work: TrainingWork, launch: str) -> Sample:
     """Train once and compare the first losses; the rounds go on from there."""
-    package = make(backend)
+    package = _package(who, backend)
     train = package.trainer(work, launch)
     losses = package.host(train()).reshape(work.steps, -1)
     if not np.isfinite(losses).all():

@@ -1,6 +1,7 @@
-"""PyTorch as a peer: eager, over replicas by a loop or vmap, compiled; captured as a CUDA graph."""
+"""PyTorch as a peer: eager (over replicas by vmap) or compiled; captured as a CUDA graph."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -15,17 +16,13 @@ _WARM_UPS = 3
 
 
 class PyTorch(Package):
-    """Every array is a list of tensors: one a replica in a loop, else one.
-
-    Args:
-        form: "eager"; for (R, N, D) "loop", each replica for itself, or "vmap", all at once. With
-            "compile" in it, what `torch.compile` makes of that.
+    """Arrays are tensors.
 
     Raises:
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, backend: Backend, form: str) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
         torch = self._torch = import_module("torch")
         if self.gpu and not torch.cuda.is_available():
@@ -35,25 +32,35 @@ class PyTorch(Package):
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         self._device = "cuda" if self.gpu else "cpu"
-        self._loop = form == "loop"
-        self._function = _batchnorm(torch, form)
         self._pool: Any = None
 
     def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
-        moved = self._tensor(array)
-        parts = moved.unbind(0) if self._loop else [moved]
-        return [part.detach().requires_grad_(variable) for part in parts]
+        tensor = self._torch.from_numpy(np.require(array, requirements="W"))
+        return tensor.to(self._device).requires_grad_(variable)
 
     def host(self, array: Any) -> np.ndarray:
-        parts = [part.detach().cpu().numpy() for part in array]
-        return np.stack(parts) if self._loop else parts[0]
+        on_host: np.ndarray = array.detach().cpu().numpy()
+        return on_host
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
-        outputs = []
-        for x_, dy_, gamma_, beta_, *running_ in zip(x, dy, gamma, beta, *running, strict=True):
-            y = self._function(x_, gamma_, beta_, *running_)
-            outputs.append((y, *self._torch.autograd.grad(y, (x_, gamma_, beta_), dy_)))
-        return list(zip(*outputs, strict=True))
+        y = self._forward[x.ndim](x, gamma, beta, *running)
+        return y, *self._torch.autograd.grad(y, (x, gamma, beta), dy)
+
+    @cached_property
+    def _forward(self) -> dict[int, Callable[..., Any]]:
+        """The forward pass by number of axes."""
+        torch = self._torch
+
+        def one(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+            return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
+
+        passes = {2: one, 3: torch.func.vmap(one)}
+        if not self.compiled:
+            return passes
+        torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
+        options = {"dynamic": False, "fullgraph": True}
+        vmapped = torch.compile(lambda *arrays: passes[3](*arrays), **options)
+        return {2: torch.compile(one, **options), 3: vmapped}
 
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
         torch = self._torch
@@ -78,7 +85,7 @@ class PyTorch(Package):
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         torch = self._torch
         arrays = (work.data.x_train, work.data.y_train, work.order)
-        images, labels, order = (self._tensor(array) for array in arrays)
+        images, labels, order = (self.put(array) for array in arrays)
         model = _network(torch, work.start).to(self._device)
         sgd = torch.optim.SGD(model.parameters(), lr=RATE)
 
@@ -90,7 +97,7 @@ class PyTorch(Package):
             return loss.detach()
 
         if launch != "graph":
-            return lambda: [torch.stack([step(rows) for rows in order])]
+            return lambda: torch.stack([step(rows) for rows in order])
 
         at = torch.zeros(1, dtype=torch.int64, device=self._device)
         losses = torch.zeros(len(order), device=self._device)
@@ -109,26 +116,9 @@ class PyTorch(Package):
             at.zero_()
             for _ in range(len(order)):
                 replay()
-            return [losses]
+            return losses
 
         return train
-
-    def _tensor(self, array: np.ndarray) -> Any:
-        return self._torch.from_numpy(np.require(array, requirements="W")).to(self._device)
-
-
-def _batchnorm(torch: Any, form: str) -> Callable[..., Any]:
-    def one(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
-        return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
-
-    function: Callable[..., Any] = torch.func.vmap(one) if "vmap" in form else one
-    if "compile" not in form:
-        return function
-    torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
-    compiled: Callable[..., Any] = torch.compile(
-        lambda *arrays: function(*arrays), dynamic=False, fullgraph=True
-    )
-    return compiled
 
 
 def _network(torch: Any, start: Mapping[str, np.ndarray]) -> Any:

@@ -13,6 +13,25 @@ from race.batchnorm import SHAPES
 from race.timings import BATCHNORM, COMPILED, EAGER, JAX, MADE_DRY, OURS, TRAINING, read_timings
 
 TARGETS = "gpu_targets.csv"
+RATIOS = (
+    ("batchnorm", EAGER, "python", "never slower than PyTorch eager, at every shape", ">= 1"),
+    ("batchnorm", EAGER, "python", f"{EAGER} over ours, geometric mean", ">= 1.6"),
+    ("batchnorm", COMPILED, "python", f"{COMPILED} over ours, geometric mean", "> 1.2"),
+    ("batchnorm", JAX, "python", f"{JAX} over ours, geometric mean", "> 1.2"),
+    ("batchnorm", EAGER, "graph", f"{EAGER} over ours, both captured, geometric mean", ""),
+    ("batchnorm", COMPILED, "graph", f"{COMPILED} over ours, both captured, geometric mean", ""),
+    ("training", EAGER, "python", "one network: PyTorch eager over ours", ">= 8"),
+    ("training", EAGER, "graph", "one network: PyTorch captured over ours", ">= 1.3"),
+    ("training", JAX, "scan", "one network: JAX scan over ours", ">= 1"),
+    (
+        "networks",
+        EAGER,
+        "python",
+        "many at once: PyTorch eager over ours, each",
+        ">= 300",
+    ),
+)
+"""Work, peer, launch, name, and what is needed of the peer's time over ours."""
 _SIGNS = {">=": operator.ge, ">": operator.gt, "<": operator.lt}
 
 
@@ -28,67 +47,40 @@ class Target:
 
 def decide(folder: Path) -> list[Target]:
     """Decide all targets from the tables of a folder, and write them there."""
-    batchnorm, training = (read_timings(folder / name) for name in (BATCHNORM, TRAINING))
-    targets = [*_batchnorm(batchnorm), *_training(training)]
-    if MADE_DRY in {*batchnorm["made"], *training["made"]}:
-        for target in targets:
-            target.met = "dry run"
+    table = pd.concat([read_timings(folder / name) for name in (BATCHNORM, TRAINING)])
+    dry = bool((table["made"] == MADE_DRY).any())
+    # Of batchnorm all shapes that a run measures, whether it got so far or not.
+    planned = set() if dry else {"x".join(map(str, shape)) for shape in SHAPES}
+    shapes = len(planned | set(table.loc[table["work"] == "batchnorm", "shape"]))
+    targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS])]
+    for target in targets if dry else ():
+        target.met = "dry run"
     write_benchmark(folder / TARGETS, [asdict(target) for target in targets])
     return targets
 
 
-def _batchnorm(table: pd.DataFrame) -> Iterator[Target]:
-    # All that a run measures, whether it got so far or not.
-    planned = [] if MADE_DRY in {*table["made"]} else ["x".join(map(str, s)) for s in SHAPES]
-    shapes = len({*planned, *table["shape"]})
-    peers = table.assign(who=table["who"].str.split(",").str[0])
+def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
+    for work, who, launch, name, needed in RATIOS:
+        of = table[(table[["work", "who", "launch"]] == [work, who, launch]).all(axis=1)]
+        ratios = of.set_index("shape")["ratio"].astype(float).dropna()
+        worst = name.startswith("never")
+        value = ratios.min() if worst else np.exp(np.log(ratios).mean())
+        target = _target(f"{work}: {name}", value, needed)
+        if work == "batchnorm" and len(ratios):
+            target.measured += f" at {ratios.idxmin()}, the least" if worst else ""
+            target.measured += f" ({len(ratios)} of {shapes} shapes)"
+            # Some shapes are not enough to meet or miss a mean; one is enough to be slower.
+            if target.met and len(ratios) < shapes and not (worst and target.met == "no"):
+                target.met = "incomplete"
+        yield target
 
-    def ratios(who: str, launch: str) -> pd.Series:
-        """Of each shape; of several forms of a peer the better one counts."""
-        return _of(peers, who=who, launch=launch).groupby("shape")["ratio"].min().dropna()
 
-    def mean(who: str, launch: str, label: str, needed: str) -> Target:
-        values = ratios(who, launch)
-        name = f"batchnorm: {who} over ours, {label}geometric mean"
-        target = _target(name, np.exp(np.log(values.astype(float)).mean()), needed)
-        return _of_shapes(target, len(values), shapes)
-
-    eager = ratios(EAGER, "python")
-    name = "batchnorm: never slower than PyTorch eager, at every shape"
-    never = _target(name, eager.min(), ">= 1")
-    if len(eager):
-        never.measured += f" at {eager.astype(float).idxmin()}, the least"
-    slower = never.met == "no"
-    never = _of_shapes(never, len(eager), shapes)
-    never.met = "no" if slower else never.met  # one is enough
-    yield never
-    yield mean(EAGER, "python", "", ">= 1.6")
-    yield mean(COMPILED, "python", "", "> 1.2")
-    yield mean(JAX, "python", "", "> 1.2")
+def _ours(table: pd.DataFrame) -> Iterator[Target]:
     name = "batchnorm: share of the copy rate, tensors far beyond the L2 cache"
-    shares = _of(table, far=1, who=OURS, launch="python")["copy_share"]
-    yield _target(name, shares.min(), ">= 0.85")
-    for who in (EAGER, COMPILED):
-        yield mean(who, "graph", "both captured, ", "")
-
-
-def _training(table: pd.DataFrame) -> Iterator[Target]:
-    one, many = "one network", "many networks at once, each"
-    for work, who, launch, name, needed in (
-        ("training", EAGER, "python", f"{one}: PyTorch eager", ">= 8"),
-        ("training", EAGER, "graph", f"{one}: PyTorch captured", ">= 1.3"),
-        ("training", "JAX", "scan", f"{one}: JAX scan", ">= 1"),
-        ("networks", EAGER, "python", f"{many}: PyTorch eager one by one", ">= 300"),
-    ):
-        ratio = _of(table, work=work, who=who, launch=launch)["ratio"].min()
-        yield _target(f"training: {name} over ours", ratio, needed)
-    seconds = _of(table, work="grid")["seconds"].min()
-    yield _target("the whole default grid, seconds", seconds, "< 60")
-
-
-def _of(table: pd.DataFrame, **columns: object) -> pd.DataFrame:
-    """The rows with these values."""
-    return table[np.logical_and.reduce([table[name] == v for name, v in columns.items()])]
+    far = table[(table["launch"] == "python") & (table["far"] == 1)]
+    yield _target(name, far["copy_share"].min(), ">= 0.85")
+    grid = table[table["work"] == "grid"]
+    yield _target("the whole default grid, seconds", grid["seconds"].min(), "< 60")
 
 
 def _target(name: str, value: float, needed: str) -> Target:
@@ -97,12 +89,3 @@ def _target(name: str, value: float, needed: str) -> Target:
     sign, _, limit = needed.partition(" ")
     met = ("yes" if _SIGNS[sign](value, float(limit)) else "no") if needed else ""
     return Target(name, needed, f"{value:.3g}", met)
-
-
-def _of_shapes(target: Target, measured: int, shapes: int) -> Target:
-    """The target with the number of shapes; some of them are not enough to meet or miss it."""
-    if measured:
-        target.measured += f" ({measured} of {shapes} shapes)"
-        if target.met and measured < shapes:
-            target.met = "incomplete"
-    return target

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import gpu
 import numpy as np
@@ -104,14 +103,9 @@ def test_a_spent_budget_leaves_a_reason(tmp_path, monkeypatch):
     assert {row["work"] for row in found} == {*gpu.WORKS}
 
 
-def test_the_card_is_asked_and_may_not_answer(monkeypatch):
-    answer = SimpleNamespace(stdout="NVIDIA H100, 580.65, 1980 MHz\n")
-    monkeypatch.setattr(gpu.subprocess, "run", lambda *args, **kwargs: answer)
-    card = gpu._nvidia_smi()
-    assert (card["name"], card["clocks.sm"]) == ("NVIDIA H100", "1980 MHz")
-    monkeypatch.undo()
+def test_a_card_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert "nvidia-smi" in gpu._nvidia_smi()["failed"]
+    assert "nvidia-smi" in gpu._nvidia_smi()
 
 
 def test_what_says_most_is_measured_first():
@@ -119,10 +113,10 @@ def test_what_says_most_is_measured_first():
         gpu = True
 
     jobs = gpu.plan(OnDevice(resolve("numpy"), rounds=2), gpu.WORKS, PEERS)
-    shapes = [job.shape for job in jobs if job.work == "batchnorm"]
+    shapes = [shape for work, shape, _ in jobs if work == "batchnorm"]
     assert shapes[:2] == ["16384x1024", "65536x1024"]
     assert len(shapes) == len(SHAPES)
-    works = [job.work for job in jobs]
+    works = [work for work, _, _ in jobs]
     assert works[0] == "training"
     assert works.index("networks") == 5
     assert works[-1] == "grid"  # it may take all that is left
