@@ -4,12 +4,12 @@ What was measured on this machine is read from their tables; a GPU's part is an 
 costs that stand below, and is called so.
 """
 
-import csv
 import json
 import math
 from pathlib import Path
 
 import harness
+import pandas as pd
 
 from gpubn.files import write_atomic
 from gpubn.sweeps import cli
@@ -34,11 +34,13 @@ def main() -> None:
 
 def page(folder: Path) -> str:
     """Return the text of the page."""
-    timed, scaling = (_rows(folder / f"sweep_{name}.csv") for name in ("launchers", "scaling"))
-    launchers = {(int(r["steps"]), r["launcher"]): float(r["ms_per_cell"]) for r in timed}
-    nothing, few, many = sorted({steps for steps, _ in launchers})
+    timed, scaling = (
+        pd.read_csv(folder / f"sweep_{name}.csv") for name in ("launchers", "scaling")
+    )
+    launchers = timed.set_index(["steps", "launcher"])["ms_per_cell"]
+    nothing, few, many = sorted(timed["steps"].unique())
     facts = json.loads((folder / "sweep_launchers.json").read_text())
-    large = {key: float(value) for key, value in scaling[-1].items()}
+    large = scaling.iloc[-1]
     hydra, store = launchers[nothing, "vectorized"], large["run_ms"]
     short, full = launchers[few, "vectorized"], 10 * launchers[many, "vectorized"]
     cores = int(facts["device"].split()[-2])
@@ -66,7 +68,8 @@ def page(folder: Path) -> str:
         basic=launchers[nothing, "basic"],
         train=train,
         linear=", ".join(
-            f"{float(r['plan_run_collect_ms']):.2g} ms for {int(r['cells']):,}" for r in scaling
+            f"{ms:.2g} ms for {int(cells):,}"
+            for cells, ms in scaling[["cells", "plan_run_collect_ms"]].to_numpy()
         ),
         launches=", ".join(f"{n} {kind} at {1e6 * t:.0f} us" for kind, (n, t) in LAUNCHES.items()),
         launch_ms=1e3 * launch_time(),
@@ -89,11 +92,6 @@ def launch_time() -> float:
 def memory_time(replicas: int) -> float:
     """Seconds to move the weights of one step."""
     return replicas * PARAMETERS * 4 * PASSES / COPY_RATE
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _per_hour(milliseconds: float) -> str:
