@@ -45,7 +45,9 @@ def page(folder: Path) -> str:
     short, full = launchers[few, "vectorized"], 10 * launchers[many, "vectorized"]
     cores = int(facts["device"].split()[-2])
     train = cores * (short - hydra - store) / few
-    step = 1e3 * (launch_time() + memory_time(DEVICE_REPLICAS)) / DEVICE_REPLICAS
+    launch = 1e3 * sum(number * seconds for number, seconds in LAUNCHES.values())
+    memory = 1e3 * DEVICE_REPLICAS * PARAMETERS * 4 * PASSES / COPY_RATE
+    step = (launch + memory) / DEVICE_REPLICAS
     numbers: dict[str, object] = {}
     for kind, measured, seeds, steps in (("short", short, 1, few), ("full", full, 10, many)):
         work = seeds * steps
@@ -72,26 +74,16 @@ def page(folder: Path) -> str:
             for cells, ms in scaling[["cells", "plan_run_collect_ms"]].to_numpy()
         ),
         launches=", ".join(f"{n} {kind} at {1e6 * t:.0f} us" for kind, (n, t) in LAUNCHES.items()),
-        launch_ms=1e3 * launch_time(),
+        launch_ms=launch,
         replicas=DEVICE_REPLICAS,
         parameters=PARAMETERS,
         passes=PASSES,
-        memory_ms=1e3 * memory_time(DEVICE_REPLICAS),
+        memory_ms=memory,
         copy_rate=COPY_RATE / 1e12,
         step_us=1e3 * step,
         check=100_000 * facts["compose_ms_per_job"] / 1e3,
         write=100_000 * large["collect_ms"] / 1e3,
     )
-
-
-def launch_time() -> float:
-    """Seconds to launch the kernels of one step."""
-    return sum(number * seconds for number, seconds in LAUNCHES.values())
-
-
-def memory_time(replicas: int) -> float:
-    """Seconds to move the weights of one step."""
-    return replicas * PARAMETERS * 4 * PASSES / COPY_RATE
 
 
 def _per_hour(milliseconds: float) -> str:

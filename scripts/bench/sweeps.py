@@ -122,10 +122,10 @@ def _data() -> str:
     return "mnist"
 
 
-def _grid(rates: int, scales: int) -> list[str]:
+def _grid(rates: int, scales: int, step: float = 0.02) -> list[str]:
     return [
-        f"optim.rate={','.join(f'{0.02 * (i + 1):.2f}' for i in range(rates))}",
-        f"init.scale={','.join(f'{0.2 * (i + 1):.1f}' for i in range(scales))}",
+        f"optim.rate={','.join(f'{step * (i + 1):.3f}' for i in range(rates))}",
+        f"init.scale={','.join(f'{10 * step * (i + 1):.2f}' for i in range(scales))}",
     ]
 
 
@@ -186,8 +186,7 @@ def _simulate(count: int) -> dict[str, object]:
     overrides = [
         *("experiment=rate_sweep", "data=digits", "norm=before", "model.activation=tanh"),
         *("seeds=1", "optim.steps=100"),
-        f"optim.rate={','.join(f'{0.001 * (i + 1):.3f}' for i in range(several))}",
-        f"init.scale={','.join(f'{0.01 * (i + 1):.2f}' for i in range(count // several))}",
+        *_grid(several, count // several, 0.001),
     ]
     with tempfile.TemporaryDirectory() as folder:
         root, store = Path(folder), CellStore(Path(folder, "cells"))

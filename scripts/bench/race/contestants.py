@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from importlib import import_module
 from itertools import cycle, islice
 from typing import Any
 
@@ -50,10 +49,13 @@ def training_entries(work: TrainingWork, backend: Backend, peers: Iterable[str])
 def _package(who: str, backend: Backend) -> Package:
     if who == OURS:
         return Ours(backend)
-    module, name = ("jax_jit", "Jax") if who == JAX else ("pytorch", "PyTorch")
-    package: Package = getattr(import_module(f"race.{module}"), name)(backend)
-    package.compiled = who == COMPILED
-    return package
+    if who == JAX:
+        from race.jax_jit import Jax
+
+        return Jax(backend)
+    from race.pytorch import PyTorch
+
+    return PyTorch(backend, compiled=who == COMPILED)
 
 
 class _Inputs:

@@ -15,9 +15,6 @@ from race.training import TrainingWork
 class Package:
     """An array package on the device of a backend. Its arrays are of its own type, from `put`."""
 
-    compiled = False
-    """True where a compiler makes one program of batchnorm, if that is not the only way."""
-
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.gpu = backend.name != "numpy"

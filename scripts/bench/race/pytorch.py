@@ -1,11 +1,10 @@
 """PyTorch as a peer: eager (over replicas by vmap) or compiled; captured as a CUDA graph."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 
 from gpubn.backend import Backend, cores
 from race.batchnorm import EPS, MOMENTUM
@@ -18,13 +17,15 @@ _WARM_UPS = 3
 class PyTorch(Package):
     """Arrays are tensors.
 
+    Args:
+        compiled: batchnorm is what `torch.compile` makes of it.
+
     Raises:
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, compiled: bool) -> None:
         super().__init__(backend)
-        torch = self._torch = import_module("torch")
         if self.gpu and not torch.cuda.is_available():
             raise RuntimeError("PyTorch is installed without CUDA, or sees no device")
         if not self.gpu:
@@ -33,37 +34,23 @@ class PyTorch(Package):
         torch.backends.cudnn.allow_tf32 = False
         self._device = "cuda" if self.gpu else "cpu"
         self._pool: Any = None
+        self._forward = {2: _batchnorm, 3: torch.func.vmap(_batchnorm)}
+        if compiled:
+            torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
+            self._forward = {axes: _compiled(f) for axes, f in self._forward.items()}
 
     def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
-        tensor = self._torch.from_numpy(np.require(array, requirements="W"))
+        tensor = torch.from_numpy(np.require(array, requirements="W"))
         return tensor.to(self._device).requires_grad_(variable)
 
     def host(self, array: Any) -> np.ndarray:
-        on_host: np.ndarray = array.detach().cpu().numpy()
-        return on_host
+        return array.detach().cpu().numpy()
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
         y = self._forward[x.ndim](x, gamma, beta, *running)
-        return y, *self._torch.autograd.grad(y, (x, gamma, beta), dy)
-
-    @cached_property
-    def _forward(self) -> dict[int, Callable[..., Any]]:
-        """The forward pass by number of axes."""
-        torch = self._torch
-
-        def one(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
-            return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
-
-        passes = {2: one, 3: torch.func.vmap(one)}
-        if not self.compiled:
-            return passes
-        torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
-        options = {"dynamic": False, "fullgraph": True}
-        vmapped = torch.compile(lambda *arrays: passes[3](*arrays), **options)
-        return {2: torch.compile(one, **options), 3: vmapped}
+        return y, *torch.autograd.grad(y, (x, gamma, beta), dy)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
-        torch = self._torch
         if not self.gpu:
             raise RuntimeError("a captured graph needs a CUDA device")
         # As PyTorch's manual says, after a warm-up on a stream of its own.
@@ -79,14 +66,12 @@ class PyTorch(Package):
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="relaxed"):
             work()
         self._pool = graph.pool()
-        replay: Callable[[], object] = graph.replay
-        return replay
+        return graph.replay
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        torch = self._torch
         arrays = (work.data.x_train, work.data.y_train, work.order)
         images, labels, order = (self.put(array) for array in arrays)
-        model = _network(torch, work.start).to(self._device)
+        model = _network(work.start).to(self._device)
         sgd = torch.optim.SGD(model.parameters(), lr=RATE)
 
         def step(rows: Any) -> Any:
@@ -121,7 +106,15 @@ class PyTorch(Package):
         return train
 
 
-def _network(torch: Any, start: Mapping[str, np.ndarray]) -> Any:
+def _batchnorm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+    return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(lambda *arrays: function(*arrays), dynamic=False, fullgraph=True)
+
+
+def _network(start: Mapping[str, np.ndarray]) -> Any:
     nn, parameters = torch.nn, {name: torch.from_numpy(a) for name, a in start.items()}
     hidden, output = (nn.Linear(*start[f"weight{i}"].shape) for i in range(2))
     norm = [nn.BatchNorm1d(len(start["gamma"]))] if "gamma" in start else []
