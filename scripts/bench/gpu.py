@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import pandas as pd
 from race import targets
 from race.batchnorm import DRY_SHAPES, SAY_MOST, SHAPES, BatchnormWork
 from race.contest import Contest, sentence
@@ -60,10 +61,7 @@ def main() -> None:
         asked = {"rounds": options.rounds, "budget": options.budget, "arguments": sys.argv[1:]}
         facts = {**_facts(contest, options.revision), **asked}
         measure(contest, folder, works, [peer for peer in PEERS if peer not in without], facts)
-    for target in targets.decide(folder):
-        needed = f"needed {target.needed}; " if target.needed else ""
-        measured = target.measured or "nothing"
-        log.info("%s: %smeasured %s: %s", target.target, needed, measured, target.met or "-")
+    log.info("%s", pd.DataFrame(targets.decide(folder)).to_string(index=False))
     for path in (folder / targets.TARGETS, *draw_all(folder)):
         log.info("%s", path)
 

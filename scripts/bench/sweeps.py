@@ -52,6 +52,9 @@ NETWORK = [
     *("model=mnist", "backend=numpy"),
 ]
 LAUNCHERS = ("basic", "vectorized")
+RUN = [str(Path(__file__).parents[1] / "run.py"), "-m"]
+STUB = [__file__, "--multirun"]
+"""The same sweep with a task that does nothing."""
 RATES = 1000
 ROWS = 20
 """Rows of a simulated cell: the losses and final values of a short training of one seed."""
@@ -127,11 +130,6 @@ def _grid(rates: int, scales: int, step: float = 0.02) -> list[str]:
         f"optim.rate={','.join(f'{step * (i + 1):.3f}' for i in range(rates))}",
         f"init.scale={','.join(f'{10 * step * (i + 1):.2f}' for i in range(scales))}",
     ]
-
-
-RUN = [str(Path(__file__).parents[1] / "run.py"), "-m"]
-STUB = [__file__, "--multirun"]
-"""The same sweep with a task that does nothing."""
 
 
 def _sweep(command: Sequence[str]) -> None:

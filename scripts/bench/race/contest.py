@@ -67,18 +67,18 @@ class Contest:
         until: no further round begins after this `time.monotonic()`.
         ceilings: what the device reaches at best: copy_rate, bytes read and written a second by a
             copy far beyond the L2 cache; matrix_rate, flops a second of a large float32 product.
-        too_slow: who was not ready in time once, and is not tried again.
+        too_slow: who was not ready in time once, and at which work, and is not tried again.
     """
 
     backend: Backend
     rounds: int
     until: float = math.inf
     ceilings: dict[str, float] = field(default_factory=dict)
-    too_slow: set[str] = field(default_factory=set)
+    too_slow: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def gpu(self) -> bool:
-        """Whether the device is not the host."""
+        """True where the device is not the host."""
         return self.backend.name != "numpy"
 
     @property
@@ -178,7 +178,7 @@ class Contest:
 
     def _prepare(self, entry: Entry, row: Timing) -> Sample | None:
         """Prepare, check and warm up; where that is not done in time, the row says why."""
-        if entry.who in self.too_slow:
+        if (row.who, row.work) in self.too_slow:
             row.note = "not tried: it was not ready in time before"
             return None
         started = time.monotonic()
@@ -188,8 +188,8 @@ class Contest:
                 sample.run()
                 self.wait()
         except Exception as error:  # a peer that is missing or wrong is a row with a reason
-            if isinstance(error, TimeoutError) and entry.who != OURS:
-                self.too_slow.add(entry.who)
+            if isinstance(error, TimeoutError) and row.who != OURS:
+                self.too_slow.add((row.who, row.work))
             row.note = sentence(error)
             return None
         row.calls, row.error = sample.calls, sample.error

@@ -69,8 +69,8 @@ def draw_all(folder: Path) -> list[Path]:
 def _draw_batchnorm(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
     """Bandwidth, and time over ours, against the shape; launched and captured."""
     launches = [name for name in LAUNCHES if name in set(timed["launch"])]
-    elements = table.drop_duplicates("shape").sort_values("bytes")["shape"]
-    shapes = sorted(elements, key=lambda shape: shape.count("x"))
+    by_size = table.drop_duplicates("shape").sort_values("bytes")["shape"]
+    shapes = sorted(by_size, key=lambda shape: shape.count("x"))
     figure, axes = new_figure(
         *(2, len(launches)),
         width=7.4,
