@@ -94,7 +94,6 @@ bench-gpu: $(STAMP)  ## time the GPU path beside PyTorch and JAX on one card, in
 
 bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the sizing page
 	@$(RUN) scripts/bench/sweeps.py $(ARGS)
-	@$(RUN) scripts/bench/simulate.py
 	@$(RUN) scripts/bench/sizing.py
 
 verify: $(STAMP)  ## run everything again and compare with the committed tables

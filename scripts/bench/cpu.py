@@ -10,14 +10,12 @@ from collections.abc import Iterable
 
 import harness
 from race.batchnorm import BatchnormWork
-from race.contest import Contest, hold
+from race.contest import Contest
 from race.contestants import batchnorm_entries, training_entries
-from race.site import Site
 from race.timings import Timing
-from race.training import Sizes, TrainingWork, images_for
+from race.training import TrainingWork, mnist_or_random
 
 from gpubn.backend import cores, resolve
-from gpubn.data import Dataset
 from gpubn.errors import GpubnError
 from gpubn.sweeps import cli
 
@@ -42,50 +40,37 @@ def main() -> None:
             "torch==2.13.0"
         ) from error
     facts = {"torch": torch.__version__, "threads": cores()}
-    sizes = Sizes(steps=options.steps, networks=NETWORKS)
-    data = images_for(sizes)
-    name = "mnist" if data.name == "mnist" else "random images of MNIST's shape"
-    training = _training(data, sizes, options.rounds)
-    harness.write(options.results, "cpu_training", training, **facts, data=name)
-    harness.write(options.results, "cpu_batchnorm", _batchnorm(options.repeats), **facts)
-
-
-def _training(data: Dataset, sizes: Sizes, rounds: int) -> list[dict[str, object]]:
-    contest, rows = Contest(Site.of(resolve("numpy")), rounds), []
+    data, backend, rows = mnist_or_random(), resolve("numpy"), []
+    contest = Contest(backend, options.rounds)
     for norm in ("none", "before"):
-        work = TrainingWork(sizes, data, norm)
-        layers = f"{data.features}-{sizes.width}-{data.classes}"
+        work = TrainingWork(data, options.steps, NETWORKS, norm=norm)
         about = {
-            "work": f"train {NETWORKS} networks {layers}",
+            "work": f"train {NETWORKS} networks {data.features}-{work.width}-{data.classes}",
             "batchnorm": norm,
-            "steps": sizes.steps,
-            "batch": sizes.batch,
+            "steps": work.steps,
+            "batch": work.batch,
         }
-        entries = training_entries(work, contest.site, ["torch"])
-        rows.append({**about, **_beside_torch(hold(work, entries, contest), NETWORKS)})
-        log.info("%s", rows[-1])
-    return rows
-
-
-def _batchnorm(rounds: int) -> list[dict[str, object]]:
-    contest, rows = Contest(Site.of(resolve("numpy")), rounds), []
+        timings = contest.hold(work.columns, training_entries(work, backend, ["torch"]))
+        rows.append({**about, **_beside_torch(timings, NETWORKS)})
+    name = "mnist" if data.name == "mnist" else "random images of MNIST's shape"
+    harness.write(options.results, "cpu_training", rows, **facts, data=name)
+    contest, rows = Contest(backend, options.repeats), []
     for n, d in SHAPES:
-        work = BatchnormWork.draw((n, d), contest.site.cache)
-        entries = list(batchnorm_entries(work, contest.site, ["torch"]))
+        kernels = BatchnormWork((n, d), contest.cache)
+        entries = batchnorm_entries(kernels, contest, ["torch"])
         launched = [entry for entry in entries if entry.launch == "python"]
         about = {"work": "batch_norm forward + backward", "rows": n, "units": d}
-        rows.append({**about, **_beside_torch(hold(work, launched, contest))})
-        log.info("%s", rows[-1])
-    return rows
+        rows.append({**about, **_beside_torch(contest.hold(kernels.columns, launched))})
+    harness.write(options.results, "cpu_batchnorm", rows, **facts)
 
 
-def _beside_torch(rows: Iterable[Timing], networks: int = 1) -> dict[str, object]:
+def _beside_torch(timings: Iterable[Timing], networks: int = 1) -> dict[str, object]:
     """The columns of both tables; seconds are of all networks."""
-    ours, peer = rows
+    ours, peer = timings
     for row in (ours, peer):
         if row.seconds is None:
             raise GpubnError(f"{row.work} by {row.who} gave no time ({row.note})")
-    return {
+    columns = {
         "ours_seconds": f"{networks * (ours.seconds or 0):.4g}",
         "peer": "torch eager",
         "peer_seconds": f"{networks * (peer.seconds or 0):.4g}",
@@ -94,6 +79,8 @@ def _beside_torch(rows: Iterable[Timing], networks: int = 1) -> dict[str, object
         "ratio_max": f"{peer.ratio_max:.3g}",
         "rounds": ours.rounds,
     }
+    log.info("%s %s: %s", ours.work, ours.shape, columns)
+    return columns
 
 
 if __name__ == "__main__":

@@ -8,22 +8,44 @@ fails when it is slow.
 
 import argparse
 import logging
-import math
+import os
+import platform
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import harness
-from race import order, targets
-from race.contest import Contest
-from race.contestants import PEERS
-from race.site import Site
+import pandas as pd
+from race import targets
+from race.batchnorm import DRY_SHAPES, SAY_MOST, SHAPES, BatchnormWork
+from race.contest import Contest, sentence
+from race.contestants import PEERS, batchnorm_entries, training_entries
+from race.figures import draw_all
+from race.timings import BATCHNORM, OURS, TRAINING, Timing, write_timings
+from race.training import TrainingWork, mnist_or_random, random_images
 
 from gpubn.backend import resolve
 from gpubn.errors import ArgumentError, GpubnError
+from gpubn.files import git_revision
 
 log = logging.getLogger("gpubn")
+
+WORKS = ("training", "batchnorm", "networks", "grid")
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("cupy", "jax", "numpy", "nvmath", "scipy", "torch", "triton")
+_GRID_SECONDS = 300.0
+_QUERY = (
+    "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,"
+    "power.draw,power.limit,temperature.gpu"
+)
 
 
 def main() -> None:
@@ -31,29 +53,31 @@ def main() -> None:
     options = _options()
     folder = options.results / "benchmarks"
     if not options.draw:
-        _measure(options, folder)
-    for target in targets.decide(folder):
-        needed = f"needed {target.needed}; " if target.needed else ""
-        measured = target.measured or "nothing"
-        log.info("%s: %smeasured %s: %s", target.target, needed, measured, target.met or "-")
-    log.info("%s", folder / targets.TARGETS)
-    if not options.no_figures:
-        _draw(folder, must=options.draw)
+        contest = Contest(resolve("numpy" if options.dry else "cupy"), options.rounds)
+        if options.budget is not None:
+            contest.until = time.monotonic() + options.budget
+        works = options.only or [w for w in WORKS if not (options.dry and w == "grid")]
+        without = {*options.without, *(["compile"] if options.dry else [])}
+        asked = {"rounds": options.rounds, "budget": options.budget, "arguments": sys.argv[1:]}
+        facts = {**_facts(contest, options.revision), **asked}
+        measure(contest, folder, works, [peer for peer in PEERS if peer not in without], facts)
+    log.info("%s", pd.DataFrame(targets.decide(folder)).to_string(index=False))
+    for path in (folder / targets.TARGETS, *draw_all(folder)):
+        log.info("%s", path)
 
 
 def _options() -> argparse.Namespace:
     parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, help="rounds of each race (50; 3 in a dry run)")
     parser.add_argument("--budget", type=float, help="begin no further work after so many seconds")
-    parser.add_argument("--only", nargs="+", choices=order.WORKS, help="only these works")
+    parser.add_argument("--only", nargs="+", choices=WORKS, help="only these works")
     parser.add_argument("--without", nargs="+", choices=PEERS, default=[], help="no such peer")
     parser.add_argument("--revision", help="what is measured, where there is no git")
-    parser.add_argument("--no-figures", action="store_true", help="draw later, with --draw")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry", action="store_true", help="everything in tiny on the CPU")
     what.add_argument("--draw", action="store_true", help="draw from the tables; measure nothing")
     options = parser.parse_args()
-    committed = (Path("results").resolve(), order.ROOT / "results")
+    committed = (Path("results").resolve(), ROOT / "results")
     if options.dry and options.results.resolve() in committed:
         raise ArgumentError(
             f"--results is {options.results}, the folder of the committed ones; "
@@ -66,47 +90,134 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measure(options: argparse.Namespace, folder: Path) -> None:
-    site = Site.of(resolve("numpy" if options.dry else "cupy"))
-    until = math.inf if options.budget is None else time.monotonic() + options.budget
-    works = options.only or [w for w in order.WORKS if not (options.dry and w == "grid")]
-    without = {*options.without, *(["compile"] if options.dry else [])}
-    facts = {
-        **site.facts(options.revision),
-        "rounds": options.rounds,
-        "budget": options.budget,
-        "arguments": sys.argv[1:],
-    }
-    peers = [peer for peer in PEERS if peer not in without]
-    order.run(Contest(site, options.rounds, until), folder, works, peers, facts)
+Job = tuple[str, str, Callable[[], Iterator[Timing]]]
+"""Work, shape, and what yields its rows."""
 
 
-def _draw(folder: Path, *, must: bool) -> None:
+def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
+    """Return all jobs, most important first; none draws its data before it is run."""
+    gpu = contest.gpu
+
+    @cache
+    def network() -> TrainingWork:
+        if not gpu:
+            return TrainingWork(random_images(64, 12, 3), steps=5, width=8, batch=8)
+        # MNIST is not looked for in the network: the time on a device is dear.
+        return TrainingWork((mnist_or_random if os.environ.get("GPUBN_DATA") else random_images)())
+
+    def batchnorm(shape: tuple[int, ...]) -> Iterator[Timing]:
+        work = BatchnormWork(shape, contest.cache)
+        return contest.hold(work.columns, batchnorm_entries(work, contest, peers))
+
+    def training(networks: int) -> Iterator[Timing]:
+        work = replace(network(), networks=networks)
+        return contest.hold(work.columns, training_entries(work, contest.backend, peers))
+
+    shapes: list[Job] = [
+        ("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape))
+        for shape in (SHAPES if gpu else DRY_SHAPES)
+    ]
+    jobs: list[Job] = [
+        ("training", "784-128-10", partial(training, 1)),
+        *shapes[:SAY_MOST],
+        ("networks", "784-128-10", partial(training, 256 if gpu else 3)),
+        *shapes[SAY_MOST:],
+        ("grid", "default grid, tables only", partial(_time_grid, contest)),
+    ]
+    return [job for job in jobs if job[0] in works]
+
+
+def measure(
+    contest: Contest,
+    folder: Path,
+    works: Sequence[str],
+    peers: Sequence[str],
+    facts: dict[str, Any],
+) -> None:
+    """Measure the ceilings, then do one job after another; each row is kept as it is finished."""
     try:
-        from race.figures import draw_all
-    except ImportError as error:
-        if must:
-            raise GpubnError(f"the figures need a package that is missing ({error})") from error
-        log.warning("no figures (%s): the tables are kept; draw later with --draw", error)
-        return
-    for path in draw_all(folder):
-        log.info("%s", path)
+        contest.measure_ceilings()
+    except Exception as error:  # the times do without
+        facts["ceilings_failed"] = sentence(error)
+    facts["ceilings"] = contest.ceilings
+    log.info("ceilings: %s", contest.ceilings)
+    tables: dict[str, list[Timing]] = {BATCHNORM: [], TRAINING: []}
+    for job in plan(contest, works, peers):
+        name = BATCHNORM if job[0] == "batchnorm" else TRAINING
+        for row in _rows(job, contest):
+            tables[name].append(row)
+            write_timings(folder / name, tables[name], facts)
+            took = f"{row.seconds:.4g} s" if row.seconds else "no time"
+            ratio = f"{row.ratio:.3g} times ours" if row.ratio else ""
+            result = ", ".join(filter(None, (took, ratio, row.note)))
+            log.info("%s %s: %s, %s: %s", row.work, row.shape, row.who, row.launch, result)
+        contest.release()
+    facts |= {"finished": _now(), "gpu_at_end": _nvidia_smi()}
+    for name in filter(tables.get, tables):
+        write_timings(folder / name, tables[name], facts)
 
 
-def _start(task: Callable[[], None]) -> None:
-    """As every script does; where Hydra is missing, the same without it."""
-    try:
-        from gpubn.sweeps import cli
-    except ImportError:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+def _rows(job: Job, contest: Contest) -> Iterator[Timing]:
+    """The rows of a job; one with a reason where it cannot be started or breaks."""
+    work, shape, rows = job
+    note = "not started: the budget is spent"
+    if contest.left > 0:
         try:
-            task()
-        except GpubnError as error:
-            sys.exit(f"error: {error}")
-    else:
-        cli.log_to_stderr()
-        cli.main(task)
+            yield from rows()
+            return
+        except Exception as error:  # the next job may do
+            note = sentence(error)
+    yield contest.row(work=work, shape=shape, who=OURS, launch="", note=note)
+
+
+def _time_grid(contest: Contest) -> Iterator[Timing]:
+    """The whole default grid once, in a process and a folder of its own."""
+    columns = {"work": "grid", "shape": "default grid, tables only", "launch": "process"}
+    row = contest.row(**columns, who=OURS, rounds=1, calls=1)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        build = [sys.executable, str(ROOT / "scripts" / "build.py"), "--tables-only"]
+        options = ["--results", f"{folder}/results", f"backend={contest.backend.name}"]
+        limit = min(contest.left, _GRID_SECONDS)
+        row.seconds = row.low = row.high = harness.seconds_of(
+            partial(subprocess.run, [*build, *options], cwd=ROOT, timeout=limit, check=True)
+        )
+    yield row
+
+
+def _facts(contest: Contest, revision: str | None) -> dict[str, Any]:
+    """What a reader needs to know; nothing of the card is changed."""
+    return {
+        **contest.backend.facts(),
+        "machine": platform.platform(),
+        "l2_bytes": contest.cache,
+        "versions": {
+            package.name: package.version
+            for package in metadata.distributions()
+            if package.name.startswith(PACKAGES)
+        },
+        "revision": revision or git_revision(),
+        "started": _now(),
+        "gpu_at_start": _nvidia_smi(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _nvidia_smi() -> str:
+    """Clocks, power and temperature of the cards, as they are."""
+    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
 
 
 if __name__ == "__main__":
-    _start(main)
+    # Not as other scripts do: a machine with a card may lack Hydra.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        main()
+    except GpubnError as error:
+        sys.exit(f"error: {error}")

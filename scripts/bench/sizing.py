@@ -4,12 +4,12 @@ What was measured on this machine is read from their tables; a GPU's part is an 
 costs that stand below, and is called so.
 """
 
-import csv
 import json
 import math
 from pathlib import Path
 
 import harness
+import pandas as pd
 
 from gpubn.files import write_atomic
 from gpubn.sweeps import cli
@@ -34,16 +34,20 @@ def main() -> None:
 
 def page(folder: Path) -> str:
     """Return the text of the page."""
-    timed, scaling = (_rows(folder / f"sweep_{name}.csv") for name in ("launchers", "scaling"))
-    launchers = {(int(r["steps"]), r["launcher"]): float(r["ms_per_cell"]) for r in timed}
-    nothing, few, many = sorted({steps for steps, _ in launchers})
+    timed, scaling = (
+        pd.read_csv(folder / f"sweep_{name}.csv") for name in ("launchers", "scaling")
+    )
+    launchers = timed.set_index(["steps", "launcher"])["ms_per_cell"]
+    nothing, few, many = sorted(timed["steps"].unique())
     facts = json.loads((folder / "sweep_launchers.json").read_text())
-    large = {key: float(value) for key, value in scaling[-1].items()}
+    large = scaling.iloc[-1]
     hydra, store = launchers[nothing, "vectorized"], large["run_ms"]
     short, full = launchers[few, "vectorized"], 10 * launchers[many, "vectorized"]
     cores = int(facts["device"].split()[-2])
     train = cores * (short - hydra - store) / few
-    step = 1e3 * (launch_time() + memory_time(DEVICE_REPLICAS)) / DEVICE_REPLICAS
+    launch = 1e3 * sum(number * seconds for number, seconds in LAUNCHES.values())
+    memory = 1e3 * DEVICE_REPLICAS * PARAMETERS * 4 * PASSES / COPY_RATE
+    step = (launch + memory) / DEVICE_REPLICAS
     numbers: dict[str, object] = {}
     for kind, measured, seeds, steps in (("short", short, 1, few), ("full", full, 10, many)):
         work = seeds * steps
@@ -66,34 +70,20 @@ def page(folder: Path) -> str:
         basic=launchers[nothing, "basic"],
         train=train,
         linear=", ".join(
-            f"{float(r['plan_run_collect_ms']):.2g} ms for {int(r['cells']):,}" for r in scaling
+            f"{ms:.2g} ms for {int(cells):,}"
+            for cells, ms in scaling[["cells", "plan_run_collect_ms"]].to_numpy()
         ),
         launches=", ".join(f"{n} {kind} at {1e6 * t:.0f} us" for kind, (n, t) in LAUNCHES.items()),
-        launch_ms=1e3 * launch_time(),
+        launch_ms=launch,
         replicas=DEVICE_REPLICAS,
         parameters=PARAMETERS,
         passes=PASSES,
-        memory_ms=1e3 * memory_time(DEVICE_REPLICAS),
+        memory_ms=memory,
         copy_rate=COPY_RATE / 1e12,
         step_us=1e3 * step,
         check=100_000 * facts["compose_ms_per_job"] / 1e3,
         write=100_000 * large["collect_ms"] / 1e3,
     )
-
-
-def launch_time() -> float:
-    """Seconds to launch the kernels of one step."""
-    return sum(number * seconds for number, seconds in LAUNCHES.values())
-
-
-def memory_time(replicas: int) -> float:
-    """Seconds to move the weights of one step."""
-    return replicas * PARAMETERS * 4 * PASSES / COPY_RATE
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _per_hour(milliseconds: float) -> str:

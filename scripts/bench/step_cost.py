@@ -9,15 +9,14 @@ import logging
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import harness
 import numpy as np
-from race.training import Networks, Sizes, random_images
+from race.training import TrainingWork, random_images
 from threadpoolctl import threadpool_limits
 
 from gpubn.backend import Array, Backend, resolve
@@ -45,25 +44,24 @@ DTYPE = "float32"
 PLACEMENTS = ("none", "before", "after")
 
 
-SIZES = Sizes(images=10_000, steps=12, networks=10)
-
-
 @dataclass(frozen=True)
 class Measurement:
     """What is timed, and how often.
 
     Attributes:
         rounds: one value each.
-        sizes: of the networks; `steps` is the length of one timed training.
-        work: how often a kernel is called in a round: so many numbers, but 3 to 101 times.
+        training: its `steps` are the length of one timed training; each placement takes part.
+        numbers: how often a kernel is called in a round: on so many numbers, but 3 to 101 times.
     """
 
     rounds: int = 15
-    sizes: Sizes = SIZES
+    training: TrainingWork = field(
+        default_factory=lambda: TrainingWork(random_images(10_000), steps=12, networks=10)
+    )
     depths: tuple[int, ...] = (1, 5)
     trainings: int = 3
     shapes: tuple[tuple[int, int], ...] = ((32, 128), (256, 512), (1024, 1024))
-    work: int = 2**21
+    numbers: int = 2**21
 
 
 Place = tuple[str, str, str]
@@ -78,7 +76,7 @@ def write_step_cost(folder: Path, measurement: Measurement) -> Path:
     with threadpool_limits(limits=1, user_api="blas"):
         races = [(_training_race(measurement, backend), measurement.trainings)]
         for shape in measurement.shapes:
-            turns = min(max(measurement.work // (shape[0] * shape[1]), 3), 101)
+            turns = min(max(measurement.numbers // (shape[0] * shape[1]), 3), 101)
             races += [(race, turns) for race in _kernel_races(shape)]
         for race, _ in races:
             _medians(race, 1)
@@ -86,8 +84,16 @@ def write_step_cost(folder: Path, measurement: Measurement) -> Path:
             for race, turns in races:
                 for place, value in {**_medians(race, turns), **_peaks(race)}.items():
                     values[place].append(value)
+    rows: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
+    # A training counts as milliseconds a step of one network.
+    steps = measurement.training.steps * measurement.training.networks
+    for (kind, shape_name, metric), of_rounds in values.items():
+        for number, value in enumerate(of_rounds):
+            value /= steps if kind == "step" else 1
+            rows[kind, shape_name].append(Observation(number, None, None, metric, value))
     path = folder / f"{STEM}.csv"
-    write_table(path, _parts(values, measurement.sizes), _provenance(measurement, backend))
+    tables = [({"kind": kind, "shape": shape}, of) for (kind, shape), of in rows.items()]
+    write_table(path, tables, _provenance(measurement, backend))
     return path
 
 
@@ -116,11 +122,10 @@ def _peaks(race: Race) -> dict[Place, float]:
 
 
 def _training_race(measurement: Measurement, backend: Backend) -> Race:
-    data = random_images(measurement.sizes)
     return {
-        ("step", f"{norm}-{depth}", "step_ms"): Networks(
-            data, measurement.sizes, backend, norm=norm, depth=depth
-        ).train
+        ("step", f"{norm}-{depth}", "step_ms"): replace(
+            measurement.training, norm=norm, depth=depth
+        ).trainer(backend)
         for depth in measurement.depths
         for norm in PLACEMENTS
     }
@@ -158,20 +163,8 @@ def _scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     return y
 
 
-def _parts(
-    values: Mapping[Place, list[float]], sizes: Sizes
-) -> list[tuple[dict[str, str], list[Observation]]]:
-    """The rows of each (kind, shape); a training counts as milliseconds a step of one network."""
-    parts: defaultdict[tuple[str, str], list[Observation]] = defaultdict(list)
-    for (kind, shape, metric), of_place in values.items():
-        each = sizes.steps * sizes.networks if kind == "step" else 1
-        for number, value in enumerate(of_place):
-            parts[kind, shape].append(Observation(number, None, None, metric, value / each))
-    return [({"kind": kind, "shape": shape}, rows) for (kind, shape), rows in parts.items()]
-
-
-def _provenance(measurement: Measurement, backend: Backend) -> dict[str, Any]:
-    sizes = measurement.sizes
+def _provenance(measurement: Measurement, backend: Backend) -> dict[str, object]:
+    training = measurement.training
     return {
         "schema": SCHEMA_VERSION,
         "experiment": STEM,
@@ -182,17 +175,17 @@ def _provenance(measurement: Measurement, backend: Backend) -> dict[str, Any]:
         "config": {
             "dtype": DTYPE,
             "backend": backend.name,
-            "threads": min(backend.workers, -(-sizes.networks // GROUP)),
+            "threads": min(backend.workers, -(-training.networks // GROUP)),
             "blas_threads": 1,
             "rounds": measurement.rounds,
             "group": GROUP,
-            "networks": sizes.networks,
-            "model.width": sizes.width,
+            "networks": training.networks,
+            "model.width": training.width,
             "model.activation": ModelConfig().activation,
-            "features": sizes.features,
-            "classes": sizes.classes,
-            "optim.batch": sizes.batch,
-            "steps": sizes.steps,
+            "features": training.data.features,
+            "classes": training.data.classes,
+            "optim.batch": training.batch,
+            "steps": training.steps,
             "trainings": measurement.trainings,
         },
     }

@@ -1,28 +1,32 @@
-"""One work and its contestants: prepare and check all, let them take turns, compare."""
+"""A contest on a device: its clock and ceilings; who takes part is checked, timed, compared."""
 
+import gc
 import logging
 import math
 import signal
+import statistics
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
 import numpy as np
-from harness import compare, take_turns
+from harness import compare, seconds_of, take_turns
 from scipy.stats import quantile_test
 
-from race.batchnorm import BatchnormWork
-from race.site import Ceilings, Site, sentence
+from gpubn.backend import Backend
+from gpubn.nn.rng import generator
 from race.timings import MADE_DRY, MADE_ON_DEVICE, OURS, Timing
-from race.training import TrainingWork
 
 log = logging.getLogger("gpubn")
 
-Work = BatchnormWork | TrainingWork
+_HOST_CACHE, _USUAL_CACHE = 32 << 10, 64 << 20
+_COPY_TIMES_CACHE, _COPIES, _PRODUCTS = 16, 50, 15
 _PREPARE_SECONDS, _WORK_SECONDS = 120.0, 120.0
 
 
@@ -61,93 +65,147 @@ class Contest:
 
     Attributes:
         until: no further round begins after this `time.monotonic()`.
-        too_slow: who was not ready in time once, and is not tried again.
+        ceilings: what the device reaches at best: copy_rate, bytes read and written a second by a
+            copy far beyond the L2 cache; matrix_rate, flops a second of a large float32 product.
+        too_slow: who was not ready in time once, and at which work, and is not tried again.
     """
 
-    site: Site
+    backend: Backend
     rounds: int
     until: float = math.inf
-    ceilings: Ceilings = field(default_factory=Ceilings)
-    too_slow: set[str] = field(default_factory=set)
+    ceilings: dict[str, float] = field(default_factory=dict)
+    too_slow: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def gpu(self) -> bool:
+        """True where the device is not the host."""
+        return self.backend.name != "numpy"
+
+    @property
+    def cache(self) -> int:
+        """Bytes of the L2 cache; so many on the host."""
+        if not self.gpu:
+            return _HOST_CACHE
+        runtime = self.backend.xp.cuda.runtime
+        properties = runtime.getDeviceProperties(runtime.getDevice())
+        return int(properties.get("l2CacheSize", 0)) or _USUAL_CACHE
 
     @property
     def left(self) -> float:
         """Seconds that remain."""
         return self.until - time.monotonic()
 
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Return the seconds from an idle device to the end of all that `work` enqueued.
+
+        On the null stream, which CuPy and PyTorch use by default: work on another one must wait.
+        """
+        if not self.gpu:
+            return seconds_of(work)
+        # One call at a time, for contestants take turns. `triton.testing.do_bench` would empty the
+        # cache by a kernel before each call, and the time of launching would hide behind that one.
+        benchmark = import_module("cupyx.profiler").benchmark
+        return float(benchmark(work, name="work", n_repeat=1, n_warmup=0).gpu_times[0, 0])
+
+    def wait(self) -> None:
+        """Wait for all streams of the device."""
+        if self.gpu:
+            self.backend.xp.cuda.runtime.deviceSynchronize()
+
+    def release(self) -> None:
+        """Give memory that the packages keep back to the others."""
+        if self.gpu:
+            gc.collect()
+            self.backend.xp.get_default_memory_pool().free_all_blocks()
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.cuda.empty_cache()
+
+    def measure_ceilings(self) -> None:
+        """Measure what the device reaches at best; of two ways to copy the faster one counts."""
+        xp, draw = self.backend.xp, generator(0, "ceiling").random
+        count = max(_COPY_TIMES_CACHE * self.cache, 1 << 20) // 4
+        side = 8192 if self.gpu else 128
+        source, a = (self.backend.asarray(draw(s, np.float32)) for s in (count, (side, side)))
+        target, out = xp.empty_like(source), xp.empty_like(a)
+
+        def rate(amount: float, rounds: int, work: Callable[[], object]) -> float:
+            for _ in range(3):
+                work()
+            return amount / statistics.median(self.seconds(work) for _ in range(rounds))
+
+        copies = (lambda: xp.copyto(target, source), lambda: xp.negative(source, out=target))
+        self.ceilings = {
+            "copy_rate": max(rate(8.0 * count, _COPIES, copy) for copy in copies),
+            "matrix_rate": rate(2.0 * side**3, _PRODUCTS, lambda: xp.matmul(a, a, out=out)),
+        }
+
     def row(self, **columns: Any) -> Timing:
         """Return a row without a time."""
-        return Timing(
-            **columns,
-            copy_rate=self.ceilings.copy_rate,
-            matrix_rate=self.ceilings.matrix_rate,
-            device=self.site.backend.device,
-            made=MADE_ON_DEVICE if self.site.gpu else MADE_DRY,
-        )
+        made = MADE_ON_DEVICE if self.gpu else MADE_DRY
+        return Timing(**columns | self.ceilings, device=self.backend.device, made=made)
 
+    def hold(self, columns: Mapping[str, int | str], entries: Iterable[Entry]) -> Iterator[Timing]:
+        """Yield a row of each contestant: its times, or the reason why there are none.
 
-def hold(
-    work: BatchnormWork | TrainingWork, entries: Iterable[Entry], contest: Contest
-) -> Iterator[Timing]:
-    """Yield a row of each contestant: its times, or the reason why there are none."""
-    ready: list[tuple[Timing, Sample]] = []
-    for entry in entries:
-        row = contest.row(
-            who=entry.who, launch=entry.launch, networks=entry.networks, **work.columns
-        )
-        if (sample := _prepare(entry, row, contest)) is None:
-            yield row
-        else:
-            ready.append((row, sample))
+        Args:
+            columns: what the rows have in common.
+        """
+        ready: list[tuple[Timing, Sample]] = []
+        for entry in entries:
+            row = self.row(who=entry.who, launch=entry.launch, networks=entry.networks, **columns)
+            if (sample := self._prepare(entry, row)) is None:
+                yield row
+            else:
+                ready.append((row, sample))
 
-    def seconds_of(row: Timing, sample: Sample) -> float:
+        until = min(self.until, time.monotonic() + _WORK_SECONDS)
+        turns = [partial(self._sample_seconds, row, sample) for row, sample in ready]
+        times = take_turns(self.rounds, turns, lambda: time.monotonic() < until)
+        timed = [(row, t) for (row, _), t in zip(ready, times, strict=True) if not row.note]
+        ours = {row.launch: seconds for row, seconds in timed if row.who == OURS}
+        for row, seconds in timed:
+            row.rounds, row.seconds = len(seconds), float(np.median(seconds))
+            row.low, row.high = median_interval(seconds)
+            if row.copy_rate and row.matrix_rate:
+                row.copy_share = row.bytes / row.copy_rate / row.seconds
+                row.matrix_share = row.flops / row.matrix_rate / row.seconds
+            base = ours.get(row.launch, ours.get("train"))
+            if row.who != OURS and base is not None:
+                row.ratio, row.ratio_min, row.ratio_max = compare(seconds, base)
+            if row.rounds < self.rounds:
+                row.note = f"stopped after {row.rounds} of {self.rounds} rounds: out of time"
+        yield from (row for row, _ in ready)
+
+    def _prepare(self, entry: Entry, row: Timing) -> Sample | None:
+        """Prepare, check and warm up; where that is not done in time, the row says why."""
+        if (row.who, row.work) in self.too_slow:
+            row.note = "not tried: it was not ready in time before"
+            return None
+        started = time.monotonic()
+        try:
+            with time_limit(min(_PREPARE_SECONDS, max(self.left, 1.0))):
+                sample = entry.make()
+                sample.run()
+                self.wait()
+        except Exception as error:  # a peer that is missing or wrong is a row with a reason
+            if isinstance(error, TimeoutError) and row.who != OURS:
+                self.too_slow.add((row.who, row.work))
+            row.note = sentence(error)
+            return None
+        row.calls, row.error = sample.calls, sample.error
+        took = time.monotonic() - started
+        log.info("  %s, %s ready after %.1f s", entry.who, entry.launch, took)
+        return sample
+
+    def _sample_seconds(self, row: Timing, sample: Sample) -> float:
+        """Seconds of one call and network; NaN of who fails, now or before."""
         if row.note:
             return math.nan
         try:
-            return contest.site.seconds(sample.run) / sample.calls / row.networks
+            return self.seconds(sample.run) / sample.calls / row.networks
         except Exception as error:  # one failing peer must not end the run
             row.note = f"failed when it was timed: {sentence(error)}"
             return math.nan
-
-    until = min(contest.until, time.monotonic() + _WORK_SECONDS)
-    turns = [partial(seconds_of, row, sample) for row, sample in ready]
-    times = take_turns(contest.rounds, turns, lambda: time.monotonic() < until)
-    timed = [(row, seconds) for (row, _), seconds in zip(ready, times, strict=True) if not row.note]
-    ours = {row.launch: seconds for row, seconds in timed if row.who == OURS}
-    for row, seconds in timed:
-        row.rounds, row.seconds = len(seconds), float(np.median(seconds))
-        row.low, row.high = median_interval(seconds)
-        if row.copy_rate and row.matrix_rate:
-            row.copy_share = row.bytes / row.copy_rate / row.seconds
-            row.matrix_share = row.flops / row.matrix_rate / row.seconds
-        base = ours.get(row.launch, ours.get("train"))
-        if row.who != OURS and base is not None:
-            row.ratio, row.ratio_min, row.ratio_max = compare(seconds, base)
-        if row.rounds < contest.rounds:
-            row.note = f"stopped after {row.rounds} of {contest.rounds} rounds: out of time"
-    yield from (row for row, _ in ready)
-
-
-def _prepare(entry: Entry, row: Timing, contest: Contest) -> Sample | None:
-    """Prepare, check and warm up; where that is not done in time, the row says why."""
-    if entry.who in contest.too_slow:
-        row.note = "not tried: it was not ready in time before"
-        return None
-    started = time.monotonic()
-    try:
-        with time_limit(min(_PREPARE_SECONDS, max(contest.left, 1.0))):
-            sample = entry.make()
-            sample.run()
-            contest.site.wait()
-    except Exception as error:  # a peer that is missing or wrong is a row with a reason
-        if isinstance(error, TimeoutError) and entry.who != OURS:
-            contest.too_slow.add(entry.who)
-        row.note = sentence(error)
-        return None
-    row.calls, row.error = sample.calls, sample.error
-    took = time.monotonic() - started
-    log.info("  %s, %s ready after %.1f s", entry.who, entry.launch, took)
-    return sample
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:
@@ -171,3 +229,9 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def sentence(error: BaseException) -> str:
+    """Return the first line of an error, with its type."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

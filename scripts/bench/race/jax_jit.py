@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
+import jax
 import numpy as np
 
+from gpubn.backend import Backend
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
-from race.site import Site
 from race.training import RATE, TrainingWork
 
 
@@ -20,24 +20,23 @@ class Jax(Package):
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else it takes most of it
-        jax = self._jax = import_module("jax")
         jax.config.update("jax_default_matmul_precision", "highest")
         platform = jax.devices()[0].platform
-        if site.gpu and platform not in ("gpu", "cuda"):
+        if self.gpu and platform not in ("gpu", "cuda"):
             raise RuntimeError(f"JAX runs on {platform}; expected a version with CUDA")
-        self._functions = {2: jax.jit(self._both), 3: jax.jit(jax.vmap(self._both))}
+        self._functions = {2: jax.jit(_both), 3: jax.jit(jax.vmap(_both))}
 
     def put(self, array: Any, *, variable: bool = False) -> Any:
-        return self._jax.device_put(array)
+        return jax.device_put(array)
 
     def host(self, array: Any) -> np.ndarray:
         return np.asarray(array)
 
     def wait(self, out: Any) -> None:
-        self._jax.block_until_ready(out)
+        jax.block_until_ready(out)
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
         *outputs, running[0], running[1] = self._functions[x.ndim](x, dy, gamma, beta, *running)
@@ -45,13 +44,10 @@ class Jax(Package):
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         units = len(work.start["gamma"])
-        state = [
-            self.put(work.start),
-            self.put(np.zeros(units, "f4")),
-            self.put(np.ones(units, "f4")),
-        ]
+        start = (work.start, np.zeros(units, np.float32), np.ones(units, np.float32))
+        state = [self.put(arrays) for arrays in start]
         data = [self.put(a) for a in (work.data.x_train, work.data.y_train, work.order)]
-        program = self._jax.jit(self._scan)
+        program = jax.jit(_scan)
 
         def train() -> Any:
             state[:], losses = program(state, *data)
@@ -60,32 +56,36 @@ class Jax(Package):
 
         return train
 
-    def _both(self, x: Any, dy: Any, gamma: Any, beta: Any, *running: Any) -> Any:
-        y, pull, of_batch = self._jax.vjp(self._normalise, x, gamma, beta, has_aux=True)
-        return y, *pull(dy), *_follow(running, of_batch, len(x))
 
-    def _normalise(self, x: Any, gamma: Any, beta: Any) -> Any:
-        mean, var = x.mean(axis=0), x.var(axis=0)
-        return (x - mean) * self._jax.lax.rsqrt(var + EPS) * gamma + beta, (mean, var)
+def _both(x: Any, dy: Any, gamma: Any, beta: Any, *running: Any) -> Any:
+    y, pull, of_batch = jax.vjp(_normalise, x, gamma, beta, has_aux=True)
+    return y, *pull(dy), *_follow(running, of_batch, len(x))
 
-    def _loss(self, parameters: Any, x: Any, labels: Any) -> Any:
-        p, numpy = parameters, self._jax.numpy
-        hidden = x @ p["weight0"] + p["bias0"]
-        hidden, of_batch = self._normalise(hidden, p["gamma"], p["beta"])
-        logits = numpy.tanh(hidden) @ p["weight1"] + p["bias1"]
-        right = numpy.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return (self._jax.nn.logsumexp(logits, axis=1) - right).mean(), of_batch
 
-    def _scan(self, state: Any, x: Any, labels: Any, order: Any) -> Any:
-        gradient = self._jax.value_and_grad(self._loss, has_aux=True)
+def _normalise(x: Any, gamma: Any, beta: Any) -> Any:
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    return (x - mean) * jax.lax.rsqrt(var + EPS) * gamma + beta, (mean, var)
 
-        def step(carry: Any, rows: Any) -> Any:
-            parameters, *running = carry
-            (loss, of_batch), slopes = gradient(parameters, x[rows], labels[rows])
-            parameters = {name: p - RATE * slopes[name] for name, p in parameters.items()}
-            return [parameters, *_follow(running, of_batch, order.shape[1])], loss
 
-        return self._jax.lax.scan(step, state, order)
+def _loss(parameters: Any, x: Any, labels: Any) -> Any:
+    p = parameters
+    hidden = x @ p["weight0"] + p["bias0"]
+    hidden, of_batch = _normalise(hidden, p["gamma"], p["beta"])
+    logits = jax.numpy.tanh(hidden) @ p["weight1"] + p["bias1"]
+    right = jax.numpy.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    return (jax.nn.logsumexp(logits, axis=1) - right).mean(), of_batch
+
+
+def _scan(state: Any, x: Any, labels: Any, order: Any) -> Any:
+    gradient = jax.value_and_grad(_loss, has_aux=True)
+
+    def step(carry: Any, rows: Any) -> Any:
+        parameters, *running = carry
+        (loss, of_batch), slopes = gradient(parameters, x[rows], labels[rows])
+        parameters = {name: p - RATE * slopes[name] for name, p in parameters.items()}
+        return [parameters, *_follow(running, of_batch, order.shape[1])], loss
+
+    return jax.lax.scan(step, state, order)
 
 
 def _follow(running: Any, of_batch: Any, n: int) -> tuple[Any, Any]:

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from gpubn import batch_norm, batch_norm_backward
-from gpubn.backend import device_of
+from gpubn.backend import Backend, device_of
 from gpubn.kernels import RunningStatistics
 from race.batchnorm import EPS, MOMENTUM
-from race.site import Site
-from race.training import Networks, TrainingWork
+from race.training import TrainingWork
 
 
 class Package:
-    """An array package on the device of a site. Its arrays, from `put`, may be of any form."""
+    """An array package on the device of a backend. Its arrays are of its own type, from `put`."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.gpu = backend.name != "numpy"
 
     def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
         """Move an array to the device; gradients are asked of a variable."""
@@ -28,7 +28,7 @@ class Package:
         raise NotImplementedError
 
     def wait(self, out: Any) -> None:
-        """Wait for what the clock of the site does not see."""
+        """Wait for what the clock of the contest does not see."""
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
         """Enqueue both passes; return y, dx, dgamma, dbeta. Mean and var in `running` follow."""
@@ -37,10 +37,6 @@ class Package:
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
         """Return what replays all that `work` enqueues."""
         raise RuntimeError(f"{type(self).__name__} has no graphs that are replayed")
-
-    def spoil(self, array: Any) -> None:
-        """Fill an array with NaN, so that who reads it later knows whether it was written."""
-        raise NotImplementedError
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         """Return what enqueues all steps of a training; it returns the losses."""
@@ -51,10 +47,10 @@ class Ours(Package):
     """The public functions on arrays of the backend."""
 
     def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
-        return self.site.backend.asarray(array)
+        return self.backend.asarray(array)
 
     def host(self, array: Any) -> np.ndarray:
-        return self.site.backend.to_host(array)
+        return self.backend.to_host(array)
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
         followed = RunningStatistics(running[0], running[1], MOMENTUM)
@@ -62,13 +58,10 @@ class Ours(Package):
         return y, *batch_norm_backward(dy, cache)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
-        device = device_of(self.site.backend.xp)
+        device = device_of(self.backend.xp)
         if device is None:
             raise RuntimeError("a captured graph needs a CUDA device")
         return device.capture(work)
 
-    def spoil(self, array: Any) -> None:
-        array.fill(np.nan)
-
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        return Networks(work.data, work.sizes, self.site.backend, norm=work.norm).train
+        return work.trainer(self.backend)

@@ -1,64 +1,57 @@
-"""PyTorch as a peer: eager, over replicas by a loop or vmap, compiled; captured as a CUDA graph."""
+"""PyTorch as a peer: eager (over replicas by vmap) or compiled; captured as a CUDA graph."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 
-from gpubn.backend import cores
+from gpubn.backend import Backend, cores
 from race.batchnorm import EPS, MOMENTUM
 from race.package import Package
-from race.site import Site
 from race.training import RATE, TrainingWork
 
 _WARM_UPS = 3
 
 
 class PyTorch(Package):
-    """Every array is a list of tensors: one a replica in a loop, else one.
+    """Arrays are tensors.
 
     Args:
-        form: "eager"; for (R, N, D) "loop", each replica for itself, or "vmap", all at once. With
-            "compile" in it, what `torch.compile` makes of that.
+        compiled: batchnorm is what `torch.compile` makes of it.
 
     Raises:
         RuntimeError: it sees no GPU where there should be one.
     """
 
-    def __init__(self, site: Site, form: str = "eager") -> None:
-        super().__init__(site)
-        torch = self._torch = import_module("torch")
-        if site.gpu and not torch.cuda.is_available():
+    def __init__(self, backend: Backend, *, compiled: bool) -> None:
+        super().__init__(backend)
+        if self.gpu and not torch.cuda.is_available():
             raise RuntimeError("PyTorch is installed without CUDA, or sees no device")
-        if not site.gpu:
+        if not self.gpu:
             torch.set_num_threads(cores())
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self._device = "cuda" if site.gpu else "cpu"
-        self._loop = form == "loop"
-        self._function = _batchnorm(torch, form)
+        self._device = "cuda" if self.gpu else "cpu"
         self._pool: Any = None
+        self._forward = {2: _batchnorm, 3: torch.func.vmap(_batchnorm)}
+        if compiled:
+            torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
+            self._forward = {axes: _compiled(f) for axes, f in self._forward.items()}
 
     def put(self, array: np.ndarray, *, variable: bool = False) -> Any:
-        moved = self._tensor(array)
-        parts = moved.unbind(0) if self._loop else [moved]
-        return [part.detach().requires_grad_(variable) for part in parts]
+        tensor = torch.from_numpy(np.require(array, requirements="W"))
+        return tensor.to(self._device).requires_grad_(variable)
 
     def host(self, array: Any) -> np.ndarray:
-        parts = [part.detach().cpu().numpy() for part in array]
-        return np.stack(parts) if self._loop else parts[0]
+        return array.detach().cpu().numpy()
 
     def batchnorm(self, x: Any, dy: Any, gamma: Any, beta: Any, running: list[Any]) -> Any:
-        outputs = []
-        for x_, dy_, gamma_, beta_, *running_ in zip(x, dy, gamma, beta, *running, strict=True):
-            y = self._function(x_, gamma_, beta_, *running_)
-            outputs.append((y, *self._torch.autograd.grad(y, (x_, gamma_, beta_), dy_)))
-        return list(zip(*outputs, strict=True))
+        y = self._forward[x.ndim](x, gamma, beta, *running)
+        return y, *torch.autograd.grad(y, (x, gamma, beta), dy)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], object]:
-        torch = self._torch
-        if not self.site.gpu:
+        if not self.gpu:
             raise RuntimeError("a captured graph needs a CUDA device")
         # As PyTorch's manual says, after a warm-up on a stream of its own.
         stream = torch.cuda.Stream()
@@ -73,18 +66,12 @@ class PyTorch(Package):
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="relaxed"):
             work()
         self._pool = graph.pool()
-        replay: Callable[[], object] = graph.replay
-        return replay
-
-    def spoil(self, array: Any) -> None:
-        for part in array:
-            part.detach().fill_(float("nan"))
+        return graph.replay
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        torch = self._torch
         arrays = (work.data.x_train, work.data.y_train, work.order)
-        images, labels, order = (self._tensor(array) for array in arrays)
-        model = _network(torch, work.start).to(self._device)
+        images, labels, order = (self.put(array) for array in arrays)
+        model = _network(work.start).to(self._device)
         sgd = torch.optim.SGD(model.parameters(), lr=RATE)
 
         def step(rows: Any) -> Any:
@@ -95,7 +82,7 @@ class PyTorch(Package):
             return loss.detach()
 
         if launch != "graph":
-            return lambda: [torch.stack([step(rows) for rows in order])]
+            return lambda: torch.stack([step(rows) for rows in order])
 
         at = torch.zeros(1, dtype=torch.int64, device=self._device)
         losses = torch.zeros(len(order), device=self._device)
@@ -114,29 +101,20 @@ class PyTorch(Package):
             at.zero_()
             for _ in range(len(order)):
                 replay()
-            return [losses]
+            return losses
 
         return train
 
-    def _tensor(self, array: np.ndarray) -> Any:
-        return self._torch.from_numpy(np.require(array, requirements="W")).to(self._device)
+
+def _batchnorm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+    return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
 
 
-def _batchnorm(torch: Any, form: str) -> Callable[..., Any]:
-    def one(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
-        return torch.nn.functional.batch_norm(x, mean, var, gamma, beta, True, MOMENTUM, EPS)
-
-    function: Callable[..., Any] = torch.func.vmap(one) if "vmap" in form else one
-    if "compile" not in form:
-        return function
-    torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
-    compiled: Callable[..., Any] = torch.compile(
-        lambda *arrays: function(*arrays), dynamic=False, fullgraph=True
-    )
-    return compiled
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(lambda *arrays: function(*arrays), dynamic=False, fullgraph=True)
 
 
-def _network(torch: Any, start: Mapping[str, np.ndarray]) -> Any:
+def _network(start: Mapping[str, np.ndarray]) -> Any:
     nn, parameters = torch.nn, {name: torch.from_numpy(a) for name, a in start.items()}
     hidden, output = (nn.Linear(*start[f"weight{i}"].shape) for i in range(2))
     norm = [nn.BatchNorm1d(len(start["gamma"]))] if "gamma" in start else []

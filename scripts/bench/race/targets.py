@@ -1,107 +1,91 @@
 """What must come out, decided from the tables alone."""
 
-import math
 import operator
-import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from gpubn.report.benchmarks import write_benchmark
 from race.batchnorm import SHAPES
-from race.timings import COMPILED, EAGER, JAX, OURS, Timing, read
+from race.timings import BATCHNORM, COMPILED, EAGER, JAX, MADE_DRY, OURS, TRAINING, read_timings
 
-BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
 TARGETS = "gpu_targets.csv"
+RATIOS = (
+    ("batchnorm", EAGER, "python", "never slower than PyTorch eager, at every shape", ">= 1"),
+    ("batchnorm", EAGER, "python", f"{EAGER} over ours, geometric mean", ">= 1.6"),
+    ("batchnorm", COMPILED, "python", f"{COMPILED} over ours, geometric mean", "> 1.2"),
+    ("batchnorm", JAX, "python", f"{JAX} over ours, geometric mean", "> 1.2"),
+    ("batchnorm", EAGER, "graph", f"{EAGER} over ours, both captured, geometric mean", ""),
+    ("batchnorm", COMPILED, "graph", f"{COMPILED} over ours, both captured, geometric mean", ""),
+    ("training", EAGER, "python", "one network: PyTorch eager over ours", ">= 8"),
+    ("training", EAGER, "graph", "one network: PyTorch captured over ours", ">= 1.3"),
+    ("training", JAX, "scan", "one network: JAX scan over ours", ">= 1"),
+    (
+        "networks",
+        EAGER,
+        "python",
+        "many at once: PyTorch eager over ours, each",
+        ">= 300",
+    ),
+)
+"""Work, peer, launch, name, and what is needed of the peer's time over ours."""
 _SIGNS = {">=": operator.ge, ">": operator.gt, "<": operator.lt}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
     """One line. `met` is yes, no, incomplete, not measured, dry run, or empty: for the reader."""
 
     target: str
     needed: str
-    measured: str
-    met: str
+    measured: str = ""
+    met: str = "not measured"
 
 
 def decide(folder: Path) -> list[Target]:
     """Decide all targets from the tables of a folder, and write them there."""
-    batchnorm, training = (read(folder / name) for name in (BATCHNORM, TRAINING))
-    found = [*_batchnorm(batchnorm), *_training(training)]
-    if any(row.dry for row in (*batchnorm, *training)):
-        found = [replace(target, met="dry run") for target in found]
-    write_benchmark(folder / TARGETS, [asdict(target) for target in found])
-    return found
+    table = pd.concat([read_timings(folder / name) for name in (BATCHNORM, TRAINING)])
+    dry = bool((table["made"] == MADE_DRY).any())
+    # Of batchnorm all shapes that a run measures, whether it got so far or not.
+    planned = set() if dry else {"x".join(map(str, shape)) for shape in SHAPES}
+    shapes = len(planned | set(table.loc[table["work"] == "batchnorm", "shape"]))
+    targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS])]
+    for target in targets if dry else ():
+        target.met = "dry run"
+    write_benchmark(folder / TARGETS, [asdict(target) for target in targets])
+    return targets
 
 
-def _batchnorm(table: Sequence[Timing]) -> Iterator[Target]:
-    # All that a run measures, whether it got so far or not.
-    planned = [] if any(row.dry for row in table) else ["x".join(map(str, s)) for s in SHAPES]
-    shapes = len({*planned, *(row.shape for row in table)})
+def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
+    for work, who, launch, name, needed in RATIOS:
+        of = table[(table[["work", "who", "launch"]] == [work, who, launch]).all(axis=1)]
+        ratios = of.set_index("shape")["ratio"].astype(float).dropna()
+        worst = name.startswith("never")
+        value = ratios.min() if worst else np.exp(np.log(ratios).mean())
+        target = _target(f"{work}: {name}", value, needed)
+        if work == "batchnorm" and len(ratios):
+            target.measured += f" at {ratios.idxmin()}, the least" if worst else ""
+            target.measured += f" ({len(ratios)} of {shapes} shapes)"
+            # Some shapes are not enough to meet or miss a mean; one is enough to be slower.
+            if target.met and len(ratios) < shapes and not (worst and target.met == "no"):
+                target.met = "incomplete"
+        yield target
 
-    def ratios(who: str, launch: str) -> dict[str, float]:
-        """Of each shape; of several forms of a peer the better one counts."""
-        found: dict[str, float] = {}
-        for row in table:
-            if row.who.split(",")[0] == who and row.launch == launch and row.ratio is not None:
-                found[row.shape] = min(row.ratio, found.get(row.shape, math.inf))
-        return found
 
-    def mean(who: str, launch: str, label: str, sign: str, needed: float | None) -> Target:
-        found = ratios(who, launch)
-        value = statistics.geometric_mean(found.values()) if found else None
-        target = _target(f"batchnorm: {who} over ours, {label}geometric mean", value, sign, needed)
-        return _of_shapes(target, len(found), shapes)
-
-    eager = ratios(EAGER, "python")
-    worst = min(eager, key=eager.__getitem__, default="")
-    name = "batchnorm: never slower than PyTorch eager, at every shape"
-    never = _target(name, eager.get(worst), ">=", 1.0, f" at {worst}, the least")
-    of_shapes = _of_shapes(never, len(eager), shapes)
-    yield replace(of_shapes, met="no") if never.met == "no" else of_shapes  # one is enough
-    yield mean(EAGER, "python", "", ">=", 1.6)
-    yield mean(COMPILED, "python", "", ">", 1.2)
-    yield mean(JAX, "python", "", ">", 1.2)
-    shares = [
-        row.copy_share
-        for row in table
-        if row.far and (row.who, row.launch) == (OURS, "python") and row.copy_share is not None
-    ]
+def _ours(table: pd.DataFrame) -> Iterator[Target]:
     name = "batchnorm: share of the copy rate, tensors far beyond the L2 cache"
-    yield _target(name, min(shares, default=None), ">=", 0.85)
-    for who in (EAGER, COMPILED):
-        yield mean(who, "graph", "both captured, ", ">=", None)
+    far = table[(table["launch"] == "python") & (table["far"] == 1)]
+    yield _target(name, far["copy_share"].min(), ">= 0.85")
+    grid = table[table["work"] == "grid"]
+    yield _target("the whole default grid, seconds", grid["seconds"].min(), "< 60")
 
 
-def _training(table: Sequence[Timing]) -> Iterator[Target]:
-    one, many = "one network", "many networks at once, each"
-    for work, who, launch, name, needed in (
-        ("training", EAGER, "python", f"{one}: PyTorch eager", 8.0),
-        ("training", EAGER, "graph", f"{one}: PyTorch captured", 1.3),
-        ("training", "JAX", "scan", f"{one}: JAX scan", 1.0),
-        ("networks", EAGER, "python", f"{many}: PyTorch eager one by one", 300.0),
-    ):
-        ratios = [r.ratio for r in table if (r.work, r.who, r.launch) == (work, who, launch)]
-        yield _target(f"training: {name} over ours", ratios[0] if ratios else None, ">=", needed)
-    seconds = next((row.seconds for row in table if row.work == "grid"), None)
-    yield _target("the whole default grid, seconds", seconds, "<", 60.0)
-
-
-def _target(
-    name: str, value: float | None, sign: str, needed: float | None, where: str = ""
-) -> Target:
-    limit = "" if needed is None else f"{sign} {needed:g}"
-    if value is None:
-        return Target(name, limit, "", "not measured")
-    met = "" if needed is None else "yes" if _SIGNS[sign](value, needed) else "no"
-    return Target(name, limit, f"{value:.3g}{where}", met)
-
-
-def _of_shapes(target: Target, measured: int, shapes: int) -> Target:
-    """The target with the number of shapes; some of them are not enough to meet or miss it."""
-    if not target.measured:
-        return target
-    met = "incomplete" if target.met and measured < shapes else target.met
-    return replace(target, measured=f"{target.measured} ({measured} of {shapes} shapes)", met=met)
+def _target(name: str, value: float, needed: str) -> Target:
+    if pd.isna(value):
+        return Target(name, needed)
+    sign, _, limit = needed.partition(" ")
+    met = ("yes" if _SIGNS[sign](value, float(limit)) else "no") if needed else ""
+    return Target(name, needed, f"{value:.3g}", met)

@@ -1,13 +1,14 @@
-"""The rows of the tables: one dataclass whose fields are the columns, written as they are made."""
+"""The rows of the GPU tables: one dataclass whose fields are the columns."""
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from gpubn.errors import StoreError
+import pandas as pd
+
 from gpubn.report.benchmarks import write_benchmark
 
+BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
 OURS, EAGER, COMPILED, JAX = "gpubn", "PyTorch eager", "torch.compile", "JAX jit"
 MADE_ON_DEVICE = "measured on the device"
 MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
@@ -66,55 +67,19 @@ class Timing:
     made: str = MADE_ON_DEVICE
     note: str = ""
 
-    @property
-    def dry(self) -> bool:
-        """Whether this says nothing of speed."""
-        return self.made != MADE_ON_DEVICE
+
+COLUMNS = [field.name for field in fields(Timing)]
 
 
-COLUMNS = tuple(field.name for field in fields(Timing))
-_TYPES = get_type_hints(Timing)
-
-
-class TimingTable:
-    """A CSV file that grows by finished rows, with `facts`, its provenance, as JSON beside it."""
-
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self.path, self.facts = path, facts
-        self._lines: list[dict[str, str]] = []
-
-    def add(self, *rows: Timing) -> None:
-        """Write the table with these rows, too; they are on the disk when this returns."""
-        self._lines += [{k: text(v) for k, v in asdict(row).items()} for row in rows]
-        if self._lines:
-            write_benchmark(self.path, self._lines, self.facts)
-
-
-def read(path: Path) -> list[Timing]:
-    """Read a table; a file that is not there has no rows.
-
-    Raises:
-        StoreError: it has other columns.
-    """
-    if not path.exists():
-        return []
-    reader = csv.DictReader(path.read_text().splitlines())
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise StoreError(f"{path} has other columns; expected {', '.join(COLUMNS)}")
-    return [
-        Timing(**{name: _value(name, value) for name, value in line.items()}) for line in reader
+def write_timings(path: Path, rows: Sequence[Timing], facts: Mapping[str, object]) -> None:
+    """Write a table, and `facts`, its provenance, as JSON beside it."""
+    lines = [
+        {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(row).items()}
+        for row in rows
     ]
+    write_benchmark(path, lines, facts)
 
 
-def text(value: object) -> str:
-    """Return a value as the tables have it."""
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _value(name: str, value: str) -> Any:
-    kind = _TYPES[name]
-    if kind in (str, int):
-        return kind(value)
-    return float(value) if value else None
+def read_timings(path: Path) -> pd.DataFrame:
+    """Return a table; a file that is not there has no rows."""
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import step_cost as timing
-from race.training import Sizes
+from race.training import TrainingWork, random_images
 from step_cost import Measurement, write_step_cost
 
 from gpubn.kernels import batch_norm_inference, fold_batch_norm
@@ -17,11 +17,11 @@ from gpubn.report.tables import read_table, table_is_current
 ROOT = Path(__file__).resolve().parents[3]
 TINY = Measurement(
     3,
-    Sizes(images=8, features=6, classes=3, width=4, batch=4, networks=7, steps=2),
+    TrainingWork(random_images(8, 6, 3), steps=2, networks=7, width=4, batch=4),
     depths=(1, 2),
     trainings=2,
     shapes=((4, 3), (6, 2)),
-    work=1,
+    numbers=1,
 )
 STEPS = [("step", f"{norm}-{depth}") for depth in (1, 2) for norm in ("none", "before", "after")]
 SHAPES = ["4x3", "6x2"]
@@ -52,8 +52,8 @@ def test_the_provenance_says_where_and_what(table, tmp_path):
     document = json.loads((tmp_path / "step_cost.json").read_text())
     assert {"schema", "sha256", "revision", "backend", "device", "numpy"} <= document.keys()
     assert document["backend"] == "numpy"
-    assert table.attrs["config"]["optim.batch"] == TINY.sizes.batch
-    assert table.attrs["config"]["networks"] == TINY.sizes.networks
+    assert table.attrs["config"]["optim.batch"] == TINY.training.batch
+    assert table.attrs["config"]["networks"] == TINY.training.networks
     assert not table_is_current(tmp_path / "step_cost.csv", (), {})  # no cells stand behind it
 
 

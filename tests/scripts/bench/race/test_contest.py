@@ -3,27 +3,30 @@
 import itertools
 import math
 import signal
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from race.batchnorm import BatchnormWork, sets_needed
-from race.contest import Contest, Entry, Sample, hold, median_interval, time_limit
+from race.contest import Contest, Entry, Sample, median_interval, sentence, time_limit
 from race.contestants import batchnorm_entries, check, training_entries
 from race.package import Ours
-from race.site import Ceilings, Site
-from race.timings import EAGER, JAX, OURS
-from race.training import DRY_SIZES, TrainingWork, random_images
+from race.timings import EAGER, JAX, MADE_DRY, OURS
+from race.training import TrainingWork, random_images
 
 from gpubn.backend import resolve
 
 MIB = 1 << 20
-WORK = BatchnormWork.draw((8, 4), 1 << 10)
+WORK = BatchnormWork((8, 4), 1 << 10)
 
 
-class Told(Site):
-    """A site whose clock takes what the work returns for its time."""
+class ToldContest(Contest):
+    """A contest whose clock takes what the work returns for its time."""
+
+    cache = 1 << 10
 
     def seconds(self, work):
         return work()
@@ -34,8 +37,8 @@ class Told(Site):
 
 @pytest.fixture
 def contest():
-    site = Told(resolve("numpy"), 1 << 10)
-    return Contest(site, rounds=2, ceilings=Ceilings(copy_rate=100.0, matrix_rate=10.0))
+    ceilings = {"copy_rate": 100.0, "matrix_rate": 10.0}
+    return ToldContest(resolve("numpy"), rounds=2, ceilings=ceilings)
 
 
 def entry(who, launch, seconds, networks=1):
@@ -52,13 +55,14 @@ def failing(error, who=JAX, launch="python"):
 
 def test_rows_hold_medians_shares_and_ratios_by_round(contest):
     entries = [entry(OURS, "python", [1.0, 2.0]), entry(EAGER, "python", [3.0, 4.0])]
-    ours, peer = hold(WORK, entries, contest)
+    ours, peer = contest.hold(WORK.columns, entries)
     assert (ours.seconds, ours.low, ours.high, ours.rounds) == (1.5, 1.0, 2.0, 2)
     assert ours.ratio is None
     assert (peer.ratio, peer.ratio_min, peer.ratio_max) == (2.5, 2.0, 3.0)
     assert ours.copy_share == pytest.approx(640 / 100 / 1.5)
     assert ours.matrix_share == pytest.approx(544 / 10 / 1.5)
-    assert (peer.shape, peer.sets, peer.bytes, peer.error, peer.dry) == ("8x4", 16, 640, 1e-7, True)
+    assert (peer.shape, peer.sets, peer.bytes, peer.error) == ("8x4", 16, 640, 1e-7)
+    assert peer.made == MADE_DRY
 
 
 def test_a_peer_is_compared_with_ours_as_it_is_launched_and_network_by_network(contest):
@@ -67,7 +71,7 @@ def test_a_peer_is_compared_with_ours_as_it_is_launched_and_network_by_network(c
         entry(OURS, "graph", [4.0], networks=4),
         entry(EAGER, "graph", [2.0]),
     ]
-    rows = list(hold(WORK, entries, contest))
+    rows = list(contest.hold(WORK.columns, entries))
     assert [row.seconds for row in rows] == [8.0, 1.0, 2.0]
     assert rows[2].ratio == 2.0
 
@@ -79,7 +83,7 @@ def test_who_is_missing_or_wrong_or_slow_is_a_row_with_a_reason(contest):
         failing(TimeoutError("not ready after 9 s")),
         failing(AssertionError("never asked")),
     ]
-    rows = list(hold(WORK, entries, contest))
+    rows = list(contest.hold(WORK.columns, entries))
     assert [row.note for row in rows if row.seconds is None] == [
         "ModuleNotFoundError: No module named 'jax'",
         "TimeoutError: not ready after 9 s",
@@ -95,27 +99,27 @@ def test_who_fails_in_a_round_is_out_and_the_others_go_on(contest):
         return 1 / (2 - next(calls))
 
     bad = Entry(EAGER, "python", lambda: Sample(sample, error=0.0))
-    ours, peer = hold(WORK, [entry(OURS, "python", [1.0]), bad], contest)
+    ours, peer = contest.hold(WORK.columns, [entry(OURS, "python", [1.0]), bad])
     assert (ours.rounds, peer.seconds) == (2, None)
     assert peer.note == "failed when it was timed: ZeroDivisionError: division by zero"
 
 
 def test_a_time_is_that_of_one_call(contest):
     four = Entry(OURS, "python", lambda: Sample(lambda: 8.0, error=0.0, calls=4))
-    (row,) = hold(WORK, [four], contest)
+    (row,) = contest.hold(WORK.columns, [four])
     assert (row.seconds, row.calls) == (2.0, 4)
 
 
 def test_without_ours_peers_have_times_and_no_ratios(contest):
     broken = failing(ValueError("WRONG"), OURS)
-    first, second = hold(WORK, [broken, entry(EAGER, "python", [1.0])], contest)
+    first, second = contest.hold(WORK.columns, [broken, entry(EAGER, "python", [1.0])])
     assert first.note == "ValueError: WRONG"
     assert (second.seconds, second.ratio) == (1.0, None)
 
 
 def test_fewer_rounds_than_asked_for_are_said(contest):
     contest.rounds, contest.until = 50, time.monotonic()
-    (row,) = hold(WORK, [entry(OURS, "python", [1.0])], contest)
+    (row,) = contest.hold(WORK.columns, [entry(OURS, "python", [1.0])])
     assert row.rounds == 1
     assert row.note == "stopped after 1 of 50 rounds: out of time"
 
@@ -157,9 +161,9 @@ def test_what_takes_too_long_is_stopped():
 
 def test_ours_is_checked_and_captured(backend):
     """On the shim, which records what a device would."""
-    work = BatchnormWork.draw((3, 16, 8), 1 << 10)
-    site = Told(backend, 1 << 10)
-    (graph,) = (e for e in batchnorm_entries(work, site, ()) if e.launch == "graph")
+    work = BatchnormWork((3, 16, 8), 1 << 10)
+    entries = batchnorm_entries(work, ToldContest(backend, rounds=2), ())
+    (graph,) = (entry for entry in entries if entry.launch == "graph")
     if backend.name == "numpy":
         with pytest.raises(RuntimeError, match="needs a CUDA device"):
             graph.make()
@@ -177,24 +181,52 @@ def test_wrong_results_are_never_timed(contest, monkeypatch):
         "batchnorm",
         lambda self, x, dy, *others: right(self, x, np.float32(1.01) * dy, *others),
     )
-    python, _ = hold(WORK, batchnorm_entries(WORK, contest.site, ()), contest)
+    python, _ = contest.hold(WORK.columns, batchnorm_entries(WORK, contest, ()))
     assert python.note.startswith("ValueError: WRONG: dx")
 
 
-@pytest.mark.parametrize(("package", "peer"), [("torch", "torch"), ("jax", "jax")])
+@pytest.mark.parametrize("peer", ["torch", "jax"])
 @pytest.mark.parametrize("shape", [(8, 4), (3, 8, 4)])
-def test_peers_compute_the_same(package, peer, shape):
-    pytest.importorskip(package, reason=f"{package}, a peer, is not installed")
-    site = Site.of(resolve("numpy"))
-    work, training = (
-        BatchnormWork.draw(shape, 1 << 10),
-        TrainingWork(DRY_SIZES, random_images(DRY_SIZES)),
-    )
-    contest = Contest(site, rounds=2)
+def test_peers_compute_the_same(peer, shape):
+    pytest.importorskip(peer, reason=f"{peer}, a peer, is not installed")
+    contest = Contest(resolve("numpy"), rounds=2)
+    work = BatchnormWork(shape, 1 << 10)
+    training = TrainingWork(random_images(64, 12, 3), steps=5, width=8, batch=8)
     rows = [
-        *hold(work, batchnorm_entries(work, site, [peer]), contest),
-        *hold(training, training_entries(training, site, [peer]), contest),
+        *contest.hold(work.columns, batchnorm_entries(work, contest, [peer])),
+        *contest.hold(training.columns, training_entries(training, contest.backend, [peer])),
     ]
     lost = [row for row in rows if row.launch != "graph" and row.seconds is None]
     assert not lost
     assert not any(math.isnan(row.seconds) for row in rows if row.seconds)
+
+
+def test_a_device_is_timed_by_cupys_events_call_by_call(monkeypatch):
+    def benchmark(work, *, name, n_repeat, n_warmup):
+        assert (n_repeat, n_warmup) == (1, 0)
+        work()
+        return SimpleNamespace(gpu_times={(0, 0): 0.25})
+
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
+    runtime = SimpleNamespace(
+        getDevice=lambda: 0, getDeviceProperties=lambda number: {"l2CacheSize": 50 * MIB}
+    )
+    xp = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+    contest = Contest(SimpleNamespace(name="cupy", xp=xp), rounds=2)
+    heard = []
+    assert contest.seconds(lambda: heard.append("work")) == 0.25
+    assert heard == ["work"]
+    assert (contest.gpu, contest.cache) == (True, 50 * MIB)
+
+
+def test_ceilings_of_the_host_are_measured(monkeypatch):
+    monkeypatch.setattr(Contest, "seconds", lambda self, work: 0.5)
+    contest = Contest(resolve("numpy"), rounds=2)
+    contest.measure_ceilings()
+    assert contest.ceilings == {"copy_rate": 4 * MIB, "matrix_rate": 2 * 128**3 / 0.5}
+
+
+def test_an_error_is_its_first_line():
+    assert sentence(ValueError("no memory\nand a long tale")) == "ValueError: no memory"
+    assert sentence(ValueError()) == "ValueError"
