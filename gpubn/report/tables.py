@@ -53,7 +53,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     What all its cells have in common of the configuration is in `frame.attrs["config"]`.
 
-    read_table(Path("results/tables/mnist_init.csv"))
+    Example: `read_table(Path("results/tables/mnist_init.csv"))`.
 
     Raises:
         StoreError: the file is missing, is not such a table, has another schema, or has rows that

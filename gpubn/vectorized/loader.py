@@ -88,7 +88,7 @@ class FastLoader(ConfigLoaderImpl):
 
 
 class Choice:
-    """What Hydra composed for a choice of groups, with the overrides of a job."""
+    """The configuration that Hydra composed for a choice of groups, with the overrides of a job."""
 
     def __init__(self, composed: DictConfig, lines: list[str]) -> None:
         self._lines = composed.hydra.overrides.task = lines

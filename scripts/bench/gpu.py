@@ -185,7 +185,7 @@ def _time_grid(contest: Contest) -> Iterator[Timing]:
 
 
 def _facts(contest: Contest, revision: str | None) -> dict[str, Any]:
-    """What a reader needs to know; nothing of the card is changed."""
+    """Return the facts that a reader needs; nothing of the card is changed."""
     return {
         **contest.backend.facts(),
         "machine": platform.platform(),

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the command line, taking turns, and writing what was measured."""
+"""Shared by the benchmarks: the command line, taking turns, and writing what was measured."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""What batchnorm costs: times of training steps and kernels on the CPU, raced against each other.
+"""The cost of batchnorm: times of training steps and kernels on the CPU, raced against each other.
 
 `step_cost.csv` has the form of every table; its axes are `kind` and `shape`, its `seed` the round.
 Whatever is compared takes turns: one call of each, again and again, and a value is the median call
@@ -46,7 +46,7 @@ PLACEMENTS = ("none", "before", "after")
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is timed, and how often.
+    """The works that are timed, and their rounds.
 
     Attributes:
         rounds: one value each.

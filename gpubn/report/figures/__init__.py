@@ -1,1 +1,1 @@
-"""What the scripts in scripts/figures draw with; `drawing` runs them."""
+"""The parts that scripts/figures draws with; `drawing` runs those scripts."""

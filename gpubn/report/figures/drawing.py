@@ -57,7 +57,7 @@ def find(names: Iterable[str] = ()) -> list[FigureScript]:
 
 
 def is_current(script: FigureScript, results: Path) -> bool:
-    """Whether the figure stands in `results/figures`, intact, from these tables and this code."""
+    """Return True if the figure stands there, intact, from these tables and this code."""
     base = results / "figures" / script.name
     try:
         document = json.loads(base.with_suffix(".json").read_text())
@@ -128,7 +128,7 @@ def _shortened(verdict: str) -> str:
 
 
 def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
-    """Where each table is: among the tables, or else, measured anew each time, a benchmark."""
+    """Return the path of each table; a benchmark, measured anew each time, is elsewhere."""
     paths = {stem: results / "tables" / f"{stem}.csv" for stem in script.tables}
     benchmarks = {stem: results / "benchmarks" / f"{stem}.csv" for stem in script.tables}
     return {

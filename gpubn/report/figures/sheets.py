@@ -14,7 +14,7 @@ from gpubn.report.figures.style import new_figure
 
 
 class Sheet:
-    """What a script draws on, from the tables that it declares.
+    """The page that a script draws on, from the tables that it declares.
 
     Attributes:
         tables: all tables by their stems.
@@ -53,7 +53,7 @@ class Sheet:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What all cells of the table have in common of the configuration, by key.
+        """The configuration that all cells of the table have in common, by key.
 
         Raises:
             StoreError: the table has no provenance beside it.
@@ -74,7 +74,7 @@ class Sheet:
 
     @property
     def is_published_data(self) -> bool:
-        """Whether the table was made from the data of the document, so that its values compare."""
+        """True if the table was made from the data of the document, so that its values compare."""
         return "data" not in self.table or set(self.table["data"]) == {"mnist"}
 
     @property
@@ -102,7 +102,7 @@ class Sheet:
 
     @property
     def weights(self) -> str:
-        """How the weights are drawn, in words: Glorot normal."""
+        """The initialisation of the weights in words: Glorot normal."""
         return str(self.config["init.kind"]).replace("_", " ").capitalize()
 
     @property
@@ -116,7 +116,7 @@ class Sheet:
 
 
 class _Common(dict[str, Any]):
-    """What cells have in common; a key in which they differ is refused."""
+    """The configuration that cells have in common; a key in which they differ is refused."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         super().__init__(table.attrs["config"])

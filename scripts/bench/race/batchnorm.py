@@ -42,7 +42,7 @@ class BatchnormWork:
 
     @property
     def columns(self) -> dict[str, int | str]:
-        """What the rows of all contestants have in common.
+        """The columns that the rows of all contestants have in common.
 
         Of each element x is read and y written, x and dy read and dx written, 4 bytes each. Forward
         takes 8 flops: the sum 1, the squared deviation and its sum 3, normalise 2, scale and shift
@@ -60,7 +60,7 @@ class BatchnormWork:
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
-        """What set 0 gives by the array expressions in float64, running statistics included."""
+        """Outputs for set 0 by the array expressions in float64, with running statistics."""
         arrays = (self.x[0], self.dy[0], self.gamma, self.beta)
         x, dy, gamma, beta = (array.astype(np.float64) for array in arrays)
         running = RunningStatistics(np.zeros_like(gamma), np.ones_like(gamma), MOMENTUM)

@@ -32,7 +32,7 @@ _PREPARE_SECONDS, _WORK_SECONDS = 120.0, 120.0
 
 @dataclass(frozen=True)
 class Sample:
-    """What is timed.
+    """Calls that are timed at once.
 
     Attributes:
         run: does the work `calls` times; waits only where the clock does not see it.
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass
 class Contest:
-    """What all works of a run have in common.
+    """The device, clock and rows that all works of a run have in common.
 
     Attributes:
         until: no further round begins after this `time.monotonic()`.

@@ -1,4 +1,4 @@
-"""What an array package does to take part in a race; and how ours does it."""
+"""The part of an array package in a race, and ours."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What must come out, decided from the tables alone."""
+"""Targets of the benchmark, decided from the tables alone."""
 
 import operator
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
 
 @dataclass
 class Timing:
-    """What one contestant took for one work.
+    """The time that one contestant took for one work.
 
     Attributes:
         work: "batchnorm", "training", "networks" or "grid".

@@ -55,7 +55,7 @@ class TrainingWork:
 
     @property
     def columns(self) -> dict[str, int | str]:
-        """What the rows of all contestants have in common; bytes and flops are of one network.
+        """The columns that all contestants have in common; bytes and flops are of one network.
 
         Each parameter is read and written once a step, and the images of the batch read once. The
         flops are those of the matrix products: two forward, two for weights, one for the hidden
