@@ -13,7 +13,7 @@ from hydra._internal.utils import get_args
 from omegaconf import DictConfig
 
 from gpubn.sweeps import cli, compose
-from gpubn.sweeps import launch as jobs
+from gpubn.sweeps import task as jobs
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def fingerprint(definitions: tuple[str, ...], *, device: bool = False) -> str:
     """Return a short hash of what can change the numbers of some definitions.
 
     Args:
-        definitions: "module:name" each, e.g. "gpubn.experiments.bessel:EXPERIMENT".
+        definitions: "module:name" each, e.g. "gpubn.experiments.catalogue:BESSEL".
         device: also of the code that runs on a GPU alone.
     """
     sources = sorted(map(_cuda, modules.PACKAGE.rglob("*.cu*"))) if device else []

@@ -27,7 +27,7 @@ import gc, json, os, resource, runpy, signal, sys
 sys.path[0] = os.path.join(os.getcwd(), "scripts")  # Hydra looks for plugins when it is imported
 from hydra.core.plugins import Plugins
 import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
-import gpubn.sweeps.cli, gpubn.sweeps.launch, gpubn.sweeps.pipeline
+import gpubn.sweeps.cli, gpubn.sweeps.task, gpubn.sweeps.pipeline
 import gpubn.report.figures.drawing, gpubn.report.figures.style
 Plugins.instance()
 gc.freeze()  # a collection in a child would copy every page

@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from gpubn import backend
 from gpubn.backend import resolve
 from gpubn.errors import ConfigError
-from gpubn.sweeps import launch as jobs
 from gpubn.sweeps import launchers
+from gpubn.sweeps import task as jobs
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore

@@ -17,8 +17,8 @@ from gpubn import backend
 from gpubn.errors import ConfigError, StoreError
 from gpubn.rows import Failure
 from gpubn.sweeps import compose, launchers
-from gpubn.sweeps import launch as jobs
 from gpubn.sweeps import multirun as sweeps
+from gpubn.sweeps import task as jobs
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.launchers import check_processes
 from gpubn.sweeps.store.cell_store import CellStore

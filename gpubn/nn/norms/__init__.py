@@ -1,4 +1,4 @@
-"""Normalisations by kind: one module each, and its line in the registry."""
+"""Normalisations by kind: one module each, its line in the registry, and what chooses it."""
 
 from collections.abc import Sequence
 from importlib import import_module

@@ -46,7 +46,7 @@ class Sheet:
         width, height = size
         self.figure, axes = new_figure(
             *shape, width=width, height=height, legend=legend, legend_columns=legend_columns,
-            title=title if self.is_published_data else f"{title} (digits, not MNIST)",
+            title=title if self.is_published_data else f"{title} ({' and '.join(sorted(self.table['data'].unique()))}, not MNIST)",
             caption=f"{caption} {self.verdicts}",
         )  # fmt: skip
         return axes
@@ -70,7 +70,9 @@ class Sheet:
     @property
     def dataset(self) -> str:
         """The dataset of the table, in words."""
-        return " and ".join(words.DATASETS[name] for name in sorted(self.table["data"].unique()))
+        return " and ".join(
+            words.DATASETS.get(name, name) for name in sorted(self.table["data"].unique())
+        )
 
     @property
     def is_published_data(self) -> bool:
