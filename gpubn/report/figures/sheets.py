@@ -43,11 +43,12 @@ class Sheet:
         `text` is the title, which is one line, and the caption.
         """
         title, _, caption = text.partition("\n")
+        if not self.is_published_data:
+            title = f"{title} ({', '.join(sorted({*self.table['data']}))}, not MNIST)"
         width, height = size
         self.figure, axes = new_figure(
             *shape, width=width, height=height, legend=legend, legend_columns=legend_columns,
-            title=title if self.is_published_data else f"{title} ({' and '.join(sorted(self.table['data'].unique()))}, not MNIST)",
-            caption=f"{caption} {self.verdicts}",
+            title=title, caption=f"{caption} {self.verdicts}",
         )  # fmt: skip
         return axes
 
