@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import step_cost as timing
 import yaml
+from race.training import TrainingWork, random_images
 
 from gpubn.backend import resolve
 from gpubn.report.figures import drawing as figures
@@ -25,7 +26,10 @@ NUMPY = resolve("numpy")
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=32", "data.examples=20"]
 # All shapes and depths stay, as the figure picks them by name.
 COSTS = timing.Measurement(
-    2, timing.Sizes(images=8, features=6, width=4, batch=4, networks=2, steps=1), work=1
+    2,
+    TrainingWork(random_images(8, 6, 3), steps=1, networks=2, width=4, batch=4),
+    trainings=1,
+    numbers=1,
 )
 
 
