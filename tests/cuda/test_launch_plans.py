@@ -47,7 +47,7 @@ def kernel_name(backward, dtype, plan):
 
 
 def shared_bytes(backward, dtype, plan):
-    """What the kernels lay out in shared memory."""
+    """Return the bytes that the kernels lay out in shared memory."""
     size, statistic = SIZES[dtype]
     across = plan.lanes * plan.pack
     if plan.form == "tiled":

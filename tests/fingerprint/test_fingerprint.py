@@ -13,7 +13,7 @@ from gpubn.fingerprint import fingerprint, modules, script_fingerprint, shapes
 
 ROOT = Path(gpubn.__file__).parent.parent
 REGISTRIES = ("gpubn/experiments/base.py", "gpubn/data/registry.py", "gpubn/nn/norms/__init__.py")
-"""What finds code by name; a cell names what it chooses."""
+"""Modules that find code by name; a cell names what it chooses."""
 
 MAIN = """
 from gpubn import fake_a

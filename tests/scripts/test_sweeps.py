@@ -323,7 +323,7 @@ def test_force_runs_again_what_is_finished(run, tmp_path):
 
 
 def test_a_configuration_folder_of_one_s_own(run, tmp_path):
-    """What is found by Hydra for one cell is found for a sweep, and by `make status`."""
+    """A config that Hydra finds for one cell is found for a sweep, and by `make status`."""
     file = tmp_path / "mine" / "experiment" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(

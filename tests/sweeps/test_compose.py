@@ -197,7 +197,7 @@ BAD_JOBS = (
 
 
 def by_hydra(jobs):
-    """What Hydra composes of each job alone."""
+    """Return the configuration that Hydra composes of each job alone."""
     compose.prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):

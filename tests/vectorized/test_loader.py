@@ -21,7 +21,7 @@ def slow(here):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How often Hydra composes, as a list of the overrides."""
+    """The overrides of each time that Hydra composes."""
     calls = []
     real = ConfigLoaderImpl.load_configuration
 

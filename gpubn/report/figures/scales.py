@@ -25,7 +25,7 @@ _LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _FAR = np.array([-0.5, 0.5])
 
 Ends = tuple[float, float]
-"""Where an axis begins and ends."""
+"""The two ends of an axis."""
 
 
 def label_grid(

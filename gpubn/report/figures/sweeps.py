@@ -31,7 +31,7 @@ MARKS = """
     Dots: seeds; marks and bars: mean and 95% t-interval; triangles: beyond the axis; hollow: of the
     finite seeds alone.
 """
-"""How to read what `draw_seeds` draws, for a caption."""
+"""The key to what `draw_seeds` draws, for a caption."""
 SHADE = "#EFEFEF"
 """Behind what decides a claim."""
 

@@ -46,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Entry:
-    """Who takes part.
+    """A contestant and how it is launched.
 
     Attributes:
         make: prepares and checks it; whatever it raises is the reason why there is no time.

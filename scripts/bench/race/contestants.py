@@ -1,4 +1,4 @@
-"""Who takes part in which work, and what it must compute right before it is timed."""
+"""The contestants of each work, checked before they are timed."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What holds for every probe: it changes nothing, and looks at its own seed's examples alone."""
+"""Every probe changes nothing, and looks at its own seed's examples alone."""
 
 from dataclasses import replace
 from functools import partial
