@@ -24,6 +24,11 @@ settings.register_profile(
 )
 settings.load_profile("gpubn")
 
+# The suite may itself run under make, whose options and variables reach a make that a test starts.
+LEAKS = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "FIGURE", "RESULTS", "FULL", "ARGS", "DATA", "GPU"]
+for leaked in [*LEAKS, "PYTHON", "WORKERS"]:
+    os.environ.pop(leaked, None)
+
 
 @functools.cache
 def gpu_problem():

@@ -1,6 +1,5 @@
 """The make targets: all of them explained, arguments passed on, no path of one machine."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,13 +19,10 @@ def make(request):
         terminal = request.config.pluginmanager.get_plugin("terminalreporter")
         terminal.write_line("WARNING: make is not installed; its targets ARE NOT TESTED", red=True)
         pytest.skip("make is not installed")
-    # The suite may itself run under make, with a DATA or FIGURE of its own.
-    leaks = ("MAKE", "MFLAGS", "FIGURE", "RESULTS", "ARGS", "DATA", "GPU", "PYTHON", "WORKERS")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
 
     def run(*arguments):
         command = ["make", "--no-print-directory", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
