@@ -5,8 +5,8 @@
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
-#   WORKERS=2           processes that run tests at the same time, one by default (test)
-#   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (test)
+#   WORKERS=2           processes that run tests at the same time, one by default (test, mutants)
+#   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (test, mutants)
 
 PYTHON ?= python3
 WORKERS ?= 0
@@ -32,7 +32,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -78,6 +78,9 @@ test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
 
 test-gpu: $(STAMP)  ## the parity tests on a GPU; fails where there is none
 	@GPUBN_REQUIRE_GPU=1 $(RUN) -m pytest -m gpu $(ARGS)
+
+mutants: $(STAMP)  ## plant faults one by one and see that the tests catch each (an hour)
+	@$(RUN) scripts/mutants.py $(if $(filter-out 0,$(WORKERS)),--workers $(WORKERS)) $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy and the import contract
 	@$(VENV)/bin/ruff check .
