@@ -2,9 +2,13 @@
 
 from dataclasses import fields
 
+import numpy as np
+
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.optim import SGD, constant_rate
+from gpubn.nn.train import loss_and_accuracy, to_device, train
 
 FEATURES, WIDTH, CLASSES = 4, 5, 3
 PLACEMENTS = ["none", "before", "after"]
@@ -40,3 +44,31 @@ def shake(layers, backend, rng):
     for layer in layers:
         for array in layer.params.values():
             array += backend.asarray(rng.uniform(-0.5, 0.5, array.shape).astype(str(array.dtype)))
+
+
+class Run:
+    """A network, trained by `train` with what is given to it."""
+
+    WIDTH, BATCH = 16, 32
+
+    def __init__(
+        self, dataset, backend, seeds, *, rate=0.5, schedule=constant_rate, dtype="float32", **model
+    ):
+        self.backend, self.seeds, self.data = backend, seeds, to_device(dataset, backend, dtype)
+        sizes = {"features": dataset.features, "classes": dataset.classes, "width": self.WIDTH}
+        options = {"seeds": seeds, "dtype": dtype, "depth": 1}
+        self.model = build(backend, **options | sizes | model)
+        self.sgd = SGD(rate, schedule, 0.0, backend, dtype)
+
+    def train(self, steps=20, batch=BATCH, **options):
+        """The losses."""
+        return train(
+            *(self.model, self.sgd, self.data, self.backend),
+            **{"seeds": self.seeds, "steps": steps, "batch": batch} | options,
+        )
+
+    def evaluate(self, chosen=None, **options):
+        """On the test set, all of it unless a choice is made."""
+        x, y = self.data.x_test, self.data.y_test
+        chosen = np.stack([np.arange(len(x))] * len(self.seeds)) if chosen is None else chosen
+        return loss_and_accuracy(self.model, x, y, chosen, self.backend, **options)

@@ -8,13 +8,13 @@ from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.nn.layers import Affine
 from gpubn.nn.norms.batch_norm import BatchNorm
-from gpubn.nn.optim import SGD, constant_rate, linear_decay
+from gpubn.nn.optim import linear_decay
 from gpubn.nn.rng import batch_order, example_order
-from gpubn.nn.train import check_batch_fits, loss_and_accuracy, to_device, train
-from tests.nn.networks import PLACEMENTS, build, state
+from gpubn.nn.train import check_batch_fits, loss_and_accuracy, to_device
+from tests.nn.networks import PLACEMENTS, Run, build, state
 from tests.nn.weights import draw_weight
 
-WIDTH, BATCH = 16, 32
+WIDTH, BATCH = Run.WIDTH, Run.BATCH
 
 
 @pytest.fixture(scope="module")
@@ -29,32 +29,6 @@ def synthetic():
     x = rng.random((300, 12)).astype(np.float32)
     y = (4 * x[:, :3].mean(axis=1)).astype(np.int64)
     return Dataset("synthetic", x[:200], y[:200], x[200:], y[200:], 4)
-
-
-class Run:
-    """A network, trained by `train` with what is given to it."""
-
-    def __init__(
-        self, dataset, backend, seeds, *, rate=0.5, schedule=constant_rate, dtype="float32", **model
-    ):
-        self.backend, self.seeds, self.data = backend, seeds, to_device(dataset, backend, dtype)
-        sizes = {"features": dataset.features, "classes": dataset.classes, "width": WIDTH}
-        options = {"seeds": seeds, "dtype": dtype, "depth": 1}
-        self.model = build(backend, **options | sizes | model)
-        self.sgd = SGD(rate, schedule, 0.0, backend, dtype)
-
-    def train(self, steps=20, batch=BATCH, **options):
-        """The losses."""
-        return train(
-            *(self.model, self.sgd, self.data, self.backend),
-            **{"seeds": self.seeds, "steps": steps, "batch": batch} | options,
-        )
-
-    def evaluate(self, chosen=None, **options):
-        """On the test set, all of it unless a choice is made."""
-        x, y = self.data.x_test, self.data.y_test
-        chosen = np.stack([np.arange(len(x))] * len(self.seeds)) if chosen is None else chosen
-        return loss_and_accuracy(self.model, x, y, chosen, self.backend, **options)
 
 
 def draw_choice(replicas, count):
@@ -128,6 +102,7 @@ def test_training_is_the_plain_loop(synthetic, backend, sample):
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_parity_with_torch(synthetic, placement):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.set_num_threads(1)  # two wait for each other where the machine is busy
     nn, seeds, norm = torch.nn, [3, 1], {"eps": 1e-5, "momentum": 0.1}
     options = {"placement": placement, "depth": 2, "dtype": "float64", **norm}
     run = Run(synthetic, resolve("numpy"), seeds, schedule=linear_decay(60), **options)
@@ -144,14 +119,13 @@ def test_parity_with_torch(synthetic, placement):
             block = {"none": [nn.Tanh()], "before": [bn, nn.Tanh()], "after": [nn.Tanh(), bn]}
             layers += [linear_layer, *(block[placement] if i < 2 else [])]
         theirs = nn.Sequential(*layers)
-        sgd = torch.optim.SGD(theirs.parameters(), lr=0.5)
         for step, rows in enumerate(batch_order(seed, 200, BATCH, 30)):
-            sgd.param_groups[0]["lr"] = 0.5 * (1 - step / 60)
-            sgd.zero_grad()
             x = torch.tensor(synthetic.x_train[rows], dtype=torch.float64)
             loss = nn.functional.cross_entropy(theirs(x), torch.tensor(synthetic.y_train[rows]))
-            loss.backward()
-            sgd.step()
+            gradients = torch.autograd.grad(loss, [*theirs.parameters()])
+            with torch.no_grad():  # plain, as the import of torch.optim takes seconds
+                for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
+                    parameter -= 0.5 * (1 - step / 60) * gradient
             assert losses[step, r] == pytest.approx(loss.item(), rel=1e-9)
         for ours, module in zip(run.model.layers, theirs, strict=True):
             params, pairs = ours.params, []
