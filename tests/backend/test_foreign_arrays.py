@@ -14,7 +14,6 @@ from gpubn.kernels import (
     affine,
     affine_backward,
     batch_norm,
-    batch_norm_backward,
     batch_norm_inference,
     relu,
     softmax_cross_entropy,
@@ -159,18 +158,6 @@ def test_tensors_in_a_list_are_enough():
 
 
 @needs_torch
-def test_a_cache_goes_with_either_kind():
-    x, dy = normal(N, D), normal(N, D)
-    _, cache = batch_norm(torch.from_numpy(x))
-    expected = batch_norm_backward(dy, batch_norm(x)[1])
-    ours = batch_norm_backward(dy, cache)
-    theirs = batch_norm_backward(torch.from_numpy(dy), cache)
-    for e, o, t in zip(expected, ours, theirs, strict=True):
-        assert (type(o), type(t)) == (np.ndarray, torch.Tensor)
-        assert e.tobytes() == o.tobytes() == t.numpy().tobytes()
-
-
-@needs_torch
 @pytest.mark.parametrize("foreign", [(0,), (1,), (2,), (1, 2), (0, 1, 2)], ids=str)
 def test_kinds_can_be_mixed(foreign):
     args = normal(N, D), normal(D), normal(D)
@@ -203,15 +190,6 @@ def test_tensors_that_cannot_be_shared_are_refused(tensor, why):
     with pytest.raises(ArgumentError, match=sentence) as error:
         batch_norm(tensor())
     assert "\n" not in str(error.value)
-
-
-@needs_torch
-@pytest.mark.parametrize("dtype", ["int64", "complex64", "bool"])
-def test_dtypes_are_refused_as_numpys_are(dtype):
-    array = np.ones((N, D), dtype)
-    for x in (array, torch.from_numpy(array)):
-        with pytest.raises(ArgumentError, match=f"x has dtype {dtype}; expected float16"):
-            batch_norm(x)
 
 
 @pytest.mark.parametrize("device", [CPU, PINNED])
@@ -259,25 +237,3 @@ def test_an_array_on_a_cuda_device_is_cupys(monkeypatch, x):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(ArgumentError, match=r"cannot be shared .*cupy.*; expected"):
         relu(x)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        np.ma.masked_array(np.ones((N, D)), np.ones((N, D)) > 0),
-        np.ones((N, D)).view(np.recarray),
-        [[1.0, 2.0], [3.0, 4.0]],
-        ((1.0, 2.0), (3.0, 4.0)),
-        3.0,
-        np.float64(3),
-        "x",
-        None,
-        object(),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_what_is_no_array_is_refused(value):
-    for kernel in (batch_norm, relu):
-        with pytest.raises(ArgumentError, match=r"expected a .*NumPy or CuPy array") as error:
-            kernel(value)
-        assert "\n" not in str(error.value)

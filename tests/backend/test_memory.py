@@ -64,8 +64,8 @@ class Work:
         """Fails one frame further down, with the array in its arguments."""
         raise self.error("cannot allocate 7 bytes\nand some details")
 
-    def run(self, group, *, tick=lambda n: None, halve=halves):
-        return run_or_halve(self, group, tick, halve, self.device)
+    def run(self, group, *, tick=lambda n: None):
+        return run_or_halve(self, group, tick, halves, self.device)
 
 
 @pytest.fixture
@@ -109,15 +109,6 @@ def test_chunks_are_as_few_and_as_equal_as_fit(replicas, each, free):
     assert size == 1 or (size - 1) * chunks < replicas  # and no smaller one does with as many
 
 
-@pytest.mark.parametrize(
-    ("replicas", "said"), [(25, "9 at once, in 3 chunks"), (10, "10 at once, in 1 chunk")]
-)
-def test_the_split_is_said_in_one_line(caplog, replicas, said):
-    with caplog.at_level(logging.INFO, logger="gpubn"):
-        equal_chunk(replicas, 80_000_000, 1_000_000_000)
-    assert caplog.messages == [f"{replicas} replicas at some 80.0 MB each, 1.0 GB free: {said}"]
-
-
 # Halves -------------------------------------------------------------------------------------------
 
 
@@ -154,13 +145,6 @@ def test_halves_are_halved_again_one_after_the_other_with_a_warning_each(caplog)
     assert [len(group) for group in work.begun] == [8, 4, 2, 2, 4, 2, 2]
     said = "out of memory (cannot allocate 7 bytes): going on in two halves"
     assert caplog.messages == [said] * 3
-
-
-def test_the_group_decides_what_its_halves_are():
-    def pairs(group):
-        return [group[i : i + 2] for i in range(0, len(group), 2)]
-
-    assert Work(2).run(range(6), halve=pairs) == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_a_part_of_a_report_counts_where_the_rest_was_reported_before():
@@ -212,22 +196,6 @@ def test_groups_that_finished_are_kept(on_device):
     by_parity = lambda group: [group[::2], group[1::2]]  # noqa: E731
     results = on_device(work.device).run_groups(work, [[0, 1, 2, 3]], halve=by_parity)
     assert results == [[0, 2], [1, 3]]
-
-
-def test_seeds_run_at_once_whatever_the_group_of_the_cpu(on_device):
-    work = Work(5)
-    assert on_device(work.device).map_groups(work, range(5), group=1) == [[0, 1, 2, 3, 4]]
-
-
-def test_an_interrupt_in_the_progress_bar_passes_through(on_device):
-    work = Work(1)
-
-    def interrupt(n):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        on_device(work.device).run_groups(work, [[0, 1], [2]], on_progress=interrupt)
-    assert work.begun == [[0, 1]]
 
 
 def test_on_the_cpu_nothing_is_halved():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubn.backend import device_of
-from gpubn.backend.program import STEPS_TOGETHER, Replay, run_each
+from gpubn.backend.program import STEPS_TOGETHER, Replay
 from gpubn.data import Dataset
 from gpubn.nn.optim import linear_decay
 from tests.nn.networks import Run, state
@@ -60,17 +60,6 @@ class Tape:
             self.events.append(f"replay {len(recording)}")
 
         return replay
-
-
-# One by one ---------------------------------------------------------------------------------------
-
-
-def test_steps_one_by_one_are_reported_one_by_one():
-    events = []
-    run_each(lambda: events.append("step"), 2, events.append)
-    run_each(lambda: events.append("silent"), 2, None)
-    run_each(lambda: events.append("never"), 0, events.append)
-    assert events == ["step", 1, "step", 1, "silent", "silent"]
 
 
 # Replayed -----------------------------------------------------------------------------------------
@@ -291,16 +280,6 @@ def test_python_walks_through_a_step_twelve_times_and_nothing_outlives_the_train
     assert ticks == [1, 10, 10, 1, 1, 1, 1, 10, *[1] * 6]
     assert len(kept) == 1 + STEPS_TOGETHER + 1
     assert {alive() for alive in kept} == {None}  # the recordings that hold it are gone
-
-
-@on_device
-@pytest.mark.parametrize("why", ["observed", "dropout"])
-def test_a_step_that_asks_the_host_is_not_replayed(backend, monkeypatch, why):
-    monkeypatch.setattr(type(device_of(backend.xp)), "capture", None)
-    observe, ticks = one_by_one if why == "observed" else None, []
-    training = Training(backend, dropout=0.2 if why == "dropout" else 0.0)
-    assert np.isfinite(training.train(13, observe=observe, tick=ticks.append)).all()
-    assert ticks == [1] * 13
 
 
 def launched(backend, **options):
