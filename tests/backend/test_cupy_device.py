@@ -36,21 +36,15 @@ class CUDADriverError(CUDARuntimeError):
 
 
 class Function:
-    """A compiled kernel: `calls` is what it was launched with, `raised` what its limit became."""
+    """A compiled kernel: `calls` is what it was launched with."""
+
+    max_dynamic_shared_size_bytes = 0
 
     def __init__(self):
-        self.calls, self.raised = [], [0]
+        self.calls = []
 
     def __call__(self, grid, block, args, *, shared_mem):
         self.calls.append((grid, block, args, shared_mem))
-
-    @property
-    def max_dynamic_shared_size_bytes(self):
-        return self.raised[-1]
-
-    @max_dynamic_shared_size_bytes.setter
-    def max_dynamic_shared_size_bytes(self, value):
-        self.raised.append(value)
 
 
 class Pool:
@@ -177,14 +171,12 @@ def test_a_kernel_is_compiled_at_its_first_launch_and_once(cupy, device):
 
 
 def test_shared_memory_is_asked_for_only_above_what_is_free(cupy, device):
-    sizes = [0, FREE_SHARED - 1, FREE_SHARED, FREE_SHARED + 1, LIMIT, FREE_SHARED + 2]
-    raised = []
-    for shared in sizes:
+    for shared in (0, FREE_SHARED, FREE_SHARED + 1, LIMIT):
         device.launch(SCALE, 1, [], threads=256, shared=shared)
-        raised.append(len(cupy.functions[SCALE.name].raised) - 1)
-    assert raised == [0, 0, 0, 1, 1, 1]
-    assert cupy.functions[SCALE.name].raised == [0, LIMIT]  # once, and to the most that there is
-    assert [shared for *_, shared in cupy.functions[SCALE.name].calls] == sizes
+        function = cupy.functions[SCALE.name]
+        assert function.calls[-1][3] == shared
+        asked = LIMIT if shared > FREE_SHARED else 0  # at once for the most that there is
+        assert function.max_dynamic_shared_size_bytes == asked
 
 
 def test_what_a_cycle_holds_is_gone_before_the_pool_gives_back(cupy, device):

@@ -1,4 +1,4 @@
-"""Groups of replicas on threads: order, independence of the split, errors and interrupts."""
+"""Groups of replicas on threads: order, threads of BLAS, errors and interrupts."""
 
 import threading
 
@@ -7,7 +7,6 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpubn.backend import Backend, Cancelled
-from gpubn.kernels import affine, batch_norm
 
 LIMIT_S = 60  # nothing takes as long; a wait of this length is a failure
 
@@ -77,23 +76,6 @@ def test_blas_has_one_thread_inside_and_as_many_as_before_afterwards():
         assert on_threads(2).map_groups(threads, range(3), group=1) == [[1] * len(before)] * 3
         assert threads() == before
         assert max(before) == 2
-
-
-@pytest.mark.parametrize(("workers", "group"), [(1, 1), (2, 1), (2, 3), (5, 2), (5, 6)])
-def test_the_split_into_groups_changes_no_bit(workers, group):
-    def work(seeds, tick):
-        draws = [np.random.default_rng(s).standard_normal((2, 16, 16)) for s in seeds]
-        x, weight = (np.stack(a) for a in zip(*draws, strict=True))
-        for _ in range(3):
-            x, _ = batch_norm(affine(x, weight)[0])
-            tick(len(seeds))
-        return x
-
-    found, expected = (
-        np.concatenate(on_threads(w).map_groups(work, range(6), group=g))
-        for w, g in ((workers, group), (1, 6))
-    )
-    assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("error", [ValueError("broke"), KeyboardInterrupt(), SystemExit(3)])
