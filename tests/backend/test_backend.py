@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import gpubn
-from gpubn.backend import cores, gpu_count, namespace, resolve
+from gpubn.backend import cores, device_of, gpu_count, namespace, resolve
 from gpubn.errors import ArgumentError, BackendError
 
 ROOT = Path(gpubn.__file__).parents[1]
+LIGHT = ["gpubn", "gpubn.kernels", "gpubn.backend", "tests.cuda.checkers", "gpubn.interop"]
 
 
 class FakeArray:
@@ -22,43 +23,53 @@ class FakeArray:
 
 
 def fake_cupy(*, available=True, error=None):
-    """A CuPy without a GPU, or with one that fails at its first use."""
+    """A CuPy with two GPUs, or with one that fails at its first use."""
 
     def arange(n):
         if error is not None:
             raise error
         return np.arange(n)
 
-    cupy = ModuleType("cupy")
-    cupy.ndarray = FakeArray
-    cupy.arange = arange
+    cupy, cupy.used = ModuleType("cupy"), []
+    cupy.ndarray, cupy.arange, cupy.RawModule = FakeArray, arange, None
     cupy.cuda = SimpleNamespace(
         is_available=lambda: available,
-        Device=lambda i=0: SimpleNamespace(id=i, use=lambda: used.append(i)),
+        Device=lambda i=0: SimpleNamespace(id=i, use=lambda: cupy.used.append(i)),
         runtime=SimpleNamespace(
-            getDeviceProperties=lambda i: {"name": b"Fake GPU"}, getDeviceCount=lambda: 2
+            getDeviceProperties=lambda i: {
+                "name": b"Fake GPU",
+                "major": 9,
+                "minor": i,
+                "sharedMemPerBlockOptin": 1024,
+            },
+            getDeviceCount=lambda: 2,
+            getDevice=lambda: cupy.used[-1],
         ),
     )
-    cupy.used = used = []
     return cupy
 
 
 @pytest.fixture
 def install(monkeypatch):
     """Put a fake CuPy in place, or with None make its import fail."""
-    return lambda cupy: monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def install(cupy):
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        return cupy
+
+    return install
 
 
-def test_namespace_is_the_module_of_all_arrays(install):
-    assert namespace(np.ones(2)) is np
+def test_the_namespace_is_the_module_of_all_arrays(install):
     assert namespace(None, np.ones(2), None, np.ones(())) is np
-    cupy = fake_cupy()
-    install(cupy)
+    cupy = install(fake_cupy())
     assert namespace(FakeArray(), None) is cupy
+    with pytest.raises(ArgumentError, match="arrays of numpy and cupy were mixed in one call"):
+        namespace(np.ones(2), None, FakeArray())
 
 
-@pytest.mark.parametrize("arrays", [(), (None,), (None, None)])
-def test_namespace_needs_an_array(arrays):
+@pytest.mark.parametrize("arrays", [(), (None, None)])
+def test_a_namespace_needs_an_array(arrays):
     with pytest.raises(ArgumentError, match="no array was given; expected a NumPy or CuPy array"):
         namespace(*arrays)
 
@@ -74,18 +85,12 @@ def test_namespace_needs_an_array(arrays):
     ],
     ids=["list", "float", "scalar", "masked", "other"],
 )
-def test_namespace_refuses_what_is_no_plain_array(value, name):
+def test_what_is_no_plain_array_has_no_namespace(value, name):
     with pytest.raises(ArgumentError, match=f"got .*{name}; expected a plain NumPy or CuPy array"):
         namespace(np.ones(2), value)
 
 
-def test_namespace_refuses_a_mixture(install):
-    install(fake_cupy())
-    with pytest.raises(ArgumentError, match="arrays of numpy and cupy were mixed in one call"):
-        namespace(np.ones(2), None, FakeArray())
-
-
-def test_resolve_numpy():
+def test_numpy_is_taken_as_it_is():
     backend = resolve("numpy")
     assert (backend.name, backend.xp, backend.workers) == ("numpy", np, cores())
     assert backend.facts()["numpy"] == np.__version__
@@ -96,62 +101,70 @@ def test_resolve_numpy():
     assert backend.asarray(x, "float64").dtype == np.float64
 
 
+def test_only_cores_that_this_process_may_use_are_counted(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 6}, raising=False)
+    assert cores() == resolve("numpy").workers == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
 @pytest.mark.parametrize("name", ["x", "", "CuPy", "cuda"])
-def test_resolve_refuses_an_unknown_name(name):
+def test_an_unknown_name_is_refused(name):
     with pytest.raises(BackendError, match=f"backend is '{name}'; expected one of auto, numpy, cu"):
         resolve(name)
 
 
-CANNOT = {
-    "not installed": (None, "needs CuPy, which is not installed"),
-    "no device": (
-        fake_cupy(available=False),
-        "needs a CUDA device and CuPy found none.*nvidia-smi",
-    ),
-    "broken": (
-        fake_cupy(error=RuntimeError("driver is too old\nsecond line")),
-        r"does not work \(driver is too old\)",
-    ),
-    "broken in silence": (fake_cupy(error=OSError()), r"does not work \(OSError\)"),
-}
-
-
-@pytest.mark.parametrize("case", CANNOT)
-def test_cupy_that_cannot_run_is_one_sentence_that_names_the_extras(install, case):
-    cupy, why = CANNOT[case]
+@pytest.mark.parametrize(
+    ("cupy", "why", "short"),
+    [
+        (None, "needs CuPy, which is not installed", "CuPy is not installed"),
+        (fake_cupy(available=False), "needs a CUDA device and CuPy found none.*nvidia-smi", ""),
+        (fake_cupy(error=RuntimeError("too old\nsecond line")), r"does not work \(too old\)", ""),
+        (fake_cupy(error=OSError()), r"does not work \(OSError\)", ""),
+    ],
+    ids=["not installed", "no device", "broken", "broken in silence"],
+)
+def test_a_gpu_that_cannot_run_is_said_in_one_sentence_and_auto_takes_numpy(
+    install, caplog, cupy, why, short
+):
     install(cupy)
-    with pytest.raises(BackendError, match=f"^backend=cupy .*{why}") as error:
+    with pytest.raises(BackendError, match=rf"^backend=cupy .*{why}") as error:
         resolve("cupy")
-    assert "'.[cuda12]'" in str(error.value)
-    assert "'.[cuda13]'" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("case", CANNOT)
-def test_auto_falls_back_to_numpy_and_says_so(install, caplog, case):
-    cupy, why = CANNOT[case]
-    install(cupy)
+    sentence = str(error.value)
+    assert "'.[cuda12]'" in sentence
+    assert "'.[cuda13]'" in sentence
+    assert "\n" not in sentence
     with caplog.at_level(logging.INFO, logger="gpubn"):
         backend = resolve("auto")
     assert backend == resolve("numpy")
-    assert caplog.messages[0].startswith(f"backend=auto: numpy on {backend.device} (")
-    assert caplog.text.count("backend=auto") == 1
-    expected = "CuPy is not installed" if cupy is None else why.split(".*")[0].replace("\\", "")
-    assert expected in caplog.text
+    assert caplog.messages == [f"backend=auto: numpy on {backend.device} ({short or sentence})"]
 
 
-def test_auto_takes_a_gpu_that_works_and_says_so(install, caplog):
-    install(fake_cupy())
+def test_gpus_that_work_are_dealt_in_turn_and_each_is_a_device_of_its_own(install, caplog):
+    cupy = install(fake_cupy())
     with caplog.at_level(logging.INFO, logger="gpubn"):
         backend = resolve("auto")
     assert (backend.name, backend.device, backend.workers) == ("cupy", "Fake GPU", 1)
     assert caplog.messages == ["backend=auto: cupy on Fake GPU"]
-    caplog.clear()
-    assert resolve("cupy") == backend
-    assert caplog.messages == []
+    assert gpu_count() == 2
+    devices = []
+    for slot in range(4):
+        assert resolve("cupy", slot=slot) == backend
+        devices.append(device_of(cupy))
+    assert cupy.used == [0, 0, 1, 0, 1]
+    assert [device.arch for device in devices] == [90, 91, 90, 91]
+    assert devices[0] is devices[2]
+    assert len(caplog.messages) == 1
 
 
-def test_to_and_from_the_device(backend, xp):
+def test_without_cupy_there_is_no_gpu(install):
+    install(None)
+    assert gpu_count() == 0
+    assert device_of(np) is None
+
+
+def test_arrays_come_back_from_the_device_as_they_went(backend, xp):
     host = np.arange(6, dtype=np.float32).reshape(2, 3)
     x = backend.asarray(host)
     assert namespace(x) is xp
@@ -162,52 +175,27 @@ def test_to_and_from_the_device(backend, xp):
 
 
 def run_python(*args, **environment):
-    return subprocess.run(
-        [sys.executable, *args],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
+    run = subprocess.run(
+        [sys.executable, *args], cwd=ROOT, env=environment, capture_output=True, text=True
     )
+    return run.returncode, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize(
-    "module", ["gpubn", "gpubn.kernels", "gpubn.backend", "tests.cuda.checkers", "gpubn.interop"]
-)
-def test_import_stays_light(module):
-    code = (
-        "heavy = {'cupy', 'hydra', 'pandas', 'matplotlib', 'torch', 'scipy'}; "
-        f"import sys, {module}; "
-        "print(sorted(heavy & set(sys.modules)), 'numpy' in sys.modules)"
-    )
-    result = run_python("-c", code)
-    assert (result.stdout.strip(), result.returncode) == ("[] True", 0), result.stderr
+def test_imports_stay_light():
+    heavy = {"cupy", "hydra", "pandas", "matplotlib", "torch", "scipy"}
+    code = f"import sys, {', '.join(LIGHT)}; print(sorted({heavy} & {{*sys.modules}}))"
+    assert run_python("-c", code) == (0, "[]\n")
 
 
 def test_a_required_gpu_that_is_missing_fails_the_run_and_else_is_announced():
-    pytest_args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels/test_dropout.py"]
-    without = run_python(
-        *pytest_args, "-k", "full_mask", CUDA_VISIBLE_DEVICES="", GPUBN_REQUIRE_GPU="0"
-    )
-    assert without.returncode == 0, without.stdout
-    assert "WARNING: 1 gpu tests DID NOT RUN: backend=cupy needs" in without.stdout
-    required = run_python(*pytest_args, CUDA_VISIBLE_DEVICES="", GPUBN_REQUIRE_GPU="1")
-    assert required.returncode == 1, required.stdout
-    said = required.stdout + required.stderr
-    assert "GPUBN_REQUIRE_GPU=1, but gpu tests cannot run: backend=cupy needs" in said
-
-
-def test_gpus_are_dealt_in_turn(install):
-    cupy = fake_cupy()
-    install(cupy)
-    assert gpu_count() == 2
-    for slot in range(4):
-        resolve("cupy", slot=slot)
-    assert cupy.used == [0, 1, 0, 1]
-
-
-def test_without_cupy_there_is_no_gpu(install):
-    install(None)
-    assert gpu_count() == 0
+    only = "arrays_come_back_from_the_device and cupy"
+    pytest_args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", only, __file__]
+    for required, code, said in (
+        ("0", 0, "WARNING: 1 gpu tests DID NOT RUN: backend=cupy needs"),
+        ("1", 1, "GPUBN_REQUIRE_GPU=1, but gpu tests cannot run: backend=cupy needs"),
+    ):
+        environment = {"CUDA_VISIBLE_DEVICES": "", "GPUBN_REQUIRE_GPU": required}
+        found, output = run_python(*pytest_args, **environment)
+        assert found == code, output
+        assert said in output

@@ -46,27 +46,26 @@ class Work:
         begun: the groups with which it was called.
     """
 
-    def __init__(self, device, fit, fail_at=3, error=MemoryError):
-        self.device, self.fit, self.fail_at, self.error = device, fit, fail_at, error
-        self.begun = []
+    def __init__(self, fit, fail_at=3, error=MemoryError):
+        self.fit, self.fail_at, self.error = fit, fail_at, error
+        self.device, self.begun = Device(), []
 
     def __call__(self, group, tick):
-        self.begun.append(list(group))
+        self.begun.append([*group])
         array = Big()
         self.device.held.append(weakref.ref(array))
         for step in range(STEPS):
             if len(group) > self.fit and step == self.fail_at:
                 self.allocate(array)
             tick(len(group))
-        return list(group)
+        return [*group]
 
     def allocate(self, array):
         """Fails one frame further down, with the array in its arguments."""
         raise self.error("cannot allocate 7 bytes\nand some details")
 
-
-def run(work, group, *, tick=lambda n: None, halve=halves):
-    return run_or_halve(work, group, tick, halve, work.device)
+    def run(self, group, *, tick=lambda n: None):
+        return run_or_halve(self, group, tick, halves, self.device)
 
 
 @pytest.fixture
@@ -89,16 +88,14 @@ def on_device(monkeypatch):
         (10, 80, 1000, 10),  # all fit: 0.8 of the memory holds ten
         (11, 80, 1000, 6),  # 6 + 5, not 10 + 1
         (25, 80, 1000, 9),  # 9 + 9 + 7, not 10 + 10 + 5
-        (30, 80, 1000, 10),
-        (1, 80, 1000, 1),
         (7, 801, 1000, 1),  # none fits by the estimate, which may be wrong
         (7, 80, 0, 1),
         (7, 0, 1000, 7),
-        (100_000, 10**7, 80 * 10**9, 6250),  # 6400 fit, in 16 chunks
     ],
 )
-def test_chunks_fit_into_the_share_of_the_memory(replicas, each, free, expected):
-    assert equal_chunk(replicas, each, free) == expected
+def test_chunks_fit_into_the_share_of_the_memory(on_device, replicas, each, free, expected):
+    assert on_device(Device(free)).chunk(replicas, each) == expected
+    assert on_device(None).chunk(replicas, each) == replicas
 
 
 @given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 100_000))
@@ -112,25 +109,6 @@ def test_chunks_are_as_few_and_as_equal_as_fit(replicas, each, free):
     assert size == 1 or (size - 1) * chunks < replicas  # and no smaller one does with as many
 
 
-@pytest.mark.parametrize(
-    ("replicas", "said"),
-    [
-        (25, "25 replicas at some 80.0 MB each, 1.0 GB free: 9 at once, in 3 chunks"),
-        (10, "10 replicas at some 80.0 MB each, 1.0 GB free: 10 at once, in 1 chunk"),
-    ],
-)
-def test_the_split_is_said_in_one_line(caplog, replicas, said):
-    with caplog.at_level(logging.INFO, logger="gpubn"):
-        equal_chunk(replicas, 80_000_000, 1_000_000_000)
-    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("INFO", said)]
-
-
-def test_a_backend_chunks_by_the_memory_of_its_device(on_device):
-    assert on_device(Device(free=1000)).chunk(25, 80) == 9
-    assert on_device(Device(free=10**6)).chunk(25, 80) == 25
-    assert on_device(None).chunk(25, 80) == 25
-
-
 # Halves -------------------------------------------------------------------------------------------
 
 
@@ -139,97 +117,34 @@ def test_a_backend_chunks_by_the_memory_of_its_device(on_device):
     [
         ([], []),
         ([7], [[7]]),
-        ([7, 8], [[7], [8]]),
         ([7, 8, 9], [[7, 8], [9]]),
         (range(2, 7), [range(2, 5), range(5, 7)]),
     ],
     ids=str,
 )
-def test_halves(items, expected):
+def test_halves_are_as_equal_as_can_be_and_never_empty(items, expected):
     assert halves(items) == expected
 
 
-@pytest.mark.parametrize("fit", [1, 2, 3, 5, 8, 12, 13])
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 12])
-def test_what_does_not_fit_is_run_in_halves_with_the_results_in_order(n, fit):
-    work = Work(Device(), fit)
-    group = [10 * i for i in range(n)]
-    results = run(work, group)
-    assert [item for result in results for item in result] == group
+@given(st.integers(1, 13), st.integers(1, 14), st.integers(0, STEPS - 1))
+def test_what_does_not_fit_is_run_in_halves_in_order_and_reported_once(n, fit, fail_at):
+    work, ticks = Work(fit, fail_at), []
+    results = work.run(range(n), tick=ticks.append)
+    assert [item for result in results for item in result] == [*range(n)]
     assert all(1 <= len(result) <= fit for result in results)
-    assert len(work.device.survivors) == len(work.begun) - len(results)  # one a failure
-
-
-def test_halves_are_halved_again_one_after_the_other():
-    work = Work(Device(), 2)
-    assert run(work, range(8)) == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert [len(group) for group in work.begun] == [8, 4, 2, 2, 4, 2, 2]
-
-
-def test_what_fits_is_run_once_and_as_it_is():
-    work = Work(Device(), 8)
-    assert run(work, range(8)) == [[*range(8)]]
-    assert work.device.survivors == []
-
-
-def test_the_group_decides_what_its_halves_are():
-    def thirds(group):
-        return [group[i : i + 2] for i in range(0, len(group), 2)]
-
-    assert run(Work(Device(), 2), range(6), halve=thirds) == [[0, 1], [2, 3], [4, 5]]
-
-
-@pytest.mark.parametrize(
-    ("error", "why"),
-    [
-        (MemoryError("cannot allocate 7 bytes\nand some details"), "cannot allocate 7 bytes"),
-        (MemoryError(), "MemoryError"),
-    ],
-    ids=["said", "silent"],
-)
-@pytest.mark.parametrize("n", [1, 5])
-def test_a_single_replica_that_does_not_fit_is_an_error_in_one_sentence(n, error, why):
-    def work(group, tick):
-        raise error
-
-    with pytest.raises(BackendError) as caught:
-        run_or_halve(work, range(n), lambda k: None, halves, Device())
-    assert str(caught.value) == f"one replica does not fit into the device's memory ({why})"
-    assert caught.value.__context__ is None  # it would hold the frames that memory ran out in
-
-
-@pytest.mark.parametrize("error", [ValueError, Cancelled, KeyboardInterrupt])
-def test_any_other_error_passes_through(error):
-    work = Work(Device(), 1, error=error)
-    with pytest.raises(error, match="cannot allocate"):
-        run(work, range(4))
-    assert work.begun == [[0, 1, 2, 3]]
-    assert work.device.survivors == []
-
-
-def test_another_error_in_a_half_passes_through():
-    work = Work(Device(), 2)
-
-    def fails_later(group, tick):
-        if 2 in group and len(group) <= 2:
-            raise ValueError("broke")
-        return work(group, tick)
-
-    with pytest.raises(ValueError, match="broke"):
-        run_or_halve(fails_later, range(4), lambda n: None, halves, work.device)
-    assert work.begun == [[0, 1, 2, 3], [0, 1]]
-
-
-# Progress -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fail_at", [0, 1, 5, STEPS - 1])
-@pytest.mark.parametrize("fit", [1, 2, 3, 7, 11])
-def test_what_was_reported_before_is_not_reported_twice(fit, fail_at):
-    ticks = []
-    run(Work(Device(), fit, fail_at), range(11), tick=ticks.append)
-    assert sum(ticks) == 11 * STEPS
+    assert sum(ticks) == n * STEPS
     assert min(ticks) > 0
+    # Memory is given back once a failure, when nothing holds what the failing call held.
+    assert work.device.survivors == [0] * (len(work.begun) - len(results))
+
+
+def test_halves_are_halved_again_one_after_the_other_with_a_warning_each(caplog):
+    work = Work(2)
+    with caplog.at_level(logging.WARNING, logger="gpubn"):
+        assert work.run(range(8)) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [len(group) for group in work.begun] == [8, 4, 2, 2, 4, 2, 2]
+    said = "out of memory (cannot allocate 7 bytes): going on in two halves"
+    assert caplog.messages == [said] * 3
 
 
 def test_a_part_of_a_report_counts_where_the_rest_was_reported_before():
@@ -245,68 +160,46 @@ def test_a_part_of_a_report_counts_where_the_rest_was_reported_before():
     assert ticks == [3, 1]  # 2 + 2 in all
 
 
-# Memory -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(MemoryError("7 bytes\nand some details"), "7 bytes"), (MemoryError(), "MemoryError")],
+)
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_single_replica_that_does_not_fit_is_an_error_in_one_sentence(n, error, why):
+    def work(group, tick):
+        raise error
+
+    with pytest.raises(BackendError) as caught:
+        run_or_halve(work, range(n), lambda k: None, halves, Device())
+    assert str(caught.value) == f"one replica does not fit into the device's memory ({why})"
+    assert caught.value.__context__ is None  # it would hold the frames that memory ran out in
 
 
-def test_memory_is_given_back_when_nothing_holds_what_the_failing_call_held():
-    work = Work(Device(), 1)
-    run(work, range(8))
-    assert work.device.survivors == [0] * 7
-    assert len(work.device.held) == 15
-
-
-def test_halving_is_warned_about(caplog):
-    with caplog.at_level(logging.WARNING, logger="gpubn"):
-        run(Work(Device(), 2), range(4))
-    said = "out of memory (cannot allocate 7 bytes): going on in two halves"
-    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", said)]
+@pytest.mark.parametrize("error", [ValueError, Cancelled, KeyboardInterrupt])
+def test_any_other_error_passes_through(error):
+    work = Work(1, error=error)
+    with pytest.raises(error, match="cannot allocate"):
+        work.run(range(4))
+    assert (work.begun, work.device.survivors) == ([[0, 1, 2, 3]], [])
 
 
 # Through the backend ------------------------------------------------------------------------------
 
 
 def test_groups_that_finished_are_kept(on_device):
-    device = Device()
-    work, ticks = Work(device, 3), []
+    work, ticks = Work(3), []
     groups = [[0, 1, 2], [3, 4, 5, 6], [7]]
-    results = on_device(device).run_groups(work, groups, on_progress=ticks.append)
+    results = on_device(work.device).run_groups(work, groups, on_progress=ticks.append)
     assert results == [[0, 1, 2], [3, 4], [5, 6], [7]]
     assert work.begun == [[0, 1, 2], [3, 4, 5, 6], [3, 4], [5, 6], [7]]
     assert sum(ticks) == 8 * STEPS
-    assert device.survivors == [0]
-
-
-def test_groups_are_halved_as_they_say(on_device):
-    device = Device()
     by_parity = lambda group: [group[::2], group[1::2]]  # noqa: E731
-    results = on_device(device).run_groups(Work(device, 2), [[0, 1, 2, 3]], halve=by_parity)
+    results = on_device(work.device).run_groups(work, [[0, 1, 2, 3]], halve=by_parity)
     assert results == [[0, 2], [1, 3]]
 
 
-def test_seeds_are_halved_and_their_results_are_in_order(on_device):
-    device = Device()
-    work, ticks = Work(device, 2), []
-    found = on_device(device).map_groups(work, range(5), group=1, on_progress=ticks.append)
-    assert work.begun[0] == [0, 1, 2, 3, 4]  # all at once, whatever the group of the CPU
-    assert [seed for result in found for seed in result] == [0, 1, 2, 3, 4]
-    assert sum(ticks) == 5 * STEPS
-    assert set(device.survivors) == {0}
-
-
-def test_an_interrupt_in_the_progress_bar_passes_through(on_device):
-    device = Device()
-    work = Work(device, 1)
-
-    def interrupt(n):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        on_device(device).run_groups(work, [[0, 1], [2]], on_progress=interrupt)
-    assert work.begun == [[0, 1]]
-
-
 def test_on_the_cpu_nothing_is_halved():
-    work = Work(Device(), 1)
+    work = Work(1)
     with pytest.raises(MemoryError):
         Backend("numpy", np, "test", 1).map_groups(work, range(4), group=2)
     assert {len(group) for group in work.begun} == {2}

@@ -1,16 +1,20 @@
-"""Datasets by name, whole, and the same object every time."""
+"""Datasets by name, the same object every time; the bundled digits, whose split never changes."""
 
+import hashlib
+
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
-from gpubn.data import load
+from gpubn.data import dataset_definition, load
+from gpubn.data.sets import digits
 from gpubn.errors import DataError
 
 
-def test_the_same_object_comes_back_whole_and_read_only():
+def test_the_same_object_comes_back_whole_and_read_only(monkeypatch):
     whole = load("digits")
-    assert load("digits") is whole
-    assert load("digits", "/nowhere") is whole  # the folder is that of MNIST
-    assert (len(whole.x_train), len(whole.x_test)) == (1437, 360)
+    monkeypatch.setenv("GPUBN_DATA", "elsewhere")  # the folder is that of MNIST
+    assert load("digits") is load("digits", "/nowhere") is whole
     for array in (whole.x_train, whole.y_train, whole.x_test, whole.y_test):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
@@ -20,3 +24,32 @@ def test_the_same_object_comes_back_whole_and_read_only():
 def test_an_unknown_name_is_refused(name):
     with pytest.raises(DataError, match=f"'{name}', but must be one of mnist, digits"):
         load(name)
+
+
+def test_the_definition_of_a_dataset_is_what_makes_its_arrays():
+    assert dataset_definition("digits") == "gpubn.data.sets.digits:assemble"
+
+
+def test_the_split_is_fixed_and_complete():
+    data = digits.load()
+    assert (data.name, data.classes) == ("digits", 10)
+    assert (data.x_train.shape, data.x_test.shape) == ((1437, 64), (360, 64))
+    joined = np.column_stack(
+        [np.vstack([data.x_train, data.x_test]) * 16, np.concatenate([data.y_train, data.y_test])]
+    )
+    everything = np.column_stack(load_digits(return_X_y=True))
+    for part in (joined, everything):
+        part[:] = part[np.lexsort(part.T)]
+    np.testing.assert_array_equal(joined, everything)
+    # Results are compared over the years, so the split itself is pinned.
+    assert hashlib.sha256(data.y_test.astype(np.uint8)).hexdigest() == (
+        "b02852589f29108dbadbf0d9d0293503d4e268225f5ddb8e319039b439e4bd02"
+    )
+
+
+def test_the_checksums_are_those_of_images_and_labels():
+    pixels, labels = load_digits(return_X_y=True)
+    assert digits.load().checksums == {
+        "digits-images": hashlib.sha256(pixels.astype(np.uint8)).hexdigest(),
+        "digits-labels": hashlib.sha256(labels.astype(np.uint8)).hexdigest(),
+    }
