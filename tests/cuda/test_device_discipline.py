@@ -112,22 +112,29 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("case", CONFIGS)
-def test_an_experiment_stays_on_the_device(device, case):
-    config = CONFIGS[case]
+def assert_as_on_the_host(config, backend, **tolerance):
+    """The same rows as NumPy's, with values that differ by no more than this."""
     run = get(config.name).run
-    on_device = {r: r.value for r in run(config, Context(device))}
-    on_host = run(config, Context(resolve("numpy")))
-    assert len(on_device) == len(on_host)
-    assert {(r.seed, r.step, r.layer, r.metric) for r in on_device} == {
-        (r.seed, r.step, r.layer, r.metric) for r in on_host
-    }
-    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
-    pairs = zip(sorted(on_device, key=key), sorted(on_host, key=key), strict=True)
+    rows, host = (
+        sorted(run(config, Context(b)), key=lambda r: [str(part) for part in key(r)])
+        for b in (backend, resolve("numpy"))
+    )
+    assert [key(r) for r in rows] == [key(r) for r in host]
     differing = [
-        (d, h) for d, h in pairs if not np.isclose(d.value, h.value, rtol=1e-5, atol=1e-12)
+        (r, h)
+        for r, h in zip(rows, host, strict=True)
+        if not np.isclose(r.value, h.value, **tolerance)
     ]
     assert differing == []
+
+
+def key(row):
+    return row.seed, row.step, row.layer, row.metric
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_an_experiment_stays_on_the_device(device, case):
+    assert_as_on_the_host(CONFIGS[case], device, rtol=1e-5, atol=1e-12)
 
 
 def test_the_stand_in_refuses_the_host(device):
@@ -159,20 +166,10 @@ ON_KERNELS = {
 
 @pytest.mark.parametrize("case", ON_KERNELS)
 def test_an_experiment_on_the_cuda_kernels(monkeypatch, shim_folder, use_shim, case):
-    """The same rows as NumPy's, within what another order of summation moves."""
-    config = CONFIGS[case]
-    run = get(config.name).run
-    on_host = run(config, Context(resolve("numpy")))
     shim = ShimDevice(stand_in(), shim_folder)
     use_shim(monkeypatch, shim)
-    on_shim = run(config, Context(Backend("cupy", shim.xp, "shim", 1)))
-    assert ON_KERNELS[case] in " ".join(shim.launched)
-    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
-    pairs = [*zip(sorted(on_shim, key=key), sorted(on_host, key=key), strict=True)]
-    assert [key(s) for s, _ in pairs] == [key(h) for _, h in pairs]
     # Float32 over a few steps; float64 in the experiments that do not train.
-    rtol = 2e-4 if config.dtype == "float32" else 1e-9
-    differing = [
-        (s, h) for s, h in pairs if not np.isclose(s.value, h.value, rtol=rtol, atol=rtol / 10)
-    ]
-    assert differing == []
+    rtol = 2e-4 if CONFIGS[case].dtype == "float32" else 1e-9
+    backend = Backend("cupy", shim.xp, "shim", 1)
+    assert_as_on_the_host(CONFIGS[case], backend, rtol=rtol, atol=rtol / 10)
+    assert ON_KERNELS[case] in " ".join(shim.launched)
