@@ -19,93 +19,79 @@ def device(monkeypatch):
     return Backend("cupy", module, "stand-in", 1)
 
 
+def on_digits(name, placement, **changes):
+    return Config(
+        **{
+            **{"name": name, "norm": NormConfig(placement, placement), "seeds": 3, "every": 3},
+            "data": DataConfig("digits", train_examples=100),
+            "model": ModelConfig(width=6, depth=2),
+            "optim": OptimConfig(steps=4),
+            **changes,
+        }
+    )
+
+
+def on_gaussian(name, placement, activation="relu", depth=4, examples=20, **changes):
+    return Config(
+        name=name,
+        norm=NormConfig(placement, placement),
+        data=DataConfig("gaussian", examples=examples, features=9),
+        model=ModelConfig(depth=depth, width=9, activation=activation),
+        optim=OptimConfig(steps=3),
+        dtype="float64",
+        seeds=3,
+        **changes,
+    )
+
+
+TRAININGS = (
+    *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
+    *("recipe", "bessel", "initial_beta", "inference", "gamma_beta", "diagnostics_deep"),
+)
 CONFIGS = {
     **{
-        f"mnist_init {placement} {average}": Config(
-            name="mnist_init",
-            data=DataConfig("digits"),
-            model=ModelConfig(width=6, depth=2),
-            norm=NormConfig(name=placement, placement=placement, average=average),
-            optim=OptimConfig(steps=7),
-            seeds=3,
-            every=3,
+        f"mnist_init {placement} {average}": on_digits(
+            *("mnist_init", placement), norm=NormConfig(placement, placement, average=average)
         )
         for placement, average in (("none", "var"), ("before", "var"), ("after", "std"))
     },
     **{
-        f"{name} {placement} {dropout_at}": Config(
-            name=name,
-            data=DataConfig("digits", train_examples=100),
+        f"{name} {placement} {at}": on_digits(
+            *(name, placement),
             model=ModelConfig(
                 *("mlp", *((1, 6, "tanh") if name == "inference" else (2, 6, "relu"))),
-                dropout=0.3,
-                dropout_at=dropout_at,
+                **{"dropout": 0.3, "dropout_at": at},
             ),
-            norm=NormConfig(name=placement, placement=placement),
-            optim=OptimConfig(steps=4),
-            seeds=3,
-            every=3,
         )
-        for name in (
-            *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
-            *("recipe", "bessel", "initial_beta", "inference", "gamma_beta", "diagnostics_deep"),
-        )
-        for placement, dropout_at in (
-            ("none", "end"),
-            ("before", "last"),
-            ("after", "before_norm"),
-        )
+        for name in TRAININGS
+        for placement, at in (("none", "end"), ("before", "last"), ("after", "before_norm"))
         if (name, placement) != ("inference", "none")
     },
     **{
-        f"batch_sweep ghost {placement}": Config(
-            name="batch_sweep",
-            data=DataConfig("digits", train_examples=100),
-            model=ModelConfig(width=6, depth=2),
+        f"batch_sweep ghost {placement}": on_digits(
+            *("batch_sweep", placement),
             norm=NormConfig(placement, placement, average=average, ghost=8),
             init=InitConfig(scale=2.0, scaled="hidden"),
-            optim=OptimConfig(steps=7),
-            seeds=3,
-            every=3,
         )
         for placement, average in (("before", "var"), ("after", "std"))
     },
     **{
-        f"signal_propagation {placement} {arithmetic}": Config(
-            name="signal_propagation",
-            data=DataConfig("gaussian", examples=20, features=9),
-            model=ModelConfig(depth=4, width=9, activation="relu"),
-            norm=NormConfig(name=placement, placement=placement),
+        f"signal_propagation {placement} {arithmetic}": on_gaussian(
+            *("signal_propagation", placement),
             init=InitConfig(kind="normal", std=0.1),
             arithmetic=arithmetic,
-            dtype="float64",
-            seeds=3,
         )
         for placement in ("none", "before", "after")
         for arithmetic in ("published", "corrected")
     },
     **{
-        f"signal_batch {placement} {activation}": Config(
-            name="signal_batch",
-            data=DataConfig("gaussian", examples=6, features=9),
-            model=ModelConfig(depth=11, width=9, activation=activation),
-            norm=NormConfig(name=placement, placement=placement),
-            dtype="float64",
-            seeds=3,
+        f"signal_batch {placement} {activation}": on_gaussian(
+            *("signal_batch", placement, activation), depth=11, examples=6
         )
         for placement, activation in (("none", "relu"), ("before", "linear"))
     },
     **{
-        f"{name} {placement}": Config(
-            name=name,
-            data=DataConfig("gaussian", examples=20, features=9),
-            model=ModelConfig(depth=3, width=9, activation="relu"),
-            norm=NormConfig(name=placement, placement=placement),
-            optim=OptimConfig(steps=3),
-            arithmetic="published",
-            dtype="float64",
-            seeds=3,
-        )
+        f"{name} {placement}": on_gaussian(name, placement, arithmetic="published")
         for name in ("listing_backward", "shared_scale", "exact", "estimators", "moving_average")
         for placement in ("before", "after")
     },

@@ -67,19 +67,6 @@ def test_equals_the_oracle(backend, oracle, rng, shape, dtype, parameters, corre
             check(value, gradient, expected.scale[name] * replicas)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_may_be_shared_by_the_replicas(backend, xp, same_bits, rng, dtype):
-    """The same bits as with a copy for each, and the gradient is summed."""
-    x, gamma, beta, dy = place(backend, *draw(rng, (3, 8, 5), dtype))
-    y, shared = batch_norm(x, gamma, beta)
-    y_own, own = batch_norm(x, xp.stack([gamma] * 3), xp.stack([beta] * 3))
-    same_bits(y, y_own)
-    for backward in BACKWARDS:
-        found, (dx, dgamma, dbeta) = backward(dy, shared), backward(dy, own)
-        for one, other in zip(found, (dx, dgamma.sum(axis=0), dbeta.sum(axis=0)), strict=True):
-            same_bits(one, other)
-
-
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize(
     ("shape", "parameters"),

@@ -85,14 +85,6 @@ def test_rates_may_be_a_column_of_a_table(backend, rng, dtype):
     case.assert_stepped()
 
 
-def test_one_rate_for_all_gives_the_bits_of_as_many_equal_ones(backend, same_bits, rng):
-    case = Case(backend, rng, [(3, 5, 7)], rates="(1,)")
-    many, gradients = place(backend, *case.host), place(backend, *case.host_gradients)
-    descend(many, gradients, backend.asarray(case.host_rates.repeat(3)))
-    case.step()
-    same_bits(case.parameters[0], many[0])
-
-
 def test_a_view_takes_its_step_and_its_neighbours_stay(backend, rng):
     case = Case(backend, rng, [(4, 5)], rates="(1,)")
     whole = case.parameters[0]
