@@ -79,6 +79,9 @@ KERNELS = {
         partial(batch_norm, activation="tanh", correction=1, eps=0.1),
         batch_norm_backward,
     ),
+    "batch norm with sigmoid, node by node": Kernel(
+        with_parameters, partial(batch_norm, activation="sigmoid"), batch_norm_backward_graph
+    ),
     "batch norm, node by node": Kernel(
         with_parameters, partial(batch_norm, correction=1), batch_norm_backward_graph
     ),
