@@ -92,49 +92,23 @@ def run(module, x, dy):
     return found | {name: buffer.clone() for name, buffer in module.named_buffers()}
 
 
-def wide(tensor):
-    return tensor.detach().cpu().double().numpy()
-
-
-def limits(oracle, module, x, dy, by_batch):
-    """How far from exact a right result may be: rounding of sums of terms of these sizes."""
-    rows, drows = (wide(a.movedim(1, -1).reshape(-1, C)) for a in (x, dy))
-    gamma, beta = (np.ones(C) if p is None else wide(p) for p in (module.weight, module.bias))
-    if by_batch:
-        scale = dict(oracle.batch_norm(rows, gamma, beta, drows, eps=module.eps).scale)
-    else:  # Torch folds, which rounds at the size of x and of the mean
-        inv = 1 / np.sqrt(wide(module.running_var) + module.eps)
-        size = (np.abs(rows) + np.abs(wide(module.running_mean))) * inv
-        scale = {"y": np.max(np.abs(gamma) * size) + np.max(np.abs(beta))}
-        scale["dx"] = np.max(np.abs(gamma * inv)) * np.abs(drows).max()
-        scale["dgamma"] = (np.abs(drows) * size).sum(0).max()
-        scale["dbeta"] = np.abs(drows).sum(0).max()
-    scale |= {"dweight": scale.pop("dgamma"), "dbias": scale.pop("dbeta")}
-    scale |= {"running_mean": np.abs(rows).max(), "running_var": (rows**2).max() + 4}
-    scale["num_batches_tracked"] = 0.0
-    tolerance = oracle.tolerance("float64" if x.dtype == torch.float64 else "float32", len(rows))
-
-    def limit(name, value):  # half precision is computed in float32, and rounded when it is stored
-        stored = torch.finfo(value.dtype).eps if value.dtype.itemsize == 2 else 0.0
-        return 2 * tolerance * scale[name] + stored * float(value.abs().max())
-
-    return limit
-
-
-def assert_parity(oracle, theirs, ours, steps, draw_one):
-    """Step after step, everything that comes out is of Torch's kind and near Torch's in float64."""
+def assert_parity(theirs, ours, steps, draw_one):
+    """Step after step, all that comes out is of Torch's kind, and as near to it in float64."""
     right = copy.deepcopy(theirs).double()
     for _ in range(steps):
         x, dy = draw_one()
-        limit = limits(oracle, right, x, dy, theirs.training or theirs.running_mean is None)
         found, expected = run(ours, x, dy), run(theirs, x, dy)
         exact = run(right, x.double(), dy.double())
         assert found.keys() == expected.keys()
         for name, o in found.items():
             t = expected[name]
             assert (o.dtype, o.shape, o.device) == (t.dtype, t.shape, t.device), name
-            gap = float((o.double() - exact[name]).abs().max())
-            assert gap <= limit(name, o), (name, gap, limit(name, o))
+            gaps = [float((a.double() - exact[name]).abs().max()) for a in (o, t)]
+            # Half precision is computed in float32, and rounded when it is stored.
+            eps = 64 * torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
+            eps += torch.finfo(o.dtype).eps if o.dtype.itemsize == 2 else 0
+            size = max(1.0, float(exact[name].abs().max()))
+            assert gaps[0] <= 4 * gaps[1] + eps * size, (name, gaps)
         assert found["y"].is_contiguous()
 
 
@@ -143,7 +117,7 @@ def assert_parity(oracle, theirs, ours, steps, draw_one):
 @pytest.mark.parametrize("contiguous", [True, False], ids=["contiguous", "strided"])
 @of_every_shape
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_parity(oracle, device, dtype, shape, contiguous, training, affine):
+def test_parity(device, dtype, shape, contiguous, training, affine):
     own = torch.float64 if dtype == "float64" else torch.float32
     for options in OPTIONS:
         theirs, ours = pair(device, own, training=training, affine=affine, **options)
@@ -151,18 +125,18 @@ def test_parity(oracle, device, dtype, shape, contiguous, training, affine):
         track = options["track_running_stats"]
         steps = 3 if track and training else 1
         draw_one = functools.partial(draw, SHAPES[shape], dtype, contiguous, device)
-        assert_parity(oracle, theirs, ours, steps, draw_one)
+        assert_parity(theirs, ours, steps, draw_one)
         assert ours.num_batches_tracked == (3 * training if track else None)
         for name, buffer in ours.named_buffers():  # updated in place
             assert (buffer is buffers[name][0], buffer.data_ptr()) == (True, buffers[name][1])
 
 
 @both_modes
-def test_statistics_that_are_no_longer_tracked(oracle, training):
+def test_statistics_that_are_no_longer_tracked(training):
     theirs, ours = pair(training=training)
     theirs.track_running_stats = ours.track_running_stats = False
     before = ours.running_mean.clone()
-    assert_parity(oracle, theirs, ours, 1, draw)
+    assert_parity(theirs, ours, 1, draw)
     assert torch.equal(ours.running_mean, before)
     assert int(ours.num_batches_tracked) == 0
 
@@ -170,10 +144,10 @@ def test_statistics_that_are_no_longer_tracked(oracle, training):
 @both_modes
 @of_every_shape
 @pytest.mark.parametrize("dtype", HALF)
-def test_parameters_in_half_precision(oracle, dtype, shape, training):
+def test_parameters_in_half_precision(dtype, shape, training):
     theirs, ours = pair(dtype=getattr(torch, dtype), training=training)
     addresses = [buffer.data_ptr() for buffer in ours.buffers()]
-    assert_parity(oracle, theirs, ours, 1, lambda: draw(SHAPES[shape], dtype))
+    assert_parity(theirs, ours, 1, lambda: draw(SHAPES[shape], dtype))
     assert [buffer.data_ptr() for buffer in ours.buffers()] == addresses
 
 
@@ -434,10 +408,10 @@ def fused(backend, monkeypatch):
 @both_modes
 @of_every_shape
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_fused_kernels(fused, oracle, dtype, shape, training):
+def test_fused_kernels(fused, dtype, shape, training):
     theirs, ours = pair(dtype=torch.float64 if dtype == "float64" else torch.float32)
     theirs.train(training), ours.train(training)
-    assert_parity(oracle, theirs, ours, 2, lambda: draw(SHAPES[shape], dtype))
+    assert_parity(theirs, ours, 2, lambda: draw(SHAPES[shape], dtype))
     assert fused.launched
     assert all(name.startswith("batch_norm_") for name in fused.launched)
 

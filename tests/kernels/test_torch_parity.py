@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from gpubn.backend import resolve
 from gpubn.kernels import batch_norm, batch_norm_backward, batch_norm_inference
 from tests.cuda.checkers import assert_same
 from tests.kernels.arrays import DTYPES
-from tests.kernels.table import KERNELS
+from tests.kernels.table import KERNELS, draw
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: no parity with it is tested")
 F = torch.nn.functional
+NUMPY = resolve("numpy")
 
 
 def torch_batch_norm(x, gamma=None, beta=None):
@@ -37,14 +39,6 @@ def run_torch(function, inputs, dy):
     return [np.stack(column) for column in zip(*results, strict=True)]
 
 
-def draw(rng, name, shape, dtype):
-    """Host arrays: the inputs, and a gradient of the output."""
-    kernel = KERNELS[name]
-    inputs = [a.astype(dtype) if a.dtype.kind == "f" else a for a in kernel.draw(rng, shape)]
-    y, _ = kernel.forward(*inputs)
-    return inputs, rng.standard_normal(y.shape).astype(dtype)
-
-
 def assert_parity(oracle, name, inputs, dy):
     theirs = run_torch(TWINS[name], inputs, dy)
     ours = KERNELS[name].run(inputs, dy)[: len(theirs)]
@@ -58,7 +52,7 @@ def assert_parity(oracle, name, inputs, dy):
 @pytest.mark.parametrize("name", TWINS)
 @pytest.mark.parametrize("shape", [(1, 1, 7), (3, 2, 7), (3, 33, 5), (2, 10_000, 3)], ids=str)
 def test_values_and_gradients(oracle, rng, shape, name, dtype):
-    assert_parity(oracle, name, *draw(rng, name, shape, dtype))
+    assert_parity(oracle, name, *draw(KERNELS[name], NUMPY, rng, shape, dtype))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30, -1e30])
@@ -66,7 +60,7 @@ def test_values_and_gradients(oracle, rng, shape, name, dtype):
 @pytest.mark.parametrize("name", TWINS)
 def test_nan_and_inf_stand_where_torch_puts_them(oracle, rng, name, dtype, bad):
     for row in (0, 3):
-        inputs, dy = draw(rng, name, (2, 8, 5), dtype)
+        inputs, dy = draw(KERNELS[name], NUMPY, rng, (2, 8, 5), dtype)
         inputs[0][1, row, 2] = bad
         if abs(bad) != 1e30 or "batch norm" not in name:  # whose gradients are rounding alone
             assert_parity(oracle, name, inputs, dy)
@@ -78,7 +72,7 @@ def test_nan_and_inf_stand_where_torch_puts_them(oracle, rng, name, dtype, bad):
 )
 @pytest.mark.parametrize("shape", [(1, 100, 3), (2, 1000, 5), (1, 10_000, 1)], ids=str)
 def test_batch_norm_with_a_large_mean_errs_no_more_than_torch(oracle, rng, shape, dtype, offset):
-    (x, gamma, beta), dy = draw(rng, "batch norm", shape, dtype)
+    (x, gamma, beta), dy = draw(KERNELS["batch norm"], NUMPY, rng, shape, dtype)
     x += np.asarray(offset, dtype)
     right = oracle.batch_norm(x, gamma, beta, dy)
     y, cache = batch_norm(x, gamma, beta)
