@@ -87,7 +87,10 @@ def copy_checkout(folder: Path) -> Path:
             shutil.copy2(ROOT / name, folder / name)
     subprocess.check_call([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"])
     packages = next((folder / ".venv/lib").glob("python*/site-packages"))
-    packages.joinpath("gpubn.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n")
+    installed = Path(sysconfig.get_path("purelib"))
+    packages.joinpath("gpubn.pth").write_text(f"{folder}\n{installed}\n")
+    if (installed / "nvidia").is_dir():  # NVRTC is looked for in the environment's own folder
+        packages.joinpath("nvidia").symlink_to(installed / "nvidia")
     subprocess.check_call(["git", "init", "-q"], cwd=folder)
     return folder
 

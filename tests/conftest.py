@@ -70,7 +70,8 @@ def shim_folder(tmp_path_factory):
     """Where the CUDA sources are compiled for the CPU, once for the whole run."""
     if shutil.which("g++") is None:
         pytest.skip("the CUDA sources run on the CPU only where g++ is installed")
-    return tmp_path_factory.mktemp("shim")
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shim"
 
 
 @pytest.fixture(

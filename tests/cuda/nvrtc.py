@@ -12,28 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from gpubn.kernels.cuda import source
-from tests.cuda import catalog
 
 _COMMON = Path(source.__file__).with_name("common.cuh")
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _WARNING = re.compile(r"\bwarning\b(?: #(?P<number>[\w-]+))?\s*:\s*(?P<text>.*)")
 _UNUSED = re.compile(r'variable "(\w+)" was declared but never referenced')
-
-
-@dataclass(frozen=True)
-class Availability:
-    """Whether NVRTC can be used: as a bool, or `problem` in words.
-
-    Attributes:
-        problem: why it cannot be used; empty where it can.
-        archs: the compute capabilities that it compiles for, 90 for 9.0.
-    """
-
-    problem: str = ""
-    archs: tuple[int, ...] = ()
-
-    def __bool__(self) -> bool:
-        return not self.problem
 
 
 @dataclass(frozen=True)
@@ -45,7 +28,6 @@ class Resources:
         registers: of one thread.
         stack_bytes: local memory of one thread: arrays that are indexed, and what is spilt.
         spill_bytes: stored and loaded again because registers ran out.
-        shared_bytes: static shared memory; what a launch asks for comes on top.
         ptx: its code, and that of the functions which were not inlined.
     """
 
@@ -53,41 +35,21 @@ class Resources:
     registers: int
     stack_bytes: int
     spill_bytes: int
-    shared_bytes: int
     ptx: str = field(repr=False)
 
 
 @cache
-def available() -> Availability:
-    """Say whether NVRTC can be used here."""
+def problem() -> str:
+    """Why NVRTC cannot be used here; empty where it can."""
     try:
         from cuda.bindings import nvrtc
         from cuda.core import Program  # noqa: F401
-    except ImportError as error:
-        return Availability(
-            f"NVRTC cannot be used: {error}; `make extras` installs cuda-core, cuda-bindings and "
-            "nvidia-cuda-nvrtc"
-        )
-    try:
-        status, archs = nvrtc.nvrtcGetSupportedArchs()
-    except RuntimeError as error:  # cuda-pathfinder finds no library
-        return Availability(
-            f"NVRTC cannot be used: its library does not load ({str(error).splitlines()[0]}); "
-            "`make extras` installs nvidia-cuda-nvrtc"
-        )
-    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        return Availability(f"NVRTC cannot be used: asked for its architectures, it says {status}")
-    return Availability(archs=tuple(archs))
 
-
-def compile_kernels(stem: str, arch: int) -> list[Resources]:
-    """Compile every kernel of a source that a device of this compute capability can be asked for.
-
-    Raises:
-        RuntimeError: as `compile_text`.
-    """
-    names = [kernel.name for kernel in catalog.instantiations(stem, arch)]
-    return compile_text(source.source_text(stem), names, arch, name=f"{stem}.cu")
+        nvrtc.nvrtcGetSupportedArchs()
+    except (ImportError, RuntimeError) as error:  # cuda-pathfinder finds no library
+        why = str(error).splitlines()[0]
+        return f"NVRTC cannot be used: {why}; `make extras` installs it"
+    return ""
 
 
 def compile_text(
@@ -102,15 +64,11 @@ def compile_text(
         name: what messages call the source.
 
     Raises:
-        RuntimeError: NVRTC cannot be used, does not know the architecture, fails, or warns of
-            anything but a constant of common.cuh that the source does not use.
+        RuntimeError: NVRTC cannot be used, fails, or warns of anything but a constant of
+            common.cuh that the source does not use.
     """
-    found = available()
-    if not found:
-        raise RuntimeError(found.problem)
-    if arch not in found.archs:
-        known = ", ".join(f"sm_{a}" for a in found.archs)
-        raise RuntimeError(f"{name} was to be compiled for sm_{arch}; NVRTC knows only {known}")
+    if problem():
+        raise RuntimeError(problem())
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(name=name, std="c++17", arch=f"sm_{arch}", ptxas_options=["-v"])
@@ -124,14 +82,11 @@ def compile_text(
     log = _clean(logs.getvalue())
     if warnings := _warnings(log):
         raise RuntimeError(f"{name} compiles for sm_{arch} with warnings:\n" + "\n".join(warnings))
+    parts = _ENTRY.split(log)
+    reports = dict(zip(parts[1::2], parts[2::2], strict=True))
+    entries = _entries(_ptx(program.handle))
     symbols = {kernel: code.symbol_mapping[kernel].decode() for kernel in kernels}
-    reports, entries = _by_entry(log), _entries(_ptx(program.handle))
-    missing = [k for k, s in symbols.items() if s not in reports or s not in entries]
-    if missing:
-        raise RuntimeError(
-            f"{name} compiled for sm_{arch}, but nothing is said of {', '.join(missing)}:\n{log}"
-        )
-    return [_resources(k, reports[s], entries[s]) for k, s in symbols.items()]
+    return [_resources(kernel, reports[s], entries[s]) for kernel, s in symbols.items()]
 
 
 def _clean(log: str) -> str:
@@ -152,25 +107,17 @@ def _warnings(log: str) -> list[str]:
     return found
 
 
-def _by_entry(log: str) -> dict[str, str]:
-    """What ptxas says of each kernel, under its symbol."""
-    parts = _ENTRY.split(log)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
 def _resources(kernel: str, report: str, ptx: str) -> Resources:
-    def numbers(what: str, *, required: bool = True) -> list[int]:
-        found = [int(number) for number in re.findall(what, report)]
-        if required and not found:
-            raise RuntimeError(f"ptxas's report of {kernel} is not understood:\n{report}")
-        return found
+    """What ptxas reports of a kernel; ValueError where its report is not understood."""
+
+    def numbers(what: str) -> list[int]:
+        return [int(number) for number in re.findall(what, report)]
 
     return Resources(
         kernel,
         registers=max(numbers(r"Used (\d+) registers")),
         stack_bytes=max(numbers(r"(\d+) bytes (?:stack frame|cumulative stack)")),
         spill_bytes=sum(numbers(r"(\d+) bytes spill (?:stores|loads)")),
-        shared_bytes=sum(numbers(r"(\d+) bytes smem", required=False)),
         ptx=ptx,
     )
 
@@ -181,18 +128,12 @@ def _ptx(program: object) -> str:
 
     _, size = nvrtc.nvrtcGetPTXSize(program)
     text = bytearray(size)
-    (status,) = nvrtc.nvrtcGetPTX(program, text)
-    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise RuntimeError(f"NVRTC gives no PTX: {status}")
+    nvrtc.nvrtcGetPTX(program, text)
     return text.decode()
 
 
 def _entries(ptx: str) -> dict[str, str]:
     """The code of each kernel under its symbol, after what stands before all kernels."""
     head, *entries = re.split(r"^(?=.*\.entry )", _clean(ptx), flags=re.MULTILINE)
-    found = {}
-    for entry in entries:
-        symbol = re.search(r"\.entry (\w+)", entry)
-        if symbol is not None:
-            found[symbol[1]] = head + entry
-    return found
+    symbols = (re.search(r"\.entry (\w+)", entry) for entry in entries)
+    return {s[1]: head + entry for s, entry in zip(symbols, entries, strict=True) if s}

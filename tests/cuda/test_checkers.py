@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.kernels import batch_norm, batch_norm_backward, tanh, tanh_backward
+from gpubn.kernels import batch_norm, batch_norm_backward
 from tests.cuda.checkers import assert_same, check_gradient
 
 E = np.array([1.0, -2.0, np.nan, np.inf, -np.inf])
@@ -47,20 +47,14 @@ def test_assert_same_refuses_every_planted_difference(actual, why):
         assert_same(actual, E, rtol=1e-7, atol=1e-7)
 
 
-def test_assert_same_refuses_even_with_infinite_tolerance_what_is_not_finite():
+def test_assert_same_refuses_what_hides_behind_a_type():
     for bad in (np.nan, np.inf, -np.inf):
         with pytest.raises(AssertionError):
             assert_same(np.array([bad]), np.array([1.0]), rtol=0, atol=1e300)
-
-
-def test_assert_same_refuses_integers_and_booleans_that_differ():
     with pytest.raises(AssertionError, match="1 of 2"):
         assert_same(np.array([1, 2]), np.array([1, 3]), rtol=0)
     with pytest.raises(AssertionError, match="1 of 1"):
         assert_same(np.array([True]), np.array([False]), rtol=0)
-
-
-def test_assert_same_refuses_what_is_no_array():
     with pytest.raises(ArgumentError, match=r"builtins\.list"):
         assert_same([1.0], np.array([1.0]), rtol=0)
 
@@ -92,17 +86,14 @@ def test_check_gradient_accepts_the_right_gradient(case, rng):
     ("spoil", "why"),
     [
         (lambda g: g * (1 + 1e-6), "differ by"),
-        (lambda g: g * 2, "differ by"),
         (lambda g: -g, "differ by"),
         (lambda g: g * 0, "differ by"),
         (lambda g: g[..., ::-1].copy(), "differ by"),
         (lambda g: np.where(np.arange(g.size).reshape(g.shape) == 1, np.nan, g), "nan"),
-        (lambda g: g * np.inf, "inf|nan"),
         (lambda g: g.astype(np.float32), "float32"),
         (lambda g: g[..., :-1], "expected"),
-        (lambda g: g[None], "expected"),
     ],
-    ids=["1 ppm", "factor", "sign", "zero", "order", "nan", "inf", "dtype", "shape", "rank"],
+    ids=["1 ppm", "sign", "zero", "order", "nan", "dtype", "shape"],
 )
 def test_check_gradient_catches_a_planted_error(case, rng, index, spoil, why):
     def planted(gradients, dy):
@@ -113,38 +104,10 @@ def test_check_gradient_catches_a_planted_error(case, rng, index, spoil, why):
         check(case, rng, planted)
 
 
-@pytest.mark.parametrize("term", ["mean", "variance", "correction"])
-def test_check_gradient_catches_a_missing_term_of_batch_norm(case, rng, term):
-    (_, gamma, _), cache = case
-
-    def planted(gradients, dy):
-        mean = dy.mean(axis=0) if term != "mean" else 0
-        dof = len(dy) - 1 if term == "correction" else len(dy)
-        slope = gradients[1] / dof if term != "variance" else 0
-        gradients[0] = gamma * cache.inv_std * (dy - mean - cache.x_hat * slope)
-        return gradients
-
-    with pytest.raises(AssertionError, match="gradient of input 0"):
-        check(case, rng, planted)
-
-
-def test_check_gradient_wants_one_gradient_for_each_input(case, rng):
+def test_check_gradient_wants_one_gradient_in_float64_for_each_input(case, rng):
     with pytest.raises(AssertionError, match="2 gradients for 3 inputs"):
         check(case, rng, lambda gradients, dy: gradients[:2])
-
-
-def test_check_gradient_wants_float64(rng):
-    x = rng.standard_normal(5).astype(np.float32)
     with pytest.raises(AssertionError, match="needs float64"):
-        check_gradient(
-            lambda x: tanh(x)[0],
-            lambda dy: [tanh_backward(dy.astype(np.float32), tanh(x)[1])],
-            (x,),
-            rng=rng,
-        )
-
-
-def test_check_gradient_fails_where_the_function_itself_gives_nan(rng):
-    x = np.ones(3)
+        check_gradient(lambda x: x, lambda dy: [dy], (np.ones(5, np.float32),), rng=rng)
     with pytest.raises(AssertionError, match="nan"):
-        check_gradient(lambda x: x * np.nan, lambda dy: [dy], (x,), rng=rng)
+        check_gradient(lambda x: x * np.nan, lambda dy: [dy], (np.ones(3),), rng=rng)

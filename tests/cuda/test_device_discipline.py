@@ -19,115 +19,108 @@ def device(monkeypatch):
     return Backend("cupy", module, "stand-in", 1)
 
 
+def on_digits(name, placement, **changes):
+    return Config(
+        **{
+            **{"name": name, "norm": NormConfig(placement, placement), "seeds": 3, "every": 3},
+            "data": DataConfig("digits", train_examples=100),
+            "model": ModelConfig(width=6, depth=2),
+            "optim": OptimConfig(steps=4),
+            **changes,
+        }
+    )
+
+
+def on_gaussian(name, placement, activation="relu", depth=4, examples=20, **changes):
+    return Config(
+        name=name,
+        norm=NormConfig(placement, placement),
+        data=DataConfig("gaussian", examples=examples, features=9),
+        model=ModelConfig(depth=depth, width=9, activation=activation),
+        optim=OptimConfig(steps=3),
+        dtype="float64",
+        seeds=3,
+        **changes,
+    )
+
+
+TRAININGS = (
+    *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
+    *("recipe", "bessel", "initial_beta", "inference", "gamma_beta", "diagnostics_deep"),
+)
 CONFIGS = {
     **{
-        f"mnist_init {placement} {average}": Config(
-            name="mnist_init",
-            data=DataConfig("digits"),
-            model=ModelConfig(width=6, depth=2),
-            norm=NormConfig(name=placement, placement=placement, average=average),
-            optim=OptimConfig(steps=7),
-            seeds=3,
-            every=3,
+        f"mnist_init {placement} {average}": on_digits(
+            *("mnist_init", placement), norm=NormConfig(placement, placement, average=average)
         )
         for placement, average in (("none", "var"), ("before", "var"), ("after", "std"))
     },
     **{
-        f"{name} {placement} {dropout_at}": Config(
-            name=name,
-            data=DataConfig("digits", train_examples=100),
+        f"{name} {placement} {at}": on_digits(
+            *(name, placement),
             model=ModelConfig(
                 *("mlp", *((1, 6, "tanh") if name == "inference" else (2, 6, "relu"))),
-                dropout=0.3,
-                dropout_at=dropout_at,
+                **{"dropout": 0.3, "dropout_at": at},
             ),
-            norm=NormConfig(name=placement, placement=placement),
-            optim=OptimConfig(steps=4),
-            seeds=3,
-            every=3,
         )
-        for name in (
-            *("depth_grid", "rate_sweep", "scale_sweep", "batch_sweep", "dropout", "diagnostics"),
-            *("recipe", "bessel", "initial_beta", "inference", "gamma_beta", "diagnostics_deep"),
-        )
-        for placement, dropout_at in (
-            ("none", "end"),
-            ("before", "last"),
-            ("after", "before_norm"),
-        )
+        for name in TRAININGS
+        for placement, at in (("none", "end"), ("before", "last"), ("after", "before_norm"))
         if (name, placement) != ("inference", "none")
     },
     **{
-        f"batch_sweep ghost {placement}": Config(
-            name="batch_sweep",
-            data=DataConfig("digits", train_examples=100),
-            model=ModelConfig(width=6, depth=2),
+        f"batch_sweep ghost {placement}": on_digits(
+            *("batch_sweep", placement),
             norm=NormConfig(placement, placement, average=average, ghost=8),
             init=InitConfig(scale=2.0, scaled="hidden"),
-            optim=OptimConfig(steps=7),
-            seeds=3,
-            every=3,
         )
         for placement, average in (("before", "var"), ("after", "std"))
     },
     **{
-        f"signal_propagation {placement} {arithmetic}": Config(
-            name="signal_propagation",
-            data=DataConfig("gaussian", examples=20, features=9),
-            model=ModelConfig(depth=4, width=9, activation="relu"),
-            norm=NormConfig(name=placement, placement=placement),
+        f"signal_propagation {placement} {arithmetic}": on_gaussian(
+            *("signal_propagation", placement),
             init=InitConfig(kind="normal", std=0.1),
             arithmetic=arithmetic,
-            dtype="float64",
-            seeds=3,
         )
         for placement in ("none", "before", "after")
         for arithmetic in ("published", "corrected")
     },
     **{
-        f"signal_batch {placement} {activation}": Config(
-            name="signal_batch",
-            data=DataConfig("gaussian", examples=6, features=9),
-            model=ModelConfig(depth=11, width=9, activation=activation),
-            norm=NormConfig(name=placement, placement=placement),
-            dtype="float64",
-            seeds=3,
+        f"signal_batch {placement} {activation}": on_gaussian(
+            *("signal_batch", placement, activation), depth=11, examples=6
         )
         for placement, activation in (("none", "relu"), ("before", "linear"))
     },
     **{
-        f"{name} {placement}": Config(
-            name=name,
-            data=DataConfig("gaussian", examples=20, features=9),
-            model=ModelConfig(depth=3, width=9, activation="relu"),
-            norm=NormConfig(name=placement, placement=placement),
-            optim=OptimConfig(steps=3),
-            arithmetic="published",
-            dtype="float64",
-            seeds=3,
-        )
+        f"{name} {placement}": on_gaussian(name, placement, arithmetic="published")
         for name in ("listing_backward", "shared_scale", "exact", "estimators", "moving_average")
         for placement in ("before", "after")
     },
 }
 
 
-@pytest.mark.parametrize("case", CONFIGS)
-def test_an_experiment_stays_on_the_device(device, case):
-    config = CONFIGS[case]
+def assert_as_on_the_host(config, backend, **tolerance):
+    """The same rows as NumPy's, with values that differ by no more than this."""
     run = get(config.name).run
-    on_device = {r: r.value for r in run(config, Context(device))}
-    on_host = run(config, Context(resolve("numpy")))
-    assert len(on_device) == len(on_host)
-    assert {(r.seed, r.step, r.layer, r.metric) for r in on_device} == {
-        (r.seed, r.step, r.layer, r.metric) for r in on_host
-    }
-    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
-    pairs = zip(sorted(on_device, key=key), sorted(on_host, key=key), strict=True)
+    rows, host = (
+        sorted(run(config, Context(b)), key=lambda r: [str(part) for part in key(r)])
+        for b in (backend, resolve("numpy"))
+    )
+    assert [key(r) for r in rows] == [key(r) for r in host]
     differing = [
-        (d, h) for d, h in pairs if not np.isclose(d.value, h.value, rtol=1e-5, atol=1e-12)
+        (r, h)
+        for r, h in zip(rows, host, strict=True)
+        if not np.isclose(r.value, h.value, **tolerance)
     ]
     assert differing == []
+
+
+def key(row):
+    return row.seed, row.step, row.layer, row.metric
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_an_experiment_stays_on_the_device(device, case):
+    assert_as_on_the_host(CONFIGS[case], device, rtol=1e-5, atol=1e-12)
 
 
 def test_the_stand_in_refuses_the_host(device):
@@ -159,20 +152,10 @@ ON_KERNELS = {
 
 @pytest.mark.parametrize("case", ON_KERNELS)
 def test_an_experiment_on_the_cuda_kernels(monkeypatch, shim_folder, use_shim, case):
-    """The same rows as NumPy's, within what another order of summation moves."""
-    config = CONFIGS[case]
-    run = get(config.name).run
-    on_host = run(config, Context(resolve("numpy")))
     shim = ShimDevice(stand_in(), shim_folder)
     use_shim(monkeypatch, shim)
-    on_shim = run(config, Context(Backend("cupy", shim.xp, "shim", 1)))
-    assert ON_KERNELS[case] in " ".join(shim.launched)
-    key = lambda r: (str(r.seed), str(r.step), str(r.layer), r.metric)  # noqa: E731
-    pairs = [*zip(sorted(on_shim, key=key), sorted(on_host, key=key), strict=True)]
-    assert [key(s) for s, _ in pairs] == [key(h) for _, h in pairs]
     # Float32 over a few steps; float64 in the experiments that do not train.
-    rtol = 2e-4 if config.dtype == "float32" else 1e-9
-    differing = [
-        (s, h) for s, h in pairs if not np.isclose(s.value, h.value, rtol=rtol, atol=rtol / 10)
-    ]
-    assert differing == []
+    rtol = 2e-4 if CONFIGS[case].dtype == "float32" else 1e-9
+    backend = Backend("cupy", shim.xp, "shim", 1)
+    assert_as_on_the_host(CONFIGS[case], backend, rtol=rtol, atol=rtol / 10)
+    assert ON_KERNELS[case] in " ".join(shim.launched)

@@ -10,30 +10,35 @@ from gpubn.kernels import (
     batch_norm_inference,
 )
 from tests.cuda.checkers import assert_same
+from tests.kernels.arrays import DTYPES, place
 
-DTYPES = ["float32", "float64"]
 BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]
 
 
-def check_against_oracle(backend, oracle, x, dy, *, eps, correction=0):
+def check_against_oracle(backend, oracle, x, dy, *, eps=1e-5, correction=0):
     """Values and dx within a few roundings of the oracle on the very same input."""
     expected = oracle.batch_norm(x, dy=dy, eps=eps, correction=correction)
     tolerance = oracle.tolerance(x.dtype, x.shape[-2])
+
+    def check(value, right, **allowed):
+        assert_same(value, backend.asarray(right, x.dtype), **{"rtol": 0, **allowed})
+
     y, cache = batch_norm(backend.asarray(x), eps=eps, correction=correction)
-    y_expected = backend.asarray(expected.y, x.dtype)
-    assert_same(y, y_expected, rtol=0, atol=tolerance * expected.scale["y"])
-    var_expected = backend.asarray(expected.var, x.dtype)
-    assert_same(cache.var, var_expected, rtol=tolerance)
+    check(y, expected.y, atol=tolerance * expected.scale["y"])
+    check(cache.var, expected.var, rtol=tolerance)
+    # The mean is the first row and what is added to it: it rounds at the size of either, and
+    # keeps what rounding left in the sum of the differences from it.
+    spread = np.abs(x - expected.mean[..., None, :]).mean(axis=-2).max()
+    size = max(np.abs(expected.mean).max(), np.abs(x[..., 0, :]).max())
+    check(cache.mean, expected.mean, atol=2 * np.finfo(x.dtype).eps * size + tolerance * spread)
     for backward in BACKWARDS:
         dx = backward(backend.asarray(dy), cache)[0]
-        dx_expected = backend.asarray(expected.dx, x.dtype)
-        assert_same(dx, dx_expected, rtol=0, atol=tolerance * expected.scale["dx"])
-    return expected, cache
+        check(dx, expected.dx, atol=tolerance * expected.scale["dx"])
 
 
-@pytest.mark.parametrize("correction", [0, 1])
-@pytest.mark.parametrize("eps", [0, 1e-5])
-@pytest.mark.parametrize("std", [1e-3, 1, 1e3])
+@pytest.mark.parametrize(
+    ("std", "eps", "correction"), [(1e-3, 0, 0), (1, 1e-5, 1), (1e3, 0, 1), (1e-3, 1e-5, 0)]
+)
 @pytest.mark.parametrize(
     ("dtype", "ratio"),
     [*[("float32", r) for r in (1e2, 1e4, -1e6, 1e6)], *[("float64", r) for r in (1e6, 1e12)]],
@@ -46,10 +51,7 @@ def test_a_mean_far_above_the_spread_costs_no_digits(
     # tolerance has no ratio in it: what the input's own rounding lost, the oracle lost too.
     x = (std * (rng.standard_normal(shape) + ratio)).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
-    expected, cache = check_against_oracle(backend, oracle, x, dy, eps=eps, correction=correction)
-    # The mean itself is one number of that size: it is right to its last digit or two.
-    mean = backend.asarray(expected.mean, dtype)
-    assert_same(cache.mean, mean, rtol=2 * np.finfo(dtype).eps)
+    check_against_oracle(backend, oracle, x, dy, eps=eps, correction=correction)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -58,7 +60,7 @@ def test_a_mean_far_above_the_spread_costs_no_digits(
 def test_an_outlier_in_any_row_keeps_the_accuracy(backend, oracle, rng, dtype, outlier, row):
     x = rng.standard_normal((1000, 3)).astype(dtype)
     x[row, 1] = outlier
-    check_against_oracle(backend, oracle, x, rng.standard_normal(x.shape).astype(dtype), eps=1e-5)
+    check_against_oracle(backend, oracle, x, rng.standard_normal(x.shape).astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -72,23 +74,13 @@ def test_an_outlier_in_any_row_leaves_the_output_centred(backend, xp, oracle, rn
     assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 10_000))
 
 
-@pytest.mark.parametrize("n", [2, 3, 1000])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_mean_and_spread_differ_from_column_to_column(backend, oracle, rng, n, dtype):
-    std = np.array([1e-3, 1, 1e3, 1e-3, 1e3])
-    mean = np.array([0, 1e6, 0, 1e2, -1e5])
-    x = (rng.standard_normal((n, 5)) * std + mean).astype(dtype)
-    check_against_oracle(backend, oracle, x, rng.standard_normal(x.shape).astype(dtype), eps=1e-5)
-
-
 CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("eps", [0, 1e-5])
-@pytest.mark.parametrize("correction", [0, 1])
-@pytest.mark.parametrize("parameters", ["none", "gamma", "beta", "both"])
-@pytest.mark.parametrize("n", [2, 3, 10, 1001])
+@pytest.mark.parametrize(("parameters", "correction"), [(False, 0), (True, 1)])
+@pytest.mark.parametrize("n", [2, 10, 1001])
 def test_a_constant_column_is_exactly_beta(
     backend, xp, oracle, rng, n, parameters, correction, eps, dtype
 ):
@@ -96,16 +88,16 @@ def test_a_constant_column_is_exactly_beta(
     x[..., :-1] = np.array(CONSTANTS, dtype)
     dy = rng.standard_normal(x.shape).astype(dtype)
     d = x.shape[-1]
-    gamma = rng.standard_normal(d).astype(dtype) if parameters in ("gamma", "both") else None
-    beta = rng.standard_normal(d).astype(dtype) if parameters in ("beta", "both") else None
+    gamma, beta = rng.standard_normal((2, d)).astype(dtype) if parameters else (None, None)
     expected = oracle.batch_norm(x, gamma, beta, dy, eps=eps, correction=correction)
-    on_device = [None if a is None else backend.asarray(a) for a in (x, gamma, beta)]
+    on_device = place(backend, x, gamma, beta)
 
     y, cache = batch_norm(*on_device, eps=eps, correction=correction)
-    plain = on_device[2] if beta is not None else xp.zeros(d, dtype)
+    plain = on_device[2] if parameters else xp.zeros(d, dtype)
     assert_same(y[..., :-1], xp.broadcast_to(plain, y.shape)[..., :-1], rtol=0)
     assert not (y[..., -1] == plain[-1]).all()  # the other column did vary
-    assert_same(cache.var[..., :-1], xp.zeros_like(cache.var[..., :-1]), rtol=0)
+    zeros = xp.zeros_like(cache.var[..., :-1])
+    assert_same(cache.var[..., :-1], zeros, rtol=0)
     assert_same(cache.mean[..., :-1], on_device[0][..., 0, :-1], rtol=0)
     for backward in BACKWARDS:
         dx, dgamma, dbeta = backward(backend.asarray(dy), cache)
@@ -117,67 +109,38 @@ def test_a_constant_column_is_exactly_beta(
         assert_same(dx[..., :-1], xp.zeros_like(dx[..., :-1]), rtol=0)
 
 
-@pytest.mark.parametrize("eps", [0, 1e-5])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_inference_with_a_variance_of_zero_is_finite(backend, xp, dtype, eps):
-    x, mean, var = xp.ones((3, 2), dtype), xp.ones(2, dtype), xp.zeros(2, dtype)
-    assert_same(batch_norm_inference(x, mean, var, eps=eps), xp.zeros_like(x), rtol=0)
-    y = batch_norm_inference(x, mean, var, beta=mean, eps=eps)
-    assert_same(y, xp.ones_like(x), rtol=0)
-
-
 def split(backend, arrays, column):
-    """Host copies of one column, and of all others."""
+    """Host copies of one column, and the bits of all others."""
     hosts = [backend.to_host(a) for a in arrays]
-    return [a[..., column] for a in hosts], [np.delete(a, column, axis=-1) for a in hosts]
+    return [a[..., column] for a in hosts], [np.delete(a, column, -1).tobytes() for a in hosts]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row", [0, 3, -1])
-@pytest.mark.parametrize("column", [0, 2, 4])
+@pytest.mark.parametrize("row", [0, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backward", BACKWARDS)
-def test_a_bad_value_poisons_its_column_alone(backend, rng, backward, dtype, column, row, bad):
+def test_a_bad_value_poisons_its_column_alone(backend, rng, backward, dtype, row, bad):
     x, dy = (rng.standard_normal((8, 5)).astype(dtype) for _ in range(2))
     gamma, beta = (backend.asarray(rng.uniform(0.5, 2, 5).astype(dtype)) for _ in range(2))
 
-    def run(x):
+    def run(x, dy):
         y, cache = batch_norm(backend.asarray(x), gamma, beta)
         dx, dgamma, dbeta = backward(backend.asarray(dy), cache)
-        return split(backend, [y, dx, dgamma, cache.mean, cache.var], column), dbeta
+        return split(backend, [dx, dgamma, y, cache.mean, cache.var, dbeta], 2)
 
-    (_, clean), dbeta = run(x)
+    own_clean, clean = run(x, dy)
     spoilt = x.copy()
-    spoilt[row, column] = bad
-    (own, others), dbeta_spoilt = run(spoilt)
+    spoilt[row, 2] = bad
+    own, others = run(spoilt, dy)
     assert all(np.isnan(a).all() for a in own[:3])
-    assert not any(np.isfinite(a).any() for a in own[3:])
-    assert [a.tobytes() for a in others] == [a.tobytes() for a in clean]
-    assert_same(dbeta_spoilt, dbeta, rtol=0)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("backward", BACKWARDS)
-def test_a_bad_gradient_poisons_its_column_alone(backend, rng, backward, bad):
-    x, dy = (rng.standard_normal((2, 8, 5)) for _ in range(2))
-    _, cache = batch_norm(backend.asarray(x))
-    _, clean = split(backend, backward(backend.asarray(dy), cache), 1)
-    dy[:, 2, 1] = bad
-    (dx, dgamma, dbeta), others = split(backend, backward(backend.asarray(dy), cache), 1)
-    assert not np.isfinite(dx).any()
-    assert not np.isfinite(dgamma).any()
-    assert not np.isfinite(dbeta).any()
-    assert [a.tobytes() for a in others] == [a.tobytes() for a in clean]
-
-
-def test_a_bad_value_poisons_its_replica_alone(backend, rng):
-    x = rng.standard_normal((3, 8, 5))
-    clean = backend.to_host(batch_norm(backend.asarray(x))[0])
-    x[1, 0, 2] = np.nan
-    y = backend.to_host(batch_norm(backend.asarray(x))[0])
-    assert np.isnan(y[1, :, 2]).all()
-    assert np.isnan(y).sum() == 8
-    assert y[[0, 2]].tobytes() == clean[[0, 2]].tobytes()
+    assert not any(np.isfinite(a).any() for a in own[3:5])
+    assert own[5].tobytes() == own_clean[5].tobytes()
+    assert others == clean
+    spoilt = dy.copy()
+    spoilt[row, 2] = bad
+    own, others = run(x, spoilt)
+    assert not any(np.isfinite(a).any() for a in (*own[:2], own[5]))
+    assert others == clean
 
 
 def test_a_bad_parameter_poisons_its_column_alone(backend, rng):

@@ -1,7 +1,7 @@
 """Laws that batch norm obeys for any input, on inputs that hypothesis picks."""
 
 import numpy as np
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubn.kernels import batch_norm, batch_norm_backward
@@ -20,13 +20,15 @@ CORRECTIONS = st.sampled_from([0, 1])
 SEEDS = st.integers(0, 2**32 - 1)
 SCALES = st.floats(-3, 3).map(lambda power: 10.0**power)
 OFFSETS = st.floats(-100, 100)
+EPS = st.sampled_from([0, 1e-5, 0.1])
 
 
-@given(shapes(), DTYPES, SEEDS, SCALES, OFFSETS, CORRECTIONS, st.sampled_from([0, 1e-5, 0.1]))
-def test_equals_the_oracle(backend, oracle, shape, dtype, seed, scale, offset, correction, eps):
+@given(shapes(), DTYPES, SEEDS, SCALES, OFFSETS, CORRECTIONS, EPS)
+def test_equals_the_oracle(backend, xp, oracle, shape, dtype, seed, scale, offset, correction, eps):
+    """And, without eps, dx has no part along the mean or the output."""
     rng = np.random.default_rng(seed)
     x = (scale * (rng.standard_normal(shape) + offset)).astype(dtype)
-    gamma, beta = (rng.standard_normal(shape[-1]).astype(dtype) for _ in range(2))
+    gamma, beta = rng.standard_normal((2, shape[-1])).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
     expected = oracle.batch_norm(x, gamma, beta, dy, eps=eps, correction=correction)
     tolerance = oracle.tolerance(dtype, shape[-2])
@@ -36,6 +38,12 @@ def test_equals_the_oracle(backend, oracle, shape, dtype, seed, scale, offset, c
     for name, value in (("y", y), ("dx", dx)):
         right = backend.asarray(getattr(expected, name), dtype)
         assert_same(value, right, rtol=0, atol=tolerance * expected.scale[name])
+    atol = shape[-2] * tolerance * expected.scale["dx"]
+    zero = xp.zeros_like(cache.mean)
+    assert_same(dx.sum(axis=-2), zero, rtol=0, atol=atol)
+    if eps == 0:
+        size = float(abs(cache.x_hat).max())
+        assert_same((dx * cache.x_hat).sum(axis=-2), zero, rtol=0, atol=atol * size)
 
 
 @given(shapes(), SEEDS, st.integers(-(2**30), 2**30), st.integers(-10, 10), CORRECTIONS)
@@ -48,21 +56,6 @@ def test_a_shift_changes_no_bit(backend, shape, seed, shift, power, correction):
     assert_same(shifted, y, rtol=0)
 
 
-@given(shapes(), DTYPES, SEEDS, SCALES, st.sampled_from([-1, 1]), CORRECTIONS)
-def test_a_scale_only_signs_the_output_without_eps(
-    backend, oracle, shape, dtype, seed, scale, sign, correction
-):
-    x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-    scaled = (sign * scale * x).astype(dtype)
-    y, cache = batch_norm(backend.asarray(x), eps=0, correction=correction)
-    y_scaled, _ = batch_norm(backend.asarray(scaled), eps=0, correction=correction)
-    # Rounding the scaled input moves it by eps |x|, which the division by the spread magnifies.
-    condition = 1 + np.abs(x).max() * float(cache.inv_std.max())
-    assume(condition < 100)
-    atol = oracle.tolerance(dtype, shape[-2]) * condition * float(abs(y).max())
-    assert_same(y_scaled, sign * y, rtol=0, atol=atol)
-
-
 @given(shapes(), DTYPES, SEEDS, st.integers(-10, 10), st.sampled_from([-1, 1]), CORRECTIONS)
 def test_a_power_of_two_as_scale_changes_no_bit_without_eps(
     backend, same_bits, shape, dtype, seed, power, sign, correction
@@ -72,32 +65,3 @@ def test_a_power_of_two_as_scale_changes_no_bit_without_eps(
     y, _ = batch_norm(backend.asarray(x), eps=0, correction=correction)
     y_scaled, _ = batch_norm(backend.asarray(scaled), eps=0, correction=correction)
     same_bits(y_scaled + 0.0, sign * y + 0.0)  # + 0.0: a zero has no sign
-
-
-@given(shapes(), DTYPES, SEEDS, SCALES, OFFSETS, CORRECTIONS)
-def test_dx_has_no_part_along_the_mean_or_the_output(
-    backend, xp, oracle, shape, dtype, seed, scale, offset, correction
-):
-    rng = np.random.default_rng(seed)
-    x = (scale * (rng.standard_normal(shape) + offset)).astype(dtype)
-    dy = rng.standard_normal(shape).astype(dtype)
-    expected = oracle.batch_norm(x, dy=dy, eps=0, correction=correction)
-    _, cache = batch_norm(backend.asarray(x), eps=0, correction=correction)
-    dx, _, _ = batch_norm_backward(backend.asarray(dy), cache)
-    n = shape[-2]
-    atol = n * oracle.tolerance(dtype, n) * expected.scale["dx"]
-    zero = xp.zeros_like(cache.mean)
-    assert_same(dx.sum(axis=-2), zero, rtol=0, atol=atol)
-    along = (dx * cache.x_hat).sum(axis=-2)
-    assert_same(along, zero, rtol=0, atol=atol * expected.scale["y"])
-
-
-@given(shapes(), DTYPES, SEEDS, SCALES, OFFSETS)
-def test_rows_may_come_in_any_order(backend, oracle, shape, dtype, seed, scale, offset):
-    rng = np.random.default_rng(seed)
-    x = (scale * (rng.standard_normal(shape) + offset)).astype(dtype)
-    order = rng.permutation(shape[-2])
-    y, _ = batch_norm(backend.asarray(x))
-    mixed, _ = batch_norm(backend.asarray(x[..., order, :]))
-    atol = oracle.tolerance(dtype, shape[-2]) * float(abs(y).max())
-    assert_same(mixed, y[..., backend.asarray(order), :], rtol=0, atol=atol)

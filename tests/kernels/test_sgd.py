@@ -4,193 +4,146 @@ import numpy as np
 import pytest
 
 from gpubn.backend import device_of
-from gpubn.errors import ArgumentError
 from gpubn.kernels import descend
+from tests.kernels.arrays import DTYPES, LAYOUTS, ones, place, refuses
 
-DTYPES = ["float32", "float64"]
-# Shapes that come as one, as a pair, with a partner further on, and all unlike.
-SHAPES = [
-    [(3, 5, 7)],
-    [(3, 7), (3, 7)],
-    [(3, 5, 7), (3, 7), (3, 5, 7), (3, 1)],
-    [(3, 5), (3, 7), (3, 5, 7), (3, 1, 1), (3,)],
-    [(3, 4), (3, 4), (3, 4)],
-    [(1, 300, 5), (1, 5)],
-]
-
-
-def place(backend, host):
-    """The arrays on the backend, which may share no memory with the host's."""
-    return [backend.asarray(array.copy()) for array in host]
+# Shapes that come as one, as a pair, with a partner further on, and all unlike, each with the
+# launches that it takes: equal shapes go two at a time.
+SHAPES = {
+    ((3, 5, 7),): 1,
+    ((3, 7), (3, 7)): 1,
+    ((3, 5, 7), (3, 7), (3, 5, 7), (3, 1)): 3,
+    ((3, 5), (3, 7), (3, 5, 7), (3, 1, 1), (3,)): 5,
+    ((3, 4), (3, 4), (3, 4)): 2,
+    ((1, 300, 5), (1, 5)): 2,
+    ((2, 40, 7500), (2, 40, 7500)): 1,  # more than 2048 blocks of 256
+}
 
 
-def draw(rng, shapes, dtype, rates):
-    """Host arrays: parameters, gradients, rates (R,) or (1,)."""
-    parameters, gradients = (
-        [rng.standard_normal(shape).astype(dtype) for shape in shapes] for _ in range(2)
-    )
-    count = shapes[0][0] if rates == "(R,)" else 1
-    return parameters, gradients, rng.uniform(0.01, 1, count).astype(dtype)
+class Case:
+    """Parameters, gradients and rates, on the host and on the backend."""
 
+    def __init__(self, backend, rng, shapes, dtype="float32", rates="(R,)"):
+        self.backend = backend
+        self.host, self.host_gradients = (
+            [rng.standard_normal(shape).astype(dtype) for shape in shapes] for _ in range(2)
+        )
+        count = shapes[0][0] if rates == "(R,)" else 1
+        self.host_rates = rng.uniform(0.01, 1, count).astype(dtype)
+        self.parameters = place(backend, *self.host)
+        self.gradients = place(backend, *self.host_gradients)
+        (self.rates,) = place(backend, self.host_rates)
 
-def stepped(parameter, gradient, rates):
-    """In float64, and the size of what is rounded."""
-    rates = rates.astype(np.float64).reshape(-1, *[1] * (parameter.ndim - 1))
-    step = rates * gradient.astype(np.float64)
-    return parameter - step, abs(parameter) + abs(step)
+    def step(self):
+        assert descend(self.parameters, self.gradients, self.rates) is None
 
-
-def assert_stepped(backend, parameters, before, gradients, rates):
-    for found, old, gradient in zip(parameters, before, gradients, strict=True):
-        right, size = stepped(old, gradient, rates)
-        assert found.dtype == old.dtype
-        assert (abs(backend.to_host(found) - right) <= 2 * np.finfo(old.dtype).eps * size).all()
+    def assert_stepped(self):
+        """As in float64, and the rates are as they were."""
+        arrays = zip(self.parameters, self.host, self.host_gradients, strict=True)
+        for found, old, gradient in arrays:
+            rates = self.host_rates.astype(np.float64).reshape(-1, *[1] * (old.ndim - 1))
+            step = rates * gradient.astype(np.float64)
+            bound = 2 * np.finfo(old.dtype).eps * (abs(old) + abs(step))
+            assert found.dtype == old.dtype
+            assert (abs(self.backend.to_host(found) - (old - step)) <= bound).all()
+        assert self.backend.to_host(self.rates).tobytes() == self.host_rates.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rates", ["(R,)", "(1,)"])
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_each_parameter_takes_its_step(backend, rng, shapes, rates, dtype):
-    host = draw(rng, shapes, dtype, rates)
-    parameters, gradients, rate = place(backend, host[0]), place(backend, host[1]), host[2]
-    assert descend(parameters, gradients, backend.asarray(rate)) is None
-    assert_stepped(backend, parameters, *host)
-
-
-def test_more_numbers_than_threads_each_take_one_step(backend, rng):
-    shapes = [(2, 40, 7500), (2, 40, 7500)]  # more than 2048 blocks of 256
-    host = draw(rng, shapes, "float32", "(R,)")
-    parameters, gradients = place(backend, host[0]), place(backend, host[1])
-    descend(parameters, gradients, backend.asarray(host[2]))
-    assert_stepped(backend, parameters, *host)
-
-
-@pytest.mark.parametrize("backend", ["shim"], indirect=True)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_equal_shapes_go_two_at_a_time(backend, rng, dtype):
+    case = Case(backend, rng, shapes, dtype, rates)
     device = device_of(backend.xp)
-    for shapes, launches in zip(SHAPES, (1, 1, 3, 5, 2, 2), strict=True):
-        host = draw(rng, shapes, dtype, "(R,)")
-        before = len(device.launched)
-        descend(place(backend, host[0]), place(backend, host[1]), backend.asarray(host[2]))
-        assert len(device.launched) - before == launches, shapes
+    before = 0 if device is None else len(device.launched)
+    case.step()
+    case.assert_stepped()
+    if backend.device == "shim":
+        assert len(device.launched) - before == SHAPES[shapes]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("which", ["parameter", "gradient", "both"])
-def test_what_is_not_contiguous_takes_its_step_too(backend, rng, which, dtype):
-    turned = lambda a: a.swapaxes(1, 2)  # noqa: E731
-    host = draw(rng, [(3, 5, 7), (3, 7)], dtype, "(R,)")
-    parameters, gradients = place(backend, host[0]), place(backend, host[1])
-    for arrays, name in ((parameters, "parameter"), (gradients, "gradient")):
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("which", ["parameters", "gradients", "both"])
+def test_what_is_not_contiguous_takes_its_step_too(backend, rng, which, layout):
+    case = Case(backend, rng, [(3, 5, 7), (3, 7)])
+    for name in ("parameters", "gradients"):
+        arrays = getattr(case, name)
         if which in (name, "both"):
-            arrays[0] = turned(backend.asarray(turned(backend.to_host(arrays[0])).copy()))
+            arrays[0] = LAYOUTS[layout](arrays[0])
             assert not arrays[0].flags.c_contiguous
-    descend(parameters, gradients, backend.asarray(host[2]))
-    assert_stepped(backend, parameters, *host)
+    case.step()
+    case.assert_stepped()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rates_may_be_a_column_of_a_table(backend, rng, dtype):
-    host = draw(rng, [(3, 5), (3, 5)], dtype, "(R,)")
-    parameters, gradients = place(backend, host[0]), place(backend, host[1])
-    table = backend.asarray(np.stack([host[2], np.full(3, 100, dtype)], axis=1))
-    assert not table[:, 0].flags.c_contiguous
-    descend(parameters, gradients, table[:, 0])
-    assert_stepped(backend, parameters, *host)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_one_rate_for_all_gives_the_bits_of_as_many_equal_ones(backend, same_bits, rng, dtype):
-    host = draw(rng, [(3, 5, 7)], dtype, "(1,)")
-    one, many = place(backend, host[0]), place(backend, host[0])
-    descend(one, place(backend, host[1]), backend.asarray(host[2]))
-    descend(many, place(backend, host[1]), backend.asarray(host[2].repeat(3)))
-    same_bits(one[0], many[0])
+    case = Case(backend, rng, [(3, 5), (3, 5)], dtype)
+    table = backend.asarray(np.stack([case.host_rates, np.full(3, 100, dtype)], axis=1))
+    case.rates = table[:, 0]
+    assert not case.rates.flags.c_contiguous
+    case.step()
+    case.assert_stepped()
 
 
 def test_a_view_takes_its_step_and_its_neighbours_stay(backend, rng):
-    host = draw(rng, [(4, 5)], "float32", "(1,)")
-    (whole,), (gradient,) = place(backend, host[0]), place(backend, host[1])
-    descend([whole[1:3]], [gradient[1:3]], backend.asarray(host[2]))
-    found = backend.to_host(whole)
-    assert (found[[0, 3]] == host[0][0][[0, 3]]).all()
-    assert_stepped(backend, [whole[1:3]], [host[0][0][1:3]], [host[1][0][1:3]], host[2])
-
-
-def test_rates_are_not_written_to(backend, rng):
-    host = draw(rng, [(3, 5), (3, 5)], "float32", "(R,)")
-    (rates,) = place(backend, [host[2]])
-    descend(place(backend, host[0]), place(backend, host[1]), rates)
-    assert backend.to_host(rates).tobytes() == host[2].tobytes()
-
-
-def test_an_infinite_step_stays_in_its_place(backend):
-    parameters = place(backend, [np.zeros((2, 3), np.float32)])
-    gradients = place(backend, [np.full((2, 3), 1e30, np.float32)])
-    descend(parameters, gradients, backend.asarray(np.array([1e30, 0], np.float32)))
-    assert backend.to_host(parameters[0]).tolist() == [[-np.inf] * 3, [0.0] * 3]
-
-
-def test_nothing_to_do(backend, xp):
-    descend([], [], xp.ones(1, "float32"))
-
-
-def ones(*shape, dtype="float32"):
-    return np.ones(shape, dtype)
+    case = Case(backend, rng, [(4, 5)], rates="(1,)")
+    whole = case.parameters[0]
+    for name in ("parameters", "gradients", "host", "host_gradients"):
+        setattr(case, name, [array[1:3] for array in getattr(case, name)])
+    outer = backend.to_host(whole)[[0, 3]].copy()
+    case.step()
+    case.assert_stepped()
+    assert (backend.to_host(whole)[[0, 3]] == outer).all()
 
 
 @pytest.mark.parametrize(
-    ("parameters", "gradients", "rates", "message"),
+    ("parameter", "gradient", "rates", "message"),
     [
+        (ones(3, 5), ones(3, 4), ones(3), r"gradient has shape \(3, 4\); expected \(3, 5\)"),
+        (ones(3, 5), ones(1, 5), ones(3), r"gradient has shape \(1, 5\); expected \(3, 5\)"),
         (
-            *([ones(3, 5)], [ones(3, 4)], ones(3)),
-            r"gradient has shape \(3, 4\); expected \(3, 5\)",
-        ),
-        (
-            *([ones(3, 5)], [ones(1, 5)], ones(3)),  # would broadcast
-            r"gradient has shape \(1, 5\); expected \(3, 5\)",
-        ),
-        (
-            *([ones(3, 5)], [ones(3, 5, dtype="float64")], ones(3)),
+            ones(3, 5),
+            ones(3, 5, dtype="float64"),
+            ones(3),
             "gradient has dtype float64; expected float32",
         ),
         (
-            *([ones(3, 5, dtype="int64")], [ones(3, 5, dtype="int64")], ones(3)),
-            "parameter has dtype int64; expected float32 or float64",
-        ),
-        (
-            *([ones(3, 5, dtype="float16")], [ones(3, 5, dtype="float16")], ones(3)),
-            "parameter has dtype float16; expected float32 or float64",
-        ),
-        (
-            *([ones(3, 5)], [ones(3, 5)], ones(2)),
+            ones(3, 5),
+            ones(3, 5),
+            ones(2),
             r"rates has shape \(2,\); expected \(1,\) or \(3,\), one a replica",
         ),
-        (*([ones(3, 5)], [ones(3, 5)], ones(5)), r"rates has shape \(5,\)"),  # would broadcast
-        (*([ones(3, 5)], [ones(3, 5)], ones(3, 1)), r"rates has shape \(3, 1\)"),
-        (*([ones(3, 5)], [ones(3, 5)], np.ones((), "float32")), r"rates has shape \(\)"),
+        (ones(3, 5), ones(3, 5), ones(5), r"rates has shape \(5,\)"),  # would broadcast
+        (ones(3, 5), ones(3, 5), ones(3, 1), r"rates has shape \(3, 1\)"),
+        (ones(3, 5), ones(3, 5), ones(), r"rates has shape \(\)"),
         (
-            *([ones(3, 5)], [ones(3, 5)], ones(3, dtype="float64")),
+            ones(3, 5),
+            ones(3, 5),
+            ones(3, dtype="float64"),
             "rates has dtype float64; expected float32",
         ),
-        (
-            *([ones(3, 5), ones(2, 5)], [ones(3, 5), ones(2, 5)], ones(3)),  # of other replicas
-            r"rates has shape \(3,\); expected \(1,\) or \(2,\)",
+        *(
+            (
+                ones(3, 5, dtype=d),
+                ones(3, 5, dtype=d),
+                ones(3),
+                f"parameter has dtype {d}; expected",
+            )
+            for d in ("int64", "float16")
         ),
     ],
 )
-def test_refuses_and_changes_nothing(backend, parameters, gradients, rates, message):
-    parameters, gradients = place(backend, parameters), place(backend, gradients)
-    with pytest.raises(ArgumentError, match=f"^{message}") as error:
-        descend(parameters, gradients, backend.asarray(rates))
-    assert "\n" not in str(error.value)
-    for array in parameters:
-        assert (backend.to_host(array) == 1).all()
+def test_refuses_and_changes_nothing(backend, parameter, gradient, rates, message):
+    parameter, gradient, rates = place(backend, parameter, gradient, rates)
+    refuses(message, descend, [parameter], [gradient], rates)
+    assert (backend.to_host(parameter) == 1).all()
 
 
-@pytest.mark.parametrize("parameters", [1, 2])
-def test_as_many_gradients_as_parameters(backend, parameters):
-    arrays = place(backend, [ones(3, 5)] * 3)
-    with pytest.raises(ValueError):
-        descend(arrays[:parameters], arrays[parameters:], backend.asarray(ones(3)))
+def test_refuses_what_does_not_belong_together(backend):
+    first, other, rates = place(backend, ones(3, 5), ones(2, 5), ones(3))
+    descend([], [], rates)
+    message = r"rates has shape \(3,\); expected \(1,\) or \(2,\)"
+    refuses(message, descend, [first, other], [first, other], rates)
+    for parameters, gradients in (([first], [first] * 2), ([first] * 2, [first])):
+        message = f"gradients has {len(gradients)} arrays; expected {len(parameters)}"
+        refuses(message, descend, parameters, gradients, rates)

@@ -36,22 +36,27 @@ class Library:
     Args:
         text: the source, with the shim's platform.cuh in it.
         kernels: names with template arguments.
-        folder: where the library is written.
+        folder: where the library is written, or lies already.
     """
 
     def __init__(self, text: str, kernels: Sequence[str], folder: Path) -> None:
         table = "\n".join(f'    shim::named<{name}>("{name}"),' for name in kernels)
-        folder.mkdir(parents=True, exist_ok=True)
-        program, library = folder / "kernels.cpp", folder / "kernels.so"
-        program.write_text(
+        program = (
             f"{text}\n{(_FOLDER / 'launch.hpp').read_text()}\n"
             f"const shim::Named KERNELS[] = {{\n{table}\n}};\n"
             f"const int KERNEL_COUNT = {len(kernels)};\n"
         )
-        command = ["g++", *_FLAGS, "-o", str(library), str(program)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"g++ failed:\n{done.stderr[:4000]}")
+        library = folder / "kernels.so"
+        if not library.exists():  # another process of this run may have been here
+            folder.mkdir(parents=True, exist_ok=True)
+            own = folder / f"kernels-{os.getpid()}.so"
+            command = ["g++", *_FLAGS, "-x", "c++", "-o", str(own), "-"]
+            done = subprocess.run(
+                command, input=program, capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0:
+                raise RuntimeError(f"g++ failed:\n{done.stderr[:4000]}")
+            own.replace(library)
         self._launch = ctypes.CDLL(str(library)).shim_launch
 
     def launch(
