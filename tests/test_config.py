@@ -16,8 +16,6 @@ from gpubn.config import (
     TrackerConfig,
 )
 from gpubn.errors import ConfigError
-from gpubn.kernels import activation
-from gpubn.nn.init import initial_weight
 
 NAN, INF = float("nan"), float("inf")
 ARITHMETICS = "corrected, published, early, sign, mean"
@@ -113,35 +111,6 @@ def test_nan_is_refused_everywhere(key):
         make(key, NAN)
 
 
-def test_the_list_of_floats_above_is_complete():
-    floats = {
-        (kind.__name__, f.name)
-        for kind in vars(schema).values()
-        if dataclasses.is_dataclass(kind)
-        for f in dataclasses.fields(kind)
-        if f.type in (float, "float")
-    }
-    assert floats == {
-        ("ModelConfig", "dropout"),
-        ("NormConfig", "eps"),
-        ("NormConfig", "momentum"),
-        ("NormConfig", "initial_spread"),
-        ("NormConfig", "initial_beta"),
-        ("InitConfig", "std"),
-        ("InitConfig", "low"),
-        ("InitConfig", "high"),
-        ("InitConfig", "scale"),
-        ("OptimConfig", "rate"),
-        ("OptimConfig", "min_rate"),
-    }
-
-
-@pytest.mark.parametrize(("key", "value"), [("init.low", -INF), ("init.high", INF)])
-def test_an_infinite_range_of_the_uniform_initialiser_is_refused(key, value):
-    with pytest.raises(ConfigError, match=r"init\.(low|high)"):
-        make(key, value)
-
-
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_batch_norm_needs_a_batch_of_two(placement):
     norm = NormConfig(name="mine", placement=placement)
@@ -205,19 +174,6 @@ def test_the_defaults_validate(kind):
 )
 def test_the_edges_of_the_ranges_are_allowed(key, value):
     assert getattr(make(key, value), key.rpartition(".")[2]) == value
-
-
-def test_every_kind_and_activation_that_is_implemented_can_be_configured():
-    for kind in schema.INIT_KINDS:
-        initial_weight(InitConfig(kind=kind), 2, 2, [0], 0)
-    for name in ("relu", "tanh", "sigmoid", "linear"):
-        activation(ModelConfig(activation=name).activation)
-
-
-def test_two_configurations_share_nothing():
-    one, other = Config(), Config()
-    one.optim.rate = 7.0
-    assert other.optim.rate == 0.1
 
 
 def test_a_document_gives_back_its_configuration():

@@ -7,7 +7,7 @@ from gpubn import theory
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
 from gpubn.experiments import Context, get, moving_average
-from gpubn.experiments.moving_average import UNITS, measured_steps
+from gpubn.experiments.moving_average import UNITS
 from gpubn.nn.rng import generator
 
 
@@ -73,19 +73,3 @@ def test_the_start_is_that_of_the_configuration():
     # A moving average of the standard deviation is squared for inference.
     rows = run(make(norm={"average": "std", "initial_spread": 3.0}))
     assert set(values(rows, "var_bias", 0).values()) == {9 / 4 - 1}
-
-
-@pytest.mark.parametrize("steps", [1, 2, 6, 100, 5000])
-def test_measured_steps(steps):
-    found = sorted(measured_steps(steps))
-    assert found[0] == 1
-    assert found[-1] == steps
-    assert len(found) <= 1 + 6 * np.log10(steps) + 1
-    assert {1, 10, 100} & set(range(steps + 1)) <= set(found)
-
-
-@pytest.mark.parametrize("chunk", [1, 7])
-def test_chunks_of_updates_change_no_bit(monkeypatch, chunk):
-    right = run(make())
-    monkeypatch.setattr(moving_average, "CHUNK", chunk)
-    assert run(make()) == right

@@ -262,12 +262,6 @@ def test_blind_to_a_planted_renaming(prints, case):
     assert before == after
 
 
-def test_two_definitions_that_change_places_are_told_apart(prints):
-    both = "def a(x):\n    return x\ndef b(x):\n    return -x\ndef f(x):\n    return a(b(x) + 1)\n"
-    swapped = both.replace("a(b(x)", "b(a(x)")
-    assert prints(fake_main=both) != prints(fake_main=swapped)
-
-
 def test_a_parameter_hides_a_definition_of_its_name(prints):
     hides = "from gpubn.fake_b import g\n\ndef f(g):\n    return g(1)\n"
     before = prints(fake_main=hides)

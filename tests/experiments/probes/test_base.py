@@ -34,14 +34,6 @@ def on_device(backend, metric, values, dtype, *, seeds=None, step=0, layer=None)
     return OnDevice(seeds or range(len(values)), metric, array, step, layer)
 
 
-def test_values_come_with_their_seed_step_layer_and_metric(backend):
-    row = on_device(backend, "loss", [0.5, 2.0], "float32", seeds=[7, 3], step=40, layer=2)
-    ((first, second),) = fetch_readings([[row]], backend)
-    assert first == Observation(7, 40, 2, "loss", 0.5)
-    assert second == Observation(3, 40, 2, "loss", 2.0)
-    assert type(first.value) is float
-
-
 def test_rows_keep_their_part_and_their_order(backend):
     here = [Observation(None, 5, 1, f"hist[{i}]", float(i)) for i in range(3)]
     a = on_device(backend, "a", [1, 2], "float32")
@@ -92,14 +84,6 @@ def test_no_value_passes_through_another_dtype(backend):
     ]
 
 
-def test_infinite_values_are_values(backend):
-    (found,) = fetch_readings(
-        [[on_device(backend, "a", [np.inf, -np.inf, np.nan], "float32")]], backend
-    )
-    assert [row.value for row in found[:2]] == [np.inf, -np.inf]
-    assert np.isnan(found[2].value)
-
-
 @pytest.mark.parametrize("rows", [[], [[]], [[], [Observation(1, 2, 3, "a", 4.0)]]], ids=str)
 def test_nothing_on_the_device_nothing_fetched(backend, moved, rows):
     assert fetch_readings(rows, backend) == rows
@@ -110,20 +94,6 @@ def test_a_value_a_seed(backend):
     row = on_device(backend, "a", [1, 2, 3], "float32", seeds=[0, 1])
     with pytest.raises(ValueError):
         fetch_readings([[row]], backend)
-
-
-def test_a_network_writes_rows_without_waiting(backend, moved):
-    network = Network(None, backend, None, None, None, None, seeds=[4, 9])
-    values = backend.asarray(np.array([1.5, 2.5]))
-    (row,) = network.rows("gradient_norm", values, step=3, layer=1)
-    assert moved == []
-    assert row.values is values
-    assert fetch_readings([[row]], backend) == [
-        [
-            Observation(4, 3, 1, "gradient_norm", 1.5),
-            Observation(9, 3, 1, "gradient_norm", 2.5),
-        ]
-    ]
 
 
 # The examples of each seed ------------------------------------------------------------------------

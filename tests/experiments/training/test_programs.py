@@ -86,16 +86,6 @@ COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 # Cutting ------------------------------------------------------------------------------------------
 
 
-def test_cut_fills_one_program_after_the_other():
-    (a, b, c) = parts(3, 1, 4)
-    assert cut([a, b, c], 4) == [[a, b], [c]]
-    first, second = cut([a, b, c], 5)
-    assert first == [a, b, replace(c, seeds=range(23, 24))]
-    assert second == [replace(c, seeds=range(24, 27))]
-    assert [part.seeds[0] for (part,) in cut([c], 1)] == [23, 24, 25, 26]
-    assert cut([a, b, c], 100) == [[a, b, c]]
-
-
 @given(COUNTS, st.integers(1, 12))
 def test_cut_keeps_every_replica_once_and_in_order(counts, size):
     given_parts = parts(*counts)
@@ -434,18 +424,3 @@ def test_the_estimate_covers_what_more_of_something_adds(needed, what):
     (before, guess_before), (after, guess_after) = (needed(*case) for case in LARGER[what])
     measured, estimate = after - before, guess_after - guess_before
     assert measured <= estimate <= 20 * measured, f"{estimate / measured:.2f} times as much"
-
-
-def test_the_estimate_grows_with_everything_that_takes_memory():
-    config = make()
-    base = replica_bytes(config, 64, 10)
-    for larger in (
-        make(model={"width": 7}),
-        make(model={"depth": 2}),
-        make(optim={"batch": 17}),
-        make(optim={"steps": 14}),
-        make(dtype="float64"),
-    ):
-        assert replica_bytes(larger, 64, 10) > base
-    assert replica_bytes(config, 65, 10) > base
-    assert replica_bytes(config, 64, 11) > base

@@ -125,23 +125,6 @@ def test_batch_loss_is_the_mean_of_each_window(losses, every):
             assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_first_loss_of_tiny_weights_is_that_of_a_guess():
-    first = values(run(make(init={"kind": "normal", "std": 1e-4})), "batch_loss", 0)
-    assert list(first.values()) == pytest.approx([log(10)] * 3, abs=0.005)
-
-
-@pytest.mark.parametrize("every", [1, 3, 10, 40, 60])
-def test_steps_to_loss_of_a_training(losses, every):
-    rows = run(make("before", optim={"steps": 40}, model={"width": 16}, every=every))
-    seen = []
-    for target in (1.0, 0.5, 0.3):
-        found = values(rows, f"steps_to_loss[{target:g}]", 40)
-        assert found == {seed: steps_to(target, losses[seed], every) for seed in (2, 3, 4)}
-        seen += found.values()
-    assert any(map(isfinite, seen))
-    assert len(set(seen)) > 1
-
-
 PATHS = {
     "falls": np.linspace(3, 0.01, 30),
     "never": np.full(30, 1.0001),
@@ -175,20 +158,6 @@ def test_loss_rows_of_any_path(every):
         sound = all(map(isfinite, path)) and window(path, 30, every) <= 10
         expected["diverged", 30] = float(not sound)
         assert mine == pytest.approx(expected, rel=1e-12, nan_ok=True), name
-
-
-def test_the_paths_above_tell_diverged_from_sound():
-    paths = np.stack(list(PATHS.values()), axis=1)
-    rows = loss_rows(range(len(PATHS)), paths, 10)
-    diverged = [
-        name
-        for name, r in zip(PATHS, (r for r in rows if r.metric == "diverged"), strict=True)
-        if r.value
-    ]
-    assert diverged == [
-        *("NaN on the way", "NaN from the start", "NaN at the end", "inf on the way"),
-        *("grows", "sums beyond float32", "ends high"),
-    ]
 
 
 class Generalised(Generalisation):
@@ -343,13 +312,6 @@ def test_the_options_of_batch_norm_and_dropout_arrive():
         make("before", norm={"ghost": 4}),
     ):
         assert values(run(changed), "batch_loss", 0) != plain
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_ticks_add_up_to_the_work(placement):
-    ticks, config = [], make(placement, seeds=7)
-    run(config, tick=ticks.append)
-    assert sum(ticks) == get("depth_grid").work(config) == 7 * 12
 
 
 EVERYTHING = (
@@ -633,15 +595,6 @@ def test_an_experiment_measures_what_it_promises(name):
     assert {r.seed for r in rows} == {2, 3, 4}
     finite = [r for r in rows if not r.metric.startswith(("steps_to", "test_loss_at", "zero_var"))]
     assert all(isfinite(r.value) for r in finite)
-
-
-@pytest.mark.parametrize("name", ADDED)
-def test_an_experiment_without_batchnorm(name):
-    config = make(name=name, model={"depth": 2})
-    rows = get(name).run(config, Context(NUMPY))
-    assert {r.seed for r in rows} == {2, 3, 4}
-    normed = ("norm_", "gamma", "beta")
-    assert not [r for r in rows if r.metric.startswith(normed)]
 
 
 @pytest.mark.parametrize("ghost", [4, 8, 16])
