@@ -144,21 +144,6 @@ def test_on_the_cpu_a_cell_is_split_as_if_it_ran_alone(counts, group):
         assert size + following > group  # nothing stands alone that had room before it
 
 
-@pytest.mark.parametrize(
-    ("counts", "room", "expected"),
-    [
-        ([5, 5], 10, [[5, 5]]),
-        ([5, 5], 9, [[5], [5]]),
-        ([3, 4], 6, [[3, 1], [3]]),  # seeds of a cell may be cut apart
-        ([10, 1], 4, [[4], [4], [2, 1]]),
-        ([3], 0, [[1], [1], [1]]),
-    ],
-)
-def test_programs_of_a_device(with_room, counts, room, expected):
-    programs = fill_programs(cells(*counts), with_room(room), 5, 100)
-    assert [[len(part.seeds) for part in program] for program in programs] == expected
-
-
 @pytest.mark.parametrize("room", [1, 2, 3, 7, 13, 22, 23])
 @pytest.mark.parametrize("counts", [[23], [4, 9, 1, 9], [1, 1, 21]], ids=str)
 def test_on_a_device_programs_are_few_and_equal(with_room, counts, room):
@@ -273,24 +258,6 @@ def test_a_replica_that_does_not_fit_is_an_error_in_one_sentence(backend, monkey
         get("mnist_init").run(make(), Context(backend))
     expected = "one replica does not fit into the device's memory (no room for 1)"
     assert str(error.value) == expected
-
-
-@on_shim
-def test_what_does_not_fit_by_the_estimate_is_split_into_equal_programs_with_the_same_rows(
-    backend, monkeypatch, trained, undisturbed, caplog
-):
-    config, ticks = make(), []
-    expected = undisturbed(config)
-    del trained[:]
-    each = replica_bytes(config, features=64, classes=10)
-    monkeypatch.setattr(backend.xp.device, "memory", int(2.9 * each / SHARE))
-    with caplog.at_level(logging.INFO, logger="gpubn"):
-        found = get("mnist_init").run(config, Context(backend, ticks.append))
-    assert trained == [[2, 3], [4, 5], [6]]
-    assert_same_rows(found, expected)
-    assert sum(ticks) == 5 * 13
-    (said,) = (r.getMessage() for r in caplog.records if r.name == "gpubn.backend.memory")
-    assert said.startswith(f"5 replicas at some {each / 1e6:.1f} MB each, 0.0 GB free: 2 at once")
 
 
 @on_shim
