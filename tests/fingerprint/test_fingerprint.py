@@ -246,6 +246,11 @@ KEEPS = {
         "import gpubn.fake_e\nimport gpubn.fake_p\ndef f(x): return x",
         *("import gpubn.fake_e\nimport gpubn.fake_p", "import gpubn.fake_p\nimport gpubn.fake_e"),
     ),
+    "method's global named as an attribute of the class": (
+        "def g(x): return x\nclass f:\n  g = 1\n  def h(self): return g(2)",
+        "def g(x): return x\nclass f:\n  g = 1\n  def h(self): return g(2)",
+        "def k(x): return x\nclass f:\n  g = 1\n  def h(self): return k(2)",
+    ),
     "exception's name": ("def f(x):\n  try: x()\n  except E as e_: return e_", "e_", "g"),
 }
 

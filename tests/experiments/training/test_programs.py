@@ -199,24 +199,6 @@ def assert_same_rows(found, expected):
             assert found[place] == pytest.approx(right, rel=1e-5, abs=1e-9), place
 
 
-@pytest.fixture(scope="module")
-def kept():
-    """Rows of a configuration that ran undisturbed."""
-    return {}
-
-
-@pytest.fixture
-def undisturbed(backend, kept):
-    """undisturbed(config): its rows."""
-
-    def find(config):
-        if repr(config) not in kept:
-            kept[repr(config)] = get(config.name).run(config, Context(backend))
-        return kept[repr(config)]
-
-    return find
-
-
 def fail(monkeypatch, device, fit, after):
     """More than `fit` replicas run out of memory after so many products, which are counted anew in
     each attempt: in the first step, while a step is recorded, in a probe."""
@@ -235,10 +217,10 @@ def fail(monkeypatch, device, fit, after):
 @on_shim
 @pytest.mark.parametrize("after", [0, 12, 62])
 def test_what_runs_out_of_memory_goes_on_in_halves_with_the_same_rows(
-    backend, monkeypatch, trained, undisturbed, caplog, after
+    backend, monkeypatch, trained, caplog, after
 ):
     config, ticks = make(), []
-    expected = undisturbed(config)
+    expected = get(config.name).run(config, Context(backend))
     del trained[:]
     fail(monkeypatch, backend.xp.device, 2, after)
     with caplog.at_level(logging.WARNING, logger="gpubn"):
@@ -262,7 +244,7 @@ def test_a_replica_that_does_not_fit_is_an_error_in_one_sentence(backend, monkey
 
 @on_shim
 def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
-    backend, monkeypatch, trained, undisturbed
+    backend, monkeypatch, trained
 ):
     """Three cells in two programs of four replicas, which then go on in halves."""
     configs = [
@@ -270,7 +252,7 @@ def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
         make(seeds=3, first_seed=0, optim={"rate": 0.7}),
         make(seeds=2, first_seed=9, norm={"eps": 0.01}),
     ]
-    expected = [undisturbed(config) for config in configs]
+    expected = [get(config.name).run(config, Context(backend)) for config in configs]
     del trained[:]
     each = replica_bytes(configs[0], features=64, classes=10)
     monkeypatch.setattr(backend.xp.device, "memory", int(4.5 * each / SHARE))

@@ -25,7 +25,6 @@ from gpubn.nn.model import MLP
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order
 from gpubn.rows import Observation
-from gpubn.sweeps.cells import Cell
 
 PLACEMENTS = ["none", "before", "after"]
 NUMPY = resolve("numpy")
@@ -191,17 +190,6 @@ def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     assert np.isfinite(best).all(axis=1).tolist() == [False, True]
 
 
-def test_train_and_test_examples_are_told_apart(use):
-    data = load("digits")
-    # Test labels that the training never shows: the accuracy there must be 0.
-    y_train, y_test = np.zeros_like(data.y_train), np.ones_like(data.y_test)
-    use(Dataset("odd", data.x_train, y_train, data.x_test, y_test, 10))
-    rows = run(make())
-    assert values(rows, "train_accuracy", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
-    assert values(rows, "test_accuracy", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
-    assert values(rows, "train_loss", 12)[2] < 0.5 < values(rows, "test_loss", 12)[2]
-
-
 @pytest.mark.parametrize("sample", [0, 40])
 @pytest.mark.parametrize("evaluated", [7, 2000])
 def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample):
@@ -258,22 +246,6 @@ def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
     expected = fall if schedule == "linear" else [0.4] * 12
     assert used == [pytest.approx([rate] * 3, rel=1e-6) for rate in expected]
-
-
-def test_a_seed_trains_on_a_sample_of_its_own(use):
-    """As on a dataset that is no more than this sample."""
-    data, whole = load("digits"), run(make("before", train_examples=40))
-    for seed in (2, 3, 4):
-        own = example_order(seed, "train", 1437)[:40]
-        x, y = data.x_train[own], data.y_train[own]
-        use(Dataset("own", x, y, data.x_test, data.y_test, 10))
-        rows = run(make("before", seeds=1, first_seed=seed))
-        expected = {place(r): r.value for r in whole if r.seed == seed}
-        found = {place(r): r.value for r in rows}
-        assert set(found) == set(expected)
-        for at, value in found.items():  # in another order they add up to another last digit
-            close = at[0].startswith("train")
-            assert value == (pytest.approx(expected[at], rel=1e-6) if close else expected[at]), at
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -348,13 +320,6 @@ def test_fewer_seeds_have_the_rows_they_have_among_many(placement, options):
         few = [r for r in few if r.seed is not None]
         seeds = range(first, first + count)
         assert sorted(few, key=place) == sorted((r for r in many if r.seed in seeds), key=place)
-
-
-def test_a_run_shorter_than_the_number_of_measurements():
-    rows = run(make(optim={"steps": 1}, every=1), *EVERYTHING)
-    assert {r.step for r in rows if r.metric == "dead_share"} == {0, 1}
-    assert {r.step for r in rows if r.metric == "batch_loss"} == {0, 1}
-    assert len({place(r) for r in rows}) == len(rows)
 
 
 # Probes -------------------------------------------------------------------------------------------
@@ -529,24 +494,6 @@ ADDED = {
         **dict.fromkeys(("activation_percentile", *NORMED), (evenly(8), HIDDEN)),
     },
 }
-DEEP = {"init": "rand", "norm": "before", "activation": "relu", "depth": "2"}
-AXES = {
-    "depth_grid": DEEP | {"rate": "0.25"},
-    "gamma_beta": {"norm": "before"},
-    "mnist_init": {"init": "rand", "norm": "before"},
-    "diagnostics_deep": DEEP,
-    "rate_sweep": {"norm": "before", "activation": "relu", "rate": "0.25"},
-    "scale_sweep": {"norm": "before", "activation": "relu", "scale": "3.0"},
-    "batch_sweep": {"norm": "before", "batch": "16", "rate": "0.25"},
-    "dropout": {"norm": "before", "dropout": "0.5", "dropout_at": "last", "rate": "0.25"},
-    "diagnostics": DEEP,
-    "recipe": {
-        **{"init": "rand", "norm": "before", "eps": "0.001"},
-        **{"average": "std", "correction": "1"},
-    },
-    "bessel": {"correction": "1", "batch": "16"},
-    "initial_beta": {"activation": "relu", "beta": "0.5", "norm": "before", "depth": "2"},
-}
 
 
 @pytest.mark.parametrize("name", ADDED)
@@ -559,7 +506,6 @@ def test_an_experiment_measures_what_it_promises(name):
         norm={"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5},
         optim={"rate": 0.25, "batch": 16},
     )
-    assert Cell.of(config).axes == {"data": "digits", **AXES[name]}
     rows, bare = get(name).run(config, Context(NUMPY)), run(config)
     assert set(bare) < set(rows) or not ADDED[name]
     places = {}
