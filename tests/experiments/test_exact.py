@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig
-from gpubn.experiments import Context, get
 from gpubn.experiments.exact import check_input, checks, experiment
 from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
+from tests.experiments.cells import NUMPY, run
 
-NUMPY = resolve("numpy")
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
 
 
@@ -24,10 +22,6 @@ def make(examples=7, features=4, dtype="float64", **options):
         dtype=dtype,
         **{"seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("exact").run(config, Context(NUMPY))
 
 
 def case(mean=0.0, **options):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
-from gpubn.experiments import Context, get, moving_average
+from gpubn.experiments import moving_average
 from gpubn.experiments.moving_average import UNITS
 from gpubn.nn.rng import generator
+from tests.experiments.cells import run, values
 
 
 def make(momentum=0.1, *, steps=12, batch=5, **options):
@@ -20,14 +20,6 @@ def make(momentum=0.1, *, steps=12, batch=5, **options):
         optim=OptimConfig(steps=steps),
         **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
     )
-
-
-def run(config):
-    return get("moving_average").run(config, Context(resolve("numpy")))
-
-
-def values(rows, metric, step):
-    return {r.seed: r.value for r in rows if (r.metric, r.step) == (metric, step)}
 
 
 def test_every_number_against_a_loop(monkeypatch):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
 from gpubn.config import ARITHMETICS, Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
+from gpubn.experiments import get
 from gpubn.experiments.deep.listing_backward import FAULTS
+from tests.experiments.cells import run
 from tests.experiments.deep.by_hand import drawn, listing, listing_forward
 
 PLACEMENTS = ["before", "after"]
@@ -25,10 +25,6 @@ def make(placement="before", arithmetic="corrected", **options):
         arithmetic=arithmetic,
         **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("listing_backward").run(config, Context(resolve("numpy")))
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
 from gpubn.experiments.deep.network import draw_network
+from tests.experiments.cells import NUMPY, run
 
 PLACEMENTS = ["before", "after"]
-NUMPY = resolve("numpy")
 
 
 def make(placement="before", *, rate=0.01, width=7, **options):
@@ -23,10 +21,6 @@ def make(placement="before", *, rate=0.01, width=7, **options):
         optim=OptimConfig(rate=rate),
         **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("shared_scale").run(config, Context(NUMPY))
 
 
 def values(rows, metric, layer=None):

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
 from gpubn.experiments.deep import signal_batch
+from tests.experiments.cells import run, values
 from tests.experiments.deep.by_hand import complex_step
 
 ACTIVATIONS = ["relu", "linear"]
@@ -24,15 +23,6 @@ def make(placement="before", activation="relu", *, examples=8, width=6, depth=12
         init=InitConfig(name="he", kind="he_normal"),
         **{"dtype": "float64", "seeds": 3, "first_seed": 2} | options,
     )
-
-
-def run(config):
-    return get("signal_batch").run(config, Context(resolve("numpy")))
-
-
-def values(rows, metric, layer=None):
-    """By seed."""
-    return {r.seed: r.value for r in rows if (r.metric, r.layer) == (metric, layer)}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
 from gpubn.experiments.deep.listing_backward import FAULTS
 from gpubn.theory import relu_activation_var, relu_weight_grad_var
+from tests.experiments.cells import run
 from tests.experiments.deep.by_hand import complex_step, drawn, listing
 
 PLACEMENTS = ["none", "before", "after"]
@@ -28,10 +27,6 @@ def make(placement="none", arithmetic="corrected", **options):
         arithmetic=arithmetic,
         **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("signal_propagation").run(config, Context(resolve("numpy")))
 
 
 def values(rows, metric):
