@@ -50,6 +50,10 @@ def test_all_hold(dtype, examples, features):
         name = r.metric.removesuffix("_shifted")
         mean = experiment.SHIFT if r.metric != name else 0.0
         assert 0 <= r.value <= tolerance(name, dtype, examples, mean), r
+    about_0, shifted = (
+        [r.value for r in rows if r.metric.endswith("_shifted") == moved] for moved in (False, True)
+    )
+    assert about_0 != shifted
 
 
 def slip(values):
