@@ -19,22 +19,20 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_content_in_a_new_folder(tmp_path):
-    path = tmp_path / "a" / "b" / "c.json"
-    write_atomic(path, b"\x00new\n")
-    assert path.read_bytes() == b"\x00new\n"
-    assert names(path.parent) == ["c.json"]
+def test_content_appears_whole_whatever_stood_there(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a" / "b" / "c.json", []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for content, durable in ((b"\x00old and longer\n", True), (b"new", False)):
+        write_atomic(path, io.BytesIO(content).getbuffer(), durable=durable)
+        assert path.read_bytes() == content
+        assert names(path.parent) == ["c.json"]
+        assert len(synced) == 1  # what need not outlive a loss of power does not wait for the disk
+    # NIST FIPS 180-2, appendix B.1
+    published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(b"abc") == sha256(io.BytesIO(b"abc").getbuffer()) == published
 
 
-def test_replaces_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "c"
-    write_atomic(path, b"old and longer")
-    write_atomic(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert names(tmp_path) == ["c"]
-
-
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0, 0o666)])
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0, 0o666)])
 def test_permissions_are_those_of_any_other_file(tmp_path, umask, mode):
     before = os.umask(umask)
     try:
@@ -55,14 +53,6 @@ def test_a_file_where_a_folder_should_be(tmp_path, path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_where_the_file_should_be(tmp_path):
-    (tmp_path / "c" / "within").mkdir(parents=True)
-    with pytest.raises(StoreError, match="c cannot be written"):
-        write_atomic(tmp_path / "c", b"new")
-    assert names(tmp_path) == ["c"]
-    assert names(tmp_path / "c") == ["within"]
-
-
 def test_full_disk(tmp_path, monkeypatch):
     path = tmp_path / "c"
     path.write_bytes(b"old")
@@ -75,23 +65,6 @@ def test_full_disk(tmp_path, monkeypatch):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["c"]
-
-
-def test_what_need_not_outlive_a_loss_of_power_does_not_wait_for_the_disk(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    write_atomic(tmp_path / "c", b"quick", durable=False)
-    assert (synced, (tmp_path / "c").read_bytes(), names(tmp_path)) == ([], b"quick", ["c"])
-    write_atomic(tmp_path / "c", b"safe")
-    assert len(synced) == 1
-    assert (tmp_path / "c").read_bytes() == b"safe"
-
-
-def test_a_view_of_bytes_is_content_too(tmp_path):
-    data = io.BytesIO(b"in a buffer")
-    write_atomic(tmp_path / "c", data.getbuffer())
-    assert (tmp_path / "c").read_bytes() == b"in a buffer"
-    assert sha256(data.getbuffer()) == sha256(b"in a buffer")
 
 
 WRITE = """
@@ -133,7 +106,7 @@ except StoreError as error:
 """
 
 
-@pytest.mark.parametrize("room", [0, 1, 70_000, 99_999])
+@pytest.mark.parametrize("room", [0, 70_000])
 def test_a_file_that_finds_no_room(tmp_path, room):
     """The operating system refuses it in the middle."""
     (tmp_path / "c").write_bytes(b"old")
@@ -161,23 +134,15 @@ def test_interrupt_leaves_the_old_content(tmp_path, monkeypatch, call):
     assert names(tmp_path) == ["c"]
 
 
-def test_sha256_is_the_published_one():
-    # NIST FIPS 180-2, appendix B.1
-    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+def test_the_revision_is_unknown_without_git_and_outside_of_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(tmp_path))
+        assert git_revision() is None
+    with monkeypatch.context() as outside:
+        outside.setattr(files, "__file__", str(tmp_path / "files.py"))
+        outside.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+        assert git_revision() is None
 
-
-def test_revision_outside_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "files.py"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    assert git_revision() is None
-
-
-def test_revision_without_git(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_revision() is None
-
-
-def test_revision_when_git_hangs(monkeypatch):
     def hang(command, **_options):
         raise subprocess.TimeoutExpired(command, 10)
 

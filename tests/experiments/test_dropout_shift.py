@@ -34,7 +34,3 @@ def test_every_number_against_numpy():
 def test_theory_holds(rate):
     found = np.mean(run(rate, 200_000))
     assert found == pytest.approx(theory.dropout_variance_ratio(1 - rate), rel=0.01)
-
-
-def test_without_dropout_nothing_shifts():
-    assert run(0.0, 50) == [1.0] * 3

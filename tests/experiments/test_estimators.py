@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig
-from gpubn.experiments import Context, estimators, get
+from gpubn.experiments import estimators
 from gpubn.nn.rng import generator
+from tests.experiments.cells import run, values
 
 METRICS = {
     f"{what}_{kind}_ratio{source}"
@@ -23,14 +23,6 @@ def make(batch, **options):
         data=DataConfig("gaussian", examples=batch),
         **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
     )
-
-
-def run(config):
-    return get("estimators").run(config, Context(resolve("numpy")))
-
-
-def values(rows, metric):
-    return {r.seed: r.value for r in rows if r.metric == metric}
 
 
 @pytest.mark.parametrize("batch", [2, 7])

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig
-from gpubn.experiments import Context, get
 from gpubn.experiments.exact import check_input, checks, experiment
 from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
+from tests.experiments.cells import NUMPY, run
 
-NUMPY = resolve("numpy")
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
 
 
@@ -24,10 +22,6 @@ def make(examples=7, features=4, dtype="float64", **options):
         dtype=dtype,
         **{"seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("exact").run(config, Context(NUMPY))
 
 
 def case(mean=0.0, **options):
@@ -56,6 +50,10 @@ def test_all_hold(dtype, examples, features):
         name = r.metric.removesuffix("_shifted")
         mean = experiment.SHIFT if r.metric != name else 0.0
         assert 0 <= r.value <= tolerance(name, dtype, examples, mean), r
+    about_0, shifted = (
+        [r.value for r in rows if r.metric.endswith("_shifted") == moved] for moved in (False, True)
+    )
+    assert about_0 != shifted
 
 
 def slip(values):

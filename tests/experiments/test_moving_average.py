@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
-from gpubn.experiments import Context, get, moving_average
-from gpubn.experiments.moving_average import UNITS, measured_steps
+from gpubn.experiments import moving_average
+from gpubn.experiments.moving_average import UNITS
 from gpubn.nn.rng import generator
+from tests.experiments.cells import run, values
 
 
 def make(momentum=0.1, *, steps=12, batch=5, **options):
@@ -20,14 +20,6 @@ def make(momentum=0.1, *, steps=12, batch=5, **options):
         optim=OptimConfig(steps=steps),
         **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
     )
-
-
-def run(config):
-    return get("moving_average").run(config, Context(resolve("numpy")))
-
-
-def values(rows, metric, step):
-    return {r.seed: r.value for r in rows if (r.metric, r.step) == (metric, step)}
 
 
 def test_every_number_against_a_loop(monkeypatch):
@@ -73,19 +65,3 @@ def test_the_start_is_that_of_the_configuration():
     # A moving average of the standard deviation is squared for inference.
     rows = run(make(norm={"average": "std", "initial_spread": 3.0}))
     assert set(values(rows, "var_bias", 0).values()) == {9 / 4 - 1}
-
-
-@pytest.mark.parametrize("steps", [1, 2, 6, 100, 5000])
-def test_measured_steps(steps):
-    found = sorted(measured_steps(steps))
-    assert found[0] == 1
-    assert found[-1] == steps
-    assert len(found) <= 1 + 6 * np.log10(steps) + 1
-    assert {1, 10, 100} & set(range(steps + 1)) <= set(found)
-
-
-@pytest.mark.parametrize("chunk", [1, 7])
-def test_chunks_of_updates_change_no_bit(monkeypatch, chunk):
-    right = run(make())
-    monkeypatch.setattr(moving_average, "CHUNK", chunk)
-    assert run(make()) == right

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from gpubn import experiments
 from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments import Experiment, catalogue, get, names
@@ -87,7 +86,3 @@ def test_a_declaration_in_the_catalogue_is_enough(monkeypatch):
     assert get("one_more") is made
     assert "one_more" in names()
     assert made.code(Config())[0] == "gpubn.experiments.catalogue:ONE_MORE"
-
-
-def test_the_package_exports_the_registry():
-    assert experiments.__all__ == ["Context", "Experiment", "get", "names"]

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
-from gpubn.experiments.deep import shared_scale
 from gpubn.experiments.deep.network import draw_network
-from gpubn.experiments.deep.shared_scale import SharedBatchNorm, _build, _propagate
+from tests.experiments.cells import NUMPY, run
 
 PLACEMENTS = ["before", "after"]
-NUMPY = resolve("numpy")
 
 
 def make(placement="before", *, rate=0.01, width=7, **options):
@@ -25,10 +21,6 @@ def make(placement="before", *, rate=0.01, width=7, **options):
         optim=OptimConfig(rate=rate),
         **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
     )
-
-
-def run(config):
-    return get("shared_scale").run(config, Context(NUMPY))
 
 
 def values(rows, metric, layer=None):
@@ -110,43 +102,6 @@ def test_before_the_step_nothing_differs_and_after_it_something_does(placement):
         assert (values(rows, "weight_grad_difference", layer) == 0).all()
     assert (values(rows, "scale_update_difference", 1) > 0.5).all()
     assert (values(rows, "output_difference_after_step") > 1e-4).all()
-
-
-def test_the_difference_vanishes_with_the_rate():
-    large, small = (values(run(make(rate=r)), "output_difference_after_step") for r in (1e-4, 1e-6))
-    assert large / small == pytest.approx(100, rel=0.05)
-
-
-def test_a_layer_of_one_unit_shares_with_nobody():
-    rows = run(make("after", width=1, depth=1))
-    for metric in ("forward_difference", "output_difference_after_step"):
-        assert (values(rows, metric) == 0).all()
-    assert (values(rows, "scale_update_difference", 1) == 0).all()
-
-
-def test_the_shared_gradient_is_the_sum_over_the_units(rng):
-    x, dy = rng.standard_normal((2, 2, 9, 4))
-    layer = SharedBatchNorm(2, NUMPY, "float64", eps=1e-5)
-    _, cache = layer.forward(x, training=True, track=False)
-    dx, gradients = layer.backward(dy, cache, need_dx=True)
-    assert dx.shape == x.shape
-    c = x - x.mean(axis=1, keepdims=True)
-    x_hat = c / np.sqrt((c**2).mean(axis=1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(gradients["gamma"], (dy * x_hat).sum(axis=(1, 2))[:, None])
-    np.testing.assert_allclose(gradients["beta"], dy.sum(axis=(1, 2))[:, None])
-
-
-def test_the_two_networks_do_not_share_their_weights():
-    config = make()
-    x, weights, upstream = draw_network(config, NUMPY, [5])
-    before = [w.copy() for w in weights]
-    models = [_build(config, NUMPY, weights, shared=s) for s in (False, True)]
-    for model in models:
-        _, gradients = _propagate(model, x, upstream)
-        shared_scale._step(model, gradients, 0.1)
-    for w, kept in zip(weights, before, strict=True):
-        np.testing.assert_array_equal(w, kept)
-    assert all((layer.params["bias"] == 0).all() for m in models for layer in m.layers[::3])
 
 
 def test_without_batchnorm_there_is_nothing_to_share():

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ConfigError
-from gpubn.experiments import Context, get
 from gpubn.experiments.deep import signal_batch
-from gpubn.nn.rng import generator
-from tests.nn.weights import draw_weight
+from tests.experiments.cells import run, values
+from tests.experiments.deep.by_hand import complex_step
 
 ACTIVATIONS = ["relu", "linear"]
 PLACEMENTS = ["none", "before", "after"]
@@ -27,57 +25,6 @@ def make(placement="before", activation="relu", *, examples=8, width=6, depth=12
     )
 
 
-def run(config):
-    return get("signal_batch").run(config, Context(resolve("numpy")))
-
-
-def values(rows, metric, layer=None):
-    """By seed."""
-    return {r.seed: r.value for r in rows if (r.metric, r.layer) == (metric, layer)}
-
-
-def complex_step(config, seed):
-    """Mean squares by complex differentiation, {metric: {layer: value}}: no backward pass."""
-    d, m, step = config.data, config.model, 1e-30
-    sizes = [d.features, *[m.width] * m.depth]
-    h = generator(seed, "input").standard_normal((d.examples, d.features))
-    upstream = generator(seed, "upstream").standard_normal((d.examples, m.width))
-    weights = [
-        draw_weight("he_normal", sizes[i], sizes[i + 1], [seed], i)[0] for i in range(m.depth)
-    ]
-
-    def norm(v):
-        c = v - v.mean(axis=-2, keepdims=True)
-        return c / np.sqrt((c * c).mean(axis=-2, keepdims=True) + config.norm.eps)
-
-    def block(h, w):
-        z = h @ w
-        z = norm(z) if config.norm.placement == "before" else z
-        a = z * (z.real > 0) if m.activation == "relu" else z
-        return norm(a) if config.norm.placement == "after" else a
-
-    def mean_square(start, out):
-        directions = np.eye(start.size).reshape(-1, *start.shape) * (1j * step)
-        derivative = (upstream * out(start + directions)).sum(axis=(-2, -1)).imag / step
-        return (derivative**2).mean()
-
-    def rest(h, layer):
-        for w in weights[layer:]:
-            h = block(h, w)
-        return h
-
-    found = {"signal_square": {}, "weight_grad_square": {}, "activation_var": {0: h.var()}}
-    for i, w in enumerate(weights):
-        found["signal_square"][i] = mean_square(h, lambda h, i=i: rest(h, i))
-        found["weight_grad_square"][i + 1] = mean_square(
-            w, lambda w, i=i, h=h: rest(block(h, w), i + 1)
-        )
-        h = block(h, w)
-        found["activation_var"][i + 1] = h.var()
-    found["signal_square"][m.depth] = (upstream**2).mean()
-    return found
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_number_is_that_of_complex_differentiation(placement, activation):
@@ -85,7 +32,12 @@ def test_every_number_is_that_of_complex_differentiation(placement, activation):
     rows = run(config)
     layers = {0, 5, 10, 11, 12}
     for seed in (2, 3, 4):
-        expected = complex_step(config, seed)
+        passes = complex_step(config, seed)
+        expected = {
+            "activation_var": {layer: h.var() for layer, h in passes.h.items()},
+            "signal_square": {layer: (g**2).mean() for layer, g in passes.signal.items()},
+            "weight_grad_square": {layer: (g**2).mean() for layer, g in passes.weight_grad.items()},
+        }
         for metric, by_layer in expected.items():
             found = {r.layer: r.value for r in rows if (r.metric, r.seed) == (metric, seed)}
             right = {layer: value for layer, value in by_layer.items() if layer in layers}

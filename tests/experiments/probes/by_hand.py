@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
 from gpubn.experiments.probes.base import Network, fetch_readings
@@ -13,19 +12,11 @@ from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order, generator
 from gpubn.nn.train import to_device
+from tests.experiments.cells import NUMPY
 
 PLACEMENTS = ["none", "before", "after"]
-
-
-NUMPY = resolve("numpy")
-
-
 SEEDS = (2, 5)
-
-
 EPS, CLASSES = 1e-3, 3
-
-
 STEPS, RATE, FLOOR = 10, 0.5, 0.2
 
 
@@ -35,11 +26,7 @@ def examples(count, features=5):
 
 
 X, Y = examples(70)
-
-
 DATA = Dataset("random", X[:40], Y[:40], X[40:], Y[40:], CLASSES)
-
-
 SAMPLE = 30
 """Of 40 training examples, drawn for each seed: probes may look at no other."""
 

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 
 from gpubn.data import Dataset
-from gpubn.experiments import Context, array_statistics
+from gpubn.experiments import array_statistics
 from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
-from gpubn.experiments.training import trainer
-from gpubn.experiments.training.trainer import train_cells
 from gpubn.nn.layers import Activation
 from tests.experiments.probes.by_hand import (
     CLASSES,
-    DATA,
-    NUMPY,
     PLACEMENTS,
     X,
     Y,
@@ -141,22 +137,3 @@ def test_densities(placement, activation):
         assert sum(part.values()) == pytest.approx(2 / 5, rel=1e-12)
     assert {seed for by_seed in found.values() for seed in by_seed} == {None}
     assert sorted(Histograms(every=4).at(network.config.optim)) == [0, 4, 8]
-
-
-@pytest.mark.parametrize("group", [1, 2, 5])
-def test_densities_of_all_groups_sum_to_1(monkeypatch, group):
-    monkeypatch.setattr(trainer, "load", lambda *_: DATA)
-    config = build("before", optim={"batch": 8}).config
-    config.seeds = 5
-    probes = lambda _: [Histograms(every=5)]  # noqa: E731
-    (rows,) = train_cells([config], Context(NUMPY), probes=probes, group=group, evaluated=10)
-    sums = {}
-    for r in rows:
-        if r.seed is None:
-            place = (r.step, r.metric.split("_")[0])
-            sums[place] = sums.get(place, 0) + r.value
-    assert sums == {
-        (step, place): pytest.approx(1, rel=1e-12)
-        for step in (0, 5, 10)
-        for place in ("pre", "post")
-    }

@@ -86,16 +86,6 @@ COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 # Cutting ------------------------------------------------------------------------------------------
 
 
-def test_cut_fills_one_program_after_the_other():
-    (a, b, c) = parts(3, 1, 4)
-    assert cut([a, b, c], 4) == [[a, b], [c]]
-    first, second = cut([a, b, c], 5)
-    assert first == [a, b, replace(c, seeds=range(23, 24))]
-    assert second == [replace(c, seeds=range(24, 27))]
-    assert [part.seeds[0] for (part,) in cut([c], 1)] == [23, 24, 25, 26]
-    assert cut([a, b, c], 100) == [[a, b, c]]
-
-
 @given(COUNTS, st.integers(1, 12))
 def test_cut_keeps_every_replica_once_and_in_order(counts, size):
     given_parts = parts(*counts)
@@ -154,21 +144,6 @@ def test_on_the_cpu_a_cell_is_split_as_if_it_ran_alone(counts, group):
         assert size + following > group  # nothing stands alone that had room before it
 
 
-@pytest.mark.parametrize(
-    ("counts", "room", "expected"),
-    [
-        ([5, 5], 10, [[5, 5]]),
-        ([5, 5], 9, [[5], [5]]),
-        ([3, 4], 6, [[3, 1], [3]]),  # seeds of a cell may be cut apart
-        ([10, 1], 4, [[4], [4], [2, 1]]),
-        ([3], 0, [[1], [1], [1]]),
-    ],
-)
-def test_programs_of_a_device(with_room, counts, room, expected):
-    programs = fill_programs(cells(*counts), with_room(room), 5, 100)
-    assert [[len(part.seeds) for part in program] for program in programs] == expected
-
-
 @pytest.mark.parametrize("room", [1, 2, 3, 7, 13, 22, 23])
 @pytest.mark.parametrize("counts", [[23], [4, 9, 1, 9], [1, 1, 21]], ids=str)
 def test_on_a_device_programs_are_few_and_equal(with_room, counts, room):
@@ -224,24 +199,6 @@ def assert_same_rows(found, expected):
             assert found[place] == pytest.approx(right, rel=1e-5, abs=1e-9), place
 
 
-@pytest.fixture(scope="module")
-def kept():
-    """Rows of a configuration that ran undisturbed."""
-    return {}
-
-
-@pytest.fixture
-def undisturbed(backend, kept):
-    """undisturbed(config): its rows."""
-
-    def find(config):
-        if repr(config) not in kept:
-            kept[repr(config)] = get(config.name).run(config, Context(backend))
-        return kept[repr(config)]
-
-    return find
-
-
 def fail(monkeypatch, device, fit, after):
     """More than `fit` replicas run out of memory after so many products, which are counted anew in
     each attempt: in the first step, while a step is recorded, in a probe."""
@@ -260,10 +217,10 @@ def fail(monkeypatch, device, fit, after):
 @on_shim
 @pytest.mark.parametrize("after", [0, 12, 62])
 def test_what_runs_out_of_memory_goes_on_in_halves_with_the_same_rows(
-    backend, monkeypatch, trained, undisturbed, caplog, after
+    backend, monkeypatch, trained, caplog, after
 ):
     config, ticks = make(), []
-    expected = undisturbed(config)
+    expected = get(config.name).run(config, Context(backend))
     del trained[:]
     fail(monkeypatch, backend.xp.device, 2, after)
     with caplog.at_level(logging.WARNING, logger="gpubn"):
@@ -286,26 +243,8 @@ def test_a_replica_that_does_not_fit_is_an_error_in_one_sentence(backend, monkey
 
 
 @on_shim
-def test_what_does_not_fit_by_the_estimate_is_split_into_equal_programs_with_the_same_rows(
-    backend, monkeypatch, trained, undisturbed, caplog
-):
-    config, ticks = make(), []
-    expected = undisturbed(config)
-    del trained[:]
-    each = replica_bytes(config, features=64, classes=10)
-    monkeypatch.setattr(backend.xp.device, "memory", int(2.9 * each / SHARE))
-    with caplog.at_level(logging.INFO, logger="gpubn"):
-        found = get("mnist_init").run(config, Context(backend, ticks.append))
-    assert trained == [[2, 3], [4, 5], [6]]
-    assert_same_rows(found, expected)
-    assert sum(ticks) == 5 * 13
-    (said,) = (r.getMessage() for r in caplog.records if r.name == "gpubn.backend.memory")
-    assert said.startswith(f"5 replicas at some {each / 1e6:.1f} MB each, 0.0 GB free: 2 at once")
-
-
-@on_shim
 def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
-    backend, monkeypatch, trained, undisturbed
+    backend, monkeypatch, trained
 ):
     """Three cells in two programs of four replicas, which then go on in halves."""
     configs = [
@@ -313,7 +252,7 @@ def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
         make(seeds=3, first_seed=0, optim={"rate": 0.7}),
         make(seeds=2, first_seed=9, norm={"eps": 0.01}),
     ]
-    expected = [undisturbed(config) for config in configs]
+    expected = [get(config.name).run(config, Context(backend)) for config in configs]
     del trained[:]
     each = replica_bytes(configs[0], features=64, classes=10)
     monkeypatch.setattr(backend.xp.device, "memory", int(4.5 * each / SHARE))
@@ -434,18 +373,3 @@ def test_the_estimate_covers_what_more_of_something_adds(needed, what):
     (before, guess_before), (after, guess_after) = (needed(*case) for case in LARGER[what])
     measured, estimate = after - before, guess_after - guess_before
     assert measured <= estimate <= 20 * measured, f"{estimate / measured:.2f} times as much"
-
-
-def test_the_estimate_grows_with_everything_that_takes_memory():
-    config = make()
-    base = replica_bytes(config, 64, 10)
-    for larger in (
-        make(model={"width": 7}),
-        make(model={"depth": 2}),
-        make(optim={"batch": 17}),
-        make(optim={"steps": 14}),
-        make(dtype="float64"),
-    ):
-        assert replica_bytes(larger, 64, 10) > base
-    assert replica_bytes(config, 65, 10) > base
-    assert replica_bytes(config, 64, 11) > base

@@ -1,0 +1,117 @@
+"""A drawn deep network by hand: the gradients of its own forward pass, and document A's listing."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubn.nn.rng import generator
+from tests.nn.weights import draw_weight
+
+
+class Passes(NamedTuple):
+    """Of one seed: outputs h[0 ... L], gradients of them, and of the weights 1 ... L, by layer."""
+
+    h: dict
+    activated: dict
+    signal: dict
+    weight_grad: dict
+
+
+def drawn(config, seed):
+    """Input, weights and upstream gradient of one seed, (examples, units)."""
+    d, m, init = config.data, config.model, config.init
+    sizes = [d.features, *[m.width] * m.depth]
+    x = generator(seed, "input").standard_normal((d.examples, d.features))
+    weights = [
+        draw_weight(init.kind, sizes[i], sizes[i + 1], [seed], i, std=init.std)[0]
+        for i in range(m.depth)
+    ]
+    return x, weights, generator(seed, "upstream").standard_normal((d.examples, m.width))
+
+
+def complex_step(config, seed):
+    """By complex differentiation: exact to rounding, and no backward pass."""
+    x, weights, upstream = drawn(config, seed)
+    placement, step = config.norm.placement, 1e-30
+
+    def norm(v):
+        c = v - v.mean(axis=-2, keepdims=True)
+        return c / np.sqrt((c * c).mean(axis=-2, keepdims=True) + config.norm.eps)
+
+    def block(h, w):
+        z = h @ w
+        z = norm(z) if placement == "before" else z
+        a = z * (z.real > 0) if config.model.activation == "relu" else z
+        return norm(a) if placement == "after" else a
+
+    def derivative(start, out):
+        """d sum(upstream * out(start)) / d each value of start; one direction a replica."""
+        directions = np.eye(start.size).reshape(-1, *start.shape) * (1j * step)
+        moved = (upstream * out(start + directions)).sum(axis=(-2, -1)).imag / step
+        return moved.reshape(start.shape)
+
+    def rest(h, layer):
+        for w in weights[layer:]:
+            h = block(h, w)
+        return h
+
+    found = Passes({0: x}, {}, {len(weights): upstream}, {})
+    for i, w in enumerate(weights):
+        h = found.h[i]
+        found.signal[i] = derivative(h, lambda h, i=i: rest(h, i))
+        found.weight_grad[i + 1] = derivative(w, lambda w, i=i, h=h: rest(block(h, w), i + 1))
+        found.h[i + 1] = block(h, w)
+    return found
+
+
+def listing_norm(v):
+    """The listing's lines, (units, examples) as it has them."""
+    return (v - np.mean(v, axis=0)) / np.std(v, axis=0)
+
+
+def listing_norm_backward(dxhat, v, faults):
+    """Node by node, (units, examples); the listing's lines where the fault is in."""
+    units = len(v)
+    c = v - np.mean(v, axis=0)
+    var, std = np.var(v, axis=0), np.std(v, axis=0)
+    dvar = np.sum(dxhat * c * -0.5 * var**-1.5, axis=0)
+    through_mean = dvar * -2 * c / units
+    if "mean" not in faults:
+        through_mean = through_mean.sum(axis=0)
+    dmean = np.sum(dxhat * -1 / std, axis=0) + through_mean
+    sign = -1 if "sign" in faults else 1
+    return dxhat / std + sign * dvar * 2 * c / units + dmean / units
+
+
+def listing_forward(x, weights, placement):
+    """The output (examples, units), and what stands on either side of each step, (units, ...)."""
+    layers, h = [], x.T
+    for weight in weights:
+        z = weight.T @ h
+        v = listing_norm(z) if placement == "before" else z
+        a = np.maximum(0, v)
+        layers.append((h, z, v, a))
+        h = listing_norm(a) if placement == "after" else a
+    return h.T, layers
+
+
+def listing(config, seed, faults):
+    """By the document's lines, forward and back; a last layer that it skips has no gradient."""
+    x, weights, upstream = drawn(config, seed)
+    placement, depth = config.norm.placement, config.model.depth
+    last, layers = listing_forward(x, weights, placement)
+    found = Passes({depth: last}, {}, {}, {depth: np.zeros_like(weights[-1])})
+    for i, (h, _, _, a) in enumerate(layers):
+        found.h[i], found.activated[i + 1] = h.T, a.T
+    g = upstream.T
+    end = depth - ("early" in faults)
+    found.signal[end] = upstream
+    for i in range(end, 0, -1):
+        h, z, v, a = layers[i - 1]
+        da = listing_norm_backward(g, a, faults) if placement == "after" else g
+        dz = da * (v > 0)
+        dz = listing_norm_backward(dz, z, faults) if placement == "before" else dz
+        found.weight_grad[i] = h @ dz.T
+        g = weights[i - 1] @ dz
+        found.signal[i - 1] = g.T
+    return found
