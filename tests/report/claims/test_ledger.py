@@ -146,146 +146,91 @@ def test_what_a_claim_rests_on(load, claim):
 X = {"table": "t", "metric": "gain"}
 GAIN = {"value": "x", "unit": "times"}
 ONE = {"value": 1.0, "basis": "words", "why": "above one"}
-MORE = {"gain": GAIN, "more": GAIN}
 PRINTED = {"quantity": "gain", "published": [1, 2]}
+TWO = ({"quantity": "gain", "when": "a"}, {"quantity": "more", "when": "b"})
 
 
-TWO = [{"quantity": "gain", "when": "a"}, {"quantity": "more", "when": "b"}]
-BAD = {
-    "unknown key": ({"tests": 1}, "A1: has the unknown key 'tests'; expected only id, claim"),
-    "a key that is no text": ({"matters": ONE | {1: 2}}, "A1: matters has the unknown key 1;"),
-    "empty claim": ({"claim": " "}, "A1: has claim ' '; expected text"),
-    "thresholds": ({"thresholds": [1]}, "A1: thresholds is [1]; expected a mapping"),
-    "thresholds of an empty text": ({"thresholds": ""}, "A1: thresholds is ''; expected a mapping"),
-    "basis": ({"thresholds": {"one": ONE | {"basis": "guess"}}}, "A1: threshold one has basis"),
-    "threshold value": (
-        {"thresholds": {"one": ONE | {"value": "x"}}},
-        "A1: threshold one names 'x', which is not defined here; expected numbers alone",
-    ),
-    "threshold infinite": (
-        {"thresholds": {"one": ONE | {"value": "1 / 0"}}},
-        "A1: threshold one divides by zero",
-    ),
-    "name taken": ({"thresholds": {"x": ONE}}, "A1: measure x is named 'x', which is taken"),
-    "name reserved": ({"quantities": {"log": GAIN}}, "A1: quantity log is named 'log', which is"),
-    "no name": ({"quantities": {"my gain": GAIN}}, "A1: quantity my gain is named 'my gain'; exp"),
-    "keyword": ({"quantities": {"lambda": GAIN}}, "A1: quantity lambda is named 'lambda'; expec"),
-    "reduce": (
-        {"measures": {"x": X | {"along": "layer", "reduce": "avg"}}},
-        "A1: measure x has reduce 'avg'; expected one of mean",
-    ),
-    "later quantity": (
-        {"quantities": {"gain": GAIN | {"value": "rest"}, "rest": GAIN}},
-        "A1: quantity gain names 'rest', which is not defined here; expected x",
-    ),
-    "kind of quantity": (
-        {"quantities": {"gain": GAIN | {"kind": "median"}}},
-        "A1: quantity gain has kind 'median'; expected one of mean, proportion, single",
-    ),
-    "scale of a share": (
-        {"quantities": {"gain": GAIN | {"scale": "log", "kind": "proportion"}}},
-        "A1: quantity gain has scale log and kind proportion; expected kind mean",
-    ),
-    "no source": ({"quantities": {"gain": GAIN | {"predicted": 1}}}, "A1: quantity gain has one"),
-    "predicted": (
-        {"quantities": {"gain": GAIN | {"predicted": "y", "source": "s"}}},
-        "A1: quantity gain has a prediction that names 'y'",
-    ),
-    "matters nothing": ({"matters": ONE | {"value": 0}}, "A1: matters has value 0; expected more"),
-    "matters of NaN": ({"matters": ONE | {"value": float("nan")}}, "A1: matters names 'nan'"),
-    "matters without why": ({"matters": {"value": 1, "basis": "words"}}, "A1: matters has no why"),
-    "prediction of no verdict": (
-        {"predicted": "true"},
-        "A1: has predicted 'true'; expected one of reproduced, reproduced, other value",
-    ),
-    "no cases": ({"cases": []}, "A1: cases is []; expected a list with the primary quantity"),
-    "case, bare": ({"cases": ["gain"]}, "A1: case 1 is 'gain'; expected a mapping"),
-    "case of nothing": ({"cases": [{"when": "a"}]}, "A1: case 1 has no quantity; expected the key"),
-    "case of what is no quantity": (
-        {"cases": [{"quantity": "loss"}]},
-        "A1: case 1 has quantity 'loss'; expected one of gain",
-    ),
-    "condition without its counter-test": (
-        {"cases": [{"quantity": "gain", "when": "it is red"}]},
-        "A1: case 1 has the condition 'it is red' and no counter-test; expected another case in "
-        "which it is not met",
-    ),
-    "case without a condition": (
-        {"quantities": MORE, "cases": [TWO[0], {"quantity": "more"}]},
-        "A1: case 2 has no when; expected what tells it from the other cases",
-    ),
-    "condition that YAML takes for true": (
-        {"quantities": MORE, "cases": [TWO[0], TWO[1] | {"when": True}]},
-        "A1: case 2 has when True; expected text",
-    ),
-    "a condition that stands twice": (
-        {"quantities": MORE, "cases": [TWO[0], TWO[1] | {"when": "a"}]},
-        "A1: case 2 has when 'a', as another case; expected its own",
-    ),
-    "the same quantity twice": (
-        {"cases": [TWO[0], TWO[0] | {"when": "b"}]},
-        "A1: case 2 has quantity 'gain', as another case; expected its own",
-    ),
-    "case of a share": (
-        {"quantities": {"gain": GAIN | {"kind": "proportion"}}},
-        "A1: case 1 has quantity 'gain' of kind proportion, scale linear; expected a mean on a "
-        "linear scale",
-    ),
-    "case on a log scale": (
-        {"quantities": {"gain": GAIN | {"scale": "log"}}},
-        "A1: case 1 has quantity 'gain' of kind mean, scale log; expected a mean",
-    ),
-    "case of a single value": (
-        {"quantities": {"gain": GAIN | {"kind": "single"}}},
-        "A1: case 1 has quantity 'gain' of kind single",
-    ),
-    "equal with a printed value": (
-        {"cases": [PRINTED], "kind": "equal"},
-        "A1: case 1 has published values; expected none of a claim of kind equal",
-    ),
-    "published without a printed value": (
-        {"kind": "published"},
-        "A1: case 1 has nothing published; expected what the document prints",
-    ),
-    "printed as a point": (
-        {"cases": [PRINTED | {"published": [2, 2]}]},
-        "A1: case 1 has the printed value [2, 2]; expected the lowest first",
-    ),
-    "printed number": (
-        {"cases": [PRINTED | {"published": 1.5}]},
-        "A1: case 1 has the printed value 1.5; expected [lowest, highest]",
-    ),
-    "printed NaN": (
-        {"cases": [PRINTED | {"published": [float("nan"), 1]}]},
-        "A1: case 1 names 'nan', which is not defined here",
-    ),
-    "beside itself": (
-        {"cases": [PRINTED | {"beside": {"gain": [1, 2]}}]},
-        "A1: case 1 has 'gain' beside it; expected another mean",
-    ),
-    "beside the wrong way round": (
-        {"quantities": MORE, "cases": [PRINTED | {"beside": {"more": [2, 1]}}]},
-        "A1: case 1 has the printed value [2, 1]; expected the lowest first",
-    ),
-    "printed beside nothing printed": (
-        {"quantities": MORE, "cases": [{"quantity": "gain", "beside": {"more": [1, 2]}}]},
-        "A1: case 1 has printed values beside it and none of its own; expected both",
-    ),
-    "a single value beside what is printed": (
-        {"quantities": MORE | {"more": GAIN | {"kind": "single"}}}
-        | {"cases": [PRINTED | {"beside": {"more": [1, 2]}}]},
-        "A1: case 1 has 'more' beside it; expected another mean",
-    ),
-}
+def gain(**changes):
+    return {"quantities": {"gain": GAIN | changes}}
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_what_is_no_claim_is_named_and_others_go_on(load, claim, case):
-    changes, said = BAD[case]
+def one(**changes):
+    return {"thresholds": {"one": ONE | changes}}
+
+
+def matters(**changes):
+    return {"matters": ONE | changes}
+
+
+def printed(**changes):
+    return {"cases": [PRINTED | changes]}
+
+
+def cases(first, second=None, **changes):
+    """Cases of two quantities, or one alone; the second quantity has `changes`."""
+    entries = [first] if second is None else [first, second]
+    return {"cases": entries, "quantities": {"gain": GAIN, "more": GAIN | changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
+        ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
+        ({"claim": " "}, "has claim ' '; expected text"),
+        ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
+        ({"thresholds": ""}, "thresholds is ''; expected a mapping"),
+        (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
+        (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
+        (one(value="1 / 0"), "threshold one divides by zero"),
+        ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
+        ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
+        ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
+        ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
+        ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
+        (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
+        (gain(kind="median"), "quantity gain has kind 'median'; expected one of mean, proportion"),
+        (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
+        (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
+        (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
+        (matters(value=0), "matters has value 0; expected more than 0"),
+        (matters(value=float("nan")), "matters names 'nan'"),
+        ({"matters": {"value": 1, "basis": "words"}}, "matters has no why"),
+        ({"predicted": "true"}, "has predicted 'true'; expected one of reproduced, reproduced, o"),
+        ({"cases": []}, "cases is []; expected a list with the primary quantity"),
+        ({"cases": ["gain"]}, "case 1 is 'gain'; expected a mapping"),
+        ({"cases": [{"when": "a"}]}, "case 1 has no quantity; expected the key"),
+        ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
+        (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
+        (cases(TWO[0], {"quantity": "more"}), "case 2 has no when; expected what tells it from"),
+        (cases(TWO[0], TWO[1] | {"when": True}), "case 2 has when True; expected text"),
+        (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
+        (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
+        (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
+        (gain(scale="log"), "case 1 has quantity 'gain' of kind mean, scale log; expected a mean"),
+        (gain(kind="single"), "case 1 has quantity 'gain' of kind single"),
+        (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
+        ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
+        (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
+        (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
+        (printed(published=[float("nan"), 1]), "case 1 names 'nan', which is not defined here"),
+        (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
+        (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
+        (
+            cases({"quantity": "gain", "beside": {"more": [1, 2]}}),
+            "case 1 has printed values beside it and none of its own; expected both",
+        ),
+        (
+            cases(PRINTED | {"beside": {"more": [1, 2]}}, kind="single"),
+            "case 1 has 'more' beside it; expected another mean",
+        ),
+    ],
+)
+def test_what_is_no_claim_is_named_and_others_go_on(load, claim, changes, said):
     book = load(claim(**changes), claim("A2"))
     assert list(book.claims) == ["A2"]
     lines = book.faults["A1"].splitlines()
-    assert lines[0].startswith(said)
+    assert lines[0].startswith(f"A1: {said}")
     assert all(line.startswith("A1: ") for line in lines)
 
 

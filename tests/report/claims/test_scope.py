@@ -144,7 +144,9 @@ def test_a_table_without_sound_provenance(about, world, claim, text):
     assert scope(book.claims["A1"], world.fresh()) == ""  # nor is there a table
     about(TRAINED, {"norm": ["none"]}, {})
     provenance = world.results / "tables" / "t.json"
-    provenance.unlink() if text is None else provenance.write_text(text)
+    provenance.unlink()
+    if text is not None:
+        provenance.write_text(text)
     assert scope(book.claims["A1"], world.fresh()) == ""
 
 
