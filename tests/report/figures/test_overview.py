@@ -96,9 +96,18 @@ def test_names_stand_side_by_side_and_are_not_joined(draw):
     assert "n = 1 seed (" in caption(figure)
 
 
-def test_a_table_of_one_cell(draw):
+def test_a_table_of_one_cell_and_cells_that_end_at_other_steps(tmp_path, draw):
     (ax,) = visible(draw(grid(norm=["none"]), {"m": of_seed}))
     assert [t.get_text() for t in ax.get_xticklabels()] == ["none"]
+    cells = [
+        ({"rate": rate}, [Observation(0, step, None, "m", float(step)) for step in (0, last)])
+        for rate, last in (("1", 10), ("2", 20))
+    ]
+    write_table(tmp_path / "u.csv", cells, {})
+    figure = draw_overview(read_table(tmp_path / "u.csv"), "T")
+    (ax,) = visible(figure)
+    assert ax.containers[0].lines[0].get_ydata().tolist() == [10, 20]
+    assert "last step of each cell" in caption(figure)
 
 
 def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(draw):
@@ -113,14 +122,6 @@ def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(d
     assert visible(figure)[1].get_title() == "b=x\nc=l"
     assert len(figure.legends[0].get_texts()) == 7
     assert "In the table alone: 1 more of the panels by b, c; m3, m4." in caption(figure)
-
-
-def test_panels_may_have_lines_of_their_own(draw):
-    """Two columns that vary together are as many lines in all as one of them has values."""
-    cells = [{"a": str(i), "b": f"b{i}", "c": "c"} for i in range(12)]
-    figure = draw([cell | {"a": a} for cell in cells for a in ("1", "2")], {"m": of_seed})
-    assert {ax.get_xlabel() for ax in visible(figure)} == {"a"}
-    assert "In the table alone: 7 more of the panels by b." in caption(figure)
 
 
 def test_what_is_not_finite_is_a_cross_on_the_edge(draw):
