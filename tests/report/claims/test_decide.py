@@ -1,14 +1,11 @@
 """Decisions: planted effects are found, absent ones are not, and nothing passes by accident."""
 
-import importlib
 import math
 
 import numpy as np
 import pytest
 
-from gpubn.report.claims import decide_all, infer, ledger
-from gpubn.report.claims.decide import decide_claims
-from gpubn.report.claims.measure import PerSeed
+from gpubn.report.claims import decide_all, infer
 from gpubn.report.statistics import predictive_interval, t_test
 from gpubn.rows import Observation, per_seed
 
@@ -45,21 +42,15 @@ def holm(*p):
         ("effect", None, -2, 0.1, "opposite"),
         ("effect", None, 1, 0.1, "open"),
         ("effect", None, 0, 3, "open"),  # no difference is seen, and no failure either
-        ("effect", None, -2, 3, "fails"),
         ("effect", None, 1.1, 0, "shown"),
         ("effect", None, 1, 0, "open"),
-        ("effect", None, -1.1, 0, "opposite"),
-        ("effect", (2.2, 2.4), 2, 0.1, "shown"),
         ("effect", (-9, -8), 2, 0.1, "other value"),  # it tells how large an effect is,
         ("effect", (0.4, 0.6), 0.5, 0.1, "fails"),  # never whether it is one
         ("effect", (1.5, 1.6), -2, 0.1, "opposite"),
-        ("effect", (5, 6), 1, 0.1, "open"),
         ("equal", None, 0.9, 0.1, "shown"),
         ("equal", None, 2, 0.1, "fails"),
-        ("equal", None, -2, 0.1, "fails"),
         ("equal", None, 0.98, 0.1, "open"),
         ("equal", None, 0, 3, "open"),  # no difference is seen, and no equality
-        ("equal", None, 1, 0, "open"),
         ("equal", None, -1.1, 0, "fails"),
         ("published", (1.95, 2.05), 2.5, 1, "shown"),
         ("published", (1.95, 2.05), 9, 4, "open"),  # far off, as a single run may well be
@@ -67,7 +58,6 @@ def holm(*p):
         ("published", (1.95, 2.05), 4, 0.1, "fails"),
         ("published", (1.95, 2.05), 0, 0.1, "fails"),
         ("published", (1.5, 2.05), 3, 0.1, "open"),
-        ("published", (1.95, 2.05), 2.5, 0, "other value"),
         ("published", (1.95, 2.05), 2, 0, "shown"),
     ],
 )
@@ -179,22 +169,6 @@ def test_a_value_without_seed_goes_with_every_seed(world, claim):
     assert (headline.mean, headline.n) == (pytest.approx(1.5), 10)
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("1 / x", "A1: quantity gain divides by zero for 1 of 10 seeds"),
-        ("10 ** (x * 1e9)", "A1: quantity gain is infinite for 9 of 10 seeds"),
-        ("1", "A1: quantity gain has 1 value; expected at least 2 seeds, or kind single"),
-    ],
-)
-def test_no_verdict_without_finite_values(world, claim, value, reason):
-    world.gains([0, *range(1, 10)])
-    decision = world.decide(claim(quantities={"gain": {"value": value, "unit": "u"}}))["A1"]
-    assert decision.verdict is decision.headline is None
-    assert decision.reason == reason
-    assert (decision.outcomes, decision.estimates) == ((), {})
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("kind", ["effect", "equal", "exact", "published"])
 def test_nan_never_passes(world, kind, bad):
@@ -206,7 +180,9 @@ def test_nan_never_passes(world, kind, bad):
             entry["quantities"]["red"]["value"] = value
             decision = world.decide(entry)["A1"]
             assert decision.verdict is decision.headline is None
+            assert decision.reason.startswith("A1: quantity red ")
             assert decision.reason.endswith("for 1 of 10 seeds")
+            assert (decision.outcomes, decision.estimates) == ((), {})
 
 
 def test_one_part_without_a_value_keeps_the_claim_from_a_verdict(world):
@@ -220,15 +196,6 @@ def test_one_part_without_a_value_keeps_the_claim_from_a_verdict(world):
     decision = world.decide(entry)["A1"]
     assert decision.verdict is None
     assert decision.reason.startswith("A1: quantity more is NaN")
-
-
-def test_nan_that_counts_as_an_outcome(world, claim):
-    world.gains([math.nan] * 9 + [1.0])
-    quantities = {"gain": {"value": "1 - isfinite(x)", "unit": "share"}}
-    matters = {"value": 0.5, "basis": "words", "why": "most"}
-    decision = world.decide(claim(quantities=quantities, matters=matters))["A1"]
-    assert decision.verdict == "reproduced"
-    assert decision.headline.mean == 0.9
 
 
 def test_a_quantity_that_no_case_needs_may_have_no_value(world, claim):
@@ -265,28 +232,21 @@ def test_what_the_tables_do_not_have_is_named_and_others_go_on(world, claim, cha
     assert decisions["A2"].verdict == "reproduced"
 
 
-def test_what_is_missing_or_malformed_is_named_and_others_go_on(world, claim):
-    world.gains(SHOWN)
-    folder = world.ledger(claim(), claim("A2", matters=3))
-    found = decide_all(world.results, rules=folder, expected=("A1", "A2", "A4"))
-    assert [(d.id, d.verdict, d.reason) for d in found] == [
-        ("A1", "reproduced", ""),
-        ("A2", None, "A2: matters is 3; expected a mapping with names as keys"),
-        ("A4", None, "A4 does not stand in the ledger"),
-    ]
-
-
-def test_tables_are_looked_for_in_order(world, claim, tmp_path):
+def test_tables_are_looked_for_in_order_and_what_is_malformed_is_named(world, claim, tmp_path):
     world.gains(OPPOSITE, stem="u")
     world.gains(SHOWN, folder="more/benchmarks")
     world.gains(SHOWN, stem="u", folder="more/tables")
-    entries = [claim(), claim("A2"), claim("A3")]
-    for entry, stem in zip(entries[1:], ("u", "nope"), strict=True):
-        entry["measures"]["x"]["table"] = stem
-    folder, ids = world.ledger(*entries), ("A1", "A2", "A3")
-    found = decide_all(world.results, [tmp_path / "more"], rules=folder, expected=ids)
-    assert [d.verdict for d in found] == ["reproduced", "contradicted", None]
+    entries = [claim(), claim("A2"), claim("A3"), claim("A4", matters=3)]
+    entries[1]["measures"]["x"]["table"] = "u"
+    entries[2]["measures"]["x"]["table"] = "nope"
+    ids = ("A1", "A2", "A3", "A4", "A5")
+    found = decide_all(
+        world.results, [tmp_path / "more"], rules=world.ledger(*entries), expected=ids
+    )
+    assert [d.verdict for d in found] == ["reproduced", "contradicted", None, None, None]
     assert found[2].reason.startswith("there is no table nope; expected nope.csv in one of ")
+    assert found[3].reason == "A4: matters is 3; expected a mapping with names as keys"
+    assert found[4].reason == "A5 does not stand in the ledger"
 
 
 def test_p_is_adjusted_over_the_whole_ledger(world):
@@ -340,43 +300,3 @@ def test_predictions(world, claim):
     assert world.decide(entry)["A1"].reason == (
         "A1: quantity gain has a prediction that divides by zero for all seeds"
     )
-
-
-@pytest.fixture
-def simulated(world, claim, monkeypatch):
-    """simulated(mean, kind, allowed): of 120 ledgers of twelve claims, the share with an error.
-
-    Normal seeds around `mean`, of which 1 matters; whatever is said but `allowed` errs.
-    """
-    rng = np.random.default_rng(7)
-
-    def run(mean, kind, allowed):
-        ids = ledger.EXPECTED[:12]
-        book = ledger.load_ledger(world.ledger(*(claim(id_, kind=kind) for id_ in ids)))
-        monkeypatch.setattr(
-            importlib.import_module("gpubn.report.claims.decide"),
-            "measure",
-            lambda *_: PerSeed(tuple(range(10)), mean + 0.3 * rng.standard_normal(10)),
-        )
-        ledgers = [decide_claims(book, world.tables, ids) for _ in range(120)]
-        wrong = [
-            any(o.state not in allowed for d in found for o in d.outcomes) for found in ledgers
-        ]
-        return np.mean(wrong)
-
-    return run
-
-
-@pytest.mark.parametrize(
-    ("mean", "kind", "allowed"),
-    [(1.0, "effect", ("open",)), (0.95, "equal", ("open", "shown"))],
-)
-def test_any_error_at_all_is_rare(simulated, monkeypatch, mean, kind, allowed):
-    """Of ledgers in which every claim lies on a bound, or close to one, few have an error.
-
-    Twelve tests at 5% each would err in 46 of 100 ledgers.
-    """
-    assert simulated(mean, kind, allowed) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 120)
-    if kind == "effect":
-        monkeypatch.setattr(infer, "holm", lambda p: p)
-        assert simulated(mean, kind, allowed) == pytest.approx(1 - 0.95**12, abs=0.12)

@@ -13,6 +13,17 @@ A = {"table": "t", "metric": "var", "where": {"init": "a"}, "step": 0}
 ALONG = {**A, "along": "layer", "reduce": "mean"}
 
 
+def cells(*places):
+    """Rows of one seed at these places of `init` and `norm.momentum`, each to a last step."""
+    return [
+        (
+            {"init": init, "norm.momentum": momentum},
+            [Observation(0, step, None, "m", 1.0) for step in (0, last)],
+        )
+        for init, momentum, last in places
+    ]
+
+
 @pytest.fixture
 def read(world, layered):
     return lambda thresholds=None, **raw: measure(Measure.read(raw, thresholds), world.tables)
@@ -108,14 +119,18 @@ def test_what_is_no_measure_is_named(changes, said):
         Measure.read(A | changes, {"limit": 1.0})
 
 
-def test_a_seed_that_lacks_a_step(world):
+def test_a_seed_or_a_cell_that_lacks_a_step(world):
     rows = [Observation(seed, step, None, "m", 1.0) for seed in (0, 1) for step in (0, 9)]
     world.table("t", [({"norm": "none"}, rows[:-1])])
-    with pytest.raises(LedgerError, match="has no step last where seed is 1; expected one"):
-        measure(Measure.read({"table": "t", "metric": "m", "step": "last"}), world.tables)
-    along = {"table": "t", "metric": "m", "along": "step", "reduce": "mean"}
-    with pytest.raises(LedgerError, match="has not every step for every seed"):
-        measure(Measure.read(along), world.tables)
+    world.table("u", cells(("1", "0.1", 9), ("2", "0.1", 20)))
+    along = {"along": "step", "reduce": "mean"}
+    for wanted, said in (
+        ({"table": "t", "step": "last"}, "has no step last where seed is 1; expected one"),
+        ({"table": "t"} | along, "has not every step for every seed"),
+        ({"table": "u", "step": "last"} | along | {"along": "init"}, "step last where init is 1"),
+    ):
+        with pytest.raises(LedgerError, match=said):
+            measure(Measure.read({"metric": "m"} | wanted), world.tables)
 
 
 def test_rows_without_a_layer(world):
@@ -139,24 +154,6 @@ def test_rows_without_a_seed(world):
         assert (found.seeds, list(found.values)) == ((None,), [value])
 
 
-def test_a_table_is_read_once(world, layered):
-    one = measure(Measure.read({**A, "layer": 1}), world.tables)
-    layered.unlink()
-    again = measure(Measure.read({**A, "layer": 1}), world.tables)
-    np.testing.assert_array_equal(again.values, one.values)
-
-
-def cells(*places):
-    """Rows of one seed at these places of `init` and `norm.momentum`, each to a last step."""
-    return [
-        (
-            {"init": init, "norm.momentum": momentum},
-            [Observation(0, step, None, "m", 1.0) for step in (0, last)],
-        )
-        for init, momentum, last in places
-    ]
-
-
 PICKED = {"table": "t", "metric": "m", "where": {"init": "a"}, "step": "last"}
 
 
@@ -168,10 +165,3 @@ def test_rows_that_a_further_column_alone_tells_apart(world):
             measure(Measure.read(PICKED), world.fresh())
     wanted = PICKED | {"where": {"init": "a", "norm.momentum": 0.9}}
     assert measure(Measure.read(wanted), world.fresh()).values == [1]
-
-
-def test_a_cell_that_lacks_a_step(world):
-    world.table("t", cells(("1", "0.1", 9), ("2", "0.1", 20)))
-    wanted = {"table": "t", "metric": "m", "step": "last", "along": "init", "reduce": "mean"}
-    with pytest.raises(LedgerError, match="has no step last where init is 1; expected one"):
-        measure(Measure.read(wanted), world.tables)

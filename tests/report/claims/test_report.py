@@ -221,13 +221,6 @@ def test_the_page_of_statistics_has_no_number_of_its_own(decided):
     assert re.findall(r"\d+", template.replace("1 + 1/n", "")) == []
 
 
-def test_before_anything_is_decided(world, claim):
-    decide_all(world.results, rules=world.ledger(claim()), expected=("A1", "A2"))
-    text = (world.results / "statistics.md").read_text()
-    assert "0 cases for 0 claims" in " ".join(text.split())
-    assert "| no verdict | 2 |" in (world.results / "claims.md").read_text()
-
-
 def test_twice_the_same_bytes_and_nothing_is_written(decided, world):
     first = decided()
     times = {name: (world.results / name).stat().st_mtime_ns for name in FILES}

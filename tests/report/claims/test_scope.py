@@ -88,21 +88,9 @@ def about(world, claim):
         ),
         (
             TRAINED,
-            {"rate": ["0.03", "0.1"]},
-            [{"along": "rate", "reduce": "min"}],
-            TRAINED_TEXT.replace("rate 0.1", "rate 0.03 or 0.1"),
-        ),
-        (
-            TRAINED,
             {"rate": ["10.0", "0.01", "0.1", "1.0", "0.032"]},
             [{"along": "rate", "reduce": "min"}],
             TRAINED_TEXT.replace("rate 0.1", "rates 0.01 to 10.0"),
-        ),
-        (
-            {k: v for k, v in TRAINED.items() if k != "data.name"},
-            {"data": ["mnist", "digits"]},
-            [{"where": {"data": "digits"}}],
-            TRAINED_TEXT.replace("MNIST", "scikit-learn's 8 × 8 digits, NOT MNIST"),
         ),
         (
             FRESH,
@@ -122,8 +110,6 @@ def about(world, claim):
             [{}],
             "timed on numpy, 9 rounds",
         ),
-        ({"model.depth": 3, "seeds": 3}, {"norm": ["none"]}, [{}], "3 seeds"),
-        ({"data.examples": None, "model.width": ""}, {"norm": ["none"]}, [{}], ""),
     ],
 )
 def test_the_scope_of_a_table(about, config, axes, measures, text):
