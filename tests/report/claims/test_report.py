@@ -155,25 +155,20 @@ def test_the_page(decided, world):
     assert "We had expected 2 of these 7 verdicts." in text
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^#|\Z)", text, re.M | re.S))
     assert list(sections) == ["A1", "A10", "B2", "B3", "C1", "C2", "C3", "D2"]
-    said = {
-        "A1": [
-            'Says "more", than one.',
-            "* Verdict: **reproduced**\n",
-            "* Published: 1.5\n",
-            "* Predicted: reproduced; it gains (a book)\n",
-            "* Would be an artefact: one machine. Excluded: two machines.\n",
-            "* Threshold `one` = 1 (words): one, a | b\n",
-            "[t](tables/t.csv)",
-            "[one](figures/one.png), [two](figures/two.png)",
-            "| broken | no value: it divides by zero for all seeds | times |  |",
-            "| one_value | 3 | s | 1 |",
-        ],
-        "A10": ["* Note: Nothing more."],
-        "B3": ["* Verdict: no verdict (there is no table absent"],
-        "D2": ["* Published: no value\n", "| a, b \\| c | blue |"],
-    }
-    for id_, parts in said.items():
-        assert [part for part in parts if part not in sections[id_]] == []
+    for part in (
+        *('Says "more", than one.', "* Verdict: **reproduced**\n", "* Published: 1.5\n"),
+        "* Predicted: reproduced; it gains (a book)\n",
+        "* Would be an artefact: one machine. Excluded: two machines.\n",
+        "* Threshold `one` = 1 (words): one, a | b\n",
+        *("[t](tables/t.csv)", "[one](figures/one.png), [two](figures/two.png)"),
+        "| broken | no value: it divides by zero for all seeds | times |  |",
+        "| one_value | 3 | s | 1 |",
+    ):
+        assert part in sections["A1"]
+    assert "* Note: Nothing more." in sections["A10"]
+    assert "* Verdict: no verdict (there is no table absent" in sections["B3"]
+    assert "* Published: no value\n" in sections["D2"]
+    assert "| a, b \\| c | blue |" in sections["D2"]
     measured = (
         r"^\| always \| the gain \| 1\.545 \[1\.5\d*, 1\.5\d*\] times \| 10 \|  \| \d.*e-\d+ "
     )

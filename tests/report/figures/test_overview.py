@@ -109,12 +109,3 @@ def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(d
     assert visible(figure)[1].get_title() == "b=x\nc=l"
     assert len(figure.legends[0].get_texts()) == 7
     assert "In the table alone: 1 more of the panels by b, c; m3, m4." in caption(figure)
-
-
-def test_what_is_not_finite_is_a_cross_on_the_edge(draw):
-    cells = grid(rate=["1", "2"])
-    figure = draw(cells, {"m": lambda cell, seed: np.inf if cell["rate"] == "2" else 1.0})
-    (ax,) = visible(figure)
-    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
-    assert list(crosses.get_xdata()) == [1]
-    assert "Crosses on the upper edge" in caption(figure)
