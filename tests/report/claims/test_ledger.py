@@ -122,21 +122,6 @@ def test_what_is_printed_may_name_a_threshold(load, claim):
     assert found.beside == {"more": (-1, 2)}
 
 
-def test_what_a_claim_rests_on(load, claim):
-    measures = {n: {"table": f"t_{n}", "metric": "m"} for n in ("u", "v", "w", "x", "y")}
-    quantities = {
-        "half": {"value": "x / 2", "unit": "u", "predicted": "w", "source": "s"},
-        "gain": {"value": "half - u", "unit": "u"},
-        "told": {"value": "v", "unit": "u"},
-        "rest": {"value": "y", "unit": "u"},
-    }
-    cases = [{"quantity": "gain", "published": [1, 2], "beside": {"told": [1, 2]}}]
-    entry = claim(measures=measures, quantities=quantities, cases=cases)
-    found = load(entry).claims["A1"]
-    assert set(found.decisive) == {"u", "v", "x"}
-    assert found.tables == ("t_u", "t_v", "t_w", "t_x", "t_y")
-
-
 X = {"table": "t", "metric": "gain"}
 GAIN = {"value": "x", "unit": "times"}
 ONE = {"value": 1.0, "basis": "words", "why": "above one"}

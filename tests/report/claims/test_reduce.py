@@ -64,16 +64,6 @@ def test_no_key_is_below(values):
     assert reduced("end_below", values, none=-7.0) == -7
 
 
-def test_ends_move_with_the_values_and_do_not_jump():
-    """A loss that rises with the rate crosses the threshold where the curve does."""
-    rates = 10 ** np.arange(-2, 1.01, 0.25)
-    crossings = np.linspace(-1.9, 0.9, 57)
-    losses = [2 + 4 * (np.log10(rates) - crossing) for crossing in crossings]
-    for kind, start in (("end_below", 0), ("decades_below", 2)):
-        found = reduced(kind, *losses, keys=rates)
-        np.testing.assert_allclose(found, crossings + start, atol=1e-12)
-
-
 @pytest.mark.parametrize("kind", ["decades_below", "end_below"])
 def test_ends_need_two_keys_and_a_threshold_above_0(kind):
     for given, said in (

@@ -112,18 +112,6 @@ def test_provenance_of_which_a_part_is_missing(about, config):
         assert not re.search(r"^[,; ]| ,|  |[, ]$", text)
 
 
-@pytest.mark.parametrize("text", [None, '{"config": 3}', "no JSON"])
-def test_a_table_without_sound_provenance(about, world, claim, text):
-    book = ledger.load_ledger(world.ledger(claim()))
-    assert scope(book.claims["A1"], world.fresh()) == ""  # nor is there a table
-    about(TRAINED, {"norm": ["none"]}, {})
-    provenance = world.results / "tables" / "t.json"
-    provenance.unlink()
-    if text is not None:
-        provenance.write_text(text)
-    assert scope(book.claims["A1"], world.fresh()) == ""
-
-
 def test_two_tables_and_one_that_decides_nothing(world, claim):
     rows = [({"norm": "none"}, [Observation(0, 0, 1, "m", 1.0)])]
     for stem, config in (("t", TRAINED), ("u", FRESH), ("v", TRAINED | {"seeds": 99})):
