@@ -200,23 +200,20 @@ def test_a_quantity_that_no_case_needs_may_have_no_value(world, claim):
     assert set(decision.estimates) == {"gain"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
+def test_what_the_tables_do_not_have_is_named_and_others_go_on(world, claim):
+    world.gains(SHOWN)
+    world.table("old", [({"norm": "before"}, per_seed(range(10), "gain", SHOWN))], schema=0)
+    for changes, reason in (
         ({"table": "nope"}, "nope.csv does not exist"),
         ({"table": "old"}, "old.csv has schema 0; expected 1"),
         ({"where": {"norm": "nope"}}, "A1: measure x: norm is 'nope'; t has before"),
-    ],
-)
-def test_what_the_tables_do_not_have_is_named_and_others_go_on(world, claim, changes, reason):
-    world.gains(SHOWN)
-    world.table("old", [({"norm": "before"}, per_seed(range(10), "gain", SHOWN))], schema=0)
-    entry = claim()
-    entry["measures"]["x"] |= changes
-    decisions = world.decide(entry, claim("A2"))
-    assert decisions["A1"].verdict is None
-    assert reason in decisions["A1"].reason
-    assert decisions["A2"].verdict == "reproduced"
+    ):
+        entry = claim()
+        entry["measures"]["x"] |= changes
+        decisions = world.decide(entry, claim("A2"))
+        assert decisions["A1"].verdict is None
+        assert reason in decisions["A1"].reason
+        assert decisions["A2"].verdict == "reproduced"
 
 
 def test_tables_are_looked_for_in_order_and_what_is_malformed_is_named(world, claim, tmp_path):
@@ -254,23 +251,21 @@ def test_p_is_adjusted_over_the_whole_ledger(world):
         assert outcome.adjusted in [pytest.approx(a) for a in adjusted[2 * number :][:2]]
 
 
-@pytest.mark.parametrize("kind", ["exact", "no table", "malformed", "nan"])
-def test_what_is_not_in_the_family(world, claim, kind):
+def test_what_is_not_in_the_family(world, claim):
     """Identities, claims without a verdict, what is shown and not tested, what is printed."""
-    alone = world.decide(world.plant(BARELY, printed=[(1.7, 1.8)]))["A1"].outcomes[0]
-    (bare,) = world.decide(world.plant(BARELY))["A1"].outcomes
-    assert (bare.p, bare.adjusted) == (alone.p, alone.adjusted)
+    (alone,) = world.decide(world.plant(BARELY))["A1"].outcomes
     first = world.plant(BARELY, printed=[(1.7, 1.8)])
     first["quantities"] |= {f"q{n}": {"value": f"{n} * in_red", "unit": "u"} for n in range(9)}
-    other = {
-        "exact": lambda: world.plant(RAMP, RAMP, id_="A2", kind="exact"),
-        "no table": lambda: claim("A2"),
-        "malformed": lambda: claim("A2", cases=[{"quantity": "loss"}]),
-        "nan": lambda: world.plant(RAMP, [math.nan] * 10, id_="A2"),
-    }[kind]()
-    decisions = world.decide(first, other)
-    assert decisions["A1"].outcomes[0] == alone
-    assert (decisions["A2"].verdict is None) == (kind != "exact")
+    others = [
+        world.plant(RAMP, RAMP, id_="A2", kind="exact"),
+        world.plant(RAMP, [math.nan] * 10, id_="A3"),
+        claim("A4"),  # of which there is no table
+        claim("A5", cases=[{"quantity": "loss"}]),
+    ]
+    decisions = world.decide(first, *others)
+    (outcome,) = decisions["A1"].outcomes
+    assert (outcome.p, outcome.adjusted) == (alone.p, alone.adjusted)
+    assert [d.verdict is None for d in decisions.values()] == [False, False, True, True, True]
 
 
 def test_predictions(world, claim):

@@ -66,16 +66,8 @@ def test_rows_hold_medians_shares_and_ratios_by_round(contest):
 
 
 def test_a_peer_is_compared_with_ours_as_it_is_launched_and_network_by_network(contest):
-    rows = list(
-        contest.hold(
-            WORK.columns,
-            [
-                entry(OURS, "python", [8.0]),
-                entry(OURS, "graph", [4.0], networks=4),
-                entry(EAGER, "graph", [2.0]),
-            ],
-        )
-    )
+    ours = [entry(OURS, "python", [8.0]), entry(OURS, "graph", [4.0], networks=4)]
+    rows = list(contest.hold(WORK.columns, [*ours, entry(EAGER, "graph", [2.0])]))
     assert [row.seconds for row in rows] == [8.0, 1.0, 2.0]
     assert rows[2].ratio == 2.0
 
@@ -98,11 +90,7 @@ def test_who_is_missing_or_wrong_or_slow_is_a_row_with_a_reason(contest):
 
 def test_who_fails_in_a_round_is_out_and_the_others_go_on(contest):
     calls = iter(range(9))
-
-    def sample():
-        return 1 / (2 - next(calls))
-
-    bad = Entry(EAGER, "python", lambda: Sample(sample, error=0.0))
+    bad = Entry(EAGER, "python", lambda: Sample(lambda: 1 / (2 - next(calls)), error=0.0))
     ours, peer = contest.hold(WORK.columns, [entry(OURS, "python", [1.0]), bad])
     assert (ours.rounds, peer.seconds) == (2, None)
     assert peer.note == "failed when it was timed: ZeroDivisionError: division by zero"
@@ -167,21 +155,20 @@ def test_ours_is_checked_and_captured(backend):
 
 def test_wrong_results_are_never_timed(contest, monkeypatch):
     right = Ours.batchnorm
-    monkeypatch.setattr(
-        Ours,
-        "batchnorm",
-        lambda self, x, dy, *others: right(self, x, np.float32(1.01) * dy, *others),
-    )
+
+    def wrong(self, x, dy, *others):
+        return right(self, x, np.float32(1.01) * dy, *others)
+
+    monkeypatch.setattr(Ours, "batchnorm", wrong)
     python, _ = contest.hold(WORK.columns, batchnorm_entries(WORK, contest, ()))
     assert python.note.startswith("ValueError: WRONG: dx")
 
 
 @pytest.mark.parametrize("peer", ["torch", "jax"])
-@pytest.mark.parametrize("shape", [(8, 4), (3, 8, 4)])
-def test_peers_compute_the_same(peer, shape):
+def test_peers_compute_the_same(peer):
     pytest.importorskip(peer, reason=f"{peer}, a peer, is not installed")
     contest = Contest(resolve("numpy"), rounds=2)
-    work = BatchnormWork(shape, 1 << 10)
+    work = BatchnormWork((3, 8, 4), 1 << 10)
     training = TrainingWork(random_images(64, 12, 3), steps=5, width=8, batch=8)
     rows = [
         *contest.hold(work.columns, batchnorm_entries(work, contest, [peer])),

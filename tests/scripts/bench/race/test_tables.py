@@ -12,7 +12,6 @@ from race.figures import draw_all
 from race.timings import (
     BATCHNORM,
     COLUMNS,
-    MADE_DRY,
     TRAINING,
     Timing,
     read_timings,
@@ -132,11 +131,6 @@ def test_a_mean_over_some_shapes_only_is_incomplete(tmp_path, batchnorm):
     never = found["never slower than PyTorch eager, at every shape"]
     assert (never.met, never.measured) == ("no", "0.9 at 256x512, the least (8 of 9 shapes)")
     assert found["the whole default grid, seconds"].met == "not measured"
-
-
-def test_a_dry_run_meets_and_misses_nothing(tmp_path, batchnorm):
-    store(tmp_path, BATCHNORM, [replace(row, made=MADE_DRY) for row in batchnorm])
-    assert {t.met for t in decided(tmp_path).values()} == {"dry run"}
 
 
 def test_figures_are_drawn_from_the_tables_where_there_are_times(tmp_path, batchnorm, training):
