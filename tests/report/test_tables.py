@@ -122,9 +122,3 @@ def test_a_table_is_current_with_its_columns_results_and_bytes_alone(table):
     assert not table_is_current(table, AXES, MADE_FROM)
     table.unlink()
     assert not table_is_current(table, AXES, MADE_FROM)
-
-
-def test_unwritable(tmp_path):
-    (tmp_path / "file").write_text("kept")
-    with pytest.raises(StoreError, match=r"t\.csv cannot be written"):
-        write_table(tmp_path / "file" / "t.csv", PARTS, {})
