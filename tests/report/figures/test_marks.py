@@ -116,7 +116,7 @@ def test_axes_hold_all_that_is_shown():
     assert scales.loss_ends([np.array([99.0])])[1] == scales.TOP
 
 
-def test_gains_are_the_base_over_the_other(ax):
+def test_gains_are_the_base_over_the_other():
     base, other = np.array([[4.0, INF]]), np.array([[2.0, 1.0]])
     ((gain,),) = (
         of.values() for of in sweeps.over({"tanh": {"none": base, "after": other}}).values()
@@ -135,6 +135,16 @@ def test_the_best_rate_is_that_of_each_seed_and_no_diverged_one():
     ]
     levels, best = sweeps.at_best_rate(pd.DataFrame(rows), "depth", "m")
     assert (levels.tolist(), best.tolist()) == ([5.0], [[3.0, 1.0, INF]])
+
+
+def test_the_levels_at_which_a_loss_is_usable():
+    swept = np.array([0.1, 1.0, 10.0]), np.array([[0.1, NAN], [0.1, 9.0], [99.0, 9.0]])
+    crossing = (scales.USABLE - 0.1) / (sweeps.CEILING * scales.USABLE - 0.1)
+    np.testing.assert_allclose(sweeps.usable_decades(swept, [scales.USABLE]), [1 + crossing, 0])
+    np.testing.assert_allclose(sweeps.largest_usable(swept), [crossing, -1])
+    assert sweeps.capped(swept[1], 10.0).tolist() == [[0.1, 10.0], [0.1, 9.0], [10.0, 9.0]]
+    with pytest.raises(StoreError, match=r"the swept axis has one level, 0\.1; the figure"):
+        sweeps.largest_usable((swept[0][:1], swept[1][:1]))
 
 
 def test_seeds_beyond_the_axis_are_triangles_and_a_mean_of_some_is_hollow(ax):
