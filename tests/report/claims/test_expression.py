@@ -49,6 +49,7 @@ def value(source):
         ("n > 0", [NAN, 1, 1]),
         ("maximum(n, 2)", [NAN, 2, math.inf]),
         ("where(isfinite(n), n, 7)", [7, 1, 7]),
+        ("where(n > 0, 1, 2)", [NAN, 1, 1]),
         ("a / b", [1, NAN, -4]),
         ("b ** -1", [1, NAN, -1]),
         ("where(b == 0, 0, a / b)", [1, 0, -4]),
