@@ -63,6 +63,11 @@ def test_value(source, expected):
     np.testing.assert_allclose(value(source)[0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("sign", ["<", "<=", ">", ">=", "==", "!="])
+def test_a_comparison_with_nan_is_nan(sign):
+    assert np.isnan(value(f"n {sign} n")[0]).tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
