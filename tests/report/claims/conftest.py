@@ -15,9 +15,6 @@ from gpubn.report.tables import write_table
 from gpubn.rows import SCHEMA_VERSION, Observation, per_seed
 
 COLOURS = ("red", "blue", "green", "grey")
-NOISE = np.random.default_rng(1).standard_normal(10)
-NOISE = (NOISE - NOISE.mean()) / NOISE.std(ddof=1)
-"""Ten seeds with mean 0 and standard deviation 1."""
 
 
 def _claim(id_="A1", **changes):
@@ -40,11 +37,6 @@ def _claim(id_="A1", **changes):
 def claim():
     """claim(id, **changes): an entry of the ledger, of which `changes` replace whole fields."""
     return _claim
-
-
-@pytest.fixture
-def noise():
-    return NOISE
 
 
 @pytest.fixture

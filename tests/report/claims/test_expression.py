@@ -35,61 +35,48 @@ def value(source):
     [
         ("1", [1]),
         (3, [3]),
-        (-0.5, [-0.5]),
         ("2 + 3 * a", [5, 8, 14]),
         ("-a ** 2", [-1, -4, -16]),
-        ("+a - a / 2", [0.5, 1, 2]),
-        ("10 ** -a", [0.1, 0.01, 1e-4]),
         ("2 ** 3 ** 2", [512]),
-        ("log10(a * 10 ** 20)", [20, 20.30103, 20.60206]),
-        ("log2(a) + log(e)", [1, 2, 3]),
-        ("exp(0) * sqrt(a * a)", [1, 2, 4]),
-        ("abs(b) + floor(1.5)", [2, 1, 2]),
+        ("0 ** 0", [1]),
+        ("exp(0) * sqrt(a * a) + pi", [1 + math.pi, 2 + math.pi, 4 + math.pi]),
+        ("(a > 1) + (a >= 2) + 3 * (a == 2) + 5 * (a != 2)", [5, 5, 7]),
+        ("(a < 2) + (a <= 2) + abs(b) + floor(1.5)", [4, 2, 2]),
+        ("log2(a) + log(e) - log10(10 ** a)", [0, 0, -1]),
         ("minimum(a, 2) + maximum(b, 0)", [2, 2, 2]),
-        ("a > 1", [0, 1, 1]),
-        ("a >= 2", [0, 1, 1]),
-        ("a == 2", [0, 1, 0]),
-        ("a != 2", [1, 0, 1]),
-        ("(a < 2) + (a <= 2)", [2, 1, 0]),
         ("where(b > 0, a, -a)", [1, -2, -4]),
-        ("pi", [math.pi]),
         ("isfinite(n)", [0, 1, 0]),
         ("n > 0", [NAN, 1, 1]),
-        ("n != n", [NAN, 0, 0]),
         ("maximum(n, 2)", [NAN, 2, math.inf]),
         ("where(isfinite(n), n, 7)", [7, 1, 7]),
         ("where(n > 0, 1, 2)", [NAN, 1, 1]),
         ("a / b", [1, NAN, -4]),
-        ("1 / (a / b)", [1, NAN, -0.25]),
         ("b ** -1", [1, NAN, -1]),
-        ("a / b > 0", [1, NAN, 0]),
-        ("10 ** log10(b)", [1, NAN, NAN]),
         ("where(b == 0, 0, a / b)", [1, 0, -4]),
         ("1 / n", [NAN, 1, 0]),
         ("n ** 0 + 1 ** n", [NAN, 2, 2]),
         ("batchnorm_relu_gradient_growth(1000)", [theory.batchnorm_relu_gradient_growth(1000)]),
         ("relu_gain(2, a)", [1, 2, 4]),
-        ("BATCHNORM_RELU_VAR", [theory.BATCHNORM_RELU_VAR]),
     ],
 )
 def test_value(source, expected):
     np.testing.assert_allclose(value(source)[0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("sign", ["<", "<=", ">", ">=", "==", "!="])
+def test_a_comparison_with_nan_is_nan(sign):
+    assert np.isnan(value(f"n {sign} n")[0]).tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
         ("a", None),
-        ("where(b == 0, 0, a / b)", None),
         ("a / b", "divides by zero for 1 of 3 seeds"),
-        ("a / 0", "divides by zero for all seeds"),
         ("1 / 0", "divides by zero"),
-        ("0 ** -1", "divides by zero"),
         ("log10(b)", "takes the logarithm of zero or less for 2 of 3 seeds"),
-        ("n + 1", "is NaN for 2 of 3 seeds"),
         ("sqrt(-a)", "is NaN for all seeds"),
         ("10 ** (a * 100)", "is infinite for 1 of 3 seeds"),
-        ("n > 0", "is NaN for 1 of 3 seeds"),
     ],
 )
 def test_what_is_not_finite_is_named(source, problem):
@@ -100,52 +87,19 @@ def test_what_is_not_finite_is_named(source, problem):
     ("source", "said"),
     [
         ("", "no expression"),
-        ("a +", "no expression"),
-        ("a; b", "no expression"),
-        ("a = 1", "no expression"),
-        ("import os", "no expression"),
         ("\0", "no expression"),
         ("(" * 300, "no expression"),
         ("-" * 600 + "1", f"at most {LONGEST}"),
         (True, "expected an expression"),
-        (None, "expected an expression"),
         ([1], "expected an expression"),
         ("c + 1", "'c', which is not defined here; expected a, b, n"),
-        ("log", "'log', which is not defined"),
-        ("a.real", "uses 'a.real'"),
-        ("a[0]", "uses 'a\\[0\\]'"),
-        ("lambda: 1", "uses 'lambda: 1'"),
-        ("[a]", "uses"),
-        ("(a, b)", "uses"),
-        ("{}", "uses"),
         ("'a'", "uses \"'a'\""),
-        ("True", "uses 'True'"),
-        ("1j", "uses '1j'"),
-        ("...", "uses"),
         ("a and b", "uses 'a and b'"),
-        ("not a", "uses 'not a'"),
-        ("~a", "uses '~a'"),
-        ("a // 2", "uses 'a // 2'"),
-        ("a % 2", "uses"),
-        ("a @ b", "uses"),
-        ("0 < a < 1", "uses '0 < a < 1'"),
-        ("a in b", "uses"),
-        ("a if b else n", "uses"),
-        ("(c := 1)", "uses"),
-        ("[x for x in a]", "uses"),
-        ("f'{a}'", "uses"),
         ("log(x=1)", "uses"),
-        ("log(*a)", "uses"),
-        ("log(a)(b)", "uses"),
-        ("a(1)", "calls 'a', which is unknown"),
         ("eval(1)", "calls 'eval', which is unknown"),
-        ("__import__(1)", "calls '__import__'"),
-        ("acos(1)", "calls 'acos'"),
         ("log(a, b)", "calls log with 2 arguments; expected 1"),
-        ("where(a, b)", "expected 3"),
         ("relu_gain(1)", "calls relu_gain with 1 arguments"),
         ("1e999", "finite"),
-        ("1" + "0" * 400, "finite"),
     ],
 )
 def test_what_is_no_expression_is_named(source, said):
@@ -153,24 +107,13 @@ def test_what_is_no_expression_is_named(source, said):
         parsed(source)
 
 
-def test_theory_that_refuses_its_arguments():
+def test_names():
+    assert parsed("log(a) + b * pi").names == {"a", "b"}
+    assert {"log", "pi", "e", "relu_gain", "BATCHNORM_RELU_VAR"} <= RESERVED
     with pytest.raises(
         LedgerError, match=r"calls batchnorm_relu_gradient_growth\(3\), which fails"
     ):
         value("batchnorm_relu_gradient_growth(3)")
-
-
-def test_names():
-    assert parsed("log(a) + b * pi").names == {"a", "b"}
-    assert {"log", "pi", "e", "relu_gain", "where"} <= RESERVED
-
-
-def test_a_constant_is_finite():
-    assert Expression.parse("2 * t").number({"t": 3.0}) == 6
-    with pytest.raises(LedgerError, match="divides by zero"):
-        Expression.parse("1 / t").number({"t": 0.0})
-    with pytest.raises(LedgerError, match="'t', which is not defined here; expected numbers alone"):
-        Expression.parse("1 / t").number({})
 
 
 GRAMMAR = (
@@ -206,13 +149,11 @@ LEAVES = st.sampled_from(["a", "b", "n", "0", "1", "2.5"])
 OPERATORS = st.sampled_from(["+", "-", "*", "/", "**", "<", "=="])
 
 
-@given(
-    st.recursive(
-        LEAVES,
-        lambda part: st.tuples(part, OPERATORS, part).map(lambda t: f"({' '.join(t)})"),
-        max_leaves=12,
-    )
-)
+def joined(part):
+    return st.tuples(part, OPERATORS, part).map(lambda parts: f"({' '.join(parts)})")
+
+
+@given(st.recursive(LEAVES, joined, max_leaves=12))
 def test_nan_never_hides(source):
     """Where a name is NaN the whole expression is."""
     assert "n" not in source or np.isnan(value(source)[0][0])

@@ -19,40 +19,31 @@ TIMED = {"step_cost": {"kind": None, "shape": None}}
 SHIPPED = ledger.load_ledger()
 
 
-def test_the_ids_of_the_documents():
+def test_the_ledger_that_ships_is_whole_and_sound():
     assert len(ledger.EXPECTED) == 46
     assert ledger.EXPECTED[:2] + ledger.EXPECTED[-1:] == ("A1", "A2", "D14")
-    assert {"A12", "B15", "C5"} <= set(ledger.EXPECTED)
-
-
-def test_the_ledger_that_ships_is_whole_and_sound():
     assert SHIPPED.faults == {}
     assert tuple(SHIPPED.claims) == ledger.EXPECTED
     assert set(SHIPPED.titles) == set(ledger.DOCUMENTS)
+    declared = {id_ for script in figures.find() for id_ in script.claims}
+    assert declared
+    assert declared <= set(ledger.EXPECTED)
 
 
-@pytest.mark.parametrize("id_", ledger.EXPECTED)
-def test_what_a_claim_that_ships_says_of_itself(id_):
-    claim = SHIPPED.claims[id_]
-    assert len(claim.threat.split()) > 3
-    assert len(claim.excluded.split()) > 3
-    conditions = [case.when for case in claim.cases]
-    assert len(set(conditions)) == len(conditions)
-
-
-@pytest.mark.parametrize("id_", ledger.EXPECTED)
-def test_the_verdict_predicted_is_one_that_its_cases_can_give(id_):
-    claim = SHIPPED.claims[id_]
-    words = {rules.REPRODUCED, rules.CONTRADICTED}
-    if claim.kind != rules.EXACT:
-        words |= {rules.UNDECIDED}
-    if claim.kind == rules.EFFECT:
-        words |= {rules.NOT_REPRODUCED}
-    if any(case.published for case in claim.cases):
-        words |= {rules.OTHER_VALUE}
-    if len(claim.cases) > 1:
-        words |= {rules.CONDITIONAL}
-    assert claim.predicted in words
+def test_what_the_claims_that_ship_say_of_themselves():
+    for id_, claim in SHIPPED.claims.items():
+        words = {rules.REPRODUCED, rules.CONTRADICTED}
+        words |= {rules.UNDECIDED} if claim.kind != rules.EXACT else set()
+        words |= {rules.NOT_REPRODUCED} if claim.kind == rules.EFFECT else set()
+        words |= {rules.OTHER_VALUE} if any(case.published for case in claim.cases) else set()
+        words |= {rules.CONDITIONAL} if len(claim.cases) > 1 else set()
+        assert claim.predicted in words, id_
+        assert min(len(text.split()) for text in (claim.threat, claim.excluded)) > 3, id_
+        said = [(q.label, q.unit) for q in claim.quantities.values()]
+        assert len(set(said)) == len(said), id_
+        formulas = [f for q in claim.quantities.values() for f in (q.value, q.predicted) if f]
+        used = set().union(*(formula.names for formula in formulas))
+        assert set(claim.measures) <= used, id_
 
 
 def swept(experiment):
@@ -64,314 +55,167 @@ def swept(experiment):
     return {c: None if v is None else str(v).split(",") for c, v in found.items()}
 
 
-@pytest.fixture(scope="module")
-def grids():
-    """Table -> column -> the values of its default grid."""
-    return TIMED | {name: swept(name) for name in experiments.names()}
-
-
-@pytest.mark.parametrize("id_", ledger.EXPECTED)
-def test_what_a_claim_that_ships_reads_is_swept_over(grids, id_):
+def test_what_the_claims_that_ship_read_is_swept_over():
     """Every table is an experiment's or the benchmark's, every cell one of its default grid."""
-    for name, wanted in SHIPPED.claims[id_].measures.items():
-        assert wanted.table in grids, name
-        grid = grids[wanted.table]
-        for column, value in wanted.where.items():
-            assert column in grid, (name, column)
+    grids = TIMED | {name: swept(name) for name in experiments.names()}
+    wanted = [(id_, m) for id_, claim in SHIPPED.claims.items() for m in claim.measures.values()]
+    for id_, measure in wanted:
+        assert measure.table in grids, id_
+        grid = grids[measure.table]
+        for column, value in measure.where.items():
+            assert column in grid, (id_, column)
             values = grid[column]
             known = values is None or value in values
-            assert known or as_number(value) in map(as_number, values), (name, column, value)
-        if wanted.along:
-            assert wanted.along in {*grid, "layer", "step"}, name
-            fixed = {*wanted.where, *wanted.fixed}
-            assert wanted.along not in fixed
+            assert known or as_number(value) in map(as_number, values), (id_, column, value)
+        assert measure.along in {None, *grid, "layer", "step"}, id_
         free = {c for c, values in grid.items() if values and len(values) > 1}
-        free -= {*wanted.where}
-        free -= {wanted.along} if wanted.along else set()
-        assert free <= {"data"} or wanted.table in TIMED, (name, free)
+        free -= {*measure.where, measure.along}
+        assert free <= {"data"} or measure.table in TIMED, (id_, free)
 
 
-def test_the_ledger_that_ships_reads_nothing_in_vain():
-    idle = []
-    for id_, claim in SHIPPED.claims.items():
-        formulas = [(q.value, q.predicted) for q in claim.quantities.values()]
-        trees = [tree for pair in formulas for tree in pair if tree is not None]
-        used = set().union(*(tree.names for tree in trees))
-        idle += [(id_, name) for name in claim.measures if name not in used]
-    assert idle == []
+@pytest.fixture
+def load(world):
+    """load(*claims): the ledger of these entries."""
+    return lambda *claims: ledger.load_ledger(world.ledger(*claims))
 
 
-def test_no_two_quantities_of_a_claim_that_ships_read_alike():
-    for id_, claim in SHIPPED.claims.items():
-        said = [(q.label, q.unit) for q in claim.quantities.values()]
-        assert len(set(said)) == len(said), id_
-
-
-def test_figures_declare_claims_that_exist():
-    declared = {id_ for script in figures.find() for id_ in script.claims}
-    assert declared
-    assert declared <= set(ledger.EXPECTED)
-
-
-def test_a_claim(world, claim):
-    book = ledger.load_ledger(world.ledger(claim("B2"), claim("A10"), claim("A2")))
-    assert (book.titles, book.faults) == ({"A": "Title A", "B": "Title B"}, {})
-    assert list(book.claims) == ["A2", "A10", "B2"]
-    found = book.claims["A2"]
-    assert (found.text, found.published, found.tables) == ("The gain is above one.", "1.5", ("t",))
-    assert (found.kind, found.note, found.thresholds) == ("effect", None, {})
-    assert found.matters == Threshold(value=1.0, basis="margin", why="one is much")
-    assert (found.predicted, found.reason, found.source) == ("reproduced", "it gains", "a book")
-    assert (found.threat, found.excluded) == ("one machine", "two machines")
-    assert found.cases == [ClaimCase(quantity="gain")]
-    quantity = found.quantities["gain"]
-    assert (quantity.unit, quantity.label, quantity.kind, quantity.log) == (
-        *("times", "the gain", "mean"),
-        False,
-    )
-
-
-def test_defaults_and_optional_fields(world, claim):
+def test_a_claim(load, claim):
     one = {"value": "2 / 2", "basis": "words", "why": "one"}
+    matters = {"value": "batchnorm_relu_gradient_growth(1000) ** 2", "basis": "theory", "why": "t"}
     entry = claim(
+        "A2",
+        matters=matters,
         quantities={
             "gain": {"value": "x / one", "unit": "times"},
-            "twice": {"value": "2 * gain", "unit": "times", "scale": "log"}
+            "twice": {"value": "2 * gain", "unit": "times", "label": "two", "scale": "log"}
             | {"predicted": "2 * pi", "source": "a book"},
         },
         thresholds={"one": one},
         note="Nothing\n  more.",
         published=None,
     )
-    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
+    book = load(claim("B2"), claim("A10"), entry)
+    assert (book.titles, book.faults) == ({"A": "Title A", "B": "Title B"}, {})
+    assert list(book.claims) == ["A2", "A10", "B2"]
+    found, plain = book.claims["A2"], book.claims["A10"]
+    assert (plain.text, plain.published, plain.tables) == ("The gain is above one.", "1.5", ("t",))
+    assert plain.matters == Threshold(value=1.0, basis="margin", why="one is much")
+    assert (plain.kind, plain.note, plain.thresholds) == ("effect", None, {})
+    assert (plain.predicted, plain.reason, plain.source) == ("reproduced", "it gains", "a book")
+    assert (plain.threat, plain.excluded) == ("one machine", "two machines")
+    assert plain.cases == [ClaimCase(quantity="gain")]
     assert (found.published, found.note) == (None, "Nothing more.")
-    assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
-    assert found.quantities["gain"].label == "gain"
-    assert found.quantities["twice"].log
-    assert found.quantities["twice"].source == "a book"
-
-
-def test_a_threshold_from_theory(world, claim):
-    value = "batchnorm_relu_gradient_growth(1000) ** 2"
-    matters = {"value": value, "basis": "theory", "why": "theorem"}
-    (found,) = ledger.load_ledger(world.ledger(claim(matters=matters))).claims.values()
     assert found.matters.value == pytest.approx(1.46854**2, rel=1e-4)
+    assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
+    gain, twice = found.quantities.values()
+    assert (gain.label, gain.unit, gain.kind, gain.log) == ("gain", "times", "mean", False)
+    assert (twice.label, twice.log, twice.source) == ("two", True, "a book")
 
 
-def test_cases_with_what_is_printed(world):
-    arms = [np.arange(3.0)] * 2
-    one = {"value": 1, "basis": "words", "why": "one"}
-    printed = [["log(0.9)", "log(1.1 * one)"], [-1, 2.5]]
-    entry = world.plant(*arms, printed=printed, thresholds={"one": one}, kind="published")
-    entry["quantities"]["more"] = {"value": "in_red", "unit": "u"}
-    entry["cases"][1]["beside"] = {"more": ["1e-46", 1]}
-    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
-    assert [(case.quantity, case.when) for case in found.cases] == [
-        *(("red", "it is red"), ("blue", "it is blue")),
-    ]
-    assert found.cases[0].published == pytest.approx(np.log([0.9, 1.1]))
-    assert (found.cases[1].published, found.cases[1].beside) == ((-1, 2.5), {"more": (1e-46, 1)})
-
-
-def test_what_a_claim_rests_on(world, claim):
-    measures = {n: {"table": f"t_{n}", "metric": "m"} for n in ("u", "v", "w", "x", "y")}
-    quantities = {
-        "half": {"value": "x / 2", "unit": "u", "predicted": "w", "source": "s"},
-        "gain": {"value": "half - u", "unit": "u"},
-        "told": {"value": "v", "unit": "u"},
-        "rest": {"value": "y", "unit": "u"},
-    }
-    cases = [{"quantity": "gain", "published": [1, 2], "beside": {"told": [1, 2]}}]
-    entry = claim(measures=measures, quantities=quantities, cases=cases)
-    (found,) = ledger.load_ledger(world.ledger(entry)).claims.values()
-    assert set(found.decisive) == {"u", "v", "x"}
-    assert found.tables == ("t_u", "t_v", "t_w", "t_x", "t_y")
+def test_what_is_printed_may_name_a_threshold(load, claim):
+    two = {"value": 2, "basis": "words", "why": "two"}
+    case = {"quantity": "gain", "published": ["log(0.9)", "log(two)"], "beside": {"more": [-1, 2]}}
+    quantities = {"gain": GAIN, "more": GAIN}
+    entry = claim(thresholds={"two": two}, quantities=quantities, cases=[case], kind="published")
+    (found,) = load(entry).claims["A1"].cases
+    assert found.published == pytest.approx(np.log([0.9, 2]))
+    assert found.beside == {"more": (-1, 2)}
 
 
 X = {"table": "t", "metric": "gain"}
 GAIN = {"value": "x", "unit": "times"}
 ONE = {"value": 1.0, "basis": "words", "why": "above one"}
-MORE = {"gain": GAIN, "more": GAIN}
 PRINTED = {"quantity": "gain", "published": [1, 2]}
+TWO = ({"quantity": "gain", "when": "a"}, {"quantity": "more", "when": "b"})
 
 
-def cases(*entries, **changes):
-    return {"cases": [{"quantity": "gain"} | entry for entry in entries]} | changes
+def gain(**changes):
+    return {"quantities": {"gain": GAIN | changes}}
 
 
-TWO = cases({"when": "a"}, {"quantity": "more", "when": "b"}, quantities=MORE)["cases"]
-BAD = {
-    "unknown key": ({"tests": 1}, "A1: has the unknown key 'tests'; expected only id, claim"),
-    "a key that is no text": ({"matters": ONE | {1: 2}}, "A1: matters has the unknown key 1;"),
-    "the key of old": ({"contradicted_by": "x"}, "A1: has the unknown key 'contradicted_by'"),
-    "empty claim": ({"claim": " "}, "A1: has claim ' '; expected text"),
-    "published number": ({"published": 3}, "A1: has published 3; expected text"),
-    "thresholds": ({"thresholds": [1]}, "A1: thresholds is [1]; expected a mapping"),
-    "basis": ({"thresholds": {"one": ONE | {"basis": "guess"}}}, "A1: threshold one has basis"),
-    "threshold value": (
-        {"thresholds": {"one": ONE | {"value": "x"}}},
-        "A1: threshold one names 'x', which is not defined here; expected numbers alone",
-    ),
-    "threshold infinite": (
-        {"thresholds": {"one": ONE | {"value": "1 / 0"}}},
-        "A1: threshold one divides by zero",
-    ),
-    "name taken": ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
-    "name reserved": ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
-    "no name": ({"quantities": {"my gain": GAIN}}, "'my gain'; expected letters, digits and _"),
-    "keyword": ({"quantities": {"lambda": GAIN}}, "'lambda'; expected letters"),
-    "reduce": (
-        {"measures": {"x": X | {"along": "layer", "reduce": "avg"}}},
-        "A1: measure x has reduce 'avg'; expected one of mean",
-    ),
-    "undefined name": (
-        {"quantities": {"gain": GAIN | {"value": "x + y"}}},
-        "A1: quantity gain names 'y', which is not defined here; expected x",
-    ),
-    "later quantity": (
-        {"quantities": {"gain": GAIN | {"value": "rest"}, "rest": GAIN}},
-        "A1: quantity gain names 'rest', which is not defined here",
-    ),
-    "kind of quantity": (
-        {"quantities": {"gain": GAIN | {"kind": "median"}}},
-        "A1: quantity gain has kind 'median'; expected one of mean, proportion, single",
-    ),
-    "scale": ({"quantities": {"gain": GAIN | {"scale": "linear"}}}, "scale 'linear'; expected"),
-    "scale of a share": (
-        {"quantities": {"gain": GAIN | {"scale": "log", "kind": "proportion"}}},
-        "A1: quantity gain has scale log and kind proportion; expected kind mean",
-    ),
-    "no source": ({"quantities": {"gain": GAIN | {"predicted": 1}}}, "predicted and source"),
-    "predicted": (
-        {"quantities": {"gain": GAIN | {"predicted": "y", "source": "s"}}},
-        "A1: quantity gain has a prediction that names 'y'",
-    ),
-    "kind": (
-        {"kind": "difference"},
-        "A1: has kind 'difference'; expected one of effect, equal, exact, published",
-    ),
-    "matters nothing": ({"matters": ONE | {"value": 0}}, "A1: matters has value 0; expected more"),
-    "matters negative": (
-        {"matters": ONE | {"value": -0.1}},
-        "A1: matters has value -0.1; expected more than 0",
-    ),
-    "matters of no number": (
-        {"matters": ONE | {"value": "much"}},
-        "A1: matters names 'much', which is not defined here; expected numbers alone",
-    ),
-    "matters of NaN": ({"matters": ONE | {"value": float("nan")}}, "A1: matters names 'nan'"),
-    "matters of infinity": ({"matters": ONE | {"value": "1e999"}}, "A1: matters uses "),
-    "matters without why": ({"matters": {"value": 1, "basis": "words"}}, "A1: matters has no why"),
-    "prediction of no verdict": (
-        {"predicted": "true"},
-        "A1: has predicted 'true'; expected one of reproduced, reproduced, other value",
-    ),
-    "prediction without a reason": ({"reason": " "}, "A1: has reason ' '; expected text"),
-    "artefact, empty": ({"threat": {}}, "A1: has threat {}; expected text"),
-    "no cases": ({"cases": []}, "A1: cases is []; expected a list with the primary quantity"),
-    "case, bare": ({"cases": ["gain"]}, "A1: case 1 is 'gain'; expected a mapping"),
-    "case of nothing": ({"cases": [{"when": "a"}]}, "A1: case 1 has no quantity; expected the key"),
-    "case of another key": (cases({"if": "x"}), "A1: case 1 has the unknown key 'if'; expected"),
-    "condition without its counter-test": (
-        cases({"when": "it is red"}),
-        "A1: case 1 has the condition 'it is red' and no counter-test; expected another case in "
-        "which it is not met",
-    ),
-    "cases without a condition": (
-        {"quantities": MORE, "cases": [{"quantity": "gain"}, {"quantity": "more"}]},
-        "A1: case 1 has no when; expected what tells it from the other cases",
-    ),
-    "case without a condition": (
-        {"quantities": MORE, "cases": [TWO[0], {"quantity": "more"}]},
-        "A1: case 2 has no when; expected what tells it from the other cases",
-    ),
-    "empty condition": (
-        {"quantities": MORE, "cases": [TWO[0], TWO[1] | {"when": ""}]},
-        "A1: case 2 has when ''; expected text",
-    ),
-    "condition that YAML takes for true": (
-        {"quantities": MORE, "cases": [TWO[0], TWO[1] | {"when": True}]},
-        "A1: case 2 has when True; expected text",
-    ),
-    "the same quantity twice": (
-        cases({"when": "a"}, {"when": "b"}),
-        "A1: case 2 has quantity 'gain', as another case; expected its own",
-    ),
-    "case of a share": (
-        {"quantities": {"gain": GAIN | {"kind": "proportion"}}},
-        "A1: case 1 has quantity 'gain' of kind proportion, scale linear; expected a mean on a "
-        "linear scale",
-    ),
-    "case on a log scale": (
-        {"quantities": {"gain": GAIN | {"scale": "log"}}},
-        "A1: case 1 has quantity 'gain' of kind mean, scale log; expected a mean",
-    ),
-    "case of a single value": (
-        {"quantities": {"gain": GAIN | {"kind": "single"}}},
-        "A1: case 1 has quantity 'gain' of kind single",
-    ),
-    "equal with a printed value": (
-        {"cases": [PRINTED], "kind": "equal"},
-        "A1: case 1 has published values; expected none of a claim of kind equal",
-    ),
-    "exact with a printed value": (
-        {"cases": [PRINTED], "kind": "exact"},
-        "A1: case 1 has published values; expected none of a claim of kind exact",
-    ),
-    "published without a printed value": (
-        {"kind": "published"},
-        "A1: case 1 has nothing published; expected what the document prints",
-    ),
-    "printed the wrong way round": (
-        {"cases": [PRINTED | {"published": [2, 1]}]},
-        "A1: case 1 has the printed value [2, 1]; expected the lowest first",
-    ),
-    "printed number": (
-        {"cases": [PRINTED | {"published": 1.5}]},
-        "A1: case 1 has the printed value 1.5; expected [lowest, highest]",
-    ),
-    "printed null": (
-        {"cases": [PRINTED | {"published": None}]},
-        "A1: case 1 has the printed value None; expected [lowest, highest]",
-    ),
-    "printed NaN": (
-        {"cases": [PRINTED | {"published": [float("nan"), 1]}]},
-        "A1: case 1 names 'nan', which is not defined here",
-    ),
-    "printed name": (
-        {"cases": [PRINTED | {"published": ["x", 2]}]},
-        "A1: case 1 names 'x', which is not defined here; expected numbers alone",
-    ),
-    "beside itself": (
-        {"cases": [PRINTED | {"beside": {"gain": [1, 2]}}]},
-        "A1: case 1 has 'gain' beside it; expected another mean",
-    ),
-    "beside a measure": (
-        {"cases": [PRINTED | {"beside": {"x": [1, 2]}}]},
-        "A1: case 1 has 'x' beside it; expected another mean",
-    ),
-    "beside the wrong way round": (
-        {"quantities": MORE, "cases": [PRINTED | {"beside": {"more": [2, 1]}}]},
-        "A1: case 1 has the printed value [2, 1]; expected the lowest first",
-    ),
-}
+def one(**changes):
+    return {"thresholds": {"one": ONE | changes}}
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_what_is_no_claim_is_named_and_others_go_on(world, claim, case):
-    changes, said = BAD[case]
-    world.gains(2 + np.arange(10) / 100)
-    decisions = world.decide(claim(**changes), claim("A2"))
-    reason = decisions["A1"].reason
-    assert said in reason
-    assert all(line.startswith("A1: ") for line in reason.splitlines())
-    assert decisions["A1"].verdict is decisions["A1"].claim is None
-    assert decisions["A2"].verdict == "reproduced"
+def matters(**changes):
+    return {"matters": ONE | changes}
 
 
-def test_every_problem_of_an_entry_has_a_line(world, claim):
+def printed(**changes):
+    return {"cases": [PRINTED | changes]}
+
+
+def cases(first, second=None, **changes):
+    """Cases of two quantities, or one alone; the second quantity has `changes`."""
+    entries = [first] if second is None else [first, second]
+    return {"cases": entries, "quantities": {"gain": GAIN, "more": GAIN | changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
+        ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
+        ({"claim": " "}, "has claim ' '; expected text"),
+        ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
+        ({"thresholds": ""}, "thresholds is ''; expected a mapping"),
+        (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
+        (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
+        (one(value="1 / 0"), "threshold one divides by zero"),
+        ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
+        ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
+        ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
+        ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
+        ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
+        (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
+        (gain(kind="median"), "quantity gain has kind 'median'; expected one of mean, proportion"),
+        (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
+        (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
+        (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
+        (matters(value=0), "matters has value 0; expected more than 0"),
+        (matters(value=float("nan")), "matters names 'nan'"),
+        ({"matters": {"value": 1, "basis": "words"}}, "matters has no why"),
+        ({"predicted": "true"}, "has predicted 'true'; expected one of reproduced, reproduced, o"),
+        ({"cases": []}, "cases is []; expected a list with the primary quantity"),
+        ({"cases": ["gain"]}, "case 1 is 'gain'; expected a mapping"),
+        ({"cases": [{"when": "a"}]}, "case 1 has no quantity; expected the key"),
+        ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
+        (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
+        (cases(TWO[0], {"quantity": "more"}), "case 2 has no when; expected what tells it from"),
+        (cases(TWO[0], TWO[1] | {"when": True}), "case 2 has when True; expected text"),
+        (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
+        (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
+        (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
+        (gain(scale="log"), "case 1 has quantity 'gain' of kind mean, scale log; expected a mean"),
+        (gain(kind="single"), "case 1 has quantity 'gain' of kind single"),
+        (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
+        ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
+        (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
+        (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
+        (printed(published=[float("nan"), 1]), "case 1 names 'nan', which is not defined here"),
+        (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
+        (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
+        (
+            cases({"quantity": "gain", "beside": {"more": [1, 2]}}),
+            "case 1 has printed values beside it and none of its own; expected both",
+        ),
+        (
+            cases(PRINTED | {"beside": {"more": [1, 2]}}, kind="single"),
+            "case 1 has 'more' beside it; expected another mean",
+        ),
+    ],
+)
+def test_what_is_no_claim_is_named_and_others_go_on(load, claim, changes, said):
+    book = load(claim(**changes), claim("A2"))
+    assert list(book.claims) == ["A2"]
+    lines = book.faults["A1"].splitlines()
+    assert lines[0].startswith(f"A1: {said}")
+    assert all(line.startswith("A1: ") for line in lines)
+
+
+def test_every_problem_of_an_entry_has_a_line(load, claim):
     entry = claim(kind="sure", cases=[{"quantity": 3, "whne": "a"}], claim="")
-    assert ledger.load_ledger(world.ledger(entry)).faults["A1"].splitlines() == [
+    assert load(entry).faults["A1"].splitlines() == [
         "A1: has claim ''; expected text",
         "A1: has kind 'sure'; expected one of effect, equal, exact, published",
         "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
@@ -379,100 +223,52 @@ def test_every_problem_of_an_entry_has_a_line(world, claim):
     ]
 
 
+def test_a_field_that_is_missing(load, claim):
+    optional = ("id", "published")
+    for field in set(claim()).difference(optional):
+        entry = claim()
+        del entry[field]
+        book = load(entry, claim("A2"))
+        assert list(book.claims) == ["A2"]
+        assert book.faults["A1"].startswith(
+            f"A1: has no {field}; expected the keys id, claim, kind"
+        )
+
+
+@pytest.mark.parametrize("id_", ["A13", "A1b", "A01", "A0"])
+def test_what_is_no_id_is_named(load, claim, id_):
+    with pytest.raises(LedgerError, match=f"^A.yaml: id is '{id_}'; expected A1 to A12$"):
+        load(claim(id_))
+
+
 @pytest.mark.parametrize(
-    "field",
+    ("content", "said"),
     [
-        *("claim", "kind", "matters", "predicted", "reason", "source", "threat", "excluded"),
-        *("measures", "quantities", "cases"),
+        ("document: E\ntitle: T\nclaims: []\n", "has document 'E'; expected one of A, B, C, D"),
+        ("document: A\nclaims: []\n", "has no title"),
+        ("document: A\ntitle: T\nclaims: [3]\n", "claim 1 is 3; expected a mapping"),
+        ("document: A\ntitle: T\nclaims: [{claim: x}]\n", "claim 1 has no id; expected"),
+        ("document: A\ntitle: T\nclaims: [{id: B1}]\n", "id is 'B1'; expected A1 to A12"),
+        ("document: A\ntitle: T\nclaims: [{id: A1, a: 1, a: 2}]\n", "is no YAML .*'a' stands tw"),
+        ("document: !!python/object/apply:os.getcwd []\n", "is no YAML"),
+        ("", "is None; expected a mapping"),
+        ("document: \x00\n", "is no YAML"),
     ],
 )
-def test_a_field_that_is_missing(world, claim, field):
-    entry = claim()
-    del entry[field]
-    book = ledger.load_ledger(world.ledger(entry, claim("A2")))
-    assert list(book.claims) == ["A2"]
-    assert book.faults["A1"].startswith(f"A1: has no {field}; expected the keys id, claim, kind")
-
-
-OVERLOOKED = {
-    "what is printed beside nothing printed": (
-        {"quantities": MORE, "cases": [{"quantity": "gain", "beside": {"more": [1, 2]}}]},
-        "A1: case 1 has",
-    ),
-    "a condition that stands twice": (
-        {"quantities": MORE, "cases": [TWO[0], TWO[1] | {"when": "a"}]},
-        "A1: case 2 has",
-    ),
-    "a single value beside what is printed": (
-        {"quantities": MORE | {"more": GAIN | {"kind": "single"}}}
-        | {"cases": [PRINTED | {"beside": {"more": [1, 2]}}]},
-        "A1: case 1 has",
-    ),
-    "a share beside what is printed": (
-        {"quantities": MORE | {"more": GAIN | {"kind": "proportion"}}}
-        | {"cases": [PRINTED | {"beside": {"more": [1, 2]}}]},
-        "A1: case 1 has",
-    ),
-    "thresholds of an empty text": ({"thresholds": ""}, "A1: "),
-}
-
-
-@pytest.mark.parametrize("case", OVERLOOKED)
-def test_what_would_silently_not_apply_is_named(world, claim, case):
-    changes, said = OVERLOOKED[case]
-    assert ledger.load_ledger(world.ledger(claim(**changes))).faults["A1"].startswith(said)
-
-
-IDS = {
-    "A13": "A.yaml: id is 'A13'; expected A1 to A12",
-    "A1b": "A.yaml: id is 'A1b'; expected A1 to A12",
-    "A01": "A.yaml: id is 'A01'; expected A1 to A12",
-    "A0": "A.yaml: id is 'A0'; expected A1 to A12",
-    "A": "A.yaml: id is 'A'; expected A1 to A12",
-}
-
-
-@pytest.mark.parametrize("id_", IDS)
-def test_what_is_no_id_is_named(world, claim, id_):
-    with pytest.raises(LedgerError, match=IDS[id_]):
-        ledger.load_ledger(world.ledger(claim(id_)))
-
-
-FILES = {
-    "document: E\ntitle: T\nclaims: []\n": "A.yaml: has document 'E'; expected one of A, B, C, D",
-    "document: A\nclaims: []\n": "A.yaml: has no title",
-    "document: A\ntitle: T\nclaims: {}\n": "A.yaml: claims is {}; expected a list",
-    "document: A\ntitle: T\nclaims: [3]\n": "A.yaml: claim 1 is 3; expected a mapping",
-    "document: A\ntitle: T\nclaims: [{claim: x}]\n": "A.yaml: claim 1 has no id; expected",
-    "document: A\ntitle: T\nclaims: [{id: 1}]\n": "A.yaml: claim 1 has id 1; expected text",
-    "document: A\ntitle: T\nclaims: [{id: B1}]\n": "A.yaml: id is 'B1'; expected A1 to A12",
-    "document: A\ntitle: T\ntitle: U\nclaims: []\n": "A.yaml: is no YAML .*'title' stands twice",
-    "document: A\ntitle: T\nclaims: [{id: A1, kind: a, kind: b}]\n": "'kind' stands twice",
-    "document: [A\n": "A.yaml: is no YAML",
-    "document: !!python/object/apply:os.getcwd []\n": "A.yaml: is no YAML",
-    "3\n": "A.yaml: is 3; expected a mapping",
-    "": "A.yaml: is None; expected a mapping",
-}
-
-
-@pytest.mark.parametrize("content", FILES)
-def test_what_is_no_file_of_the_ledger_is_named(tmp_path, content):
+def test_what_is_no_file_of_the_ledger_is_named(tmp_path, content, said):
     (tmp_path / "A.yaml").write_text(content)
-    with pytest.raises(LedgerError, match=FILES[content]):
-        ledger.load_ledger(tmp_path)
-
-
-def test_a_file_of_other_bytes_is_named(tmp_path):
-    (tmp_path / "A.yaml").write_bytes(b"document: \xff\n")
-    with pytest.raises(LedgerError, match=r"A\.yaml: is no YAML"):
+    with pytest.raises(LedgerError, match=rf"A\.yaml: {said}"):
         ledger.load_ledger(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{}, {"matters": 3}])
-def test_an_id_that_stands_twice(world, claim, changes):
+def test_an_id_that_stands_twice(load, claim, changes):
     with pytest.raises(LedgerError, match="A1: stands in the ledger twice"):
-        ledger.load_ledger(world.ledger(claim(**changes), claim()))
+        load(claim(**changes), claim())
 
 
-def test_no_file_is_no_claim(tmp_path):
+def test_a_file_of_other_bytes_is_named_and_no_file_is_no_claim(tmp_path):
     assert ledger.load_ledger(tmp_path) == ledger.Ledger({}, {}, {})
+    (tmp_path / "A.yaml").write_bytes(b"document: \xff\n")
+    with pytest.raises(LedgerError, match=r"A\.yaml: is no YAML"):
+        ledger.load_ledger(tmp_path)

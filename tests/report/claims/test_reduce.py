@@ -7,8 +7,6 @@ import pytest
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims import reduce
-from gpubn.report.claims.reduce import STRETCH
-from gpubn.report.statistics import CEILING
 
 NAN, INF = math.nan, math.inf
 KEYS = 10.0 ** np.arange(5)
@@ -26,18 +24,15 @@ def reduced(kind, *columns, keys=KEYS, threshold=2.0, none=-1.0):
     [
         ("mean", [1, NAN, 1], NAN),
         ("median", [1, NAN, 1], NAN),
-        ("min", [1, NAN, 1], NAN),
         ("max", [1, NAN, 1], NAN),
+        ("min", [1, NAN, 1], NAN),
         ("sum", [1, NAN, 1], NAN),
+        ("last", [1, 2, NAN], NAN),
         ("slope", [1, NAN, 1], NAN),
         ("log10_slope", [1, 0, 1], NAN),
-        ("log10_slope", [1, -1, 1], NAN),
-        ("last", [1, 2, INF], INF),
         ("first", [1, NAN, 1], 1),
         ("best", [3, NAN, 2], 2),  # an arm that has diverged is not the best one
-        ("best", [INF, 4, NAN], 4),
         ("best", [NAN, NAN, NAN], INF),  # which no claim is decided by
-        ("best", [INF, NAN, INF], INF),
     ],
 )
 def test_nan_never_qualifies(kind, values, expected):
@@ -47,24 +42,15 @@ def test_nan_never_qualifies(kind, values, expected):
 ENDS = [
     # values at 1, 10, 100, ...: on how many decades they are below 2, and where these end
     ([1, 1, 1], 2, 2),  # the grid ends what it belongs to, on either side
-    ([3, 1, 1], 1.5, 2),
-    ([1, 1, 3], 1.5, 1.5),
     ([5, 1, 9], 0.25 + 0.125, 1.125),
     ([9, 9, 1, 1, 3], 0.125 + 1 + 0.5, 3.5),
     ([9, 1, 9, 1, 9], 4 * 0.125, 3.125),  # a gap does not count
     ([1, 9, 9, 9, 1], 2 * 0.125, 4),
     ([1, 2, 2], 1, 1),  # the threshold itself is not below it
-    ([2, 1, 2], 2, 2),
     ([1, 9, 9], 0.125, 0.125),
-    ([9, 9, 1], 0.125, 2),
     ([NAN, 1, NAN], 2 / 19, 1 + 1 / 19),  # as if it were ten times the threshold
-    ([INF, 1, INF], 2 / 19, 1 + 1 / 19),
-    ([1e30, 1, 20], 2 / 19, 1 + 1 / 19),
-    ([1, 1, 1e30], 1 + 1 / 19, 1 + 1 / 19),
-    ([1, NAN, 1], 2 / 19, 2),
     ([0, 0, NAN], 1.1, 1.1),
     ([-9, 1], 1, 1),
-    ([1, 3], 0.5, 0.5),
 ]
 
 
@@ -81,53 +67,19 @@ def test_no_key_is_below(values):
     assert reduced("end_below", values, none=-7.0) == -7
 
 
-def test_every_seed_has_its_own_ends():
-    three = [row for row in ENDS if len(row[0]) == 3]
-    columns = [values for values, *_ in three]
-    ends, decades = [end for *_, end in three], [decades for _, decades, _ in three]
-    np.testing.assert_allclose(reduced("end_below", *columns, [9, 9, 9]), [*ends, -1])
-    np.testing.assert_allclose(reduced("decades_below", *columns, [9, 9, 9]), [*decades, 0])
-
-
-def test_ends_move_with_the_values_and_do_not_jump():
-    """A loss that rises with the rate crosses the threshold where the curve does."""
-    rates = 10 ** np.arange(-2, 1.01, 0.25)
-    crossings = np.linspace(-1.9, 0.9, 57)
-    losses = [2 + 4 * (np.log10(rates) - crossing) for crossing in crossings]
-    found = reduced("end_below", *losses, keys=rates)
-    np.testing.assert_allclose(found, crossings, atol=1e-12)
-    found = reduced("decades_below", *losses, keys=rates)
-    np.testing.assert_allclose(found, crossings + 2, atol=1e-12)
-    falling = [4 - loss for loss in losses]
-    found = reduced("decades_below", *falling, keys=rates)
-    np.testing.assert_allclose(found, 1 - crossings, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["decades_below", "end_below"])
-@pytest.mark.parametrize("key", [0, -1])
-def test_ends_need_keys_above_0(kind, key):
-    with pytest.raises(LedgerError, match=f"has reduce {kind} along {key}; expected keys above 0"):
-        reduced(kind, [1, 1, 1], keys=[key, 1, 10])
-
-
 @pytest.mark.parametrize("kind", ["decades_below", "end_below"])
 def test_ends_need_two_keys_and_a_threshold_above_0(kind):
-    with pytest.raises(LedgerError, match=f"has reduce {kind} along 1 key; expected at least 2"):
-        reduced(kind, [1])
-    with pytest.raises(LedgerError, match=f"has reduce {kind} and threshold -1; expected one"):
-        reduced(kind, [1, 2, 3], threshold=-1.0)
+    for given, said in (
+        ({"keys": [0, 1, 10]}, "along 0; expected keys above 0"),
+        ({"keys": [1]}, "along 1 key; expected at least 2"),
+        ({"threshold": 0.0}, "and threshold 0; expected one above 0"),
+    ):
+        values = [1] * len(given.get("keys", KEYS))
+        with pytest.raises(LedgerError, match=f"^has reduce {kind} {said}"):
+            reduced(kind, values, **given)
 
 
-def test_minus_infinity_is_below_or_nothing():
-    (end,) = reduced("end_below", [-INF, 3, 9], none=-7.0)
-    assert end != -7
-
-
-def test_the_constants_that_these_curves_are_planted_for():
-    assert (CEILING, STRETCH) == (10, 5)
-
-
-FLAT, LONGER = [3.0] * 6, [3.0] * 12
+FLAT = [3.0] * 6
 FALL = [2.5, 2, 1.5, 1, 0.7, 0.5]
 
 
@@ -137,58 +89,39 @@ FALL = [2.5, 2, 1.5, 1, 0.7, 0.5]
         (FLAT, 0),  # it never falls on
         (FALL, 0),  # it never stands still
         (FLAT + FALL, 1),
-        (LONGER + FALL, 1),
-        (FALL + [0.5] * 6, 0),
         (FALL + [0.5] * 6 + [0.3, 0.2, 0.1], 1),
-        (FLAT + [2.0] * 6, 1),
         (FLAT + [2.0] * 6 + [1.0] * 6, 2),
         (FLAT + [4.0] * 6, 0),  # it rises
-        (FLAT + [5.0] * 6 + FALL, 2),
         ([3.0] * 5 + [2.9] * 6, 0),  # by too little: less than twice what still means
         ([3.0] * 4 + FALL, 0),  # too short
-        ([3.0] * 5 + FALL, 1),
         ([3.0, 3.01, 2.99, 3.0, 3.01, 2.99, *FALL], 1),
-        ([9.0, 6.0, 4.0, *FLAT, *FALL], 1),
         (list(3 * np.exp(-0.004 * np.arange(60))), 0),  # slow, and never below where it got to
         ([*3 * np.exp(-0.004 * np.arange(60)), *FALL], 1),
-        (FLAT + [NAN] * 6, 0),
-        ([NAN] * 6 + [1.0] * 2, 0),
-        ([INF] * 6 + FALL, 0),
         (FLAT + FALL + [NAN], 0),
-        ([0.0] * 6 + FALL, 0),
-        ([-3.0] * 6 + FALL, 0),
+        ([3.0, 9, 1, 9, 3.0, *FALL], 0),  # what moves meanwhile does not stand still
+        ([3.0, 3, 3.07, 3, 3.0, *FALL], 0),
     ],
 )
 def test_plateaus(values, count):
     assert reduced("plateaus", values, keys=range(len(values)), threshold=0.02) == count
 
 
-def test_every_seed_has_its_own_plateaus():
-    curves = [FLAT + [2.0] * 6, FALL + FLAT, FLAT + FALL]
-    assert list(reduced("plateaus", *curves, keys=range(12), threshold=0.02)) == [1, 0, 1]
-
-
-@pytest.mark.parametrize("between", [(9, 1, 9), (1, 9, 1), (3, 9, 3), (4, 5, 4), (3, 3.07, 3)])
-def test_what_moves_meanwhile_does_not_stand_still(between):
-    values = [3.0, *between, 3.0, *FALL]
-    assert reduced("plateaus", values, keys=range(len(values)), threshold=0.02) == 0
-
-
-@pytest.mark.parametrize(("slope", "spread"), [(0.03, 0.0), (0.02, 0.05), (0.01, 0.1), (0.05, 0.1)])
-def test_a_noisy_slope_is_no_plateau(rng, slope, spread):
+def test_a_noisy_slope_is_no_plateau_and_a_little_noise_leaves_one(rng):
     """Where two values happen to be alike nothing has stood still."""
-    falling = np.exp(-slope * np.arange(60))[:, None]
-    curves = falling * np.exp(spread * rng.standard_normal((60, 500)))
+    falling = np.exp(-0.02 * np.arange(60))[:, None]
+    curves = falling * np.exp(0.05 * rng.standard_normal((60, 500)))
     assert reduced("plateaus", *curves.T, keys=range(60), threshold=0.02).mean() < 0.1
+    steps = np.repeat([3.0, 1.5], 30)[:, None] * np.exp(0.003 * rng.standard_normal((60, 200)))
+    assert reduced("plateaus", *steps.T, keys=range(60), threshold=0.02).min() >= 1
 
 
-def test_a_plateau_with_a_little_noise_is_one(rng):
-    steps = np.repeat([3.0, 1.5], 30)[:, None]
-    curves = steps * np.exp(0.003 * rng.standard_normal((60, 200)))
-    assert reduced("plateaus", *curves.T, keys=range(60), threshold=0.02).min() >= 1
-
-
-@pytest.mark.parametrize("count", [1, 4])
-def test_too_few_keys_for_a_plateau(count):
-    with pytest.raises(LedgerError, match=f"plateaus along {count} keys; expected 5 or more"):
-        reduced("plateaus", [1.0] * count)
+@pytest.mark.parametrize(
+    ("kind", "count", "said"),
+    [
+        ("plateaus", 4, "plateaus along 4 keys; expected 5 or more"),
+        ("slope", 1, "slope through 1 key; expected at least 2"),
+    ],
+)
+def test_too_few_keys(kind, count, said):
+    with pytest.raises(LedgerError, match=said):
+        reduced(kind, [1.0] * count)

@@ -15,10 +15,11 @@ def written(selections=(), **claim):
 
 def test_a_selection_is_taken_in_and_its_keys_can_be_replaced():
     measures = {"x": {"use": "best", "metric": "m", "where": {"norm": "after"}, "layer": 2}}
-    claim = written({"best": BEST}, measures=measures)
-    assert claim["measures"]["x"] == BEST | {
-        **{"metric": "m", "where": {"init": "he", "norm": "after"}, "layer": 2},
-    }
+    quantities = {"loss": {"value": {"use": "best"}, "unit": "nats"}}
+    claim = written({"best": BEST}, measures=measures, quantities=quantities)
+    replaced = {"metric": "m", "where": {"init": "he", "norm": "after"}, "layer": 2}
+    assert claim["measures"] == {"x": BEST | replaced, "raw_loss": BEST}
+    assert claim["quantities"] == {"loss": {"value": "raw_loss", "unit": "nats"}}
     assert BEST["where"] == {"init": "he", "norm": "none"}
 
 
@@ -45,12 +46,6 @@ def test_an_entry_for_each_value_that_it_mentions():
         {"quantity": "a", "when": "it is an arm"},
         {"quantity": "b", "when": "it is another"},
     ]
-
-
-def test_a_quantity_that_is_a_measure():
-    claim = written({"best": BEST}, quantities={"loss": {"value": {"use": "best"}, "unit": "nats"}})
-    assert claim["measures"] == {"raw_loss": BEST}
-    assert claim["quantities"] == {"loss": {"value": "raw_loss", "unit": "nats"}}
 
 
 @pytest.mark.parametrize(

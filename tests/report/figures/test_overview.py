@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gpubn.report.figures.overview import draw_overview
-from gpubn.report.figures.style import render
 from gpubn.report.tables import read_table, write_table
 from gpubn.rows import Observation
 
@@ -82,52 +81,31 @@ def test_a_training_against_what_was_swept(draw):
     assert "n = 3 seeds" in text
     assert text.endswith("A note.")
     assert "Crosses" not in text
-    assert set(render(figure)) == {"svg", "png"}
 
 
-def test_names_stand_side_by_side_and_are_not_joined(draw):
-    cells = grid(init=["he", "glorot"])
-    figure = draw(cells, {"m": lambda cell, seed: len(cell["init"])}, seeds=1)
+def test_a_table_of_one_cell_and_cells_that_end_at_other_steps(tmp_path, draw):
+    figure = draw(grid(norm=["none"]), {"m": of_seed}, seeds=1)
     (ax,) = visible(figure)
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["he", "glorot"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["none"]
     assert ax.containers[0].lines[0].get_linestyle() == "None"
     assert not figure.legends
     assert "Dataset: standard normal input." in caption(figure)
     assert "n = 1 seed (" in caption(figure)
-
-
-def test_a_table_of_one_cell(draw):
-    (ax,) = visible(draw(grid(norm=["none"]), {"m": of_seed}))
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["none"]
+    cells = [
+        ({"rate": rate}, [Observation(0, step, None, "m", float(step)) for step in (0, last)])
+        for rate, last in (("1", 10), ("2", 20))
+    ]
+    write_table(tmp_path / "u.csv", cells, {})
+    figure = draw_overview(read_table(tmp_path / "u.csv"), "T")
+    (ax,) = visible(figure)
+    assert ax.containers[0].lines[0].get_ydata().tolist() == [10, 20]
+    assert "last step of each cell" in caption(figure)
 
 
 def test_more_lines_than_colours_are_dealt_to_panels_and_what_is_left_is_named(draw):
-    cells = grid(a=[*"pqrstuv"], b=[*"xyz"], rate=["1", "2", "3"])
-    figure = draw(cells, {"m": of_seed})
-    assert [ax.get_title() for ax in visible(figure)] == ["b=x", "b=y", "b=z"]
-    assert len(figure.legends[0].get_texts()) == 7
-    assert "In the table alone" not in caption(figure)
     cells = grid(a=[*"pqrstuv"], b=[*"xyz"], c=["k", "l"], rate=["1", "2"])
     figure = draw(cells, {f"m{i}": of_seed for i in range(5)}, seeds=1)
     assert len(visible(figure)) == 15
     assert visible(figure)[1].get_title() == "b=x\nc=l"
     assert len(figure.legends[0].get_texts()) == 7
     assert "In the table alone: 1 more of the panels by b, c; m3, m4." in caption(figure)
-
-
-def test_panels_may_have_lines_of_their_own(draw):
-    """Two columns that vary together are as many lines in all as one of them has values."""
-    cells = [{"a": str(i), "b": f"b{i}", "c": "c"} for i in range(12)]
-    figure = draw([cell | {"a": a} for cell in cells for a in ("1", "2")], {"m": of_seed})
-    assert {ax.get_xlabel() for ax in visible(figure)} == {"a"}
-    assert "In the table alone: 7 more of the panels by b." in caption(figure)
-
-
-def test_what_is_not_finite_is_a_cross_on_the_edge(draw):
-    cells = grid(rate=["1", "2"])
-    figure = draw(cells, {"m": lambda cell, seed: np.inf if cell["rate"] == "2" else 1.0})
-    (ax,) = visible(figure)
-    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
-    assert list(crosses.get_xdata()) == [1]
-    assert "Crosses on the upper edge" in caption(figure)
-    assert set(render(figure)) == {"svg", "png"}

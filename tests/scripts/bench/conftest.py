@@ -22,7 +22,7 @@ runpy.run_path({folder!r} + "/" + sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def without():
     """without("torch", script="cpu.py", arguments=[...]): the finished process."""
 

@@ -2,53 +2,38 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import sizing
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMITTED, SWEEPS = ROOT / "results" / "benchmarks", ROOT / "scripts" / "bench" / "sweeps.py"
 
 
-@pytest.fixture(scope="module")
-def measured(start, tmp_path_factory):
-    """A results folder with both tables, of a few cells."""
-    folder = tmp_path_factory.mktemp("sizing")
-    grids = ["--rounds", "1", "--rates", "2", "--scales", "2", "--long", "101"]
-    sizes = [*grids, "--cells", "20", "40"]
-    process = start("bench/sweeps.py", *sizes, "--results", "out", cwd=folder).wait()
-    assert process.code == 0, process.err
-    return folder
+def test_every_launcher_and_phase_is_timed(clean_env, tmp_path):
+    small = ["--rounds", "1", "--rates", "2", "--scales", "1", "--long", "101", "--cells", "20"]
+    command = [sys.executable, SWEEPS, *small, "--results", "out"]
+    subprocess.run(command, cwd=tmp_path, env=clean_env, check=True, timeout=900)
+    launchers, scaling = (
+        tmp_path / "out" / "benchmarks" / f"sweep_{name}.csv" for name in ("launchers", "scaling")
+    )
+    timed = list(csv.DictReader(launchers.read_text().splitlines()))
+    assert [row["launcher"] for row in timed] == ["basic", "vectorized"] * 3
+    assert [row["cells"] for row in timed[::2]] == ["2", "24", "2"]
+    facts = json.loads(launchers.with_suffix(".json").read_text())
+    assert min(facts["host_draws_ms_per_replica"], facts["compose_ms_per_job"]) > 0
+    (row,) = csv.DictReader(scaling.read_text().splitlines())
+    assert row["cells"] == "20"
+    phases = [float(row[f"{name}_ms"]) for name in ("plan", "run", "collect")]
+    assert min(phases) > 0
+    assert sum(phases) == pytest.approx(float(row["plan_run_collect_ms"]), abs=1e-3)
 
 
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_every_phase_of_every_size_is_timed(measured):
-    found = rows(measured / "out" / "benchmarks" / "sweep_scaling.csv")
-    assert [row["cells"] for row in found] == ["20", "40"]
-    for row in found:
-        phases = [float(row[f"{name}_ms"]) for name in ("plan", "run", "collect")]
-        assert min(phases) > 0
-        assert sum(phases) == pytest.approx(float(row["plan_run_collect_ms"]), abs=1e-3)
-
-
-def test_both_launchers_are_timed(measured):
-    path = measured / "out" / "benchmarks" / "sweep_launchers.csv"
-    found = rows(path)
-    assert [row["launcher"] for row in found] == ["basic", "vectorized"] * 3
-    assert [row["cells"] for row in found[::2]] == ["4", "24", "4"]
-    facts = json.loads(path.with_suffix(".json").read_text())
-    assert facts["host_draws_ms_per_replica"] > 0
-    assert facts["compose_ms_per_job"] > 0
-
-
-def test_the_page_is_made_from_the_tables(start, measured):
-    process = start("bench/sizing.py", "--results", "out", cwd=measured).wait()
-    assert process.code == 0, process.err
-    page = (measured / "out" / "benchmarks" / "sizing.md").read_text()
-    assert "{" not in page
-    assert "nan" not in page.lower().split()
-    assert "A simulated sweep of 40 cells" in page
-    assert page.count("(**an estimate**") == 2
+def test_the_page_that_is_committed_is_that_of_the_tables():
+    assert sizing.page(COMMITTED) == (COMMITTED / "sizing.md").read_text()
 
 
 @pytest.mark.parametrize("cells", ["0", "1500"])

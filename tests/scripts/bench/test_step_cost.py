@@ -1,21 +1,15 @@
 """The table of costs: its form and its metrics. How fast anything is, is not tested."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import step_cost as timing
 from race.training import TrainingWork, random_images
-from step_cost import Measurement, write_step_cost
 
-from gpubn.kernels import batch_norm_inference, fold_batch_norm
 from gpubn.report.tables import read_table, table_is_current
 
-ROOT = Path(__file__).resolve().parents[3]
-TINY = Measurement(
+TINY = timing.Measurement(
     3,
     TrainingWork(random_images(8, 6, 3), steps=2, networks=7, width=4, batch=4),
     depths=(1, 2),
@@ -23,37 +17,32 @@ TINY = Measurement(
     shapes=((4, 3), (6, 2)),
     numbers=1,
 )
-STEPS = [("step", f"{norm}-{depth}") for depth in (1, 2) for norm in ("none", "before", "after")]
-SHAPES = ["4x3", "6x2"]
+PLACES = {("step", f"{norm}-{depth}") for depth in (1, 2) for norm in timing.PLACEMENTS}
+METRICS = {
+    "backward": ("closed_ms", "graph_ms", "closed_peak_bytes", "graph_peak_bytes"),
+    "inference": ("inference_ms", "folded_ms", "affine_then_norm_ms", "folded_affine_ms"),
+}
 
 
 @pytest.fixture
 def table(tmp_path):
-    return read_table(write_step_cost(tmp_path, TINY))
+    return read_table(timing.write_step_cost(tmp_path, TINY))
 
 
-def test_every_metric_in_every_round(table):
+def test_every_metric_in_every_round_and_where_it_was_measured(table, tmp_path):
     assert tuple(table.columns) == ("kind", "shape", "seed", "step", "layer", "metric", "value")
-    assert table["step"].isna().all()
-    assert table["layer"].isna().all()
-    expected = {(*place, "step_ms") for place in STEPS}
-    for kind, metrics in (
-        ("backward", ("closed_ms", "graph_ms", "closed_peak_bytes", "graph_peak_bytes")),
-        ("inference", ("inference_ms", "folded_ms", "affine_then_norm_ms", "folded_affine_ms")),
-    ):
-        expected |= {(kind, shape, metric) for shape in SHAPES for metric in metrics}
-    rounds = table.groupby(["kind", "shape", "metric"])["seed"].apply(list)
-    assert set(rounds.index) == expected
-    assert all(sorted(of_place) == [0, 1, 2] for of_place in rounds)
+    expected = {(*place, "step_ms") for place in PLACES} | {
+        (kind, shape, metric)
+        for kind, metrics in METRICS.items()
+        for shape in ("4x3", "6x2")
+        for metric in metrics
+    }
+    rounds = table.groupby(["kind", "shape", "metric"])["seed"].apply(sorted)
+    assert rounds.to_dict() == {place: [0, 1, 2] for place in expected}
     assert (np.isfinite(table["value"]) & (table["value"] > 0)).all()
-
-
-def test_the_provenance_says_where_and_what(table, tmp_path):
     document = json.loads((tmp_path / "step_cost.json").read_text())
     assert {"schema", "sha256", "revision", "backend", "device", "numpy"} <= document.keys()
-    assert document["backend"] == "numpy"
-    assert table.attrs["config"]["optim.batch"] == TINY.training.batch
-    assert table.attrs["config"]["networks"] == TINY.training.networks
+    assert (document["config"]["optim.batch"], document["config"]["networks"]) == (4, 7)
     assert not table_is_current(tmp_path / "step_cost.csv", (), {})  # no cells stand behind it
 
 
@@ -68,30 +57,23 @@ def test_memory_is_counted_and_not_measured(table):
     assert (graph > closed).all()
 
 
+def test_a_training_counts_as_a_step_of_one_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_medians", lambda race, turns: dict.fromkeys(race, 28.0))
+    table = read_table(timing.write_step_cost(tmp_path, TINY))
+    times = table[table["metric"].str.endswith("_ms")]
+    assert set(times.loc[times["kind"] == "step", "value"]) == {28 / (2 * 7)}
+    assert set(times.loc[times["kind"] != "step", "value"]) == {28}
+
+
 def test_what_is_raced_computes_the_same():
-    shape = (40, 8)
-    for race in timing._kernel_races(shape):
+    for race in timing._kernel_races((40, 8)):
         results = [call() for call in race.values()]
         first, second = (r if isinstance(r, tuple) else (r,) for r in results)
         np.testing.assert_allclose(first[0], second[0], rtol=1e-4, atol=1e-4)
 
 
-def test_scale_and_shift_is_inference(rng):
-    x, mean, gamma, beta = (rng.standard_normal(s) for s in ((5, 3), 3, 3, 3))
-    var = rng.random(3) + 0.5
-    scale, shift = fold_batch_norm(mean, var, gamma, beta)
-    expected = batch_norm_inference(x, mean, var, gamma, beta)
-    np.testing.assert_allclose(timing._scale_shift(x, scale, shift), expected, rtol=1e-12)
-
-
-def test_the_command_line_refuses_no_rounds(tmp_path):
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "bench" / "step_cost.py", "--rounds", "0"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: --rounds is 0; expected at least 1")
+def test_the_command_line_refuses_no_rounds(run, tmp_path):
+    process = run("bench/step_cost.py", "--rounds", "0")
+    assert process.code == 1
+    assert process.err.startswith("error: --rounds is 0; expected at least 1")
     assert list(tmp_path.iterdir()) == []

@@ -66,12 +66,8 @@ def test_rows_hold_medians_shares_and_ratios_by_round(contest):
 
 
 def test_a_peer_is_compared_with_ours_as_it_is_launched_and_network_by_network(contest):
-    entries = [
-        entry(OURS, "python", [8.0]),
-        entry(OURS, "graph", [4.0], networks=4),
-        entry(EAGER, "graph", [2.0]),
-    ]
-    rows = list(contest.hold(WORK.columns, entries))
+    ours = [entry(OURS, "python", [8.0]), entry(OURS, "graph", [4.0], networks=4)]
+    rows = list(contest.hold(WORK.columns, [*ours, entry(EAGER, "graph", [2.0])]))
     assert [row.seconds for row in rows] == [8.0, 1.0, 2.0]
     assert rows[2].ratio == 2.0
 
@@ -94,27 +90,19 @@ def test_who_is_missing_or_wrong_or_slow_is_a_row_with_a_reason(contest):
 
 def test_who_fails_in_a_round_is_out_and_the_others_go_on(contest):
     calls = iter(range(9))
-
-    def sample():
-        return 1 / (2 - next(calls))
-
-    bad = Entry(EAGER, "python", lambda: Sample(sample, error=0.0))
+    bad = Entry(EAGER, "python", lambda: Sample(lambda: 1 / (2 - next(calls)), error=0.0))
     ours, peer = contest.hold(WORK.columns, [entry(OURS, "python", [1.0]), bad])
     assert (ours.rounds, peer.seconds) == (2, None)
     assert peer.note == "failed when it was timed: ZeroDivisionError: division by zero"
 
 
-def test_a_time_is_that_of_one_call(contest):
-    four = Entry(OURS, "python", lambda: Sample(lambda: 8.0, error=0.0, calls=4))
-    (row,) = contest.hold(WORK.columns, [four])
-    assert (row.seconds, row.calls) == (2.0, 4)
-
-
 def test_without_ours_peers_have_times_and_no_ratios(contest):
-    broken = failing(ValueError("WRONG"), OURS)
-    first, second = contest.hold(WORK.columns, [broken, entry(EAGER, "python", [1.0])])
+    broken = failing(ValueError("WRONG\nand a long tale"), OURS)
+    four = Entry(EAGER, "python", lambda: Sample(lambda: 8.0, error=0.0, calls=4))
+    first, second = contest.hold(WORK.columns, [broken, four])
     assert first.note == "ValueError: WRONG"
-    assert (second.seconds, second.ratio) == (1.0, None)
+    assert (second.seconds, second.calls, second.ratio) == (2.0, 4, None)
+    assert sentence(ValueError()) == "ValueError"
 
 
 def test_fewer_rounds_than_asked_for_are_said(contest):
@@ -132,18 +120,9 @@ def test_check_refuses_what_is_wrong():
             check({"y": wrong}, expected)
 
 
-@pytest.mark.parametrize(
-    ("set_bytes", "sets"),
-    [
-        (32 << 10, 6400),
-        (1 * MIB, 256),  # 200, made up to whole graphs
-        (8 * MIB, 25),  # fewer than the calls of a graph are one graph
-        (512 * MIB, 2),  # far beyond the cache
-    ],
-)
-def test_sets_exceed_the_cache_four_times(set_bytes, sets):
-    assert sets_needed(set_bytes, 50 * MIB) == sets
-    assert sets * set_bytes >= 4 * 50 * MIB
+@pytest.mark.parametrize(("mib", "sets"), [(1 / 32, 6400), (1, 256), (8, 25), (512, 2)])
+def test_sets_exceed_the_cache_four_times_in_whole_graphs(mib, sets):
+    assert sets_needed(int(mib * MIB), 50 * MIB) == sets
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(3, 1, 3), (5, 1, 5), (6, 1, 6), (50, 18, 33)])
@@ -154,7 +133,7 @@ def test_the_interval_of_a_median_is_of_order_statistics(n, low, high):
 def test_what_takes_too_long_is_stopped():
     with pytest.raises(TimeoutError, match="not ready"), time_limit(0.01):
         threading.Event().wait()
-    with time_limit(0.01):
+    with time_limit(60):
         pass
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0  # nothing rings any more
 
@@ -176,21 +155,20 @@ def test_ours_is_checked_and_captured(backend):
 
 def test_wrong_results_are_never_timed(contest, monkeypatch):
     right = Ours.batchnorm
-    monkeypatch.setattr(
-        Ours,
-        "batchnorm",
-        lambda self, x, dy, *others: right(self, x, np.float32(1.01) * dy, *others),
-    )
+
+    def wrong(self, x, dy, *others):
+        return right(self, x, np.float32(1.01) * dy, *others)
+
+    monkeypatch.setattr(Ours, "batchnorm", wrong)
     python, _ = contest.hold(WORK.columns, batchnorm_entries(WORK, contest, ()))
     assert python.note.startswith("ValueError: WRONG: dx")
 
 
 @pytest.mark.parametrize("peer", ["torch", "jax"])
-@pytest.mark.parametrize("shape", [(8, 4), (3, 8, 4)])
-def test_peers_compute_the_same(peer, shape):
+def test_peers_compute_the_same(peer):
     pytest.importorskip(peer, reason=f"{peer}, a peer, is not installed")
     contest = Contest(resolve("numpy"), rounds=2)
-    work = BatchnormWork(shape, 1 << 10)
+    work = BatchnormWork((3, 8, 4), 1 << 10)
     training = TrainingWork(random_images(64, 12, 3), steps=5, width=8, batch=8)
     rows = [
         *contest.hold(work.columns, batchnorm_entries(work, contest, [peer])),
@@ -225,8 +203,3 @@ def test_ceilings_of_the_host_are_measured(monkeypatch):
     contest = Contest(resolve("numpy"), rounds=2)
     contest.measure_ceilings()
     assert contest.ceilings == {"copy_rate": 4 * MIB, "matrix_rate": 2 * 128**3 / 0.5}
-
-
-def test_an_error_is_its_first_line():
-    assert sentence(ValueError("no memory\nand a long tale")) == "ValueError: no memory"
-    assert sentence(ValueError()) == "ValueError"
