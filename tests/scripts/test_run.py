@@ -33,6 +33,7 @@ BAD = {
     "misspelt key": (["norm.epss=1"], ("norm.epss", "norm.eps?")),
     "unknown key": (["colour=red"], ("colour", "expected one of", "optim.rate")),
     "wrong type": (["optim.rate=fast"], ("optim.rate", "'fast'", "a number")),
+    "no truth value": (["force=maybe"], ("force", "maybe", "true or false")),
     "null group": (["norm=null"], ("norm", "expected")),
     "unknown norm": (["norm=nope"], ("norm", "'nope'", "before_naive")),
     "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init", "inference")),
