@@ -47,7 +47,11 @@ def rewritten(text: str, results: Path) -> str:
 
 
 def generated(part: str, results: Path) -> str:
-    """Return one generated part: claims, experiments, sweeps, gpu or benchmarks."""
+    """Return one generated part: claims, experiments, sweeps, gpu or benchmarks.
+
+    An experiment that has no table yet, or a figure that is not drawn, is left out.
+    """
+    tables, drawn = results / "tables", results / "figures"
     return render_page(
         TEMPLATE,
         part=part,
@@ -57,8 +61,8 @@ def generated(part: str, results: Path) -> str:
         claims=_claims(results) if part == "claims" else [],
         outcomes=OUTCOMES,
         replication=_replication(results),
-        experiments=experiments.names(),
-        figures=figures.find(),
+        experiments=[n for n in experiments.names() if (tables / f"{n}.json").exists()],
+        figures=[f for f in figures.find() if (drawn / f"{f.name}.png").exists()],
     )
 
 

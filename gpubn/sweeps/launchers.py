@@ -1,7 +1,9 @@
 """The launchers that sweeps run with: one row holds all that has to be known of one."""
 
+import shlex
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -25,6 +27,19 @@ def _of_actor(config: DictConfig) -> int:
     return int(config.ray.remote.get("num_cpus", 1))
 
 
+def _no_more(launcher: Any, folder: Path) -> None:
+    pass
+
+
+def _watchers_to_file(launcher: Any, folder: Path) -> None:
+    """Let submitit's watchers write to a file: Ctrl-C ends each of them with a traceback.
+
+    The trap makes every shell wait for its watcher instead of becoming it: submitit counts on both.
+    """
+    said = shlex.quote(str(folder / ".submitit" / "watchers.log"))
+    launcher.params["setup"] = ["trap 'exit 130' INT", f"exec 2>>{said}"]
+
+
 class Launcher(NamedTuple):
     """A launcher of Hydra's.
 
@@ -34,6 +49,7 @@ class Launcher(NamedTuple):
         in_this_process: its jobs run here and show themselves.
         threads: cores for each of its jobs, by its configuration.
         after_interrupt: a warning where its jobs outlive Ctrl-C.
+        prepare: what the launcher itself needs before it launches into a sweep's folder.
     """
 
     choice: str
@@ -41,6 +57,7 @@ class Launcher(NamedTuple):
     in_this_process: bool = False
     threads: Callable[[DictConfig], int] = _all
     after_interrupt: str = ""
+    prepare: Callable[[Any, Path], None] = _no_more
 
 
 LAUNCHERS = {
@@ -53,6 +70,7 @@ LAUNCHERS = {
         "submitit",
         threads=_of_job,
         after_interrupt="processes that submitit started may go on until their cell is finished",
+        prepare=_watchers_to_file,
     ),
     "SlurmLauncher": Launcher(
         "submitit_slurm",

@@ -45,6 +45,7 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
         folder = Path(str(master.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(master, folder / "multirun.yaml")
+        launcher_of(master.hydra.launcher).prepare(launcher, folder)
         number = 0
         for batch in sweeper.split_overrides_to_chunks(grid.jobs, sweeper.max_batch_size):
             jobs = launcher.launch(batch, initial_job_idx=number)

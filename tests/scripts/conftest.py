@@ -1,204 +1,46 @@
-"""Runs a script as a process of its own, with nothing of this machine's data, cache or network.
-
-Importing SciPy and Hydra takes a script seconds; here one process imports them and forks one child
-a run, which then is `python script arguments` in every respect: exit code, streams, signals.
-"""
+"""Scripts at a terminal, and in the folder of a test."""
 
 import contextlib
-import json
+import fcntl
 import os
-import re
-import signal
-import subprocess
-import sys
+import pty
+import struct
+import termios
 import threading
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TIMEOUT = 60.0
+from tests.scripts import processes
 
-FORKING = """
-import gc, json, os, resource, runpy, signal, sys
-sys.path[0] = os.path.join(os.getcwd(), "scripts")  # Hydra looks for plugins when it is imported
-from hydra.core.plugins import Plugins
-import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
-import gpubn.sweeps.cli, gpubn.sweeps.task, gpubn.sweeps.pipeline
-import gpubn.report.figures.drawing, gpubn.report.figures.style
-Plugins.instance()
-gc.freeze()  # a collection in a child would copy every page
-
-def tell(request, name, value):
-    path = os.path.join(request["folder"], name)
-    with open(path + ".part", "w") as file:
-        print(value, file=file)
-    os.rename(path + ".part", path)
-
-def become(request):
-    os.setsid()  # a terminal sends Ctrl-C to the whole group
-    os.dup2(os.open(request["terminal"] or os.devnull, os.O_RDWR), 0)
-    for descriptor, name in ((1, "out"), (2, "err")):
-        path = os.path.join(request["folder"], name)
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-        if request["terminal"]:
-            os.dup2(0, descriptor)
-    if request["file_size"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
-    os.environ.clear()
-    os.environ.update(request["env"])
-    os.chdir(request["cwd"])
-    sys.argv = request["argv"]
-    sys.path[0] = os.path.dirname(sys.argv[0])
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-requests = os.fdopen(os.dup(0))
-while line := requests.readline():
-    if os.fork():
-        continue
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        become(request)
-        sys.exit()
-    tell(request, "pid", pid)
-    tell(request, "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    os._exit(0)
-"""
-
-
-@dataclass
-class Process:
-    """A script that runs; `wait` returns it with `code`, `out` and `err`."""
-
-    folder: Path
-
-    def wait(self):
-        until((self.folder / "code").exists)
-        self.code = int((self.folder / "code").read_text())
-        self.out = (self.folder / "out").read_text()
-        self.err = (self.folder / "err").read_text()
-        return self
-
-    @property
-    def pid(self):
-        until((self.folder / "pid").exists)
-        return int((self.folder / "pid").read_text())
-
-    def signal(self, number):
-        with contextlib.suppress(ProcessLookupError):  # it came to an end by itself
-            os.kill(self.pid, number)
-        return self
-
-    def when(self, happened):
-        """Return as soon as `happened()` holds, or it is over."""
-        until(lambda: happened() or (self.folder / "code").exists())
-        return self
-
-    def ctrl_c(self):
-        """What a terminal does: the processes that it started are told, too."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGINT)
-        return self
-
-    def others(self):
-        """The processes that it started, directly or not, and that go on: pid -> command line."""
-        deadline = time.monotonic() + 2  # what is about to end ends
-        while (found := self._others()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return found
-
-    def workers(self):
-        """Those of them that measure cells."""
-        return [pid for pid, command in self._others().items() if "spawn_main" in command]
-
-    def end(self):
-        """Kill all that goes on."""
-        for pid in self._others():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _others(self):
-        mark, found = f"STARTED_BY={self.folder}".encode(), {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    command = (entry / "cmdline").read_text().replace("\0", " ")
-                    found[int(entry.name)] = command
-        return found
-
-
-def until(happened):
-    deadline = time.monotonic() + TIMEOUT
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
+clean_env, forking, start = processes.clean_env, processes.forking, processes.start
 
 
 @pytest.fixture(scope="session")
-def clean_env(tmp_path_factory):
-    """An environment in which neither MNIST nor a network is to be had."""
-    private = r"GPUBN_\w+|HYDRA_\w+|XDG_\w+|PYTHON\w+|PYTEST_\w+|MAKE\w*|(?i:\w+_proxy)"
-    env = {k: v for k, v in os.environ.items() if not re.fullmatch(private, k)}
-    home = str(tmp_path_factory.mktemp("home"))
-    dead = "http://127.0.0.1:9"  # the discard port, where nothing listens
-    return env | {
-        "HOME": home,
-        "XDG_CACHE_HOME": home,
-        "HTTPS_PROXY": dead,
-        "HTTP_PROXY": dead,
-        "MPLCONFIGDIR": matplotlib.get_cachedir(),
-    }
+def start_at_terminal(start):
+    """start_at_terminal(*arguments, cwd=folder): the finished Process; `out` is all that stood."""
 
+    def at(*arguments, cwd):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 40, 150, 0, 0))
+        seen = []
 
-@pytest.fixture(scope="session")
-def forking(clean_env):
-    process = subprocess.Popen(
-        [sys.executable, "-c", FORKING],
-        stdin=subprocess.PIPE,
-        env=clean_env | {"OPENBLAS_NUM_THREADS": "1"},  # threads do not survive a fork
-        cwd=ROOT,
-        text=True,
-    )
-    with process:
-        yield process
-        process.stdin.close()
+        def read():
+            with contextlib.suppress(OSError):  # nobody holds the other end any more
+                while data := os.read(master, 65536):
+                    seen.append(data)
 
+        process = start(*arguments, cwd=cwd, terminal=os.ttyname(slave))
+        process.pid  # noqa: B018 - it has opened the terminal
+        reader = threading.Thread(target=read)
+        reader.start()
+        process.wait()
+        os.close(slave)
+        reader.join()
+        os.close(master)
+        process.out = b"".join(seen).decode()
+        return process
 
-@pytest.fixture(scope="session")
-def start(forking, clean_env, tmp_path_factory):
-    """start("run.py", *arguments, cwd=folder, **env): a running Process.
-
-    terminal: the device to run at; file_size: bytes that a file may have.
-    """
-    running = []
-    lock = threading.Lock()
-
-    def begin(script, *arguments, cwd, terminal=None, file_size=None, **env):
-        with lock:
-            folder = tmp_path_factory.mktemp("process")
-            request = {
-                "argv": [str(ROOT / "scripts" / script), *map(str, arguments)],
-                "cwd": str(cwd),
-                "env": clean_env | {"STARTED_BY": str(folder)} | env,
-                "folder": str(folder),
-                "terminal": terminal,
-                "file_size": file_size,
-            }
-            print(json.dumps(request), file=forking.stdin, flush=True)
-            running.append(Process(folder))
-            return running[-1]
-
-    yield begin
-    for process in running:
-        if not (process.folder / "code").exists():  # a test failed before it waited
-            process.signal(signal.SIGKILL).wait()
-        process.end()
+    return at
 
 
 @pytest.fixture

@@ -1,21 +1,22 @@
 """build.py as a user meets it: tables, figures, the way to the digits, and what it refuses."""
 
-import importlib.util
 import json
 import re
-import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from gpubn.errors import ConfigError
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
+from tests.scripts.sweeping import ROOT, load_script, one_sentence
 
-ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
 DIGITS = [*TINY, "data=digits"]
 ONE = ["--figure", "mnist_init_units", "--results", "mine"]
 TWO = ["--figure", "mnist_init_final", *ONE]
+CELL = ["init=rand", "norm=none"]
 
 
 def files(folder):
@@ -26,215 +27,190 @@ def files(folder):
     }
 
 
-def refused(process, *parts):
-    assert process.code == 1
-    assert "Traceback" not in process.err + process.out
-    (line,) = [line for line in process.err.splitlines() if line.startswith("error: ")]
-    for part in parts:
-        assert part in line
-
-
-@pytest.fixture(scope="module")
-def plans(tmp_path_factory):
-    """Composing the grid takes seconds; the tests share what was composed."""
-    return tmp_path_factory.mktemp("plans")
-
-
-@pytest.fixture
-def build(run, tmp_path, plans):
-    """build(*arguments): build.py in a folder of its own, where results/ and mine/ are its own."""
-
-    def once(*arguments):
-        shutil.copytree(plans, tmp_path / "mine" / "plans", dirs_exist_ok=True)
-        process = run("build.py", *arguments)
-        shutil.copytree(tmp_path / "mine" / "plans", plans, dirs_exist_ok=True)
-        return process
-
-    return once
-
-
-def test_everything_once(build, tmp_path):
+def test_everything_once(run, tmp_path):
+    tables = run("build.py", "--tables-only", *ONE, *DIGITS)
     folder = tmp_path / "mine" / "digits"
-    first = build(*TWO, *DIGITS)
+    assert tables.code == 0, tables.err
+    assert len(re.findall(r"^\d+/18 mnist_init \(", tables.err, re.M)) == 18
+    names = [f"tables/mnist_init{k}" for k in (".csv", ".json", "_pooled.csv", "_pooled.json")]
+    assert sorted(files(folder)) == names
+
+    first = run("build.py", *TWO, *DIGITS)
     assert first.code == 0, first.err
-    assert sorted(files(folder)) == [
-        *(f"figures/mnist_init_final.{kind}" for kind in ("json", "png", "svg")),
-        *(f"figures/mnist_init_units.{kind}" for kind in ("json", "png", "svg")),
-        *(f"tables/mnist_init{kind}" for kind in (".csv", ".json", "_pooled.csv", "_pooled.json")),
-    ]
-    assert len(re.findall(r"^\d+/18 mnist_init \(", first.err, re.M)) == 18
+    drawn = ("mnist_init_final", "mnist_init_units")
+    figures = [f"figures/{name}.{kind}" for name in drawn for kind in ("json", "png", "svg")]
+    assert sorted(files(folder)) == [*figures, *names]
     assert first.err.count("(drawn)") == 2
+    assert not re.search(r"\d/18 ", first.err)
     before = files(tmp_path / "mine")
-    second = build(*TWO, *DIGITS)
+
+    second = run("build.py", *TWO, *DIGITS)
     assert second.code == 0
     assert second.err.count("(up to date)") == 2
     assert "(drawn)" not in second.err
-    assert not re.search(r"\d/18 ", second.err)
     assert files(tmp_path / "mine") == before
-    redrawn = build("--redraw", "--figure", "mnist_init_units", "--results", "mine/digits")
+
+    redrawn = run(
+        "build.py", "--redraw", "--figure", "mnist_init_units", "--results", "mine/digits"
+    )
     assert redrawn.code == 0
     assert "(drawn)" in redrawn.err
     assert files(tmp_path / "mine") == before  # whichever process drew it, and after what
     assert not (tmp_path / "results").exists()
 
 
-def test_digits_where_there_is_no_mnist(build, tmp_path):
+def test_digits_where_there_is_no_mnist(run, tmp_path):
     committed = tmp_path / "mine" / "tables"
     committed.mkdir(parents=True)
     (committed / "mnist_init.csv").write_text("made from MNIST\n")
     (committed / "mnist_init.json").write_text("{}\n")
     before = files(committed)
     two_cells = ["--tables-only", *ONE, *TINY, "init=rand,randn", "norm=none"]
-    process = build(*two_cells)
+    process = run("build.py", *two_cells)
     assert process.code == 0, process.err
-    said = [line for line in process.err.splitlines() if "MNIST" in line]
-    assert len(said) == 1
-    assert "digits" in said[0]
-    assert "GPUBN_DATA" in said[0]
-    assert "mine/digits" in said[0]
+    (said,) = [line for line in process.err.splitlines() if "MNIST" in line]
+    for part in ("digits", "GPUBN_DATA", "mine/digits"):
+        assert part in said
     assert files(committed) == before
-    assert not (tmp_path / "mine" / "figures").exists()
     table = tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv"
     assert {line.split(",")[0] for line in table.read_text().splitlines()[1:]} == {"digits"}
     assert "digits-images" in json.loads(table.with_suffix(".json").read_text())["data"]
-    again = build(*two_cells)  # what fell back once is not run again
+    again = run("build.py", *two_cells)  # what fell back once is not run again
     assert again.code == 0
     assert not re.search(r"\d/2 ", again.err)
 
 
-def test_tables_only(build, tmp_path):
-    process = build("--tables-only", *ONE, *DIGITS)
-    assert process.code == 0, process.err
-    assert (tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv").exists()
-    assert not (tmp_path / "mine" / "digits" / "figures").exists()
-
-
-@pytest.fixture
-def build_main(monkeypatch, tmp_path):
-    """build_main(*arguments, undecided): main without experiments and drawing; what it did."""
-    spec = importlib.util.spec_from_file_location("build_script", ROOT / "scripts" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    did = []
-
-    def call(*arguments, undecided=(), folders=("mine",)):
-        made = {f"experiment {n}": Path(folder) for n, folder in enumerate(folders)}
-
-        def decide(results, also):
-            did.append(("decide", str(results), [str(folder) for folder in also]))
-            lacks = undecided if str(results) in undecided else ()
-            reason = "A1: why"
-            verdict = "reproduced"
-            return [
-                Decision("A1", None, reason, verdict=None if lacks else verdict),
-                Decision("A2", None, reason, verdict=verdict),
-            ]
-
-        monkeypatch.setattr(module, "_run", lambda *_, **__: made)
-        monkeypatch.setattr(module, "_time_steps", lambda _: did.append("time"))
-        monkeypatch.setattr(module, "_draw", lambda jobs, **_: did.append("draw"))
-        monkeypatch.setattr(module.figures, "find", lambda names: [])
-        monkeypatch.setattr(claims, "decide_all", decide)
-        monkeypatch.setattr("sys.argv", ["build.py", "--results", "mine", *arguments])
-        did.clear()
-        module.main()
-
-    call.did = did
-    return call
-
-
-def test_claims_are_decided_between_tables_and_figures(build_main, caplog):
-    caplog.set_level("INFO")
-    build_main()
-    assert build_main.did == ["time", ("decide", "mine", []), "draw"]
-    assert "claims: mine/claims.md (2 of 2 decided)" in caplog.messages
-    build_main("--redraw")
-    assert build_main.did == [("decide", "mine", []), "draw"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "does"),
-    [
-        (["--figure", "x"], "draw"),
-        (["--redraw", "--figure", "x"], "draw"),
-        (["--tables-only"], "time"),
-    ],
-)
-def test_one_figure_or_tables_alone_leave_the_claims(build_main, arguments, does):
-    build_main(*arguments)
-    assert build_main.did == [does]
-
-
-def test_a_claim_without_verdict_is_named_at_the_end(build_main, caplog):
-    build_main(undecided=["mine"])
-    assert build_main.did[-1] == "draw"
-    assert "no verdict: A1 (`make claims` says why)" in caplog.messages
-
-
-def test_claims_decided_from_the_digits_are_those_that_count(build_main, caplog):
-    folders = ["mine", "mine/digits", "mine/digits"]
-    build_main(undecided=["mine"], folders=folders)
-    decided = [("decide", "mine", []), ("decide", "mine/digits", ["mine"])]
-    assert build_main.did == ["time", *decided, "draw"]
-    assert "no verdict" not in caplog.text
-    build_main(undecided=["mine/digits"], folders=folders)
-    assert "no verdict: A1 (" in caplog.text
-
-
-ONE_FIGURE = ["--figure", "mnist_init_units"]
-HUGE = "optim.batch=1000000000"
-
-
-@pytest.mark.parametrize("given", ["", "results", "./results/", "absolute", "gpubn/../results"])
-def test_other_numbers_need_another_folder(start, given):
-    """The batch is larger than any data, so that nothing runs should the refusal be lost."""
-    folder = str(ROOT / "results") if given == "absolute" else given
-    options = ["--results", folder] if given else []
-    process = start("build.py", "--tables-only", *ONE_FIGURE, *options, HUGE, cwd=ROOT).wait()
-    refused(process, HUGE, "--results", "RESULTS=folder")
-
-
-def test_a_misspelt_key_is_named_before_the_folder(build):
-    refused(build(*ONE_FIGURE, "optim.rat=1"), "optim.rat", "optim.rate?")
-
-
-def test_the_committed_results_from_another_folder(start, tmp_path):
-    (tmp_path / "link").symlink_to(ROOT / "results")
-    process = start("build.py", *ONE_FIGURE, "--results", "link", HUGE, cwd=tmp_path).wait()
-    refused(process, HUGE, "--results", "RESULTS=folder")
-
-
-def test_unknown_figure(build, tmp_path):
-    refused(build("--figure", "nope", "--results", "mine"), "'nope'", "mnist_init_loss")
-    assert not (tmp_path / "mine" / "tables").exists()
-
-
-def test_redraw_without_tables(build, tmp_path):
-    process = build("--redraw", *ONE)
-    refused(process, "mine/tables/mnist_init.csv", "does not exist", "make results")
-    assert not (tmp_path / "mine" / "figures").exists()
-
-
 BAD = {
-    "no value": (["seeds"], ("seeds", "KEY=VALUE")),
-    "misspelt key": (["norm.epss=1"], ("norm.epss", "norm.eps?")),
-    "out of range": (["norm.momentum=7"], ("norm.momentum", "7.0", "(0, 1]")),
-    "unknown backend": (["backend=tpu"], ("backend", "'tpu'", "cupy")),
-    "folder without MNIST": (["data.root=empty"], ("empty", "data.root", "train-images")),
+    "no value": ([*CELL, "seeds"], ("seeds", "KEY=VALUE")),
+    "misspelt key": (["optim.rat=1"], ("optim.rat", "optim.rate?")),
+    "unknown backend": ([*CELL, "backend=tpu"], ("backend", "'tpu'", "cupy")),
+    "folder without MNIST": ([*CELL, "data.root=empty"], ("empty", "data.root", "train-images")),
+    "unwritable": ([*CELL, "data=digits", "--results", "file/x"], ("file/x", "cannot be written")),
+    "no such figure": (["--figure", "nope"], ("'nope'", "mnist_init_loss")),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(build, tmp_path, case):
+def test_bad_input(run, tmp_path, case):
     (tmp_path / "empty").mkdir()
-    arguments, parts = BAD[case]
-    refused(build("--tables-only", *ONE, *TINY, "init=rand", "norm=none", *arguments), *parts)
-    assert not (tmp_path / "mine" / "cells").exists()
-
-
-def test_results_where_nothing_can_be_written(run, tmp_path):
     (tmp_path / "file").write_text("kept")
-    cell = [*DIGITS, "init=rand", "norm=none"]
-    process = run("build.py", "--figure", "mnist_init_units", "--results", "file/x", *cell)
-    refused(process, "file/x", "cannot be written")
+    arguments, parts = BAD[case]
+    one_sentence(run("build.py", "--tables-only", *ONE, *TINY, *arguments), *parts)
+    assert not (tmp_path / "mine" / "cells").exists()
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_redraw_without_tables(run, tmp_path):
+    process = run("build.py", "--redraw", *ONE)
+    one_sentence(process, "mine/tables/mnist_init.csv", "does not exist", "make results")
+    assert not (tmp_path / "mine" / "figures").exists()
+
+
+def test_other_numbers_need_another_folder(start):
+    """The batch is larger than any data, so that nothing runs should the refusal be lost."""
+    huge = "optim.batch=1000000000"
+    process = start("build.py", "--tables-only", *ONE[:2], huge, cwd=ROOT).wait()
+    one_sentence(process, huge, "--results", "RESULTS=folder")
+
+
+@pytest.fixture(scope="module")
+def build():
+    return load_script("build")
+
+
+def test_the_committed_results_are_known_by_every_name(build, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(ROOT / "results")
+    for folder in ("results", "./results/", "gone/../results", "link", ROOT / "results"):
+        with pytest.raises(ConfigError, match=r"^seeds=2 changes.*--results \(RESULTS=folder"):
+            build._refuse_to_overwrite([], ["backend=numpy", "seeds=2"], Path(folder))
+        harmless = ["backend=numpy", "backend.name=numpy", "data.root=x"]
+        build._refuse_to_overwrite([], harmless, Path(folder))
+    build._refuse_to_overwrite([], ["seeds=2"], Path("results/full"))
+
+
+def test_an_experiment_is_given_the_data_that_it_takes(build):
+    given = ["data=digits", "seeds=2", "data.root=x"]
+    assert build._taken("mnist_init", given) == given
+    assert build._taken("estimators", given) == given[1:]
+
+
+def test_training_steps_are_timed_once_for_a_folder(build, tmp_path, monkeypatch):
+    started = []
+    fake = SimpleNamespace(run=lambda command, check: started.append((command[-1], check)))
+    monkeypatch.setattr(build, "subprocess", fake)
+    build._time_steps(tmp_path)
+    assert started == [(tmp_path, True)]
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "step_cost.csv").write_text("")
+    build._time_steps(tmp_path)
+    assert len(started) == 1
+
+
+@pytest.fixture
+def did(build, monkeypatch):
+    """did(*arguments, undecided, folders): what main did, without experiments and drawing."""
+
+    def call(*arguments, undecided=(), folders=("mine",), results=("--results", "mine")):
+        steps = []
+
+        def decide(results, also):
+            steps.append(("decide", str(results), [str(folder) for folder in also]))
+            lacks = str(results) in undecided
+            first = Decision("A1", None, "A1: why", verdict=None if lacks else "reproduced")
+            return [first, Decision("A2", None, "", verdict="reproduced")]
+
+        def run(wanted, overrides, results, full):
+            steps.append(("run", str(results), full))
+            return {f"experiment {n}": Path(folder) for n, folder in enumerate(folders)}
+
+        monkeypatch.setattr(build, "_run", run)
+        monkeypatch.setattr(build, "_time_steps", lambda _: steps.append("time"))
+        monkeypatch.setattr(build, "_draw", lambda jobs, **_: steps.append("draw"))
+        monkeypatch.setattr(build.figures, "find", lambda names: [])
+        monkeypatch.setattr(claims, "decide_all", decide)
+        monkeypatch.setattr("sys.argv", ["build.py", *results, *arguments])
+        build.main()
+        return steps
+
+    return call
+
+
+RUN = ("run", "mine", False)
+DECIDE = ("decide", "mine", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ([], [RUN, "time", DECIDE, "draw"]),
+        (["--redraw"], [DECIDE, "draw"]),
+        (["--figure", "x"], [RUN, "draw"]),
+        (["--redraw", "--figure", "x"], ["draw"]),
+        (["--tables-only"], [RUN, "time"]),
+    ],
+)
+def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):
+    assert did(*arguments) == steps
+
+
+def test_the_full_grids_have_a_folder_of_their_own(did):
+    assert did("--tables-only", "--full", results=())[0] == ("run", "results/full", True)
+    assert did("--tables-only", results=())[0] == ("run", "results", False)
+    assert did("--tables-only", "--full")[0] == ("run", "mine", True)
+
+
+def test_a_claim_without_verdict_is_named_at_the_end(did, caplog):
+    """Of claims decided from the digits those count that were decided last."""
+    caplog.set_level("INFO")
+    did(undecided=["mine"])
+    assert "claims: mine/claims.md (1 of 2 decided)" in caplog.messages
+    named = "no verdict: A1 (`make claims` says why)"
+    assert named in caplog.messages
+    caplog.clear()
+    folders = ["mine", "mine/digits", "mine/digits"]
+    decided = [DECIDE, ("decide", "mine/digits", ["mine"])]
+    assert did(undecided=["mine"], folders=folders) == [RUN, "time", *decided, "draw"]
+    assert named not in caplog.messages
+    did(undecided=["mine/digits"], folders=folders)
+    assert named in caplog.messages

@@ -1,11 +1,23 @@
-"""The README's verdicts are those of claims.csv."""
+"""The README: its commands work, its numbers are the committed ones, its files are there."""
 
-import importlib.util
-from pathlib import Path
+import re
+import shlex
+import shutil
+import subprocess
 
 import pytest
+import yaml
 
-ROOT = Path(__file__).parents[2]
+from gpubn.report.claims.ledger import FOLDER as LEDGER
+from gpubn.sweeps.compose import expand
+from tests.scripts.sweeping import ROOT, is_installed, load_script
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
 HEADER = (
     "id,document,claim,published,measured,low,high,unit,matters,verdict,scope,predicted,tables,"
     "figures\n"
@@ -39,50 +51,43 @@ verdicts.
   * A8: Eight. *Shown when it is red; open when it is blue.*
 * No verdict:
   * A6: Six.
-
-<details><summary>Document A: the table</summary>
-
-| id | verdict | measured (first case shown) | published | about |
-| --- | --- | --- | --- | --- |
-| A1 | reproduced | 1.5 [1.4, 1.6] times | 3e-35 | ten layers \\| here |
-| A2 | reproduced, other value | 1 bits |  |  |
-| A3 | holds only when the rate is high; not when it is low | 2 [1, 3] s |  |  |
-| A4 | not reproduced | 2 [1, 3] s |  |  |
-| A5 | contradicted | 2 [1, 3] s |  |  |
-| A6 | no verdict |  |  |  |
-| A7 | undecided | 2 [1, 3] s |  |  |
-| A8 | undecided: shown when it is red; open when it is blue | 2 [1, 3] s |  |  |
-
-</details>
-
-**Document B**
-
-* Held: none.
-* Held only when: none.
-* Did not hold:
-  * B1: One. *Not reproduced.*
-
-<details><summary>Document B: the table</summary>
-
-| id | verdict | measured (first case shown) | published | about |
-| --- | --- | --- | --- | --- |
-| B1 | not reproduced | 2 [1, 3] s |  |  |
-
-</details>
 """
 
 
 @pytest.fixture(scope="module")
 def readme():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("readme")
+
+
+# Generated parts ----------------------------------------------------------------------------------
+
+
+def test_the_generated_parts_are_those_of_the_committed_results(readme):
+    assert readme.rewritten(README, ROOT / "results") == README
+    assert README.count("<!-- generated: claims (") == 1
+
+
+def test_an_experiment_without_tables_and_a_figure_that_is_not_drawn_are_left_out(readme, tmp_path):
+    (tmp_path / "tables").mkdir()
+    shutil.copy(ROOT / "results" / "tables" / "exact.json", tmp_path / "tables")
+    *_, row = readme.generated("experiments", tmp_path).splitlines()
+    assert row.startswith("| `exact` |")
+    assert row.split(" | ")[3] == "-"
 
 
 def test_the_block_of_verdicts(readme, tmp_path):
+    assert readme.generated("claims", tmp_path) == "Nothing is decided yet.\n"
     (tmp_path / "claims.csv").write_text(HEADER + ROWS)
-    assert readme.generated("claims", tmp_path) == BLOCK
+    lines = readme.generated("claims", tmp_path).splitlines()
+    assert lines[: BLOCK.count("\n")] == BLOCK.splitlines()
+    for line in (
+        "| A1 | reproduced | 1.5 [1.4, 1.6] times | 3e-35 | ten layers \\| here |",
+        "| A2 | reproduced, other value | 1 bits |  |  |",
+        "| A6 | no verdict |  |  |  |",
+        "| B1 | not reproduced | 2 [1, 3] s |  |  |",
+        "* Held only when: none.",
+    ):
+        assert lines.count(line) == 1
 
 
 def test_what_the_independent_program_decided(readme, tmp_path):
@@ -102,16 +107,89 @@ def test_an_entry_that_is_malformed_was_not_predicted(readme, tmp_path):
     assert "expected 0 of these verdicts" in " ".join(readme.generated("claims", tmp_path).split())
 
 
-def test_every_claim_stands_in_one_list(readme, tmp_path):
-    (tmp_path / "claims.csv").write_text(HEADER + ROWS)
-    lines = readme.generated("claims", tmp_path).splitlines()
-    listed = [line.split(":")[0].strip("* ") for line in lines if line.startswith("  * ")]
-    assert sorted(listed) == sorted(row.split(",")[0] for row in ROWS.splitlines())
+# What is typed ------------------------------------------------------------------------------------
 
 
-def test_before_anything_is_decided(readme, tmp_path):
-    assert readme.generated("claims", tmp_path) == "Nothing is decided yet.\n"
+def test_every_link_leads_to_a_file():
+    targets = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", README)]
+    assert targets
+    assert [path for path, *_ in targets if not (ROOT / path).exists()] == []
+    for path, _, heading in targets:
+        titles = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M) if heading else []
+        assert not heading or heading in [t.lower().replace(" ", "-") for t in titles], path
 
 
-def test_the_readme_has_the_block():
-    assert (ROOT / "README.md").read_text().count("<!-- generated: claims (") == 1
+def test_the_example_of_a_claim_is_that_of_the_ledger():
+    """It is shortened, and says nothing else."""
+    ((example,),) = map(yaml.safe_load, re.findall(r"```yaml\n(- id.*?)```", README, re.S))
+    book = yaml.safe_load((LEDGER / f"{example['id'][0]}.yaml").read_text())
+    (entry,) = (claim for claim in book["claims"] if claim["id"] == example["id"])
+    assert set(example) >= {"kind", "matters", "predicted", "threat", "measures", "quantities"}
+    for key in ("kind", "cases"):
+        assert example[key] == entry[key]
+    for key in ("value", "basis"):
+        assert example["matters"][key] == entry["matters"][key]
+    assert example["predicted"] == entry["predicted"]
+    for name, quantity in example["quantities"].items():
+        assert quantity["value"] == entry["quantities"][name]["value"]
+    for name, measure in example["measures"].items():
+        wanted = entry["measures"][name]
+        assert (measure["use"], measure["metric"]) == (wanted["use"], wanted["metric"])
+        assert measure["where"].items() <= wanted["where"].items()
+
+
+def test_the_library_example_runs():
+    names = run_example(0)
+    assert names["dx"].shape == names["x"].shape
+    assert abs(names["z"] - names["y"]).max() < 1e-6
+
+
+def test_the_example_for_pytorch_runs():
+    torch = pytest.importorskip("torch")
+    names = run_example(1)
+    assert type(names["y"]) is torch.Tensor
+    assert names["net"][1].weight.grad.shape == (128,)
+
+
+def run_example(number):
+    names: dict[str, object] = {}
+    exec(re.findall(r"```python\n(.*?)```", README, re.S)[number], names)
+    return names
+
+
+NEEDS = {"pool": "joblib", "slurm": "submitit", "ray": "ray"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
+def test_a_python_command_chooses_cells(command, tmp_path):
+    """Its launcher is composed, too; other tests run each."""
+    _, script, *words = shlex.split(command)
+    assert script == "scripts/run.py"
+    for launcher, extra in NEEDS.items():
+        plugin = f"hydra_plugins.hydra_{extra}_launcher"
+        if f"hydra/launcher={launcher}" in words and not is_installed(plugin):
+            pytest.skip(f"{command} needs {plugin}")
+    chosen = [word for word in words if word != "-m"]
+    names = {cell.config.name for cell in expand(chosen, tmp_path)}
+    assert [f"experiment={name}" for name in names] == chosen[:1]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_a_make_command_names_a_target_that_calls_a_script(command):
+    done = subprocess.run(
+        ["make", "-n", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    scripts = re.findall(r"scripts/[\w/]+\.py", done.stdout)
+    assert all((ROOT / script).exists() for script in scripts)
+    assert scripts or any(tool in done.stdout for tool in ("pytest", "ruff", "pip install"))
+
+
+def test_every_command_is_of_a_kind_that_is_tested():
+    assert len([c for c in COMMANDS if c.startswith("python ")]) > 3
+    rest = [c for c in COMMANDS if not c.startswith(("make ", "python ", "pip install ."))]
+    assert rest == []

@@ -1,50 +1,31 @@
-"""run.py as a user meets it: results, bad input, Ctrl-C and sudden death."""
+"""run.py as a user meets it: results, bad input, Ctrl-C; and what the scripts share."""
 
+import errno
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+import signal
+import threading
 
 import pytest
 from omegaconf.errors import ConfigAttributeError
 
-from gpubn.files import sha256
 from gpubn.sweeps import cli
-
-TINY = [
-    *("experiment=mnist_init", "data=digits", "backend=numpy", "results=out"),
-    *("seeds=2", "optim.steps=4", "every=2", "model.width=4"),
-]
-MNIST = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
+from gpubn.sweeps.compose import expand
+from tests.scripts.sweeping import (
+    JOBLIB,
+    TINY,
+    cells_in,
+    finished,
+    is_installed,
+    leases,
+    leftovers,
+    nothing_but_a_sentence,
+    two_at_a_time,
 )
 
-
-def cells_in(folder):
-    return sorted((folder / "cells").rglob("*.json"))
-
-
-def leftovers(folder):
-    return [p for p in (folder / "cells").rglob("*.*") if p.suffix not in (".json", ".failed")]
-
-
-def valid(path):
-    document = json.loads(path.read_text())
-    columns = json.dumps(document["columns"], sort_keys=True).encode()
-    return document["digest"] == sha256(columns)[:16]
-
-
-def check_one_sentence(process, *parts):
-    """One line on stderr that says which key, which value and what is allowed."""
-    assert process.code == 1
-    assert "Traceback" not in process.err + process.out
-    assert process.err.startswith("error: ")
-    assert process.err.count("\n") == 1, process.err
-    for part in parts:
-        assert part in process.err
-
+MNIST = [
+    f"{of}-{kind}-ubyte" for of in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+]
 
 # Bad input ---------------------------------------------------------------------------------------
 
@@ -52,25 +33,41 @@ BAD = {
     "misspelt key": (["norm.epss=1"], ("norm.epss", "norm.eps?")),
     "unknown key": (["colour=red"], ("colour", "expected one of", "optim.rate")),
     "wrong type": (["optim.rate=fast"], ("optim.rate", "'fast'", "a number")),
-    "not a truth value": (["force=maybe"], ("force", "maybe", "true or false")),
-    "null": (["seeds=null"], ("seeds", "null", "expected")),
+    "no truth value": (["force=maybe"], ("force", "maybe", "true or false")),
     "null group": (["norm=null"], ("norm", "expected")),
-    "negative rate": (["optim.rate=-1"], ("optim.rate", "-1.0", "more than 0")),
-    "momentum 0": (["norm.momentum=0"], ("norm.momentum", "0.0", "(0, 1]")),
-    "momentum 1.5": (["norm.momentum=1.5"], ("norm.momentum", "1.5", "(0, 1]")),
-    "batch of one": (["norm=before", "optim.batch=1"], ("optim.batch", "1;", "2", "norm=before")),
-    "large batch": (["optim.batch=100000"], ("optim.batch", "100000", "1437", "digits")),
-    "unknown experiment": (["experiment=nope"], ("experiment", "'nope'", "mnist_init")),
     "unknown norm": (["norm=nope"], ("norm", "'nope'", "before_naive")),
-    "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init")),
+    "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init", "inference")),
     "data that it cannot take": (["data=gaussian"], ("gaussian", "mnist or digits")),
     "no value": (["norm.eps"], ("norm.eps", "KEY=VALUE")),
-    "no key": (["=3"], ("=3", "KEY=VALUE")),
-    "two words": (["a b"], ("a b", "KEY=VALUE")),
     "no folder for results": (["results=file/x"], ("file/x", "expected")),
     "no data": (["data=mnist", "data.root=file"], ("file", "data.root", "folder")),
     "no MNIST": (["data=mnist"], ("MNIST", "GPUBN_DATA", "data=digits")),
+    "no GPU": (["backend=cupy"], ("backend=cupy", "cuda12")),
+    "empty folder": (["data=mnist", "data.root=empty"], ("empty", MNIST[0], "must")),
+    "other data": (["data=mnist", "data.root=corrupt"], ("corrupt", MNIST[0], "expected")),
+    "sweep of a wrong value": (["-m", "norm.momentum=0.1,7"], ("norm.momentum", "7.0", "(0, 1]")),
+    "sweep of a wrong key": (["-m", "optim.rat=0.1,0.2"], ("optim.rat", "mean optim.rate?")),
+    "no such launcher": (
+        ["-m", "hydra/launcher=nope"],
+        ("hydra/launcher is 'nope'; expected one of basic, ", "vectorized"),
+    ),
+    "launcher that is not installed": (
+        ["-m", "hydra/launcher=ray"],
+        ("hydra/launcher=ray is not installed", "pip install '.[ray]'"),
+    ),
+    "launcher that needs another": (  # as pool needs joblib
+        ["-m", "--config-dir=mine", "hydra/launcher=mine"],
+        ("hydra/launcher=ray is not installed", "pip install '.[ray]'"),
+    ),
+    "wrong part": (["-m", "hydra.launcher.part=3/2"], ("hydra.launcher.part", "'3/2'", "i/n")),
+    "wrong argument": (["-m", "hydra.launcher.colour=red"], ("hydra.launcher.colour",)),
+    "no processes": (
+        ["-m", "hydra/launcher=pool", "hydra.launcher.n_jobs=0"],
+        ("hydra.launcher.n_jobs is 0",),
+    ),
 }
+RAY = pytest.mark.skipif(is_installed("hydra_plugins.hydra_ray_launcher"), reason="Ray is here")
+MARKS = {"no processes": JOBLIB} | {case: RAY for case in BAD if "launcher that" in case}
 
 
 @pytest.fixture(scope="module")
@@ -80,60 +77,104 @@ def bad(start, tmp_path_factory):
     def outcome(case):
         folder = tmp_path_factory.mktemp("bad")
         (folder / "file").write_text("kept")
-        return folder, start("run.py", *TINY, *BAD[case][0], cwd=folder).wait()
+        (folder / "empty").mkdir()
+        (folder / "corrupt").mkdir()
+        for name in MNIST:
+            (folder / "corrupt" / name).write_bytes(b"\x00\x00\x08\x01 not MNIST")
+        launchers = folder / "mine" / "hydra" / "launcher"
+        launchers.mkdir(parents=True)
+        (launchers / "mine.yaml").write_text("defaults: [ray]\n")
+        arguments = sorted([*TINY, *BAD[case][0]], key=lambda word: word[0] != "-")
+        process = start("run.py", *arguments, cwd=folder, CUDA_VISIBLE_DEVICES="")
+        return folder, process.wait()
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(BAD, pool.map(outcome, BAD), strict=True))
+    return two_at_a_time(outcome, BAD)
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input(bad, case):
+@pytest.mark.parametrize("case", [pytest.param(c, marks=MARKS.get(c, ())) for c in BAD])
+def test_bad_input_is_one_sentence(bad, case):
     folder, process = bad[case]
-    check_one_sentence(process, *BAD[case][1])
-    assert not cells_in(folder / "out")
+    nothing_but_a_sentence(process, *BAD[case][1])
+    assert not cells_in(folder)
     assert (folder / "file").read_text() == "kept"
+    assert {path.name for path in (folder / "corrupt").iterdir()} == set(MNIST)
 
 
-def test_nothing_given(run):
-    check_one_sentence(run("run.py"), "experiment", "''", "mnist_init", "signal_propagation")
+def says(task, capsys):
+    """Exit code and last words of a script that does this."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(task)
+    return stopped.value.code, capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there(start, tmp_path):
-    arguments = [*TINY, "backend=cupy"]
-    process = start("run.py", *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES="").wait()
-    check_one_sentence(process, "backend=cupy", "cuda12")
-    assert not cells_in(tmp_path / "out")
+def fails(*errors):
+    """A task that raises the last error while the ones before are handled."""
+
+    def task():
+        try:
+            if len(errors) > 1:
+                fails(*errors[:-1])()
+        finally:
+            raise errors[-1]
+
+    return task
 
 
-@pytest.mark.parametrize("corrupt", [False, True])
-def test_a_folder_without_sound_data(run, tmp_path, corrupt):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for name in MNIST if corrupt else ():
-        (folder / name).write_bytes(b"\x00\x00\x08\x01 not MNIST")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    process = run("run.py", *TINY, "data=mnist", f"data.root={folder}")
-    check_one_sentence(process, str(folder), MNIST[0], "expected" if corrupt else "must")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert not cells_in(tmp_path / "out")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_without_room_is_one_sentence(capsys, number):
+    code, said = says(fails(OSError(number, "no room")), capsys)
+    assert code == 1
+    assert said == "error: a file cannot be written (no room); expected room on the disk\n"
 
 
-def test_a_wrong_value_in_a_sweep_is_refused_before_anything_runs(run, tmp_path):
-    process = run("run.py", "-m", *TINY, "norm=before", "norm.momentum=0.1,7")
-    check_one_sentence(process, "norm.momentum", "7.0", "(0, 1]")
-    assert not (tmp_path / "out").exists()
+def test_a_file_that_is_not_to_be_had_is_named(capsys):
+    code, said = says(fails(PermissionError(errno.EACCES, "denied", "a/b")), capsys)
+    assert (code, said) == (1, "error: a/b cannot be used (denied); expected a path with access\n")
 
 
-def test_a_damaged_cell_is_named_and_run_again(run, tmp_path):
-    assert run("run.py", *TINY).code == 0
-    (path,) = cells_in(tmp_path / "out")
-    good = json.loads(path.read_text())
-    path.write_bytes(path.read_bytes()[:-100])
-    process = run("run.py", *TINY)
-    assert process.code == 0
-    assert re.search(rf"{path.name} is damaged \(.+\); the cell will be run again", process.out)
-    assert valid(path)
-    assert json.loads(path.read_text())["columns"] == good["columns"]
+def test_a_fault_of_ours_has_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.main(fails(ZeroDivisionError()))
+
+
+def test_an_added_key_of_a_wrong_type_says_what_it_takes(capsys):
+    code, said = says(lambda: expand(["experiment=exact", "++seeds=many"]), capsys)
+    assert (code, said) == (1, "error: ++seeds is 'many'; expected an integer\n")
+
+
+# Stopping ----------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_a_cell(start, tmp_path):
+    process = start("run.py", *TINY, "optim.steps=1000000", cwd=tmp_path)
+    process.when(lambda: leases(tmp_path)).ctrl_c().wait()
+    assert process.code == 130, process.err
+    assert process.err.startswith("stopped: ")
+    assert process.err.count("\n") == 1
+    assert "Traceback" not in process.out
+    assert cells_in(tmp_path) == leftovers(tmp_path) == []
+
+
+def test_ctrl_c_that_hydra_wraps_is_still_ctrl_c(capsys):
+    """Between two cells it may strike while OmegaConf turns whatever happens into its own error."""
+    code, said = says(fails(KeyboardInterrupt(), ConfigAttributeError("")), capsys)
+    assert code == 130
+    assert said.startswith("stopped: ")
+
+
+def test_ctrl_c_that_a_library_swallows_is_still_ctrl_c(monkeypatch, capsys):
+    def task():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli, "_stopped", threading.Event())
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        code, said = says(task, capsys)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert code == 130
+    assert said.startswith("stopped: ")
 
 
 # Good input --------------------------------------------------------------------------------------
@@ -142,50 +183,28 @@ def test_a_damaged_cell_is_named_and_run_again(run, tmp_path):
 def test_a_cell_is_run_once(run, tmp_path):
     first = run("run.py", *TINY)
     assert (first.code, first.err) == (0, "")
-    (path,) = cells_in(tmp_path / "out")
-    assert valid(path)
+    (path,) = cells_in(tmp_path)
     assert f"kept in {path.relative_to(tmp_path)}" in first.out
     summary = r"test_accuracy \(step 4\): 0\.\d+ \[-?\d\.\d+, \d\.\d+\], 2 seeds"
     assert re.search(summary, first.out)
-    before = path.read_bytes()
+    before, measured = path.read_bytes(), finished(tmp_path)
+
     second = run("run.py", *TINY)
     assert (second.code, second.err) == (0, "")
     assert "is finished already (force=true runs it again)" in second.out
     assert re.search(summary, second.out)
     assert path.read_bytes() == before
+
     third = run("run.py", *TINY, "force=true")
     assert third.code == 0
     assert "finished already" not in third.out
     assert "1/1 mnist_init (data=digits, init=glorot, norm=none)" in third.out
+    assert finished(tmp_path) == measured
+
+    path.write_bytes(path.read_bytes()[:-100])
+    fourth = run("run.py", *TINY)
+    assert fourth.code == 0
+    assert re.search(rf"{path.name} is damaged \(.+\); the cell will be run again", fourth.out)
+    assert finished(tmp_path) == measured
     assert json.loads(path.read_text())["columns"] == json.loads(before)["columns"]
-    assert not leftovers(tmp_path / "out")
-
-
-# Stopping ----------------------------------------------------------------------------------------
-
-
-def test_ctrl_c_stops_a_cell(start, tmp_path):
-    out = tmp_path / "out"
-    process = start("run.py", *TINY, "optim.steps=1000000", cwd=tmp_path)
-    process.when(lambda: list(out.rglob("*.running"))).ctrl_c().wait()
-    assert process.code == 130, process.err
-    assert process.err.startswith("stopped: ")
-    assert process.err.count("\n") == 1
-    assert "Traceback" not in process.out
-    assert not cells_in(out)
-    assert not leftovers(out)
-
-
-def test_ctrl_c_that_hydra_wraps_is_still_ctrl_c(capsys):
-    """Between two cells it may strike while OmegaConf turns whatever happens into its own error."""
-
-    def task():
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as interrupt:
-            raise ConfigAttributeError("") from interrupt
-
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(task)
-    assert stopped.value.code == 130
-    assert capsys.readouterr().err.startswith("stopped: ")
+    assert leftovers(tmp_path) == []

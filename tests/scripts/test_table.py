@@ -11,12 +11,13 @@ import pytest
 import table
 
 from gpubn.backend import resolve
+from gpubn.report.figures import overview
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import make_command
+from tests.scripts.sweeping import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SWEEP = ["experiment=estimators", "data.examples=2,4", "seeds=2"]
 STEM = "out/sweeps/estimators_data.examples=2,4_seeds=2"
 ECHO = "-c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
@@ -35,7 +36,15 @@ def make_table(monkeypatch, tmp_path):
     return run
 
 
-def test_a_table_with_its_provenance_and_a_plot(make_table, caplog):
+def test_a_table_with_its_provenance_and_a_plot(make_table, caplog, monkeypatch):
+    """Of two experiments that are swept one is finished in part, of the other there is nothing."""
+    notes, draw = [], overview.draw_overview
+
+    def watched(table, experiment, note):
+        notes.append(note)
+        return draw(table, experiment, note)
+
+    monkeypatch.setattr(overview, "draw_overview", watched)
     caplog.set_level(logging.INFO)
     outcomes = run_cells(expand(SWEEP), CellStore(Path("out/cells")), resolve("numpy"))
     assert all(outcome.result for outcome in outcomes)
@@ -44,6 +53,11 @@ def test_a_table_with_its_provenance_and_a_plot(make_table, caplog):
     assert f"table: {STEM}.csv (2 of 2 cells)" in caplog.messages
     assert caplog.messages[-1] == f"figure: {STEM}.{{png,svg}}"
     assert make_table(*SWEEP, "results=out") == files  # the same bytes
+    both = ["experiment=estimators,moving_average", "data.examples=2,4,8", "seeds=2"]
+    more = make_table(*both, "results=out").keys() - files.keys()
+    assert {Path(name).name.split("_")[0] for name in more} == {"estimators"}
+    assert len(more) == 4
+    assert [note.rpartition(": ")[2] for note in notes] == ["2 cells."] * 2 + ["2 of 3 cells."]
 
 
 @pytest.mark.parametrize(

@@ -1,74 +1,104 @@
 """`scripts/verify.py`: what was committed is reproduced, or named."""
 
+import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
 import pytest
 
 from gpubn import backend
+from gpubn.report.claims.decide import Decision
 from gpubn.sweeps.pipeline import make_tables
+from tests.scripts.sweeping import load_script
 
-ROOT = Path(__file__).resolve().parents[2]
-TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12"]
+NAME = "signal_propagation"
+TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12", "init=he", "norm=before"]
 
 
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory):
-    """A small table of signal_propagation, as if it were committed."""
-    results = tmp_path_factory.mktemp("committed")
-    make_tables(
-        {"signal_propagation": ["experiment=signal_propagation", *TINY]},
-        results,
-        backend.resolve("numpy"),
-    )
+def made(tmp_path_factory):
+    """Small tables, as if they were committed, with all that was measured for them."""
+    results = tmp_path_factory.mktemp("made")
+    chosen = {NAME: [f"experiment={NAME}", *TINY]}
+    tables = make_tables(chosen, results, backend.resolve("numpy"))
+    assert [path.stem for path in tables[NAME].paths] == [NAME, f"{NAME}_pooled"]
     return results
 
 
-def verify(results: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    options = [*more, *(part for o in TINY for part in ("--override", o))]
-    options += ["--backend", "numpy", "--results", str(results)]
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "verify.py", "signal_propagation", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def committed(made, tmp_path):
+    shutil.copytree(made / "tables", tmp_path / "committed" / "tables")
+    return tmp_path / "committed"
 
 
-def test_the_same_numbers_are_reproduced(committed, tmp_path):
-    report = tmp_path / "report.csv"
-    done = verify(committed, "--report", str(report))
-    assert done.returncode == 0, done.stderr
-    head, *rows = report.read_text().splitlines()
-    assert head.startswith("table,metric,compared,worst,")
-    assert rows
-    assert all(row.startswith("signal_propagation") and row.endswith(",1") for row in rows)
-    assert json.loads(report.with_suffix(".json").read_text())["backend"] == "numpy"
-    assert "weight_grad_var " in done.stdout
-    assert "100.0%" in done.stdout
-    assert "reproduced: " in done.stdout
+@pytest.fixture
+def verify(monkeypatch, committed, made):
+    """verify(*arguments): main on these small tables, which it makes again."""
+    script = load_script("verify")
+
+    def again(chosen, folder, device):
+        shutil.copytree(made / "plans", folder / "plans")  # to compose a grid takes longest
+        return make_tables(chosen, folder, device)
+
+    monkeypatch.setattr(script, "make_tables", again)
+    monkeypatch.setattr(script.experiments, "names", lambda: [NAME])
+
+    def run(*arguments):
+        given = [*arguments, *(part for o in TINY for part in ("--override", o))]
+        given += ["--backend", "numpy", "--results", committed]
+        monkeypatch.setattr("sys.argv", ["verify.py", *map(str, given)])
+        script.main()
+
+    run.script, run.refused = script, script.NotReproducedError
+    return run
 
 
-def test_a_changed_number_is_named(committed, tmp_path):
-    table = committed / "tables" / "signal_propagation.csv"
-    lines = table.read_text().splitlines()
-    row = next(i for i, line in enumerate(lines) if ",signal_var," in line)
+def change(path, row):
+    """Let another number stand in this row of a table."""
+    lines = path.read_text().splitlines()
     lines[row] = lines[row].rsplit(",", 1)[0] + ",123"
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "signal_propagation.csv").write_text("\n".join(lines) + "\n")
-    pooled = committed / "tables" / "signal_propagation_pooled.csv"
-    (tmp_path / "tables" / pooled.name).write_bytes(pooled.read_bytes())
-    done = verify(tmp_path)
-    assert done.returncode == 1
-    assert "signal_propagation:signal_var differ" in done.stderr
-    assert "DIFFERS" in done.stdout
-    assert "Traceback" not in done.stderr
+    path.write_text("\n".join(lines) + "\n")
+    return lines[row].split(",")[lines[0].split(",").index("metric")].split("[")[0]
 
 
-def test_a_missing_table_is_named(tmp_path):
-    done = verify(tmp_path)
-    assert done.returncode == 1
-    assert str(tmp_path / "tables" / "signal_propagation.csv") in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_same_numbers_are_reproduced(verify, tmp_path, capsys):
+    report = tmp_path / "report.csv"
+    verify(NAME, "--report", report)
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert rows
+    assert all(row["table"].startswith(NAME) and row["within"] == "1" for row in rows)
+    assert json.loads(report.with_suffix(".json").read_text())["backend"] == "numpy"
+    said = capsys.readouterr().out
+    assert "100.0%" in said
+    assert said.endswith(f"reproduced: {len(rows)} metrics\n")
+    assert "DIFFERS" not in said
+
+
+def test_a_changed_number_is_named_and_so_is_a_missing_table(verify, committed, capsys):
+    metric = change(committed / "tables" / f"{NAME}_pooled.csv", 1)
+    with pytest.raises(verify.refused, match=rf"^{NAME}_pooled:{metric} differ beyond"):
+        verify(NAME)
+    assert "DIFFERS" in capsys.readouterr().out
+    missing = committed / "tables" / f"{NAME}.csv"
+    missing.unlink()
+    with pytest.raises(verify.refused, match=rf"^{missing} is not there; expected a"):
+        verify(NAME)
+    assert "DIFFERS" in capsys.readouterr().out  # of the table that is there
+
+
+def test_verdicts_are_compared_where_all_is_verified(verify, committed, monkeypatch, capsys):
+    def decide(results, also, folder):
+        assert (also, folder) == ([committed], results)
+        verdicts = {"A1": "reproduced", "A2": None, "A3": "undecided"}
+        return [Decision(id_, None, "", verdict=verdict) for id_, verdict in verdicts.items()]
+
+    monkeypatch.setattr(verify.script, "decide_all", decide)
+    claims = committed / "claims.csv"
+    verify()  # nothing was decided before
+    claims.write_text("id,verdict\nA1,reproduced\nA2,\nA3,undecided\n")
+    verify()
+    assert capsys.readouterr().out.endswith(", and every verdict\n")
+    claims.write_text("id,verdict\nA1,reproduced\nA2,contradicted\n")
+    verify(NAME)  # one experiment alone decides nothing
+    with pytest.raises(verify.refused, match=r"^A2, A3 came to another verdict"):
+        verify()

@@ -1,17 +1,9 @@
-"""A small application that knows nothing of gpubn's experiments, and ways to run it.
+"""A small application that knows nothing of gpubn's experiments, and ways to run it."""
 
-In a process of its own it runs as `python app.py` does; importing Hydra takes half a second, so one
-process imports it and forks a child a run.
-"""
-
-import json
-import os
 import re
-import subprocess
 import sys
 import types
 from dataclasses import dataclass
-from pathlib import Path
 
 import hydra
 import pytest
@@ -22,8 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from gpubn.vectorized.config import register
+from tests.scripts import processes
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+clean_env, forking, start = processes.clean_env, processes.forking, processes.start
 
 SCHEMA = """
 from dataclasses import dataclass, field
@@ -180,47 +173,12 @@ if __name__ == "__main__":
     hydra.main(version_base=base, config_path="conf", config_name="config")(train)()
 '''
 
-FORKING = """
-import json, os, runpy, signal, sys
-sys.path[0] = sys.argv[1]
-from hydra.core.plugins import Plugins
-import gpubn.vectorized.launcher
-Plugins.instance()
-for line in sys.stdin:
-    request = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1), os.dup2(out, 2)
-        os.chdir(request["cwd"])
-        os.environ.update(request["env"])
-        sys.argv = ["app.py", *request["arguments"]]
-        runpy.run_path("app.py", run_name="__main__")
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-
-
-@dataclass
-class Done:
-    """A process that has ended."""
-
-    code: int
-    text: str
-
 
 def write_conf(folder, schema):
     for name, text in CONF.items():
         path = folder / "conf" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(re.sub("^        ", "", text, flags=re.M).replace("SCHEMA", schema))
-
-
-@pytest.fixture(scope="session")
-def private_env():
-    """An environment without what this process was told; scripts/ has hydra_plugins."""
-    env = {k: v for k, v in os.environ.items() if not re.match("GPUBN_|HYDRA_|PYTHON|PYTEST_", k)}
-    return env | {"PYTHONPATH": str(SCRIPTS)}
 
 
 @pytest.fixture(scope="session")
@@ -232,20 +190,15 @@ def app(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def launch(app, private_env):
-    """launch(*arguments, **env): the Done of `python app.py arguments` in its folder."""
-    command = [sys.executable, "-c", FORKING, str(SCRIPTS)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=private_env, text=True, **pipes) as server:
+@pytest.fixture
+def launch(app, start):
+    """launch(*arguments, **env): exit code and output of `python app.py arguments`."""
 
-        def run(*arguments, **env):
-            request = {"arguments": arguments, "env": env, "cwd": str(app), "out": str(app / "o")}
-            print(json.dumps(request), file=server.stdin, flush=True)
-            return Done(int(server.stdout.readline()), (app / "o").read_text())
+    def run(*arguments, **env):
+        process = start(app / "app.py", *arguments, cwd=app, **env).wait()
+        return process.code, process.out + process.err
 
-        yield run
-        server.stdin.close()
+    return run
 
 
 # In this process ----------------------------------------------------------------------------------
