@@ -1,11 +1,7 @@
 """From conf/ to cells: every file of it, every grid, and the plans that remember them."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import hydra
 import pytest
@@ -23,7 +19,6 @@ from gpubn.sweeps.cells import RUN_OPTIONS
 from gpubn.sweeps.compose import expand
 from gpubn.vectorized.loader import FastLoader
 
-ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (compose.CONF / "experiment").glob("*.yaml"))
 OPTIONS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
@@ -31,7 +26,6 @@ OPTIONS = {
     if folder.is_dir() and folder.name not in ("experiment", "hydra")
 }
 ONE = ["experiment=mnist_init", "data=digits", "init=rand", "norm=none"]
-TWO = ["experiment=mnist_init", "data=digits", "init=rand,randn", "norm=none"]
 
 
 def ids(cells):
@@ -52,36 +46,11 @@ def params(experiment):
     return {key: str(values).split(",") for key, values in swept.items()}
 
 
-@pytest.fixture(scope="module")
-def two():
-    return expand(TWO)
-
-
-@pytest.fixture
-def composed(monkeypatch):
-    """How often a grid was composed, as a list of its overrides."""
-    calls = []
-    real = compose.Grid._cells
-
-    def spy(grid):
-        calls.append(grid.overrides)
-        return real(grid)
-
-    monkeypatch.setattr(compose.Grid, "_cells", spy)
-    return calls
-
-
-@pytest.fixture
-def own_conf(tmp_path, monkeypatch):
-    """A copy of conf/ that a test may change."""
-    conf = tmp_path / "conf"
-    shutil.copytree(compose.CONF, conf)
-    monkeypatch.setattr(compose, "CONF", conf)
-    return conf
-
-
 def test_every_experiment_has_its_file():
     assert sorted(experiments.names()) == EXPERIMENTS
+    full = {path.stem for path in (compose.CONF / "experiment" / "full").iterdir()}
+    assert full
+    assert full <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -102,29 +71,21 @@ def test_the_grid_in_full_where_there_is_one(name):
     path = compose.CONF / "experiment" / "full" / f"{name}.yaml"
     assert compose.grid_override(name) == f"experiment={name}"
     assert compose.grid_override(name, full=True) == f"experiment={'full/' * path.exists()}{name}"
-    if path.exists():
-        wider = params(f"full/{name}")
-        swept = params(name) | wider
-        one = [f"{key}={values[-1]}" for key, values in swept.items()]
-        (full,), (few,) = (
-            expand([compose.grid_override(name, full=f), *one]) for f in (True, False)
-        )
-        assert full.config.name == name
-        assert full.axes == few.axes
-        longer = full.config.optim.steps > few.config.optim.steps
-        assert longer or full.config.model.width > few.config.model.width
-        for key, values in wider.items():
-            assert set(map(number, values)) > set(map(number, params(name)[key]))
-
-
-def test_the_files_of_full_grids_are_of_experiments():
-    files = {path.stem for path in (compose.CONF / "experiment" / "full").iterdir()}
-    assert files
-    assert files <= set(EXPERIMENTS)
+    if not path.exists():
+        return
+    wider = params(f"full/{name}")
+    one = [f"{key}={values[-1]}" for key, values in (params(name) | wider).items()]
+    (full,), (few,) = (expand([compose.grid_override(name, full=f), *one]) for f in (True, False))
+    assert full.config.name == name
+    assert full.axes == few.axes
+    longer = full.config.optim.steps > few.config.optim.steps
+    assert longer or full.config.model.width > few.config.model.width
+    for key, values in wider.items():
+        assert set(map(number, values)) > set(map(number, params(name)[key]))
 
 
 def test_a_given_sweep_replaces_an_axis_and_adds_another():
-    cells = expand([*TWO, "norm=before", "optim.rate=0.1,0.2,0.3"])
+    cells = expand([*ONE, "init=rand,randn", "norm=before", "optim.rate=0.1,0.2,0.3"])
     assert len(cells) == 6
     assert {cell.config.optim.rate for cell in cells} == {0.1, 0.2, 0.3}
     assert {cell.axes["init"] for cell in cells} == {"rand", "randn"}
@@ -145,9 +106,21 @@ def test_every_option_composes_and_validates(group):
     assert {getattr(cell.config, group).name for cell in cells} == set(expected)
 
 
-def test_data_that_an_experiment_does_not_take():
-    with pytest.raises(ConfigError, match="data is 'digits'; expected gaussian for signal"):
-        expand(["experiment=signal_propagation", "init=small", "norm=none", "data=digits"])
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["experiment=signal_propagation", "init=small", "norm=none", "data=digits"],
+            "data is 'digits'; expected gaussian for signal",
+        ),
+        ([*ONE, "norm.momentum=0.1,7"], "norm.momentum is 7.0; expected"),
+        ([*ONE, "optim.rate=interval(0,1)"], "optim.rate=interval(0,1) is no list of values; exp"),
+        ([*ONE[:2], "norm=none", "init=glob(zz*)"], "init=glob(zz*) matches nothing; expected at"),
+    ],
+)
+def test_a_grid_that_cannot_be(overrides, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        expand(overrides)
 
 
 def test_a_wrong_value_in_a_grid():
@@ -217,32 +190,28 @@ def by_us(jobs):
 def test_jobs_are_composed_as_hydra_composes_them():
     given = [[*ONE, *job] for job in GOOD_JOBS]
     given += given[:2]  # what was composed before is still as it was
-    for job, ours, theirs in zip(given, by_us(given), by_hydra(given), strict=True):
-        assert repr(ours) == repr(compose.validated(theirs)), job  # types of values included
+    ours = by_us(given)
+    theirs = [compose.validated(composed) for composed in by_hydra(given)]
+    assert list(map(repr, ours)) == list(map(repr, theirs))  # types of values included
+    quoted = theirs[6]
+    assert (quoted.results, quoted.model.name, quoted.data.root) == ("a b, c=d", "x,y", "null")
 
 
-def test_quotes_are_not_of_a_value():
-    (composed,) = by_hydra([[*ONE, *GOOD_JOBS[6]]])
-    config = compose.validated(composed)
-    assert (config.results, config.model.name, config.data.root) == ("a b, c=d", "x,y", "null")
-
-
-@pytest.mark.parametrize("first", [[], ["norm.eps=1", "optim.rate=1"]], ids=["alone", "second"])
 @pytest.mark.parametrize("job", BAD_JOBS, ids=" ".join)
-def test_a_bad_job_is_refused_in_the_words_of_hydra(job, first):
-    before = [[*ONE, *first]] if first else []
+def test_a_bad_job_is_refused_in_the_words_of_hydra(job):
+    """Alone, and after another one whose choice of groups is known."""
 
-    def outcome(compose_them):
+    def outcome(compose_them, *before):
         try:
             return compose_them([*before, [*ONE, *job]])
         except Exception as error:
             return type(error), str(error), cli.explain(error)
 
-    ours = outcome(by_us)
     theirs = outcome(lambda jobs: [compose.validated(c) for c in by_hydra(jobs)])
     assert isinstance(theirs, tuple)
     assert theirs[2]  # a sentence, and no traceback
-    assert ours == theirs
+    assert outcome(by_us) == theirs
+    assert outcome(by_us, [*ONE, "norm.eps=1", "optim.rate=1"]) == theirs
 
 
 @pytest.fixture
@@ -300,94 +269,41 @@ def test_every_kind_of_sweep(override):
     assert (sorted(found) if "shuffle" in override else found) == SWEEPS[override]
 
 
-@pytest.mark.parametrize(
-    ("override", "sentence"),
-    [
-        ("optim.rate=interval(0,1)", "optim.rate=interval(0,1) is no list of values; expected"),
-        ("init=glob(zz*)", "init=glob(zz*) matches nothing; expected at least one value"),
-    ],
-)
-def test_a_sweep_that_is_no_grid(override, sentence):
-    with pytest.raises(ConfigError, match=re.escape(sentence)):
-        expand([*ONE[:2], "norm=none", override])
-
-
 # Plans --------------------------------------------------------------------------------------------
 
 
-def test_a_plan_gives_equal_cells_without_composing(tmp_path, composed):
-    first = expand(TWO, tmp_path)
-    again = expand(TWO, tmp_path)
+def test_a_plan_stands_for_composing_until_a_file_of_conf_changes(tmp_path, monkeypatch):
+    conf, plans = tmp_path / "conf", tmp_path / "plans"
+    shutil.copytree(compose.CONF, conf)
+    monkeypatch.setattr(compose, "CONF", conf)
+    composed, real = [], compose.Grid._cells
+
+    def spy(grid):
+        composed.append(grid.overrides)
+        return real(grid)
+
+    monkeypatch.setattr(compose.Grid, "_cells", spy)
+    first = expand(ONE, plans)
+    again = expand([*ONE, "backend=numpy", "++force=true", "hydra/launcher=basic"], plans)
+    assert (first, ids(first)) == (again, ids(again))
     assert len(composed) == 1
-    assert first == again
-    assert ids(first) == ids(again)
-
-
-def test_other_overrides_are_another_plan(tmp_path, composed):
-    expand(ONE, tmp_path)
-    (cell,) = expand([*ONE, "seeds=3"], tmp_path)
-    assert len(composed) == 2
-    assert cell.config.seeds == 3
-
-
-@pytest.mark.parametrize("file", ["config.yaml", "optim/sgd.yaml", "experiment/mnist_init.yaml"])
-def test_a_changed_file_of_conf_makes_a_new_plan(own_conf, tmp_path, composed, file):
-    expand(ONE, tmp_path / "plans")
-    with (own_conf / file).open("a") as out:
-        out.write("\n# seen\n")
-    expand(ONE, tmp_path / "plans")
+    (other,) = expand([*ONE, "seeds=3"], plans)
+    assert other.config.seeds == 3
     assert len(composed) == 2
 
+    sgd = conf / "optim" / "sgd.yaml"
+    sgd.write_text(sgd.read_text().replace("rate: 0.1\n", "rate: 0.2\n"))  # of the same length
+    (changed,) = expand(ONE, plans)
+    assert (first[0].config.optim.rate, changed.config.optim.rate) == (0.1, 0.2)
+    assert ids(first) != [changed.id]
+    for n, file in enumerate(("config.yaml", "experiment/mnist_init.yaml"), start=4):
+        with (conf / file).open("a") as out:
+            out.write("\n# seen\n")
+        expand(ONE, plans)
+        assert len(composed) == n
 
-def test_a_changed_number_of_conf_reaches_the_cells(own_conf, tmp_path):
-    (before,) = expand(ONE, tmp_path / "plans")
-    path = own_conf / "optim" / "sgd.yaml"
-    path.write_text(path.read_text().replace("rate: 0.1\n", "rate: 0.25\n"))
-    (after,) = expand(ONE, tmp_path / "plans")
-    assert (before.config.optim.rate, after.config.optim.rate) == (0.1, 0.25)
-    assert before.id != after.id
-
-
-DAMAGE = {
-    "truncated": lambda plan: plan[: len(plan) // 2],
-    "empty": lambda plan: b"",
-    "garbage": lambda plan: bytes(range(256)),
-    "null": lambda plan: b"null",
-    "an object": lambda plan: b"{}",
-    "no cells": lambda plan: b"[]",
-    "a key lost": lambda plan: plan.replace(b'"optim"', b'"optix"', 1),
-    "a name changed": lambda plan: plan.replace(b"mnist_init", b"mnist_inix"),
-    "a value out of range": lambda plan: plan.replace(b'"momentum": 0', b'"momentum": 7', 1),
-    "another number": lambda plan: plan.replace(b'"rate": 0.1', b'"rate": 0.7', 1),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_plan_is_composed_again(two, tmp_path, monkeypatch, damage):
-    monkeypatch.setattr(compose.Grid, "_cells", lambda _grid: two)
-    expand(TWO, tmp_path)
-    (path,) = tmp_path.glob("*.json")
-    good = path.read_bytes()
-    spoilt = DAMAGE[damage](good)
-    assert spoilt != good
-    path.write_bytes(spoilt)
-    assert ids(expand(TWO, tmp_path)) == ids(two)
-    assert path.read_bytes() == good
-
-
-def test_a_sweep_from_the_command_line_makes_the_same_cells(tmp_path):
-    tiny = ["seeds=1", "optim.steps=2", "every=1", "model.width=2"]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("GPUBN_", "HYDRA_", "PYTHON"))}
-    subprocess.run(
-        [sys.executable, ROOT / "scripts" / "run.py", "-m", *TWO, *tiny, f"results={tmp_path}"],
-        cwd=tmp_path,
-        env=env,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    expected = ids(expand([*TWO, *tiny]))
-    folders = sorted(p.name for p in (tmp_path / "runs" / "mnist_init").iterdir() if p.is_dir())
-    assert folders == sorted(expected)
-    stored = sorted(path.stem for path in (tmp_path / "cells" / "mnist_init").iterdir())
-    assert stored == sorted(expected)
+    (path,) = [path for path in plans.iterdir() if '"seeds": 3' not in path.read_text()]
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-9])
+    assert ids(expand(ONE, plans)) == [changed.id]
+    assert path.read_bytes() == sound
