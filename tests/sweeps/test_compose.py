@@ -98,8 +98,7 @@ def test_every_option_composes_and_validates(group):
     options = [o for o in OPTIONS[group] if group != "data" or o in takes]
     # Tables and figures know an option by the name in it.
     one = [*ONE, "optim.batch=64"]  # of ghost batches
-    given = [[*one, f"{group}={option}"] for option in options]
-    configs = [compose.validated(config) for config in by_hydra(given)]
+    configs = by_us([[*one, f"{group}={option}"] for option in options])
     assert [getattr(config, group).name for config in configs] == options
     cells = expand([*one, f"{group}={','.join(options)}"])
     expected = options if group not in RUN_OPTIONS else ["auto" if group == "backend" else "none"]
