@@ -7,7 +7,6 @@ import pytest
 
 from gpubn import experiments
 from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
-from gpubn.errors import ConfigError
 from gpubn.sweeps.cells import Cell, Names, _at
 from gpubn.sweeps.compose import expand
 
@@ -156,8 +155,3 @@ def test_cells_of_several_experiments_are_told_apart():
     names = called([Cell.of(config) for config in configs])
     assert len(set(names)) == 4
     assert all(f"seeds={config.seeds}" in name for config, name in zip(configs, names, strict=True))
-
-
-def test_unknown_experiment():
-    with pytest.raises(ConfigError, match=r"experiment is 'nope'; expected one of .*mnist_init"):
-        Cell.of(Config(name="nope"))

@@ -11,7 +11,7 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig
 from gpubn.errors import CellError
-from gpubn.report.tables import TableText, read_table, table_is_current
+from gpubn.report.tables import read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
 from gpubn.sweeps import collect, pipeline
 from gpubn.sweeps.cells import Cell
@@ -123,21 +123,6 @@ def test_rows_are_asked_for_one_cell_at_a_time(fake, tmp_path, store, finish):
     paths[1].unlink()
     assert write_tables(tmp_path, "fake", cells, kept, load) == paths
     assert asked == [*cells, *cells]
-
-
-@pytest.mark.parametrize("name", ["estimators", "mnist_init_pooled"])
-def test_the_committed_tables_have_the_bytes_that_are_written_now(name, tmp_path):
-    path = TABLES / f"{name}.csv"
-    frame = read_table(path)
-    axes = list(frame.columns[: -len(COLUMNS)])
-    text = TableText(axes)
-    for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
-        keys = {key: row[key] for key in ("seed", "step", "layer")}
-        value = float("nan") if row["value"] is None else row["value"]
-        observation = Observation(**keys, metric=row["metric"], value=value)
-        text.add([row[axis] for axis in axes], [observation])
-    text.write(tmp_path / "t.csv", {})
-    assert (tmp_path / "t.csv").read_bytes() == path.read_bytes()
 
 
 def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, store, finish):

@@ -192,19 +192,6 @@ def test_lines_of_several_threads_stand_whole_above_the_bar(fake, use, console):
     assert "2/3 cells" in screen[-2]
 
 
-def test_what_is_logged_into_a_file_has_no_trace_of_the_bar(store, fake, monkeypatch, console):
-    """As with `> log`, where only stderr is a terminal."""
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr(sys, "stdout", file := io.StringIO())
-    console()
-    with Display([fake.cell()]) as shown:
-        logging.getLogger("gpubn.mine").warning("look")
-        shown.finished(fake.cell(), [], 0.0)
-    assert file.getvalue() == "look\n"
-    assert "1/1 cells" in terminal.getvalue()
-    assert "look" not in terminal.getvalue()
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_the_bar_ends_its_line_whatever_happens(fake, use, error):
     terminal = use(Terminal())

@@ -1,7 +1,6 @@
 """Cells that are measured as one program: which ones, in which order, and to the bits of alone."""
 
 import dataclasses
-import itertools
 import math
 import sys
 from dataclasses import replace
@@ -318,22 +317,6 @@ def test_stacks_are_filled_and_stand_in_the_order_of_their_first_cells():
     many = [make(seeds=10, optim={"rate": n / 100}) for n in range(1, 201)]
     assert [len(stack) for stack in planned(many)] == [1] * 200
     assert [len(stack) for stack in planned(many, GPU)] == [102, 98]
-
-
-@given(
-    kinds=st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["relu", "tanh"])), max_size=30),
-    backend=st.sampled_from([NUMPY, GPU]),
-)
-def test_every_cell_is_in_one_stack_that_is_not_too_large(kinds, backend):
-    configs = [make(seeds=seeds, model={"activation": name}) for seeds, name in kinds]
-    found = planned(configs, backend)
-    assert sorted(itertools.chain(*found)) == list(range(len(configs)))
-    assert [stack[0] for stack in found] == sorted(stack[0] for stack in found)
-    for stack in found:
-        assert stack == sorted(stack)
-        assert len({configs[i].model.activation for i in stack}) == 1
-        replicas = sum(configs[i].seeds for i in stack)
-        assert replicas <= (10 if backend is NUMPY else 1024) or len(stack) == 1
 
 
 # One that fails -----------------------------------------------------------------------------------

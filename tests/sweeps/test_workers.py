@@ -120,21 +120,6 @@ def test_every_stack_comes_once_with_its_rows_and_its_ticks():
     assert min(ticks) >= 0
 
 
-def test_what_runs_goes_on_while_there_is_no_stack():
-    """Of two processes one has nothing to do before the other is done."""
-    done = []
-
-    def agenda():
-        yield from alone(averages(steps=11))
-        while not done:
-            yield None
-        yield from alone(averages(steps=12))
-
-    for stack, _, _ in run_in_processes(agenda(), 2, lambda n: None):
-        done.append(stack[0].config.optim.steps)
-    assert done == [11, 12]
-
-
 def test_what_is_finished_is_handed_over_before_an_error_is_raised(monkeypatch):
     def wait_for_all(futures, **_):
         return wait(futures)

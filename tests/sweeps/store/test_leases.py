@@ -353,20 +353,6 @@ def test_a_sweep_takes_over_when_the_other_is_killed(
     assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
 
 
-def test_ctrl_c_stops_the_waiting(store, fake, outcomes, on_waiting):
-    path = write_lease(store, fake.cell("a"), {"host": "elsewhere", "pid": 1})
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    on_waiting(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        outcomes([fake.cell("a"), fake.cell("b")], store)
-    assert fake.calls == ["b"]
-    assert path.exists()
-    assert store.load(fake.cell("b")) is not None
-
-
 def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
     store, fake, outcomes, monkeypatch
 ):

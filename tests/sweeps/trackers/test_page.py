@@ -38,13 +38,6 @@ def test_it_shows_mean_and_interval_and_says_so(cell, rows):
     assert {p.low for p in points} | {p.high for p in points} <= set(edges[:, 1])
 
 
-def test_one_seed_claims_no_interval(cell):
-    said = text_of(loss_figure(cell(1), Facts.of(cell(1), loss([[1], [2]]))))
-    assert "n = 1 seed" in said
-    assert "n = 1 seeds" not in said
-    assert "One seed: no interval." in said
-
-
 @pytest.mark.parametrize("lost", [[np.nan, 1.0], [np.inf, np.nan], [1e308, 1.5e308]])
 def test_a_diverged_seed_is_a_cross_on_the_edge(cell, lost):
     facts = Facts.of(cell(), loss([[1, 2], [3, 4], lost]))
