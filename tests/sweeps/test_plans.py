@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
-from gpubn.errors import StoreError
 from gpubn.sweeps import plans
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, read_plans, write_plan
@@ -136,9 +135,3 @@ def test_a_damaged_plan_is_none(written, damage):
     assert spoilt != data
     written.write_bytes(spoilt)
     assert read_plan(written) is None
-
-
-def test_a_plan_that_cannot_be_kept(tmp_path):
-    (tmp_path / "file").write_text("kept")
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_plan(tmp_path / "file" / "plan", sweep(2))

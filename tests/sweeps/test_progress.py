@@ -192,16 +192,6 @@ def test_lines_of_several_threads_stand_whole_above_the_bar(fake, use, console):
     assert "2/3 cells" in screen[-2]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_the_bar_ends_its_line_whatever_happens(fake, use, error):
-    terminal = use(Terminal())
-    with pytest.raises(error), Display([fake.cell()]):
-        raise error
-    terminal.write("stopped\n")
-    assert terminal.screen()[-2:] == ["stopped", ""]
-    assert OWNER not in os.environ
-
-
 # Whose display it is ------------------------------------------------------------------------------
 
 

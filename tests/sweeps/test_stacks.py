@@ -156,24 +156,6 @@ def test_cells_of_one_seed_share_what_is_drawn_and_nothing_that_is_written():
     assert values(still, "zero_variance_step") == [0.0] * 3
 
 
-def test_each_seed_of_a_stack_has_its_own_sample():
-    """Cells of one seed share it, and it is the seed's wherever that stands."""
-    configs = [
-        make(seeds=seeds, first_seed=first, data={"train_examples": 16}, optim={"rate": rate})
-        for seeds, first, rate in ((3, 0, 0.1), (2, 1, 0.2), (1, 2, 0.1))
-    ]
-    found = assert_as_alone(configs, group=6)
-    start = [
-        {r.seed: r.value for r in rows if (r.metric, r.step) == ("batch_loss", 0)} for rows in found
-    ]
-    assert start[1] == {seed: start[0][seed] for seed in (1, 2)}
-    assert start[2] == {2: start[0][2]}
-    ends = [[(r.metric, r.step, r.value) for r in rows if r.seed == 2] for rows in found]
-    by_first = [e for e in ends[0] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
-    alone = [e for e in ends[2] if "hist" not in e[0] and not e[0].startswith("unit_mean")]
-    assert repr(by_first) == repr(alone)
-
-
 def test_the_rows_of_networks_of_the_usual_size():
     """Wide enough for the library to block its products."""
     norms = [{"placement": "before"}, {"placement": "before", "eps": 0.3, "momentum": 0.2}]

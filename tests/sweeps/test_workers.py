@@ -6,6 +6,7 @@ The processes are real. Cells are of experiments without data, so that a worker 
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -31,35 +32,35 @@ SECONDS = 300
 DATA = DataConfig("digits")
 
 
-def averages(momentum=0.1, steps=20, **options):
+def averages(momentum=0.1, steps=20):
     return Config(
         name="moving_average",
         data=DataConfig("gaussian", examples=4),
         norm=NormConfig("before", "before", momentum=momentum),
         optim=OptimConfig(steps=steps),
-        **{"dtype": "float64", "seeds": 2} | options,
+        dtype="float64",
+        seeds=2,
     )
 
 
-def propagation(placement="none", arithmetic="corrected"):
+def propagation(arithmetic="corrected"):
     return Config(
         name="signal_propagation",
         data=DataConfig("gaussian", examples=12, features=5),
         model=ModelConfig(depth=4, width=6, activation="relu"),
-        norm=NormConfig(placement, placement),
         arithmetic=arithmetic,
         dtype="float64",
         seeds=2,
     )
 
 
-def training(steps=6, rate=0.1, data=DATA):
+def training(rate=0.1, data=DATA):
     return Config(
         name="rate_sweep",
         data=data,
         model=ModelConfig(width=5, dropout=0.3),
         norm=NormConfig("before", "before"),
-        optim=OptimConfig(rate=rate, steps=steps),
+        optim=OptimConfig(rate=rate, steps=6),
         seeds=2,
         every=3,
     )
@@ -234,31 +235,28 @@ def test_the_tables_of_several_experiments_at_once(tmp_path):
 
 # As processes of their own ------------------------------------------------------------------------
 
-SWEEP = f"""
-from gpubn.sweeps.cells import Cell
-from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
+SWEEP = """
+import pickle, sys
 from gpubn.sweeps.workers import run_in_processes
 
-def averages(steps):
-    norm = NormConfig("before", "before")
-    data, optim = DataConfig("gaussian", examples=4), OptimConfig(steps=steps)
-    return [Cell.of(Config("moving_average", data, norm=norm, optim=optim, seeds=2))]
-
-for stack, *_ in run_in_processes([averages(9), *[averages({LONG})] * 2], 2, lambda n: None):
+for stack, *_ in run_in_processes(pickle.load(open("pickled", "rb")), 2, lambda n: None):
     print(stack[0].config.optim.steps, flush=True)
 """
 
 
 @pytest.fixture
 def begin(tmp_path):
-    """begin(*arguments): a Python process in a group of its own, with its output in a pipe."""
+    """begin(code): a Python process in a group of its own, with its output in a pipe."""
     leaks = ("GPUBN_", "HYDRA_", "PYTHON")
     env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
+    (tmp_path / "pickled").write_bytes(
+        pickle.dumps(alone(averages(steps=9), *[averages(steps=LONG)] * 2))
+    )
     running = []
 
-    def start(*arguments):
+    def start(code):
         process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [sys.executable, "-c", code],
             cwd=tmp_path,
             env=env,
             text=True,
@@ -305,14 +303,14 @@ except WorkerError as error:
 
 
 def test_a_worker_that_is_killed_while_it_sends_stops_nobody(begin):
-    process = begin("-c", KILLED_WHILE_IT_SENDS)
+    process = begin(KILLED_WHILE_IT_SENDS)
     out, _ = process.communicate(timeout=SECONDS)
     assert out.startswith("one of 2 worker processes died")
 
 
 @pytest.mark.parametrize("end", ["kill the parent", "Ctrl-C"])
 def test_no_worker_outlives_its_parent(begin, end):
-    process = begin("-c", SWEEP)
+    process = begin(SWEEP)
     assert process.stdout.readline() == "9\n"
     if end == "Ctrl-C":  # as a terminal sends it, to the whole group
         os.killpg(process.pid, signal.SIGINT)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -28,7 +29,6 @@ from gpubn.sweeps.store.leases import FRESH, Leases, clear_stale, holder
 NUMPY = resolve("numpy")
 SECONDS = 120
 """What takes so long waits for something that does not come."""
-STEPS = 20
 HOST = socket.gethostname()
 NOBODY = 2**22 + 1
 """No process has so large an id."""
@@ -166,33 +166,26 @@ def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake, monkeypa
 # Sweeps -------------------------------------------------------------------------------------------
 
 
-def averages(momentum, steps=STEPS):
+def averages(momentum):
     return Config(
         name="moving_average",
         data=DataConfig("gaussian", examples=4),
         norm=NormConfig("before", "before", momentum=momentum),
-        optim=OptimConfig(steps=steps),
+        optim=OptimConfig(steps=20),
         dtype="float64",
         seeds=2,
     )
 
 
 CELLS = [Cell.of(averages(n / 10)) for n in range(1, 9)]
-BEGIN = f"""
-import json, sys
+BEGIN = """
+import json, pickle, sys
 from pathlib import Path
 from gpubn.sweeps import runner
 from gpubn.backend import resolve
-from gpubn.sweeps.cells import Cell
-from gpubn.config import Config, DataConfig, NormConfig, OptimConfig
 from gpubn.sweeps.store.cell_store import CellStore
 
-def averages(n):
-    norm = NormConfig("before", "before", momentum=n / 10)
-    data, optim = DataConfig("gaussian", examples=4), OptimConfig(steps={STEPS})
-    return Config("moving_average", data, norm=norm, optim=optim, dtype="float64", seeds=2)
-
-store, cells = CellStore(Path("cells")), [Cell.of(averages(n)) for n in range(1, 9)]
+store, cells = CellStore(Path("cells")), pickle.loads(Path("pickled").read_bytes())
 """
 SWEEP = """
 print("ready", flush=True)
@@ -233,6 +226,7 @@ def begin(tmp_path):
     running = []
 
     def start(code, *arguments):
+        (tmp_path / "pickled").write_bytes(pickle.dumps(CELLS))
         process = subprocess.Popen(
             [sys.executable, "-c", BEGIN + code, *map(str, arguments)],
             cwd=tmp_path,

@@ -69,12 +69,6 @@ def test_a_summary_is_of_the_last_step_and_layer(rows):
     assert [said.split()[0] for said in found] == ["batch_loss", "gradient_norm", "test_accuracy"]
 
 
-def test_what_is_not_trained_has_finals_at_step_0_and_no_curve(cell):
-    facts = Facts.of(cell(), per_seed(range(3), "weight_var", np.array([1.0, 2, 3]), layer=4))
-    assert facts.curves == {}
-    assert facts.finals["weight_var/layer 4"][:2] == (0, 2.0)
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_seed_that_diverged_is_in_the_mean_and_takes_the_interval(cell, bad):
     rows = per_seed(range(2), "batch_loss", np.array([1.0, 2.0]), step=0)
