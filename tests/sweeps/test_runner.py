@@ -1,6 +1,7 @@
 """Only what is missing runs, and what is finished is kept, whatever happens to the next cell."""
 
 import io
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -98,23 +99,18 @@ def test_outcomes_come_once_each_and_what_is_known_first(store, fake, outcomes):
     assert fake.calls[2:] == ["a", "b", "c", "d"]
 
 
-def test_each_outcome_is_kept_before_it_is_told(store, fake):
+def test_each_outcome_is_kept_before_it_is_told_and_who_stops_listening_stops_the_run(store, fake):
     fake.fail["b"] = ValueError("no")
-    cells = [fake.cell(init) for init in "abc"]
-    for done, outcome in enumerate(run_cells(cells, store, NUMPY), start=1):
+    sweep = run_cells([fake.cell(init) for init in "abcd"], store, NUMPY)
+    for done, outcome in enumerate(itertools.islice(sweep, 3), start=1):
         assert len(fake.calls) == done
         if outcome.failure is None:
             assert store.load(outcome.cell).digest == outcome.result.digest
         else:
             assert store.failure(outcome.cell) == outcome.failure
-
-
-def test_who_stops_listening_stops_the_run(store, fake):
-    sweep = run_cells([fake.cell(init) for init in "abc"], store, NUMPY)
-    assert next(sweep).cell == fake.cell("a")
     sweep.close()
-    assert fake.calls == ["a"]
-    assert [path.suffix for path in (store.root / "fake").iterdir()] == [".json"]
+    assert fake.calls == ["a", "b", "c"]
+    assert not list(store.root.rglob("*.running"))
 
 
 @pytest.mark.parametrize(("data", "files"), [("gaussian", 0), ("digits", 2)])
@@ -169,27 +165,27 @@ def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, f
     assert again["a"].result.rows == fake.rows
 
 
-def test_a_failure_of_other_code_is_run_again(store, fake, failed, outcomes, monkeypatch):
-    monkeypatch.setattr(
-        "gpubn.sweeps.store.cell_store.fingerprint", lambda _code, **_where: "other"
-    )
-    found = outcomes(failed, store, retry_failed=False)
-    assert fake.calls == ["a", "b", "c"]
-    assert all(o.fresh for o in found)
-
-
-@pytest.mark.parametrize("retry", [False, True])
-def test_what_another_sweep_failed_meanwhile_is_run_again_only_to_retry(
-    store, fake, monkeypatch, retry
+@pytest.mark.parametrize(
+    ("retry", "theirs", "again"),
+    [(False, "failure", False), (True, "failure", True), (False, "result", False)],
+)
+def test_what_another_sweep_did_before_the_lease_was_taken_is_run_again_only_to_retry(
+    store, fake, outcomes, monkeypatch, retry, theirs, again
 ):
     failure, take = Failure("theirs", "trace"), Leases.take
 
-    def slow(self, cell):
-        store.save_failure(cell, failure)
+    def late(self, cell):
+        if theirs == "failure":
+            store.save_failure(cell, failure)
+        else:
+            store.save(cell, fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
         return take(self, cell)
 
-    monkeypatch.setattr(Leases, "take", slow)
-    (outcome,) = run_cells([fake.cell()], store, NUMPY, retry_failed=retry)
-    assert fake.calls == ["a"] * retry
-    assert outcome.failure == (None if retry else failure)
+    monkeypatch.setattr(Leases, "take", late)
+    (outcome,) = outcomes([fake.cell()], store, retry_failed=retry)
+    assert (outcome.fresh, fake.calls) == (again, ["a"] * again)
+    if theirs == "result":
+        assert outcome.result.rows == fake.rows[:1]
+    else:
+        assert outcome.failure == (None if again else failure)
     assert not list(store.root.rglob("*.running"))

@@ -5,16 +5,12 @@ import logging
 import math
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from gpubn.config import Config
 from gpubn.errors import StoreError
 from gpubn.rows import Failure, Observation
-from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.store import cell_store as module
 from gpubn.sweeps.store.cell_store import CellStore
 
@@ -217,51 +213,3 @@ def test_a_file_or_folder_in_the_way_is_an_error(store, tmp_path, fake, finish, 
     with pytest.raises(StoreError, match="cannot be written"):
         finish([fake.cell()], store)
     assert "is damaged (" in caplog.text
-
-
-# A full disk --------------------------------------------------------------------------------------
-
-FULL = """
-import resource
-from pathlib import Path
-from gpubn.sweeps.cells import Cell
-from gpubn.errors import StoreError
-from gpubn.sweeps.store.leases import Leases
-from gpubn.rows import Failure, Observation
-from gpubn.config import Config
-from gpubn.sweeps.store.cell_store import CellStore
-
-store, cell = CellStore(Path("cells")), Cell.of(Config(name="exact"))
-row = Observation(0, None, None, "m", 1.0)
-store.save(cell, [row], {"backend": "numpy", "data": {}, "seconds": 0.0})
-store.save_failure(cell, Failure("short", "one"))
-resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
-for write in (
-    lambda: store.save(cell, [row] * 200, {"backend": "numpy", "data": {}, "seconds": 0.0}),
-    lambda: store.save_failure(cell, Failure("long", "long" * 200)),
-    lambda: Leases(store).take(cell),
-):
-    try:
-        write()
-    except StoreError as error:
-        print(error)
-"""
-
-
-def test_a_full_disk_leaves_what_was_there(tmp_path):
-    """A limit on the size of files stands for it: the first bytes may still find room."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    cell = Cell.of(Config(name="exact"))
-    names = [f"{cell.id}.json", f"{cell.id}.failed", f"{cell.id}.running"]
-    for line, name in zip(done.stdout.splitlines(), names, strict=True):
-        assert line.startswith(f"cells/exact/{name} cannot be written (File too large); expected")
-    assert sorted(p.name for p in (tmp_path / "cells").glob("*/*")) == sorted(names[:2])
-    store = CellStore(tmp_path / "cells")
-    assert len(store.load(cell).rows) == 1
-    assert store.failure(cell) == Failure("short", "one")

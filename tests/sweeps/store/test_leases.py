@@ -345,19 +345,3 @@ def test_a_sweep_takes_over_when_the_other_is_killed(
     assert [o.fresh for o in found] == [False] * 3 + [True] * 5
     assert found[-1].cell == CELLS[3]
     assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
-
-
-def test_what_was_finished_while_the_lease_was_taken_is_not_done_again(
-    store, fake, outcomes, monkeypatch
-):
-    """Between the look at the store and the lease."""
-    take = Leases.take
-
-    def late(self, cell):
-        store.save(cell, fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
-        return take(self, cell)
-
-    monkeypatch.setattr(Leases, "take", late)
-    (outcome,) = outcomes([fake.cell()], store)
-    assert (outcome.fresh, outcome.result.rows, fake.calls) == (False, fake.rows[:1], [])
-    assert not place(store, fake.cell()).exists()
