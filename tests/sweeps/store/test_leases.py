@@ -4,6 +4,7 @@ The processes are real. Their cells have no data, so that they start quickly.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -138,7 +139,7 @@ def test_leases_are_touched_while_they_are_held(store, fake, monkeypatch):
     assert set(looked[2:]) == {place(store, kept)}  # a look may have begun before
 
 
-def test_a_store_that_takes_no_lease(store, tmp_path, fake):
+def test_a_store_that_takes_no_lease(store, tmp_path, fake, monkeypatch):
     (tmp_path / "file").write_text("kept")
     held = Leases(CellStore(tmp_path / "file" / "cells"))
     with pytest.raises(StoreError, match=r"\.running cannot be written \(Not a directory\)"):
@@ -147,6 +148,14 @@ def test_a_store_that_takes_no_lease(store, tmp_path, fake):
     assert holder(store, fake.cell()) is None
     with pytest.raises(StoreError, match=r"\.running cannot be written"):
         Leases(store).take(fake.cell())
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(leases, "asdict", full)
+    with pytest.raises(StoreError, match=r"\.running cannot be written \(No space left"):
+        Leases(store).take(fake.cell("b"))
+    assert not place(store, fake.cell("b")).exists()
 
 
 def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake, monkeypatch):
