@@ -230,7 +230,7 @@ def test_a_column_for_every_key_that_the_axes_do_not_show(case, tmp_path):
 
 
 def test_a_failed_cell_ends_the_making_of_tables_and_is_named(fake, tmp_path, monkeypatch):
-    cells = [fake.cell(init) for init in "abc"]
+    cells = [fake.cell(init, "digits") for init in "abc"]
     monkeypatch.setattr(pipeline, "expand", lambda overrides, plans: cells)
     fake.fail |= {"a": ValueError("no"), "c": ValueError("neither")}
     with pytest.raises(CellError) as caught:
@@ -239,8 +239,8 @@ def test_a_failed_cell_ends_the_making_of_tables_and_is_named(fake, tmp_path, mo
     assert str(caught.value) == (
         f"{cells[0]} (and 1 more) failed: ValueError: no; its traceback is in {failure}"
     )
-    assert not (tmp_path / "tables").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells"]
     fake.fail.clear()
     made = pipeline.make_tables({"fake": []}, tmp_path, NUMPY, processes=1)
-    assert made["fake"].paths == [tmp_path / "tables" / "fake.csv"]
+    assert made["fake"].paths == [tmp_path / "digits" / "tables" / "fake.csv"]
     assert fake.calls == ["a", "b", "c", "a", "c"]

@@ -195,8 +195,8 @@ def test_a_plan_stands_for_composing_until_a_file_of_conf_changes(tmp_path, monk
     again = expand([*ONE, "backend=numpy", "++force=true", "hydra/launcher=basic"], plans)
     assert (first, ids(first)) == (again, ids(again))
     assert len(composed) == 1
-    (other,) = expand([*ONE, "seeds=3"], plans)
-    assert other.config.seeds == 3
+    (other,) = expand([*ONE, "seeds=3", "backend=numpy", "force=true"], plans)
+    assert (other.config.seeds, other.config.force, other.config.backend.name) == (3, False, "auto")
     assert len(composed) == 2
 
     sgd = conf / "optim" / "sgd.yaml"

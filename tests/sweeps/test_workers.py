@@ -25,7 +25,7 @@ from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.workers import run_in_processes
 
 NUMPY = resolve("numpy")
-SECONDS = 300
+SECONDS = 120
 """A process that takes so long to stop has not stopped."""
 DATA = DataConfig("digits")
 
