@@ -12,6 +12,7 @@ from gpubn.experiments import Experiment
 from gpubn.rows import Observation
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.runner import run_cells
+from gpubn.sweeps.store.cell_store import CellStore
 
 NUMPY = resolve("numpy")
 
@@ -63,6 +64,11 @@ def fake(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", SimpleNamespace(FAKE=experiment))
     monkeypatch.setitem(registry._ELSEWHERE, "fake", "gpubn.experiments.fake")
     return state
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CellStore(tmp_path / "cells")
 
 
 @pytest.fixture

@@ -8,23 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig
-from gpubn.report.tables import TableText, read_table, table_is_current
+from gpubn.errors import CellError
+from gpubn.report.tables import read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
-from gpubn.sweeps import collect
+from gpubn.sweeps import collect, pipeline
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, distinguishing_keys, write_tables
 from gpubn.sweeps.store.cell_store import CellStore, Result
 
 TABLES = Path(__file__).parents[2] / "results" / "tables"
+NUMPY = resolve("numpy")
 POOLED = [Observation(None, None, 1, "hist[+0.00]", 0.5)]
 
 
 @pytest.fixture
-def finished(fake, tmp_path, finish):
+def finished(fake, store, finish):
     """Two cells of digits and their results."""
     cells = [fake.cell("a", "digits"), fake.cell("b", "digits")]
-    return cells, finish(cells, CellStore(tmp_path / "cells"))
+    return cells, finish(cells, store)
 
 
 def write(folder, cells, results):
@@ -38,80 +41,73 @@ def provenance(path):
     return json.loads(path.with_suffix(".json").read_text())
 
 
-def test_one_table_without_pooled_rows(finished, tmp_path):
-    (path,) = write(tmp_path / "tables", *finished)
-    assert path == tmp_path / "tables" / "fake.csv"
+def test_rows_that_pool_seeds_have_a_table_of_their_own(fake, tmp_path, store, finish):
+    cells = [fake.cell("a"), fake.cell("b")]
+    (path,) = write(tmp_path / "no", cells, finish(cells, store))
     frame = read_table(path)
-    assert list(frame["init"]) == ["a", "a", "b", "b"]
-    assert list(frame["seed"]) == [0, 1, 0, 1]
+    assert list(zip(frame["init"], frame["seed"], strict=True)) == [
+        *(("a", 0), ("a", 1), ("b", 0), ("b", 1)),
+    ]
     assert sorted(p.name for p in path.parent.iterdir()) == ["fake.csv", "fake.json"]
 
-
-def test_pooled_rows_have_a_table_of_their_own(fake, tmp_path, finish):
     fake.rows += POOLED
-    cells = [fake.cell("a"), fake.cell("b")]
-    results = finish(cells, CellStore(tmp_path / "cells"))
-    single, pooled = write(tmp_path, cells, results)
+    single, pooled = write(tmp_path / "both", cells, finish(cells, store, force=True))
     assert (single.name, pooled.name) == ("fake.csv", "fake_pooled.csv")
-    assert read_table(single)["seed"].notna().all()
-    assert "hist[+0.00]" not in set(read_table(single)["metric"])
+    assert single.read_bytes() == path.read_bytes()
     assert read_table(pooled)["seed"].isna().all()
     assert list(read_table(pooled)["metric"]) == ["hist[+0.00]"] * 2
     assert provenance(single)["made_from"] == provenance(pooled)["made_from"]
 
-
-def test_only_pooled_rows(fake, tmp_path, finish):
     fake.rows[:] = POOLED
-    results = finish([fake.cell()], CellStore(tmp_path / "cells"))
-    (path,) = write(tmp_path, [fake.cell()], results)
-    assert path.name == "fake_pooled.csv"
+    (alone,) = write(tmp_path / "only", cells, finish(cells, store, force=True))
+    assert alone.read_bytes() == pooled.read_bytes()
 
 
-def test_provenance(finished, tmp_path, monkeypatch):
+def test_what_stands_beside_a_table(finished, tmp_path, monkeypatch):
+    cells, results = finished
     monkeypatch.setattr(collect, "git_revision", lambda: "abc+")
-    (path,) = write(tmp_path / "tables", *finished)
+    own = [{"seconds": 1.25, "device": "old"}, {"seconds": 2.5, "device": "fast", "cupy": "13"}]
+    results = [
+        replace(result, provenance=result.provenance | facts)
+        for result, facts in zip(results, own, strict=True)
+    ]
+    (path,) = write(tmp_path / "tables", cells, results)
     document = provenance(path)
-    assert {"sha256", "schema", "written", "backend", "device", "numpy", "python"} <= set(document)
-    assert (document["experiment"], document["revision"]) == ("fake", "abc+")
-    assert document["backend"] == "numpy"
+    assert {"sha256", "schema", "written", "numpy", "python"} <= set(document)
+    told = {"experiment": "fake", "revision": "abc+", "backend": "numpy", "seconds": 3.8}
+    told |= {"device": "fast, old", "cupy": "13"}
+    assert told.items() <= document.items()
     assert set(document["data"]) == {"digits-images", "digits-labels"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in document["data"].values())
-    assert isinstance(document["seconds"], float)
-    assert document["config"]["seeds"] == 2
-    assert document["config"]["data.name"] == "digits"
-    cells, results = finished
+    assert {"seeds": 2, "data.name": "digits"}.items() <= document["config"].items()
     assert set(document["cells"]) == {cell.id for cell in cells}
     assert document["made_from"] == {
         cell.id: result.digest for cell, result in zip(cells, results, strict=True)
     }
+    # The table itself is the same wherever and whenever it is written.
+    assert not re.search(r"/|20\d\d-|\d\d:\d\d", path.read_text())
+    assert str(tmp_path) not in path.with_suffix(".json").read_text()
 
 
-def test_what_cells_do_not_agree_in_is_listed(finished, tmp_path):
+def test_a_table_is_written_again_only_where_it_must_be(finished, tmp_path, monkeypatch):
     cells, results = finished
-    facts = [{"seconds": 1.25, "device": "old"}, {"seconds": 2.5, "device": "fast", "cupy": "13"}]
-    results = [
-        replace(result, provenance=result.provenance | own)
-        for result, own in zip(results, facts, strict=True)
-    ]
-    document = provenance(*write(tmp_path / "tables", cells, results))
-    assert document["seconds"] == 3.8
-    assert (document["device"], document["cupy"]) == ("fast, old", "13")
+    (path,) = write(tmp_path, cells[:1], results[:1])
+    of_one = path.read_bytes()
+    write(tmp_path, cells, results)
+    of_two = path.read_bytes()
+    assert of_one != of_two
+    assert table_is_current(path, cells[0].axes, provenance(path)["made_from"])
+    path.write_bytes(of_two[:-5])
+    write(tmp_path, cells, results)
+    assert path.read_bytes() == of_two
+    monkeypatch.setattr(collect, "TableText", lambda *_: pytest.fail("written again"))
+    assert write(tmp_path, cells, results) == [path]
 
 
-def test_what_differs_between_cells_stands_at_each(fake, tmp_path, finish):
-    cells = [fake.cell(seeds=2), fake.cell(seeds=3)]
-    results = finish(cells, CellStore(tmp_path / "cells"))
-    (path,) = write(tmp_path, cells, results)
-    document = provenance(path)
-    assert "seeds" not in document["config"]
-    assert [document["cells"][cell.id] for cell in cells] == [{"seeds": 2}, {"seeds": 3}]
-
-
-def test_rows_are_asked_for_one_cell_at_a_time(fake, tmp_path, finish):
+def test_rows_are_asked_for_one_cell_at_a_time(fake, tmp_path, store, finish):
     """Of thousands of cells the digests fit into memory, the rows do not."""
     fake.rows += POOLED
     cells = [fake.cell(init) for init in "abc"]
-    store = CellStore(tmp_path / "cells")
     kept = {cell.id: Kept.of(r) for cell, r in zip(cells, finish(cells, store), strict=True)}
     asked, alive = [], []
 
@@ -127,43 +123,12 @@ def test_rows_are_asked_for_one_cell_at_a_time(fake, tmp_path, finish):
     paths[1].unlink()
     assert write_tables(tmp_path, "fake", cells, kept, load) == paths
     assert asked == [*cells, *cells]
-    assert write_tables(tmp_path, "fake", cells, kept, load) == paths
-    assert len(asked) == 6
-    assert [len(read_table(path)) for path in paths] == [6, 3]
 
 
-@pytest.mark.parametrize(
-    ("rows", "traces"),
-    [
-        ([], (False, False)),
-        (POOLED, (True, False)),
-        ([Observation(0, None, None, "m", 1.0)], (False, True)),
-        ([*POOLED, Observation(0, None, None, "m", 1.0)], (True, True)),
-    ],
-)
-def test_what_is_remembered_of_a_result(rows, traces):
-    assert Kept.of(Result(rows, {}, "digest")) == Kept("digest", *traces)
-
-
-@pytest.mark.parametrize("name", ["estimators", "mnist_init_pooled", "recipe", "exact"])
-def test_the_committed_tables_have_the_bytes_that_are_written_now(name, tmp_path):
-    path = TABLES / f"{name}.csv"
-    frame = read_table(path)
-    axes = list(frame.columns[: -len(COLUMNS)])
-    text = TableText(axes)
-    for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
-        keys = {key: row[key] for key in ("seed", "step", "layer")}
-        value = float("nan") if row["value"] is None else row["value"]
-        observation = Observation(**keys, metric=row["metric"], value=value)
-        text.add([row[axis] for axis in axes], [observation])
-    text.write(tmp_path / "t.csv", {})
-    assert (tmp_path / "t.csv").read_bytes() == path.read_bytes()
-
-
-def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, finish):
+def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, store, finish):
     """As in the committed files, whose differences a reviewer reads."""
     cells = [fake.cell("a", seeds=2), fake.cell("b", "digits", seeds=2), fake.cell("a", seeds=3)]
-    (path,) = write(tmp_path, cells, finish(cells, CellStore(tmp_path / "cells")))
+    (path,) = write(tmp_path, cells, finish(cells, store))
     document = provenance(path)
     committed = json.loads((TABLES / "recipe.json").read_text())
     assert list(document) == list(committed)
@@ -177,59 +142,12 @@ def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, finish):
     ]
 
 
-def test_the_checksums_of_all_data(fake, tmp_path, finish):
-    cells = [fake.cell(data="gaussian"), fake.cell(data="digits")]
-    results = finish(cells, CellStore(tmp_path / "cells"))
-    (path,) = write(tmp_path, cells, results)
-    assert "digits-images" in json.dumps(provenance(path)["data"])
-
-
-def test_the_table_holds_no_path_and_no_time(finished, tmp_path):
-    (path,) = write(tmp_path / "tables", *finished)
-    text = path.read_text()
-    assert str(tmp_path) not in text
-    assert "/" not in text
-    assert not re.search(r"20\d\d-|\d\d:\d\d", text)
-    assert str(tmp_path) not in path.with_suffix(".json").read_text()
-
-
-def test_the_same_bytes_in_another_folder(finished, tmp_path):
-    (one,) = write(tmp_path / "one", *finished)
-    (two,) = write(tmp_path / "two", *finished)
-    assert one.read_bytes() == two.read_bytes()
-    assert one.read_bytes()
-
-
-def test_a_current_table_is_left_alone(finished, tmp_path, monkeypatch):
-    (path,) = write(tmp_path, *finished)
-    monkeypatch.setattr(collect, "TableText", lambda *_: pytest.fail("written again"))
-    assert write(tmp_path, *finished) == [path]
-
-
-def test_a_damaged_table_is_written_again(finished, tmp_path):
-    (path,) = write(tmp_path, *finished)
-    before = path.read_bytes()
-    path.write_bytes(before[:-5])
-    write(tmp_path, *finished)
-    assert path.read_bytes() == before
-
-
-def test_a_table_of_other_results_is_written_again(finished, tmp_path):
-    cells, results = finished
-    (path,) = write(tmp_path, cells[:1], results[:1])
-    before = path.read_bytes()
-    write(tmp_path, cells, results)
-    assert path.read_bytes() != before
-    assert table_is_current(path, cells[0].axes, provenance(path)["made_from"])
-
-
 def test_a_table_says_what_it_was_made_from_even_where_a_cell_changed_meanwhile(
-    finished, fake, tmp_path, finish
+    finished, fake, tmp_path, store, finish
 ):
     cells, before = finished
     kept = {c.id: Kept.of(r) for c, r in zip(cells, before, strict=True)}
     fake.rows[:] = fake.rows[:1]
-    store = CellStore(tmp_path / "cells")
     after = finish(cells, store, force=True)
     (path,) = write_tables(tmp_path / "tables", "fake", cells, kept, store.get)
     assert provenance(path)["made_from"] == {
@@ -311,15 +229,18 @@ def test_a_column_for_every_key_that_the_axes_do_not_show(case, tmp_path):
     )
 
 
-def test_an_older_table_without_these_columns_is_written_again(tmp_path):
-    cells = cells_of("gamma_beta", norm__momentum=[0.1, 0.9])
-    results = [named(cell) for cell in cells]
-    path, _ = write(tmp_path, cells, results)
-    good = path.read_bytes()
-    text = TableText(cells[0].axes)
-    for cell, result in zip(cells, results, strict=True):
-        text.add(cell.axes.values(), result.rows[:-1])
-    text.write(path, {"made_from": provenance(path)["made_from"]})
-    assert path.read_bytes() != good
-    write(tmp_path, cells, results)
-    assert path.read_bytes() == good
+def test_a_failed_cell_ends_the_making_of_tables_and_is_named(fake, tmp_path, monkeypatch):
+    cells = [fake.cell(init, "digits") for init in "abc"]
+    monkeypatch.setattr(pipeline, "expand", lambda overrides, plans: cells)
+    fake.fail |= {"a": ValueError("no"), "c": ValueError("neither")}
+    with pytest.raises(CellError) as caught:
+        pipeline.make_tables({"fake": []}, tmp_path, NUMPY, processes=1)
+    failure = CellStore(tmp_path / "cells").failure_path(cells[0])
+    assert str(caught.value) == (
+        f"{cells[0]} (and 1 more) failed: ValueError: no; its traceback is in {failure}"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells"]
+    fake.fail.clear()
+    made = pipeline.make_tables({"fake": []}, tmp_path, NUMPY, processes=1)
+    assert made["fake"].paths == [tmp_path / "digits" / "tables" / "fake.csv"]
+    assert fake.calls == ["a", "b", "c", "a", "c"]

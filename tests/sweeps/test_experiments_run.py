@@ -13,11 +13,14 @@ import yaml
 from race.training import TrainingWork, random_images
 
 from gpubn.backend import resolve
+from gpubn.experiments import Context
 from gpubn.report.figures import drawing as figures
-from gpubn.report.figures import style as plotting
+from gpubn.report.figures.style import style
 from gpubn.report.tables import read_table
 from gpubn.sweeps import compose, pipeline, runner
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.stacks import run_stack
+from gpubn.sweeps.store.cell_store import CellStore
 
 EXPERIMENTS = sorted(path.stem for path in (compose.CONF / "experiment").glob("*.yaml"))
 FIGURES = figures.find()
@@ -33,37 +36,84 @@ COSTS = timing.Measurement(
 )
 
 
+def swept(experiment):
+    document = yaml.safe_load((compose.CONF / "experiment" / f"{experiment}.yaml").read_text())
+    return document["hydra"]["sweeper"]["params"]
+
+
 def tiny(experiment):
     """Overrides for a tiny grid, on the digits where the experiment would take MNIST."""
+    kept = [override for override in TINY if override.split("=")[0] not in swept(experiment)]
     text = (compose.CONF / "experiment" / f"{experiment}.yaml").read_text()
-    swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
-    kept = [override for override in TINY if override.split("=")[0] not in swept]
-    return [*kept, "data=digits"] if "/data: mnist" in text else kept
-
-
-def run(experiment, results, overrides):
-    chosen = {experiment: [f"experiment={experiment}", *overrides]}
-    return pipeline.make_tables(chosen, results, NUMPY, processes=1)[experiment]
+    digits = ["data=digits"] if "/data: mnist" in text else []
+    return [f"experiment={experiment}", *kept, *digits]
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    """make(experiment): its tables, made once."""
+    """make(experiment): the folder of its results and its tables, made once."""
     made = {}
 
     def once(experiment):
-        if experiment == timing.STEM and experiment not in made:
-            results = tmp_path_factory.mktemp(experiment)
-            path = timing.write_step_cost(results / "benchmarks", COSTS)
-            made[experiment] = results, pipeline.ExperimentTables([path], results)
         if experiment not in made:
             results = tmp_path_factory.mktemp(experiment)
-            overrides = tiny(experiment)
-            done = run(experiment, results, overrides)
+            if experiment == timing.STEM:
+                path = timing.write_step_cost(results / "benchmarks", COSTS)
+                done = pipeline.ExperimentTables([path], results)
+            else:
+                done = run(experiment, results)
             made[experiment] = results, done
         return made[experiment]
 
     return once
+
+
+def run(experiment, results):
+    chosen = {experiment: tiny(experiment)}
+    return pipeline.make_tables(chosen, results, NUMPY, processes=1)[experiment]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_whole_grid_runs_once(make, name, monkeypatch):
+    results, done = make(name)
+    cells = expand(tiny(name), results / "plans")
+    assert len(cells) == math.prod(len(str(values).split(",")) for values in swept(name).values())
+    assert len({cell.id for cell in cells}) == len(cells)
+    digits = any(cell.config.data.name == "digits" for cell in cells)
+    assert done.folder == (results / "digits" if digits else results)
+    assert len(list((results / "cells" / name).iterdir())) == len(cells)
+
+    first, *pooled = done.paths
+    assert first == done.folder / "tables" / f"{name}.csv"
+    frame = read_table(first)
+    assert set(frame["seed"].dropna()) == {0, 1}
+    axes = {tuple(row) for row in frame[list(cells[0].axes)].astype(str).to_numpy()}
+    assert axes == {tuple(cell.axes.values()) for cell in cells}
+    assert len(axes) == len(cells)
+    assert not frame.duplicated([*cells[0].axes, "seed", "step", "layer", "metric"]).any()
+    for path in pooled:
+        assert read_table(path)["seed"].isna().all()
+        assert read_table(path)["value"].between(0, 1).all()
+
+    before = {p: p.read_bytes() for path in done.paths for p in (path, path.with_suffix(".json"))}
+    assert sorted(before) == sorted((done.folder / "tables").iterdir())
+    monkeypatch.setattr(compose.Grid, "_cells", lambda _: pytest.fail("composed again"))
+    monkeypatch.setattr(runner, "run_stack", lambda *_: pytest.fail("a cell ran again"))
+    assert run(name, results) == done
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_alone_a_cell_has_the_bits_that_it_has_in_its_grid(make, name):
+    results, _ = make(name)
+    cells = expand(tiny(name), results / "plans")
+    store = CellStore(results / "cells")
+    for cell in cells[:: max(1, len(cells) // 3)]:
+        (rows,) = run_stack([cell.config], Context(NUMPY))
+        assert repr(rows) == repr(store.get(cell).rows)
+
+
+# Figures ------------------------------------------------------------------------------------------
 
 
 def made_by(script):
@@ -73,166 +123,65 @@ def made_by(script):
 
 @pytest.fixture(scope="module")
 def gathered(make, tmp_path_factory):
-    """gathered(script): the folder of results that holds all tables that the figure reads."""
+    """gathered(script): a folder of results that holds all tables that the figure reads."""
 
     def gather(script):
-        folders = [make(experiment)[1].folder for experiment in made_by(script)]
-        if len(folders) == 1:
-            return folders[0]
         together = tmp_path_factory.mktemp(script.name)
-        for folder in folders:
-            shutil.copytree(folder / "tables", together / "tables", dirs_exist_ok=True)
+        for experiment in made_by(script):
+            tables = make(experiment)[1].paths[0].parent
+            shutil.copytree(tables, together / tables.name, dirs_exist_ok=True)
         return together
 
     return gather
 
 
-@pytest.fixture(scope="module")
-def drawn(gathered):
-    """drawn(script): the folder of results with the figure in it, drawn once, and its texts."""
-    done, found = {}, []
-
-    def spy(figure):
-        found[:] = [text.get_text() for text in figure.texts]
-        return render(figure)
-
-    def once(script):
-        if script.name not in done:
-            folder = gathered(script)
-            figures.draw(script, folder)
-            done[script.name] = folder, " ".join(" ".join(found).split())
-        return done[script.name]
-
-    render = plotting.render
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plotting, "render", spy)
-        yield once
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_whole_grid_runs(make, name):
-    results, done = make(name)
-    cells = expand([f"experiment={name}", *tiny(name)], results / "plans")
-    digits = any(cell.config.data.name == "digits" for cell in cells)
-    assert done.folder == (results / "digits" if digits else results)
-    assert len(list((results / "cells" / name).iterdir())) == len(cells)
-    assert done.paths[0] == done.folder / "tables" / f"{name}.csv"
-    frame = read_table(done.paths[0])
-    assert set(frame["seed"].dropna()) == {0, 1}
-    axes = {tuple(row) for row in frame[list(cells[0].axes)].astype(str).to_numpy()}
-    assert axes == {tuple(cell.axes.values()) for cell in cells}
-    keys = [*cells[0].axes, "seed", "step", "layer", "metric"]
-    assert not frame.duplicated(keys).any()
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_grid_is_the_product_of_its_axes(make, name):
-    document = yaml.safe_load((compose.CONF / "experiment" / f"{name}.yaml").read_text())
-    axes = document["hydra"]["sweeper"]["params"].values()
-    cells = expand([f"experiment={name}", *tiny(name)], make(name)[0] / "plans")
-    assert len(cells) == math.prod(len(str(values).split(",")) for values in axes)
-    assert len({cell.id for cell in cells}) == len(cells)
-    assert len({tuple(cell.axes.values()) for cell in cells}) == len(cells)
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_pooled_rows_are_shares(make, name):
-    for path in make(name)[1].paths[1:]:
-        frame = read_table(path)
-        assert frame["seed"].isna().all()
-        assert frame["value"].between(0, 1).all()
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_second_time_nothing_runs_and_no_byte_changes(make, name, monkeypatch):
-    results, done = make(name)
-    before = {p: p.read_bytes() for path in done.paths for p in (path, path.with_suffix(".json"))}
-    monkeypatch.setattr(compose.Grid, "_cells", lambda _: pytest.fail("composed again"))
-    monkeypatch.setattr(runner, "Context", lambda *_: pytest.fail("a cell ran"))
-    again = run(name, results, tiny(name))
-    assert again == done
-    assert {p: p.read_bytes() for p in before} == before
-
-
-def digests(results):
-    """The digest of each cell's rows, in all their digits."""
-    files = (results / "cells").glob("*/*.json")
-    return {path.name: json.loads(path.read_bytes())["digest"] for path in files}
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_run_from_nothing_and_cell_by_cell_there_are_the_same_bytes(
-    make, name, tmp_path, monkeypatch
-):
-    results, done = make(name)
-    shutil.copytree(results / "plans", tmp_path / "plans")
-    monkeypatch.setattr(
-        runner, "split_into_stacks", lambda cells, backend: [[cell] for cell in cells]
-    )
-    anew = run(name, tmp_path, tiny(name))
-    assert digests(tmp_path) == digests(results) != {}
-    assert [p.read_bytes() for p in anew.paths] == [p.read_bytes() for p in done.paths]
-    assert sorted(path.name for path in (anew.folder / "tables").iterdir()) == sorted(
-        p.with_suffix(kind).name for p in anew.paths for kind in (".csv", ".json")
-    )
+def table(folder, stem):
+    (path,) = folder.glob(f"*/{stem}.csv")
+    return path
 
 
 @pytest.mark.parametrize("script", FIGURES, ids=lambda script: script.name)
-def test_every_figure_is_drawn(drawn, script):
-    folder, _ = drawn(script)
-    base = folder / "figures" / script.name
-    png = base.with_suffix(".png").read_bytes()
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    assert png.endswith(b"IEND\xaeB`\x82")
-    width, height = struct.unpack(">II", png[16:24])
-    assert width > 500
-    assert height > 300
-    svg = ET.fromstring(base.with_suffix(".svg").read_text())
-    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
-    assert len(svg.findall(".//{http://www.w3.org/2000/svg}path")) > 20
-    document = json.loads(base.with_suffix(".json").read_text())
-    assert set(document["made_from"]["tables"]) == set(script.tables)
-    assert figures.is_current(script, folder)
-
-
-@pytest.mark.parametrize("script", FIGURES, ids=lambda script: script.name)
-def test_drawn_twice_it_has_the_same_bytes(drawn, script):
-    folder, _ = drawn(script)
-    files = [folder / "figures" / f"{script.name}.{kind}" for kind in ("svg", "png", "json")]
-    before = [path.read_bytes() for path in files]
-    figures.draw(script, folder)
-    assert [path.read_bytes() for path in files] == before
-
-
-@pytest.mark.parametrize(
-    "script", [s for s in FIGURES if s.experiment != timing.STEM], ids=lambda script: script.name
-)
-def test_a_figure_made_from_digits_says_so(drawn, script):
-    folder, texts = drawn(script)
-    tables = [read_table(folder / "tables" / f"{stem}.csv") for stem in script.tables]
-    made_from_digits = any("digits" in set(t["data"]) for t in tables if "data" in t)
-    assert bool(re.search("digits.*NOT MNIST", texts)) == made_from_digits
-
-
-@pytest.mark.parametrize("script", FIGURES, ids=lambda script: script.name)
-def test_every_figure_belongs_to_an_experiment_or_the_timing(script):
+def test_every_figure_is_composed_of_its_tables(gathered, script):
     assert script.experiment == script.tables[0] == made_by(script)[0]
     assert set(made_by(script)) <= {*EXPERIMENTS, timing.STEM}
+    folder = gathered(script)
+    tables = {stem: read_table(table(folder, stem)) for stem in script.tables}
+    with style():
+        figure = figures.compose(script, tables)
+        figure.draw_without_rendering()
+    assert sum(ax.has_data() for ax in figure.axes) > 0
+    texts = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    digits = any("digits" in set(t["data"]) for t in tables.values() if "data" in t)
+    if script.experiment != timing.STEM:
+        assert bool(re.search("digits.*NOT MNIST", texts)) == digits
 
 
-def test_a_figure_is_stale_when_anything_under_it_changed(drawn):
-    script = FIGURES[0]
-    folder, _ = drawn(script)
-    for path in (
-        folder / "figures" / f"{script.name}.png",
-        folder / "figures" / f"{script.name}.svg",
-        folder / "figures" / f"{script.name}.json",
-        folder / "tables" / f"{script.tables[0]}.csv",
-    ):
-        before = path.read_bytes()
-        path.write_bytes(before.replace(b"1", b"2", 1) + b"x")
+@pytest.mark.parametrize("script", FIGURES[::10], ids=lambda script: script.name)
+def test_the_files_of_a_figure_have_the_same_bytes_until_anything_under_them_changes(
+    gathered, script
+):
+    folder = gathered(script)
+    figures.draw(script, folder)
+    base = folder / "figures" / script.name
+    png, svg, provenance = (base.with_suffix(kind) for kind in (".png", ".svg", ".json"))
+    assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert png.read_bytes().endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">II", png.read_bytes()[16:24])
+    assert (width > 500, height > 300) == (True, True)
+    drawing = ET.fromstring(svg.read_text())
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}path")) > 20
+    document = json.loads(provenance.read_text())
+    assert set(document["made_from"]["tables"]) == set(script.tables)
+
+    before = [path.read_bytes() for path in (png, svg, provenance)]
+    figures.draw(script, folder)
+    assert [path.read_bytes() for path in (png, svg, provenance)] == before
+    for path in (png, svg, provenance, table(folder, script.tables[0])):
+        sound = path.read_bytes()
+        path.write_bytes(sound.replace(b"1", b"2", 1) + b"x")
         assert not figures.is_current(script, folder)
         path.unlink()
         assert not figures.is_current(script, folder)
-        path.write_bytes(before)
+        path.write_bytes(sound)
         assert figures.is_current(script, folder)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
-from gpubn.errors import StoreError
 from gpubn.sweeps import plans
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, read_plans, write_plan
@@ -49,21 +48,12 @@ def test_a_plan_comes_back_as_it_was(tmp_path):
     assert [cell.id for cell in again.cells] == [cell.id for cell in cells]
 
 
-@pytest.mark.parametrize("overrides", [[], ["a"], ["a", "b"], ["b", "a"], ["a,b"]])
-def test_every_choice_of_cells_has_a_file_of_its_own(tmp_path, overrides):
-    others = {plan_path(tmp_path, o) for o in ([], ["a"], ["a", "b"], ["b", "a"], ["a,b"])}
-    assert len(others) == 5
-    assert plan_path(tmp_path, tuple(overrides)) in others
-
-
 def test_a_cell_of_a_large_sweep_takes_few_bytes(tmp_path):
-    count = 1000
     large, small = tmp_path / "large", tmp_path / "small"
-    write_plan(large, sweep(count))
-    assert large.stat().st_size < 200 * count
+    write_plan(large, sweep(500))
     write_plan(small, sweep(1))
-    assert large.stat().st_size - small.stat().st_size < 30 * count
-    assert read_plan(large) == sweep(count)
+    assert large.stat().st_size - small.stat().st_size < 30 * 500
+    assert read_plan(large) == sweep(500)
 
 
 def test_a_plan_is_right_as_long_as_what_it_is_made_of(tmp_path, monkeypatch):
@@ -95,58 +85,46 @@ def test_a_plan_is_right_as_long_as_what_it_is_made_of(tmp_path, monkeypatch):
     assert not stays_right(lambda: monkeypatch.setattr(plans, "schema", schema))
 
 
-def test_the_last_plan_of_the_same_overrides_stands(tmp_path, written):
-    other = sweep(2, sources=["structured://"])
-    write_plan(written, other)
-    assert list(tmp_path.iterdir()) == [written]
-    assert read_plan(written) == other
-
-
 def test_all_plans_that_are_still_right(tmp_path, written):
-    write_plan(tmp_path / "other.json", sweep(2, ["other"]))
+    choices = ([], ["a"], ["a", "b"], ["b", "a"], ["a,b"], RATES)
+    assert len({plan_path(tmp_path, choice) for choice in choices}) == len(choices)
+    write_plan(tmp_path / "other.json", sweep(9, ["other"]))
+    write_plan(tmp_path / "other.json", sweep(2, ["other"]))  # in place of the last one
     (tmp_path / "damaged.json").write_bytes(written.read_bytes()[:-9])
+    (tmp_path / "folder.json").mkdir()
     (tmp_path / "note.txt").write_text("no plan")
-    plans = list(read_plans(tmp_path))
-    assert sorted(len(plan.cells) for plan in plans) == [2, 5]
+    assert sorted(len(plan.cells) for plan in read_plans(tmp_path)) == [2, 5]
     assert list(read_plans(tmp_path / "missing")) == []
 
 
-def edit(change):
+def edit(change, sign=False):
+    """Damage to what a plan says, also such that the digest does not tell."""
+
     def damage(data):
         document = json.loads(data)
         change(document)
+        if sign:
+            document["digest"] = plans._digest([document["base"], document["changes"]])
         return json.dumps(document).encode()
 
     return damage
 
 
-def signed(change):
-    """A change that the digest does not tell."""
-
-    def change_and_sign(document):
-        change(document)
-        document["digest"] = plans._digest([document["base"], document["changes"]])
-
-    return edit(change_and_sign)
-
-
+KEYS = ("base", "changes", "digest", "key", "overrides", "sources")
 DAMAGE = {
     "empty": lambda data: b"",
     "half": lambda data: data[: len(data) // 2],
     "no text": lambda data: b"\xff\xfe" + data,
     "null": lambda data: b"null",
-    "a list": lambda data: b"[]",
-    "an object": lambda data: b"{}",
     "another rate": edit(lambda d: d["changes"][1].update({"optim.rate": 0.5})),
     "a cell lost": edit(lambda d: d["changes"].pop()),
     "another base": edit(lambda d: d["base"].update(seeds=11)),
-    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("base", "changes", "digest")},
-    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in ("key", "overrides", "sources")},
-    "a value out of range": signed(lambda d: d["changes"][1].update({"norm.momentum": 7.0})),
-    "an unknown experiment": signed(lambda d: d["base"].update(name="nope")),
-    "a key of another schema": signed(lambda d: d["changes"][1].update({"norm.nope": 1})),
-    "a group lost": signed(lambda d: d["base"].pop("norm")),
-    "changes without a list": signed(lambda d: d.update(changes=5)),
+    **{f"no {key}": edit(lambda d, key=key: d.pop(key)) for key in KEYS},
+    "a value out of range": edit(lambda d: d["changes"][1].update({"norm.momentum": 7.0}), True),
+    "an unknown experiment": edit(lambda d: d["base"].update(name="nope"), True),
+    "a key of another schema": edit(lambda d: d["changes"][1].update({"norm.nope": 1}), True),
+    "a group lost": edit(lambda d: d["base"].pop("norm"), True),
+    "changes without a list": edit(lambda d: d.update(changes=5), True),
 }
 
 
@@ -157,15 +135,3 @@ def test_a_damaged_plan_is_none(written, damage):
     assert spoilt != data
     written.write_bytes(spoilt)
     assert read_plan(written) is None
-
-
-def test_what_is_no_file_is_none(tmp_path):
-    assert read_plan(tmp_path / "missing.json") is None
-    (tmp_path / "folder.json").mkdir()
-    assert read_plan(tmp_path / "folder.json") is None
-
-
-def test_a_plan_that_cannot_be_kept(tmp_path):
-    (tmp_path / "file").write_text("kept")
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_plan(tmp_path / "file" / "plan", sweep(2))

@@ -20,19 +20,16 @@ def results(tmp_path, finish):
 
 
 def test_the_table_of_a_finished_sweep(results, caplog):
-    (table,) = tabulate([*SWEEP, f"results={results}"])
+    (table,) = tabulate([*SWEEP, "results=nowhere", f"results={results}"])  # the last one counts
     assert (table.experiment, table.overrides) == ("estimators", SWEEP)
     assert (table.cells, table.finished) == (2, 2)
     assert table.paths == [results / "sweeps" / f"{NAME}.csv"]
     assert set(read_table(table.paths[0])["batch"]) == {"2", "4"}
     assert provenance_path(table.paths[0]).exists()
     assert "not finished" not in caplog.text
-
-
-def test_how_it_runs_and_the_order_of_overrides_make_no_other_table(results):
-    (one,) = tabulate([*SWEEP, f"results={results}"])
-    (other,) = tabulate(["backend=numpy", "force=true", f"results={results}", *reversed(SWEEP)])
-    assert one.paths == other.paths
+    # How it runs and the order of its overrides make no other table.
+    (other,) = tabulate(["backend=numpy", "++force=true", f"results={results}", *reversed(SWEEP)])
+    assert table.paths == other.paths
     assert len(list(results.glob("sweeps/*"))) == 2
 
 
@@ -89,8 +86,8 @@ def test_short_names_say_all_and_long_ones_have_a_hash():
 
 
 def test_commands():
-    overrides = ["experiment=exact", "+seeds=1,2", "hydra/launcher=pool", "tracker=mlflow"]
+    overrides = ["experiment=exact", "+seeds=1,2", "hydra/launcher=pool", "++tracker=mlflow"]
     assert make_command("table", overrides) == 'make table ARGS="experiment=exact +seeds=1,2"'
-    assert make_command("sweep", ["results=a b", "seeds=2"]) == (
-        "make sweep ARGS=\"seeds=2 'results=a b'\""
+    assert make_command("sweep", ["results=a $b", "seeds=2"]) == (
+        "make sweep ARGS=\"seeds=2 'results=a \\$\\$b'\""
     )

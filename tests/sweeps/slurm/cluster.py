@@ -1,8 +1,5 @@
 """A real Slurm cluster of one node on this machine: munged, slurmctld and slurmd in one folder.
 
-    eval "$(python tests/slurm/cluster.py start FOLDER)"    # exports SLURM_CONF
-    python tests/slurm/cluster.py stop FOLDER
-
 There is no accounting, so `sacct` fails: submitit logs a warning at every poll, calls every job
 UNKNOWN and goes by its result file alone. A job that returns or raises an Exception writes that
 file and comes back as ever. One that ends without it (scancel, SIGKILL, sys.exit, out of memory)
@@ -13,7 +10,6 @@ import contextlib
 import os
 import random
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -158,14 +154,14 @@ class Cluster:
     def __exit__(self, *_):
         self.stop()
 
-    def start(self, watched=True):
-        """Return when the node takes jobs. If watched, all of it ends with the calling process."""
+    def start(self):
+        """Return when the node takes jobs. All of it ends with the calling process."""
         if self.processes():
             raise RuntimeError(f"a cluster already runs in {self.folder}")
         try:
             self._configure()
-            if watched:  # by a process that sees its input end, however the caller ends
-                self._spawn(sys.executable, "-I", __file__, "watch", self.folder)
+            # By a process that sees its input end, however the caller ends.
+            self._spawn(sys.executable, "-I", __file__, self.folder)
             conf, run = self.env["SLURM_CONF"], self._run.resolve()
             files = [f"--{n}-file={self.folder}/munge.{n}" for n in ("key", "pid", "seed")]
             self._spawn("munged", "--foreground", "--force", f"--socket={run}/munge.socket", *files)
@@ -267,22 +263,6 @@ class Cluster:
             time.sleep(0.1)
 
 
-def main(arguments):
-    if len(arguments) != 2 or arguments[0] not in ("start", "stop", "watch"):
-        sys.exit("usage: cluster.py start|stop FOLDER")
-    action, folder = arguments
-    cluster = Cluster(folder)
-    if action == "start":
-        if problem := unavailable():
-            sys.exit(f"slurm: {problem}")
-        install()
-        cluster.start(watched=False)
-        print(*(f"export {name}={shlex.quote(value)}" for name, value in cluster.env.items()))
-    else:
-        if action == "watch":
-            sys.stdin.read()
-        cluster.stop()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+if __name__ == "__main__":  # of a process that ends the cluster when its input ends
+    sys.stdin.read()
+    Cluster(sys.argv[1]).stop()

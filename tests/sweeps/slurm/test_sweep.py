@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="slurm: submitit is missing")
 
+SECONDS = 300
 ROOT = Path(__file__).parents[3]
 TINY = [
     *("experiment=mnist_init", "data=digits", "backend=numpy", "results=out"),
@@ -50,45 +51,38 @@ def columns(folder):
     }
 
 
-def test_cells_are_those_of_this_machine_and_are_not_run_twice(begin, tmp_path):
-    out, err = (process := begin("init=rand,glorot,he", "hydra/launcher=slurm")).communicate(
-        timeout=90
-    )
-    assert process.returncode == 0, err
-    assert "3/3 mnist_init" in out
-    there = columns(tmp_path / "out")
-    jobs = {path.parent.name for path in (tmp_path / "out").rglob(".submitit/*/*_result.pkl")}
-    assert len(there) == len(jobs) == 3
-    here = begin("init=rand,glorot,he", "results=here")
-    assert here.wait(60) == 0
-    assert json.dumps(columns(tmp_path / "here"), sort_keys=True) == json.dumps(
-        there, sort_keys=True
-    )
-    again = begin("init=rand,glorot,he")  # another launcher finds what Slurm made
-    out, _ = again.communicate(timeout=60)
-    assert again.returncode == 0
-    assert "/3 mnist_init" not in out
-
-
-def test_a_cell_that_fails_in_its_job_fails_alone(begin, tmp_path):
-    process = begin("init=rand", "optim.batch=16,100000", "hydra/launcher=slurm")
-    _, err = process.communicate(timeout=90)
+def test_cells_are_those_of_this_machine_and_one_that_fails_fails_alone(begin, tmp_path):
+    grid = ("init=rand,he", "optim.batch=16,100000")
+    process = begin(*grid, "hydra/launcher=slurm")
+    out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
+    assert "4/4 cells are finished" not in out
     assert err.splitlines()[-1].startswith("error: mnist_init")
     assert "optim.batch is 100000; expected at most 1437" in err
     assert "Traceback" not in err
-    assert len(columns(tmp_path / "out")) == 1
-    (failed,) = (tmp_path / "out").rglob("*.failed")
-    assert "check_batch_fits" in json.loads(failed.read_text())["traceback"]
+    failed = list((tmp_path / "out").rglob("*.failed"))
+    assert len(failed) == 2
+    assert "check_batch_fits" in json.loads(failed[0].read_text())["traceback"]
+    there = columns(tmp_path / "out")
+    jobs = {path.parent.name for path in (tmp_path / "out").rglob(".submitit/*/*_result.pkl")}
+    assert (len(there), len(jobs)) == (2, 4)
+
+    here = begin(*grid[:1], "optim.batch=16", "results=here")
+    here.communicate(timeout=SECONDS)
+    assert here.returncode == 0
+    assert json.dumps(columns(tmp_path / "here"), sort_keys=True) == json.dumps(
+        there, sort_keys=True
+    )
 
 
 def test_ctrl_c_leaves_the_jobs_and_says_so(begin, tmp_path):
     process = begin("init=rand,glorot", "optim.steps=20000", "hydra/launcher=slurm")
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").rglob("*.running")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + SECONDS
+    while not list((tmp_path / "out").rglob("*.running")):
+        assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert "scancel" in out + err
     assert "Traceback" not in err

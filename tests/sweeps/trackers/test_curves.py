@@ -6,7 +6,7 @@ import pytest
 from gpubn.errors import StoreError
 from gpubn.report.statistics import mean_interval
 from gpubn.rows import Observation, per_seed
-from gpubn.sweeps.trackers.curves import FAMILY, Facts, Point
+from gpubn.sweeps.trackers.curves import FAMILY, Facts, Point, summarise
 
 
 @pytest.fixture
@@ -26,13 +26,9 @@ def test_params_are_flat_and_name_axes_and_seeds(cell):
     assert not any(isinstance(value, dict) for value in params.values())
 
 
-def test_points_are_means_over_seeds_with_their_interval(cell, rows):
+def test_points_are_means_over_seeds_with_their_interval(cell, rows, series):
     facts = Facts.of(cell(), rows())
-    assert set(facts.curves) == {
-        "batch_loss",
-        "gradient_norm/layer 1",
-        "gradient_norm/layer 2",
-    }
+    assert set(facts.curves) == {"batch_loss", "gradient_norm/layer 1", "gradient_norm/layer 2"}
     for point in facts.curves["gradient_norm/layer 2"]:
         values = [
             row.value
@@ -42,30 +38,12 @@ def test_points_are_means_over_seeds_with_their_interval(cell, rows):
         assert point == Point(point.step, *map(float, mean_interval(np.array(values))), 3)
         assert point.low < point.mean < point.high
     assert [point.step for point in facts.curves["batch_loss"]] == [0, 10, 20]
-
-
-def test_steps_are_in_order_whatever_that_of_the_rows(series, rows):
-    assert series(rows()[::-1])["batch_loss"] == [
-        pytest.approx(point) for point in series(rows())["batch_loss"]
-    ]
-
-
-def test_finals_are_the_last_points(cell, rows):
-    facts = Facts.of(cell(), rows())
     assert facts.finals["batch_loss"] == facts.curves["batch_loss"][-1]
     assert facts.finals["test_accuracy"].step == 20
     assert facts.finals["steps_to_loss 0.5"].mean == np.inf
-
-
-def test_what_is_not_trained_has_finals_at_step_0_and_no_curve(cell):
-    facts = Facts.of(cell(), per_seed(range(3), "weight_var", np.array([1.0, 2, 3]), layer=4))
-    assert facts.curves == {}
-    assert facts.finals["weight_var/layer 4"][:2] == (0, 2.0)
-
-
-def test_rows_that_pool_seeds_are_left_out(series, rows):
-    assert not any("hist" in name for name in series(rows()))
-    assert series([Observation(None, 0, None, "loss", 1.0)]) == {}
+    assert not any("hist" in name for name in facts.series)  # what pools seeds
+    backwards = series(rows()[::-1])["batch_loss"]
+    assert backwards == [pytest.approx(point) for point in facts.series["batch_loss"]]
 
 
 def test_one_seed_has_no_interval(cell, rows):
@@ -74,6 +52,21 @@ def test_one_seed_has_no_interval(cell, rows):
     names = {scalar.name for scalar in facts.scalars()}
     assert "batch_loss/mean" in names
     assert not {"batch_loss/low", "batch_loss/high"} & names
+
+
+def test_names_have_letters_that_every_tracker_takes(series):
+    metrics = ("steps_to_loss[0.3]", "mean_error:moving[0.01]", "odd[+1e-3]%")
+    found = series([Observation(0, 0, None, metric, 0.0) for metric in metrics])
+    assert list(found) == ["steps_to_loss 0.3", "mean_error:moving 0.01", "odd 1e-3"]
+
+
+def test_a_summary_is_of_the_last_step_and_layer(rows):
+    last = [r.value for r in rows() if (r.metric, r.layer, r.step) == ("gradient_norm", 2, 20)]
+    mean, low, high = map(float, mean_interval(np.array(last)))
+    line = f"gradient_norm (step 20, layer 2): {mean:.4g} [{low:.4g}, {high:.4g}], 3 seeds"
+    found = list(summarise(rows()))
+    assert found[1] == line
+    assert [said.split()[0] for said in found] == ["batch_loss", "gradient_norm", "test_accuracy"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -103,18 +96,6 @@ def test_a_distribution_is_left_out(series, indices, told):
     rows = [Observation(0, 0, 1, f"unit_mean[{i}]", 0.0) for i in range(indices)]
     # A metric of the same name without an index is another one.
     assert len(series([*rows, Observation(0, 0, 1, "unit_mean", 0.0)])) == told + 1
-
-
-@pytest.mark.parametrize(
-    ("metric", "name"),
-    [
-        ("steps_to_loss[0.3]", "steps_to_loss 0.3"),
-        ("mean_error:moving[0.01]", "mean_error:moving 0.01"),
-        ("odd[+1e-3]%", "odd 1e-3"),
-    ],
-)
-def test_names_have_letters_that_every_tracker_takes(series, metric, name):
-    assert list(series([Observation(0, 0, None, metric, 0.0)])) == [name]
 
 
 @pytest.mark.parametrize("metric", ["loss[0.5]", "loss 0.5"])  # a tracker calls both the same

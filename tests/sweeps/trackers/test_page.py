@@ -23,18 +23,14 @@ def loss(values, metric="batch_loss"):
     ]
 
 
-def test_it_says_what_it_shows(cell, rows):
-    figure = loss_figure(cell(), Facts.of(cell(), rows()))
+def test_it_shows_mean_and_interval_and_says_so(cell, rows):
+    facts = Facts.of(cell(), rows())
+    figure = loss_figure(cell(), facts)
     said = text_of(figure)
     for part in ("mnist_init", "NOT MNIST", "n = 3 seeds", "init=glorot", "norm=none", "95%"):
         assert part in said
-    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("step", "loss (nats)")
-
-
-def test_it_shows_mean_and_interval(cell, rows):
-    facts = Facts.of(cell(), rows())
-    axes = loss_figure(cell(), facts).axes[0]
-    points = facts.curves["batch_loss"]
+    axes, points = figure.axes[0], facts.curves["batch_loss"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss (nats)")
     line = next(line for line in axes.lines if len(line.get_xdata()) == len(points))
     np.testing.assert_array_equal(line.get_xdata(), [p.step for p in points])
     np.testing.assert_array_equal(line.get_ydata(), [p.mean for p in points])
@@ -42,39 +38,27 @@ def test_it_shows_mean_and_interval(cell, rows):
     assert {p.low for p in points} | {p.high for p in points} <= set(edges[:, 1])
 
 
-def test_one_seed_claims_no_interval(cell):
-    said = text_of(loss_figure(cell(1), Facts.of(cell(1), loss([[1], [2]]))))
-    assert "n = 1 seed" in said
-    assert "n = 1 seeds" not in said
-    assert "One seed: no interval." in said
-
-
 @pytest.mark.parametrize("lost", [[np.nan, 1.0], [np.inf, np.nan], [1e308, 1.5e308]])
 def test_a_diverged_seed_is_a_cross_on_the_edge(cell, lost):
     facts = Facts.of(cell(), loss([[1, 2], [3, 4], lost]))
     figure = loss_figure(cell(), facts)
-    crosses = [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "x"]
-    assert crosses == [[2]]
+    line, *_, crosses = figure.axes[0].lines
+    np.testing.assert_array_equal(line.get_ydata(), [1.5, 3.5, np.nan])
+    assert (crosses.get_marker(), list(crosses.get_xdata())) == ("x", [2])
     assert "NaN or infinite in some seed" in text_of(figure)
-    assert loss_png(cell(), facts).startswith(b"\x89PNG")
+    nothing_finite = Facts.of(cell(), loss([lost] * 3))
+    assert loss_png(cell(), nothing_finite).startswith(b"\x89PNG")
 
 
-def test_nothing_finite_can_still_be_drawn(cell):
-    assert loss_png(cell(), Facts.of(cell(), loss([[np.nan] * 2] * 3))).startswith(b"\x89PNG")
+def test_losses_far_apart_have_a_logarithmic_axis_and_several_a_legend(cell):
+    def drawn(rows):
+        return loss_figure(cell(), Facts.of(cell(), rows)).axes[0]
 
-
-def test_losses_far_apart_have_a_logarithmic_axis(cell):
-    def scale(rows):
-        return loss_figure(cell(), Facts.of(cell(), rows)).axes[0].get_yscale()
-
-    assert scale(loss([[1, 2], [3, 4]])) == "linear"
-    assert scale(loss([[1, 2], [3e9, 4e9]])) == "log"
-    assert scale(loss([[0, 0], [3e9, 4e9]])) == "linear"
-
-
-def test_several_losses_have_a_legend(cell):
+    assert drawn(loss([[1, 2], [3, 4]])).get_yscale() == "linear"
+    assert drawn(loss([[1, 2], [3e9, 4e9]])).get_yscale() == "log"
+    assert drawn(loss([[0, 0], [3e9, 4e9]])).get_yscale() == "linear"
     rows = loss([[1, 2], [3, 4]], "train_loss_path") + loss([[5, 6], [7, 8]], "test_loss_path")
-    legend = loss_figure(cell(), Facts.of(cell(), rows)).axes[0].get_legend()
+    legend = drawn(rows).get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["training part", "test part"]
 
 

@@ -7,11 +7,6 @@ from gpubn.config import TrackerConfig
 from gpubn.errors import ConfigError
 
 
-def test_none_does_nothing(tmp_path, cell, result):
-    tracking.make_tracker(TrackerConfig(), tmp_path).report(cell(), result())
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(("name", "title"), [("tensorboard", "tensorboardX"), ("mlflow", "MLflow")])
 def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch, name, title):
     monkeypatch.setattr(tracking, "find_spec", lambda module: None)

@@ -1,0 +1,104 @@
+"""What becomes of the jobs of a sweep that run together, and of their reports."""
+
+import logging
+
+import pytest
+
+from gpubn import backend
+from gpubn.config import Config, TrackerConfig
+from gpubn.errors import CellError, ConfigError, StoreError
+from gpubn.rows import Failure
+from gpubn.sweeps import compose, task
+from gpubn.sweeps.runner import CellOutcome
+
+
+@pytest.fixture(autouse=True)
+def here(fake, tmp_path, monkeypatch):
+    """Jobs are the inits of fake cells, in one process, in a folder of their own."""
+    monkeypatch.setattr(compose, "cell_of", fake.cell)
+    monkeypatch.setattr(task, "cores", lambda: 1)
+    monkeypatch.setattr(task, "_silent", set())
+    monkeypatch.setattr(task.RunOptions, "resolve", lambda options: backend.resolve("numpy"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_jobs_of_a_sweep_are_run_together(fake, store, finish, monkeypatch):
+    """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
+    monkeypatch.setattr(
+        task.RunOptions,
+        "of",
+        lambda config, sweep: task.RunOptions("numpy", ".", config.init.name == "other", not sweep),
+    )
+
+    def cell_of(init):
+        if init == "wrong":
+            raise ConfigError("it is wrong")
+        return fake.cell(init)
+
+    monkeypatch.setattr(compose, "cell_of", cell_of)
+    fake.fail["c"] = ValueError("no")
+    finish([fake.cell("b")], store)
+    fake.calls.clear()
+    found = dict(task.together(["a", "b", "wrong", "c", "a", "other"]))
+    assert sorted(found) == [0, 1, 2, 3, 4, 5]
+    assert str(found[2]) == "it is wrong"
+    assert found[1].fresh is False
+    assert found[0] is found[4]
+    assert found[3].failure.sentence == "ValueError: no"
+    assert [found[n].result is not None for n in (0, 1, 5)] == [True] * 3
+    assert sorted(fake.calls) == ["a", "c", "other"]
+
+
+def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake):
+    fake.fail["b"] = StoreError("the disk is full")
+    found = dict(task.together(["a", "b", "c", "c"]))
+    assert found[0].result is not None
+    assert [str(found[n]) for n in (1, 2, 3)] == ["the disk is full"] * 3
+    assert fake.calls == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("retry", "sweep", "again"),
+    [(False, True, False), (True, True, True), (False, False, True), (True, False, True)],
+)
+def test_who_asks_for_one_cell_wants_it_though_it_failed_before(retry, sweep, again):
+    options = task.RunOptions.of(Config(retry_failed=retry, force=True), sweep=sweep)
+    assert options == task.RunOptions("auto", "results", True, again)
+
+
+def test_what_a_job_says_of_its_outcome(fake, store, outcomes, caplog):
+    caplog.set_level(logging.INFO)
+    (outcome,) = outcomes([fake.cell()], store)
+    caplog.clear()
+    task.run(None, outcome)
+    kept = "results/cells/fake/" + store.path(fake.cell()).name
+    loss = "  loss (step 10): 0.2167 [-1.266, 1.699], 2 seeds"
+    assert caplog.messages == [loss, f"  kept in {kept}"]
+    caplog.clear()
+    task.run(None, CellOutcome(fake.cell(), outcome.result))
+    first, made, *_ = caplog.messages
+    assert first == f"{fake.cell()} is finished already (force=true runs it again)"
+    assert made.startswith("  made by numpy on ")
+    failed = CellOutcome(fake.cell(), failure=Failure("no", "trace"))
+    with pytest.raises(CellError, match=r"failed before: no; retry_failed=true runs it again, its"):
+        task.run(None, failed)
+    fresh = CellOutcome(fake.cell(), failure=Failure("no", "trace"), fresh=True)
+    with pytest.raises(CellError, match=r"init=a\) failed: no; its traceback is in results/cells"):
+        task.run(None, fresh)
+
+
+def test_a_tracker_that_cannot_be_reached_is_tried_once(fake, store, outcomes, monkeypatch, caplog):
+    tried = []
+
+    class Down:
+        def report(self, cell, result):
+            tried.append(cell)
+            raise StoreError("it is down")
+
+    monkeypatch.setattr(task, "make_tracker", lambda config, results: Down())
+    for outcome in outcomes([fake.cell(init) for init in "ab"], store):
+        outcome.cell.config.tracker = TrackerConfig(name="mlflow")
+        task.run(None, outcome)
+    assert [cell.axes["init"] for cell in tried] == ["a"]
+    said = "tracker=mlflow is left out from here on: it is down; the same command reports what is"
+    assert [message for message in caplog.messages if "left out" in message] == [f"{said} missing"]
