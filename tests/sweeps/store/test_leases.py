@@ -352,5 +352,4 @@ def test_a_sweep_takes_over_when_the_other_is_killed(
     found = outcomes(CELLS, store, processes=processes)
     assert {o.cell.id: o.result.digest for o in found} == digests
     assert [o.fresh for o in found] == [False] * 3 + [True] * 5
-    assert found[-1].cell == CELLS[3]
     assert {path.suffix for path in store.root.glob("*/*")} == {".json"}
