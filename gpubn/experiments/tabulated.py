@@ -75,8 +75,8 @@ PARTS = {
     ),
     "diagnostics_deep": (
         *_AT_THE_END,
-        _part("drift_mean", steps=(LAST,)),
-        _part("gradient_shift"),
+        _part("drift_mean", steps=(LAST,), init="he"),
+        _part("gradient_shift", init="he"),
     ),
     "inference": (
         *_AT_THE_END,
@@ -93,16 +93,25 @@ PARTS = {
     "batch_sweep": (*_AT_THE_END, _part("best_test_loss")),
     "dropout": (*_AT_THE_END, _part("best_test_loss norm_input_variance_ratio")),
     "recipe": (*_AT_THE_END, _part("test_loss zero_variance_share zero_variance_step")),
+    "bessel": (*_AT_THE_END, _part("train_loss test_loss")),
+    "initial_beta": (_part("batch_loss diverged"),),
+    "shared_scale": (
+        _part("forward_difference weight_grad_difference output_change"),
+        _part("output_difference_after_step output_change_difference"),
+        _part("scale_update_difference", rate="0.0001"),
+    ),
     "signal_propagation": (
         _part("activation_var signal_var weight_grad_var", arithmetic="corrected"),
         _part("activation_var signal_var weight_grad_var", arithmetic="published", norm="after"),
         _part("activation_var", arithmetic="published", norm="none"),
         _part("weight_var", arithmetic="corrected", norm="none"),
-        _part("zero_share small_share", layers=(4, 19, 20), norm="none"),
-        _part("unit_offset example_offset mixing_share"),
+        _part("zero_share small_share", layers=(4, 19, 20), init="small glorot", norm="none"),
+        _part("unit_offset example_offset mixing_share", norm="after"),
+        _part("unit_offset", init="small"),
         _part(
             "weight_grad_var_published_scale",
             layers=(1, 2, 3, 4, 18, 19),
+            init="small glorot glorot_small",
             norm="none after",
         ),
         _part("activation_hist", layers=(0, 4, 19, 20), init="small glorot", norm="none after"),
@@ -119,7 +128,12 @@ PARTS = {
         _part("signal_square", activation="relu", norm="before"),
     ),
     "listing_backward": (
-        _part("weight_grad_relative_error weight_grad_cosine weight_grad_size_ratio", init="small"),
+        _part("weight_grad_relative_error", init="small"),
+        _part(
+            "weight_grad_cosine weight_grad_size_ratio",
+            init="small",
+            arithmetic="early sign mean published",
+        ),
         _part("weight_grad_relative_error", layers=(1,)),
     ),
 }

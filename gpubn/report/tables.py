@@ -139,11 +139,11 @@ class TableText:
 
     def add(self, place: Iterable[str], rows: Iterable[Observation]) -> None:
         """Add the rows of one cell, whose values in the first columns are `place`."""
-        start = ",".join(place)
+        start = "".join(f"{value}," for value in place)
         lines = []
         for r in rows:
             keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
-            lines.append(f"{start},{keys},{r.metric},{r.value:.7g}\n")
+            lines.append(f"{start}{keys},{r.metric},{r.value:.7g}\n")
         self._out.write("".join(lines).encode())
 
     def write(self, path: Path, provenance: dict[str, Any]) -> None:

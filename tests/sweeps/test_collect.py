@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from gpubn.config import Config, DataConfig
+from gpubn.experiments import tabulated
+from gpubn.experiments.tabulated import Part
 from gpubn.report.tables import TableText, read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
 from gpubn.sweeps import collect
@@ -149,7 +151,7 @@ def test_what_is_remembered_of_a_result(rows, traces):
 def test_the_committed_tables_have_the_bytes_that_are_written_now(name, tmp_path):
     path = TABLES / f"{name}.csv"
     frame = read_table(path)
-    axes = list(frame.columns[: -len(COLUMNS)])
+    axes = path.read_text().partition("\n")[0].split(",")[: -len(COLUMNS)]
     text = TableText(axes)
     for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
         keys = {key: row[key] for key in ("seed", "step", "layer")}
@@ -158,6 +160,33 @@ def test_the_committed_tables_have_the_bytes_that_are_written_now(name, tmp_path
         text.add([row[axis] for axis in axes], [observation])
     text.write(tmp_path / "t.csv", {})
     assert (tmp_path / "t.csv").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("inits", ["ab", "a"])
+def test_a_thinned_table_holds_chosen_rows_and_its_constants_once(
+    inits, fake, tmp_path, finish, monkeypatch
+):
+    chosen = {"fake": (Part(("m",), {}, (), ()),)}
+    fake.rows[:] = [Observation(0, None, None, metric, 1.0) for metric in ("m", "n", "m[1]")]
+    cells = [fake.cell(init) for init in inits]
+    store = CellStore(tmp_path / "cells")
+    kept = {cell.id: Kept.of(r) for cell, r in zip(cells, finish(cells, store), strict=True)}
+
+    def metrics():
+        monkeypatch.setattr(tabulated, "PARTS", chosen)
+        monkeypatch.setattr(collect, "PARTS", chosen)
+        (path,) = write_tables(tmp_path, "fake", cells, kept, store.get, thinned=True)
+        assert path.read_text().startswith("init," if len(inits) > 1 else "seed,")
+        frame = read_table(path)
+        assert {tuple(row) for row in frame[list(cells[0].axes)].to_numpy()} == {
+            tuple(cell.axes.values()) for cell in cells
+        }
+        return list(frame["metric"])
+
+    assert metrics() == ["m", "m[1]"] * len(inits)
+    chosen = {"fake": (Part(("n",), {}, (), ()),)}
+    assert metrics() == ["n"] * len(inits)
+    assert len(store.get(cells[0]).rows) == 3
 
 
 def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, finish):

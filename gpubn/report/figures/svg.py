@@ -33,7 +33,7 @@ def compact(svg: bytes) -> bytes:
         else:
             element.text = None
     _share_classes(root)
-    _unwrap(root)
+    _unwrap(root, {name for look, name in classes.items() if _is_plain(look)})
     ET.register_namespace("", _SVG[1:-1])
     return ET.tostring(root, encoding="utf-8", xml_declaration=True).replace(b" />", b"/>") + b"\n"
 
@@ -55,7 +55,7 @@ def _attributes(
         elif key == "d":
             yield key, _path(value)
         elif key == "transform" and (along := re.fullmatch(r"translate\((\S+) 0\)", value)):
-            yield "x", _rounded(along[1])
+            yield "x", f"{float(along[1]):.0f}"  # in hundredths of the size of a letter
         elif key == "transform":
             yield key, re.sub(r"translate\(.*?\)", lambda moved: _rounded(moved[0]), value)
         elif key in ("x", "y", "width", "height"):
@@ -80,14 +80,29 @@ def _share_classes(root: ET.Element) -> None:
                 del child.attrib["class"]
 
 
-def _unwrap(parent: ET.Element) -> None:
-    """Put the children of groups that say nothing in the place of these."""
+def _unwrap(parent: ET.Element, plain: set[str]) -> None:
+    """Put the children of groups that say nothing in the place of these; join plain paths."""
     kept: list[ET.Element] = []
     for element in parent:
-        _unwrap(element)
+        _unwrap(element, plain)
         says_nothing = element.tag == f"{_SVG}g" and not element.attrib
-        kept += list(element) if says_nothing else [element]
+        for child in list(element) if says_nothing else [element]:
+            if kept and child.get("class") in plain and _alike(kept[-1], child):
+                kept[-1].set("d", kept[-1].get("d", "") + child.get("d", ""))
+            else:
+                kept.append(child)
     parent[:] = kept
+
+
+def _alike(*paths: ET.Element) -> bool:
+    first, second = ({**path.attrib, "d": ""} for path in paths)
+    return first == second and {path.tag for path in paths} == {f"{_SVG}path"}
+
+
+def _is_plain(look: str) -> bool:
+    """Return True if shapes of this look can be one path: nothing shows which lies above."""
+    is_filled = "fill:" in look and "fill: none" not in look
+    return "opacity" not in look and not (is_filled and "stroke:" in look)
 
 
 def _path(text: str) -> str:
