@@ -82,12 +82,14 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise StoreError(
             f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
         )
-    constants = provenance.get("constants", {})
+    config, constants = (
+        part if isinstance(part := provenance.get(key), dict) else {}
+        for key in ("config", "constants")
+    )
     for column in (column for column in reversed(constants) if column not in frame):
         frame.insert(0, column, pd.Series(constants[column], frame.index, frame["metric"].dtype))
     _check_distinct(path, frame)
-    config = provenance.get("config")
-    frame.attrs["config"] = config if isinstance(config, dict) else {}
+    frame.attrs["config"] = config
     return frame
 
 
