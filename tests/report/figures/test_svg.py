@@ -1,5 +1,9 @@
 """SVG in few bytes, the same drawing."""
 
+import re
+
+import pytest
+
 from gpubn.report.figures.svg import compact
 
 MARK = "stroke: #000000; stroke-width: 0.8"
@@ -36,12 +40,33 @@ def test_a_drawing_keeps_what_is_seen_of_it():
         '<g clip-path="url(#a0)" class="a2"><use href="#a1" x="1.23" y="2"/>'
         '<use href="#a1" x="3" y="4"/></g>'
         '<g transform="translate(1.23 7) scale(0.075 -0.075)">'
-        '<path id="a1" d="M0-3l3 3" transform="scale(0.015625)"/><use href="#a1" x="61.28"/></g>'
+        '<path id="a1" d="M0-3l3 3" transform="scale(0.015625)"/><use href="#a1" x="61"/></g>'
         "</svg>"
     )
 
 
+def drawn(paths):
+    """What is left of some paths (d, look)."""
+    elements = "".join(f'<g id="patch"><path d="{d}" style="{look}"/></g>' for d, look in paths)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><defs><style/></defs>{elements}</svg>'
+    return re.findall(' d="(.*?)"', compact(svg.encode()).decode())
+
+
 def test_rounding_does_not_add_up_along_a_path():
-    path = "M 0 0 L 1.004 9 L 2.008 0 L 3.012 9"
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><style/><path d="{path}"/></svg>'
-    assert b'd="M0 0l1 9 1.01-9 1 9"' in compact(svg.encode())
+    assert drawn([("M 0 0 L 1.004 9 L 2.008 0 L 3.012 9", "")]) == ["M0 0l1 9 1.01-9 1 9"]
+
+
+@pytest.mark.parametrize(
+    ("look", "joined"),
+    [
+        ("fill: #0072b2", True),
+        ("fill: none; stroke: #000000", True),
+        ("fill: #0072b2; stroke: #000000", False),
+        ("fill: #0072b2; opacity: 0.2", False),
+    ],
+)
+def test_neighbours_are_one_path_where_nothing_shows_which_lies_above(look, joined):
+    bars = [("M 0 0 L 1 0 L 1 2 z", look), ("M 1 0 L 2 0 L 2 3 z", look)]
+    apart = ["M0 0h1v2z", "M1 0h1v3z"]
+    assert drawn(bars) == (["".join(apart)] if joined else apart)
+    assert drawn([bars[0], (bars[1][0], "fill: none"), bars[0]]) == [apart[0], apart[1], apart[0]]
