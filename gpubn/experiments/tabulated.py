@@ -1,7 +1,7 @@
 """What the tables of an experiment hold: the rows that claims and figures read.
 
-The store keeps every row of a cell, so that another choice takes no run. An experiment that is not
-here has all its rows in its tables.
+The store keeps every row of a cell, so that another choice takes no run. Each cell leaves some rows
+in a table. An experiment that is not here has all its rows in its tables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,8 +106,8 @@ PARTS = {
         _part("activation_var", arithmetic="published", norm="none"),
         _part("weight_var", arithmetic="corrected", norm="none"),
         _part("zero_share small_share", layers=(4, 19, 20), init="small glorot", norm="none"),
-        _part("unit_offset example_offset mixing_share", norm="after"),
-        _part("unit_offset", init="small"),
+        _part("unit_offset", norm="before after"),
+        _part("example_offset mixing_share", init="small", norm="after", arithmetic="published"),
         _part(
             "weight_grad_var_published_scale",
             layers=(1, 2, 3, 4, 18, 19),

@@ -10,6 +10,7 @@ import pytest
 
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
+from gpubn.report.tables import read_table
 
 ROOT = Path(__file__).parents[2]
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -95,7 +96,7 @@ def test_digits_where_there_is_no_mnist(build, tmp_path):
     assert files(committed) == before
     assert not (tmp_path / "mine" / "figures").exists()
     table = tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv"
-    assert {line.split(",")[0] for line in table.read_text().splitlines()[1:]} == {"digits"}
+    assert set(read_table(table)["data"]) == {"digits"}
     assert "digits-images" in json.loads(table.with_suffix(".json").read_text())["data"]
     again = build(*two_cells)  # what fell back once is not run again
     assert again.code == 0
