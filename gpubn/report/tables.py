@@ -1,7 +1,8 @@
 """Tables: the CSV files that figures and claims read, and the provenance beside each.
 
 A table's columns are the experiment's axes, any further keys that its cells differ in, then
-`gpubn.rows.COLUMNS`; no two rows agree in all of them but `value`. Rows that pool the seeds of a
+`gpubn.rows.COLUMNS`; no two rows agree in all of them but `value`. An axis that has one value in
+all rows may stand in the provenance instead, under `constants`. Rows that pool the seeds of a
 cell (histograms) go to `<experiment>_pooled.csv`, so that no table mixes the two. A CSV holds no
 time and no path, and its order and number format are fixed: made twice on one machine it has the
 same bytes.
@@ -53,6 +54,8 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     What all its cells have in common of the configuration is in `frame.attrs["config"]`.
 
+    Axes that are constant in it are columns like the others.
+
     Example: `read_table(Path("results/tables/mnist_init.csv"))`.
 
     Raises:
@@ -79,9 +82,14 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise StoreError(
             f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
         )
+    config, constants = (
+        part if isinstance(part := provenance.get(key), dict) else {}
+        for key in ("config", "constants")
+    )
+    for column in (column for column in reversed(constants) if column not in frame):
+        frame.insert(0, column, pd.Series(constants[column], frame.index, frame["metric"].dtype))
     _check_distinct(path, frame)
-    config = provenance.get("config")
-    frame.attrs["config"] = config if isinstance(config, dict) else {}
+    frame.attrs["config"] = config
     return frame
 
 
@@ -133,11 +141,11 @@ class TableText:
 
     def add(self, place: Iterable[str], rows: Iterable[Observation]) -> None:
         """Add the rows of one cell, whose values in the first columns are `place`."""
-        start = ",".join(place)
+        start = "".join(f"{value}," for value in place)
         lines = []
         for r in rows:
             keys = ",".join("" if k is None else str(k) for k in (r.seed, r.step, r.layer))
-            lines.append(f"{start},{keys},{r.metric},{r.value:.7g}\n")
+            lines.append(f"{start}{keys},{r.metric},{r.value:.7g}\n")
         self._out.write("".join(lines).encode())
 
     def write(self, path: Path, provenance: dict[str, Any]) -> None:

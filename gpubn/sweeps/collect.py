@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpubn.files import git_revision
+from gpubn.experiments.tabulated import PARTS, tabulated
+from gpubn.files import git_revision, sha256
 from gpubn.report.tables import TableText, table_is_current
 from gpubn.sweeps.cells import Cell, differing_keys
 from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
@@ -63,6 +64,8 @@ def write_tables(
     cells: Sequence[Cell],
     kept: Mapping[str, Kept],
     load: Callable[[Cell], Result],
+    *,
+    thinned: bool = False,
 ) -> list[Path]:
     """Write the tables of an experiment's cells and their provenance; return the CSV files' paths.
 
@@ -73,15 +76,22 @@ def write_tables(
             `<name>_pooled.csv`.
         kept: cell id -> what is known of its result.
         load: gives the result of one cell; one at a time is in memory.
+        thinned: write the rows that the experiment's tables hold, and axes that vary, alone.
     """
     cells = list({cell.id: cell for cell in cells}.values())  # two jobs of a sweep may be one cell
     made_from = {cell.id: kept[cell.id].digest for cell in cells}
+    experiment, constants = cells[0].config.name, {}
+    if thinned:
+        made_from |= _choice(experiment)
+        axes = cells[0].axes.items()
+        constants = {k: v for k, v in axes if all(cell.axes[k] == v for cell in cells)}
     tables = []
     for pooled in (False, True):
         some = [c for c in cells if (kept[c.id].pooled if pooled else kept[c.id].plain)]
         if some:
             path = folder / f"{name}{'_pooled' * pooled}.csv"
-            tables.append(_Table(path, pooled, distinguishing_keys(some, pooled=pooled)))
+            keys = distinguishing_keys(some, pooled=pooled)
+            tables.append(_Table(path, pooled, keys, frozenset(constants)))
     stale = [t for t in tables if not table_is_current(t.path, t.columns(cells[0]), made_from)]
     if stale:
         texts = [TableText(table.columns(cells[0])) for table in stale]
@@ -90,13 +100,20 @@ def write_tables(
             result = load(cell)
             made_from[cell.id] = result.digest  # another sweep may have made it anew
             provenance.add(result)
+            chosen = tabulated(experiment, cell.axes, result.rows) if thinned else result.rows
             for table, text in zip(stale, texts, strict=True):
-                rows = [r for r in result.rows if (r.seed is None) == table.pooled]
+                rows = [r for r in chosen if (r.seed is None) == table.pooled]
                 text.add(table.columns(cell).values(), rows)
-        document = {**provenance.document(), "made_from": made_from}
+        document = {**provenance.document(), "constants": constants, "made_from": made_from}
         for table, text in zip(stale, texts, strict=True):
             text.write(table.path, document)
     return [table.path for table in tables]
+
+
+def _choice(experiment: str) -> dict[str, str]:
+    """What a table is made from beside its cells: another choice of rows makes another table."""
+    parts = PARTS.get(experiment)
+    return {"tabulated": sha256(repr(parts).encode())[:16]} if parts else {}
 
 
 @dataclass(frozen=True)
@@ -106,11 +123,13 @@ class _Table:
     path: Path
     pooled: bool
     keys: list[str]
+    constants: frozenset[str]
 
     def columns(self, cell: Cell) -> dict[str, str]:
         """The first columns of the table and their values in the rows of a cell."""
         settings = cell.settings if self.keys else {}
-        return cell.axes | {key: str(settings[key]) for key in self.keys}
+        axes = {k: v for k, v in cell.axes.items() if k not in self.constants}
+        return axes | {key: str(settings[key]) for key in self.keys}
 
 
 class _Provenance:

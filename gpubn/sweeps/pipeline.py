@@ -62,7 +62,7 @@ def make_tables(
     made = {}
     for name, cells in grids.items():
         folder = results / "digits" if _use(cells, "digits") else results
-        paths = write_tables(folder / "tables", name, cells, kept, store.get)
+        paths = write_tables(folder / "tables", name, cells, kept, store.get, thinned=True)
         made[name] = ExperimentTables(paths, folder)
     return made
 

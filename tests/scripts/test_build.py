@@ -10,6 +10,7 @@ import pytest
 from gpubn.errors import ConfigError
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
+from gpubn.report.tables import read_table
 from tests.scripts.sweeping import ROOT, load_script, one_sentence
 
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -73,7 +74,7 @@ def test_digits_where_there_is_no_mnist(run, tmp_path):
         assert part in said
     assert files(committed) == before
     table = tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv"
-    assert {line.split(",")[0] for line in table.read_text().splitlines()[1:]} == {"digits"}
+    assert set(read_table(table)["data"]) == {"digits"}
     assert "digits-images" in json.loads(table.with_suffix(".json").read_text())["data"]
     again = run("build.py", *two_cells)  # what fell back once is not run again
     assert again.code == 0

@@ -11,6 +11,8 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig
 from gpubn.errors import CellError
+from gpubn.experiments import tabulated
+from gpubn.experiments.tabulated import Part
 from gpubn.report.tables import read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
 from gpubn.sweeps import collect, pipeline
@@ -123,6 +125,32 @@ def test_rows_are_asked_for_one_cell_at_a_time(fake, tmp_path, store, finish):
     paths[1].unlink()
     assert write_tables(tmp_path, "fake", cells, kept, load) == paths
     assert asked == [*cells, *cells]
+
+
+@pytest.mark.parametrize("inits", ["ab", "a"])
+def test_a_thinned_table_holds_chosen_rows_and_its_constants_once(
+    inits, fake, tmp_path, store, finish, monkeypatch
+):
+    chosen = {"fake": (Part(("m",), {}, (), ()),)}
+    fake.rows[:] = [Observation(0, None, None, metric, 1.0) for metric in ("m", "n", "m[1]")]
+    cells = [fake.cell(init) for init in inits]
+    kept = {cell.id: Kept.of(r) for cell, r in zip(cells, finish(cells, store), strict=True)}
+
+    def metrics():
+        monkeypatch.setattr(tabulated, "PARTS", chosen)
+        monkeypatch.setattr(collect, "PARTS", chosen)
+        (path,) = write_tables(tmp_path, "fake", cells, kept, store.get, thinned=True)
+        assert path.read_text().startswith("init," if len(inits) > 1 else "seed,")
+        frame = read_table(path)
+        assert {tuple(row) for row in frame[list(cells[0].axes)].to_numpy()} == {
+            tuple(cell.axes.values()) for cell in cells
+        }
+        return list(frame["metric"])
+
+    assert metrics() == ["m", "m[1]"] * len(inits)
+    chosen = {"fake": (Part(("n",), {}, (), ()),)}
+    assert metrics() == ["n"] * len(inits)
+    assert len(store.get(cells[0]).rows) == 3
 
 
 def test_the_order_of_what_stands_beside_a_table(fake, tmp_path, store, finish):

@@ -8,11 +8,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import oxipng
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gpubn.report import words
+from gpubn.report.figures import svg
 
 mpl.use("Agg")
 
@@ -201,4 +203,4 @@ def render(figure: Figure) -> dict[str, bytes]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, **options)
         out[kind] = buffer.getvalue()
-    return out
+    return {"svg": svg.compact(out["svg"]), "png": oxipng.optimize_from_memory(out["png"], level=1)}

@@ -1,0 +1,151 @@
+"""What the tables of an experiment hold: the rows that claims and figures read.
+
+The store keeps every row of a cell, so that another choice takes no run. Each cell leaves some rows
+in a table. An experiment that is not here has all its rows in its tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gpubn.rows import Observation
+
+LAST = -1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of some metrics, histogram bins and the like by what stands before the bracket.
+
+    Attributes:
+        where: axis of the table -> the values that count; all of an axis that is not here.
+        steps: those that count, `LAST` the last of the cell; all where there are none.
+        layers: those that count; all where there are none.
+    """
+
+    metrics: tuple[str, ...]
+    where: Mapping[str, Sequence[str]]
+    steps: tuple[int, ...]
+    layers: tuple[int, ...]
+
+    def is_of(self, axes: Mapping[str, str]) -> bool:
+        """Return True if it holds rows of the cell with these axes."""
+        return all(axes[axis] in values for axis, values in self.where.items())
+
+    def takes(self, row: Observation, last: int | None) -> bool:
+        """Return True if it holds this row of a cell that counts."""
+        step = LAST if row.step == last else row.step
+        return (
+            (row.metric in self.metrics or row.metric.partition("[")[0] in self.metrics)
+            and (not self.steps or row.step in self.steps or step in self.steps)
+            and (not self.layers or row.layer in self.layers)
+        )
+
+
+def _part(
+    metrics: str,
+    *,
+    steps: tuple[int, ...] = (),
+    layers: tuple[int, ...] = (),
+    **where: str,
+) -> Part:
+    axes = {axis: values.split() for axis, values in where.items()}
+    return Part(tuple(metrics.split()), axes, steps, layers)
+
+
+_AT_THE_END = (_part("batch_loss", steps=(LAST,)), _part("diverged"))
+
+PARTS = {
+    "depth_grid": (*_AT_THE_END, _part("train_loss")),
+    "mnist_init": (
+        _part("batch_loss saturated_share dead_share steps_to_loss"),
+        _part("train_loss test_loss test_accuracy diverged"),
+        _part("drift_mean preactivation_drift_mean pinned_share"),
+        _part("gradient_norm", steps=(0,), layers=(1,)),
+        _part("weight_change", steps=(LAST,), layers=(1,)),
+        _part("unit_mean", norm="none"),
+        _part("pre_activation_hist post_activation_hist", init="glorot"),
+        _part("pre_activation_hist post_activation_hist", init="rand_small", norm="none"),
+    ),
+    "diagnostics": (
+        *_AT_THE_END,
+        _part("activation_percentile saturated_share dead_share"),
+        _part("gradient_to_weight update_to_weight weight_change"),
+        _part("drift_mean preactivation_drift_mean gradient_shift gradient_shift_cosine"),
+        _part("gamma_mean gamma_std beta_mean beta_std norm_output_mean norm_output_std"),
+    ),
+    "diagnostics_deep": (
+        *_AT_THE_END,
+        _part("drift_mean", steps=(LAST,), init="he"),
+        _part("gradient_shift", init="he"),
+    ),
+    "inference": (
+        *_AT_THE_END,
+        _part("statistics_error:population statistics_error:moving[0.01]"),
+        _part("statistics_error:biased var_error:population var_error:biased"),
+        *(
+            _part(f"{quantity}:{kind}")
+            for quantity in ("test_loss", "test_accuracy")
+            for kind in ("batch", "moving", "biased", "population", "never")
+        ),
+    ),
+    "rate_sweep": (*_AT_THE_END, _part("steps_to_loss[0.5]")),
+    "scale_sweep": _AT_THE_END,
+    "batch_sweep": (*_AT_THE_END, _part("best_test_loss")),
+    "dropout": (*_AT_THE_END, _part("best_test_loss norm_input_variance_ratio")),
+    "recipe": (*_AT_THE_END, _part("test_loss zero_variance_share zero_variance_step")),
+    "bessel": (*_AT_THE_END, _part("train_loss test_loss")),
+    "initial_beta": (_part("batch_loss diverged"),),
+    "shared_scale": (
+        _part("forward_difference weight_grad_difference output_change"),
+        _part("output_difference_after_step output_change_difference"),
+        _part("scale_update_difference", rate="0.0001"),
+    ),
+    "signal_propagation": (
+        _part("activation_var signal_var weight_grad_var", arithmetic="corrected"),
+        _part("activation_var signal_var weight_grad_var", arithmetic="published", norm="after"),
+        _part("activation_var", arithmetic="published", norm="none"),
+        _part("weight_var", arithmetic="corrected", norm="none"),
+        _part("zero_share small_share", layers=(4, 19, 20), init="small glorot", norm="none"),
+        _part("unit_offset", norm="before after"),
+        _part("example_offset mixing_share", init="small", norm="after", arithmetic="published"),
+        _part(
+            "weight_grad_var_published_scale",
+            layers=(1, 2, 3, 4, 18, 19),
+            init="small glorot glorot_small",
+            norm="none after",
+        ),
+        _part("activation_hist", layers=(0, 4, 19, 20), init="small glorot", norm="none after"),
+        _part(
+            "weight_grad_hist",
+            layers=(1, 2, 3, 4, 18, 19),
+            init="small glorot",
+            norm="none after",
+        ),
+    ),
+    "signal_batch": (
+        _part("signal_growth weight_grad_growth"),
+        _part("activation_var", activation="relu", norm="none"),
+        _part("signal_square", activation="relu", norm="before"),
+    ),
+    "listing_backward": (
+        _part("weight_grad_relative_error", init="small"),
+        _part(
+            "weight_grad_cosine weight_grad_size_ratio",
+            init="small",
+            arithmetic="early sign mean published",
+        ),
+        _part("weight_grad_relative_error", layers=(1,)),
+    ),
+}
+"""Experiment -> the parts of its rows that its tables hold."""
+
+
+def tabulated(
+    experiment: str, axes: Mapping[str, str], rows: Sequence[Observation]
+) -> Sequence[Observation]:
+    """Return the rows of a cell that the tables of its experiment hold, in order."""
+    if experiment not in PARTS:
+        return rows
+    parts = [part for part in PARTS[experiment] if part.is_of(axes)]
+    last = max((row.step for row in rows if row.step is not None), default=None)
+    return [row for row in rows if any(part.takes(row, last) for part in parts)]

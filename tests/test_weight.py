@@ -1,0 +1,30 @@
+"""What a clone weighs."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    """The bytes of each tracked file."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return {path: path.stat().st_size for path in paths if path.is_file()}
+
+
+def test_all_tracked_files_together_weigh_no_more_than_25_mb(sizes):
+    assert sum(sizes.values()) <= 25e6
+
+
+def test_no_drawing_weighs_more_than_300_kb(sizes):
+    drawings = [path for path in sizes if path.suffix == ".svg"]
+    assert drawings
+    assert max(map(sizes.get, drawings)) <= 300e3
