@@ -93,7 +93,6 @@ ODD = [{"host": HOST, "pid": pid} for pid in ("one", None, -1, 10**30, NOBODY)]
         (ELSEWHERE, -60, False),
         *((content, 0, True) for content in (*DAMAGED, *ODD)),
     ],
-    ids=str,
 )
 def test_a_lease_counts_while_its_process_lives_and_touches_it(store, fake, content, age, free):
     """The process on another host cannot be asked."""
