@@ -1,27 +1,20 @@
 """The exact checks: they pass on the library, and each fails when what it checks is broken."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.config import Config, DataConfig, NormConfig
 from gpubn.experiments.exact import check_input, checks, experiment
 from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
-from tests.experiments.cells import NUMPY, run
+from tests.experiments.cells import NUMPY, cell, run
 
 CHECKS = {check.__name__: check for check in (*ROUNDING, *DIFFERENCES)}
 
 
-def make(examples=7, features=4, dtype="float64", **options):
-    return Config(
-        name="exact",
-        data=DataConfig("gaussian", examples=examples, features=features),
-        norm=NormConfig(name="before", placement="before", eps=options.pop("eps", 1e-5)),
-        dtype=dtype,
-        **{"seeds": 3, "first_seed": 5} | options,
-    )
+make = partial(cell, "exact", "before", dtype="float64", examples=7, features=4, first_seed=5)
 
 
 def case(mean=0.0, **options):
@@ -41,7 +34,7 @@ def tolerance(name, dtype, examples, mean=0.0):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("examples", "features"), [(2, 1), (3, 16), (40, 5)])
 def test_all_hold(dtype, examples, features):
-    rows = run(make(examples, features, dtype))
+    rows = run(make(examples=examples, features=features, dtype=dtype))
     expected = {c.__name__ for c in (ROUNDING if dtype == "float32" else ROUNDING + DIFFERENCES)}
     assert {r.metric for r in rows} == expected | {f"{name}_shifted" for name in expected}
     assert len(rows) == 2 * len(expected) * 3

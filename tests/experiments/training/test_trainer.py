@@ -7,8 +7,6 @@ from math import isfinite, log
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
@@ -18,29 +16,28 @@ from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import UpdateRatios
 from gpubn.experiments.training import trainer
-from gpubn.experiments.training.records import loss_rows, pool_rows
+from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells, training_experiment
 from gpubn.nn.layers import Affine
 from gpubn.nn.model import MLP
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order
 from gpubn.rows import Observation
+from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
 
-PLACEMENTS = ["none", "before", "after"]
-NUMPY = resolve("numpy")
 NAN, INF = float("nan"), float("inf")
 
 
-def make(placement="none", *, init=None, norm=None, optim=None, model=None, **options):
-    return Config(
-        name=options.pop("name", "depth_grid"),
-        data=DataConfig("digits", train_examples=options.pop("train_examples", 0)),
-        model=ModelConfig(**{"width": 8} | (model or {})),
-        norm=NormConfig(name=placement, placement=placement, **norm or {}),
-        init=InitConfig(**init or {}),
-        optim=OptimConfig(**{"rate": 0.5, "batch": 32, "steps": 12} | (optim or {})),
-        **{"seeds": 3, "first_seed": 2, "every": 4} | options,
-    )
+make = partial(
+    cell,
+    "depth_grid",
+    dataset="digits",
+    **{"width": 8, "rate": 0.5, "batch": 32, "steps": 12, "first_seed": 2, "every": 4},
+)
+
+
+def named(name, placement="none", **options):
+    return replace(make(placement, **options), name=name)
 
 
 def run(config, *probes, tick=None, group=5, evaluated=2000):
@@ -50,9 +47,13 @@ def run(config, *probes, tick=None, group=5, evaluated=2000):
     return rows
 
 
-def values(rows, metric, step, layer=None):
-    """One metric at one place, by seed."""
-    return {r.seed: r.value for r in rows if (r.metric, r.step, r.layer) == (metric, step, layer)}
+EVERYTHING = (
+    partial(Saturation, 3),
+    partial(UpdateRatios, 3),
+    partial(Drift, 3),
+    partial(Histograms, 4),
+    partial(Generalisation, 3, population=True),
+)
 
 
 def place(row):
@@ -96,33 +97,22 @@ def steps_to(target, of_seed, every):
 # What every training records ----------------------------------------------------------------------
 
 
-def test_what_the_rows_hold():
+def test_what_the_rows_hold(losses):
     ticks = []
     rows = run(make("before"), tick=ticks.append)
     assert sum(ticks) == get("depth_grid").work(make("before")) == 3 * 12
     steps = {}
     for r in rows:
         steps.setdefault(r.metric, set()).add(r.step)
-    last = ("diverged", *(f"steps_to_loss[{target}]" for target in ("1", "0.5", "0.3")))
-    assert steps == {
-        "batch_loss": {0, 4, 8, 12},
-        **{f"{part}_{what}": {12} for part in ("train", "test") for what in ("loss", "accuracy")},
-        **{metric: {12} for metric in last},
-    }
+    last = ["diverged", *(f"steps_to_loss[{target}]" for target in ("1", "0.5", "0.3"))]
+    last += [f"{part}_{what}" for part in ("train", "test") for what in ("loss", "accuracy")]
+    assert steps == {"batch_loss": {0, 4, 8, 12}, **{key: {12} for key in last}}
     assert len({place(r) for r in rows}) == len(rows) == 3 * (4 + 4 + 4)
-    assert {r.seed for r in rows} == {2, 3, 4}
-    assert {r.layer for r in rows} == {None}
-
-
-@pytest.mark.parametrize("every", [1, 5, 100])
-def test_batch_loss_is_the_mean_of_each_window(losses, every):
-    rows = run(make(every=every))
-    steps = {r.step for r in rows if r.metric == "batch_loss"}
-    assert steps == {0, *range(every, 13, every)}
-    for step in steps:
-        for seed, found in values(rows, "batch_loss", step).items():
-            expected = window(losses[seed], step, every) if step else losses[seed][0]
-            assert found == pytest.approx(expected, rel=1e-12)
+    assert {(r.seed, r.layer) for r in rows} == {(seed, None) for seed in (2, 3, 4)}
+    for r in rows:
+        if r.metric == "batch_loss":
+            expected = window(losses[r.seed], r.step, 4) if r.step else losses[r.seed][0]
+            assert r.value == pytest.approx(expected, rel=1e-12)
 
 
 PATHS = {
@@ -160,30 +150,17 @@ def test_loss_rows_of_any_path(every):
         assert mine == pytest.approx(expected, rel=1e-12, nan_ok=True), name
 
 
-class Generalised(Generalisation):
-    """By the statistics of the population, under names of its own."""
-
-    def __init__(self, times):
-        super().__init__(times, population=True)
-
-    def measure(self, network, step):
-        for row in super().measure(network, step):
-            yield replace(row, metric=f"population {row.metric}")
-
-
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     # Warnings are errors in this suite, in worker threads too.
-    config = make(placement, model={"activation": "relu"}, optim={"rate": 1e30})
-    probes = (partial(Saturation, 3), partial(UpdateRatios, 3), partial(Drift, 3))
-    probes += (partial(Generalisation, 3), partial(Generalised, 3))
-    rows = run(config, *probes, partial(Histograms, 4))
+    config = make(placement, activation="relu", rate=1e30)
+    rows = run(config, *EVERYTHING)
     assert values(rows, "diverged", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
     for part in ("train", "test"):
         assert not np.isfinite(list(values(rows, f"{part}_loss", 12).values())).any()
     assert not np.isfinite(list(values(rows, "batch_loss", 12).values())).all()
     assert np.isfinite(list(values(rows, "batch_loss", 0).values())).all()
-    sound = run(make(placement, model={"activation": "relu"}), *probes, partial(Histograms, 4))
+    sound = run(make(placement, activation="relu"), *EVERYTHING)
     assert values(sound, "diverged", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
     assert sorted(map(place, rows)) == sorted(map(place, sound))
     best = [list(values(r, "best_test_loss", 12).values()) for r in (rows, sound)]
@@ -202,7 +179,7 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             kept[step] = network
             return []
 
-    config = make("before", dtype="float64", norm={"eps": 0.01}, train_examples=sample)
+    config = make("before", dtype="float64", eps=0.01, train_examples=sample)
     rows = run(config, Keep, evaluated=evaluated)
     data, layers = load("digits"), kept[12].model.layers
     for part, all_x, all_y, pool in (
@@ -231,7 +208,7 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
-    config = make(optim={"schedule": schedule, "rate": 0.4, "min_rate": 0.1})
+    config = make(schedule=schedule, rate=0.4, min_rate=0.1)
     used = []
 
     descend = MLP.descend
@@ -258,8 +235,7 @@ def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placemen
     rows = []
     for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
         use(seen)
-        probes = (*EVERYTHING, partial(Generalisation, 3), partial(Generalised, 3))
-        rows.append(run(make(placement, model={"depth": 2}, train_examples=40), *probes))
+        rows.append(run(make(placement, depth=2, train_examples=40), *EVERYTHING))
     one, other = ([r for r in of if r.seed == 3] for of in rows)
     assert one == other
     assert len(one) > 100
@@ -269,35 +245,27 @@ def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placemen
 @pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
 def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
     with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
-        run(make(optim={"batch": batch}, train_examples=examples))
+        run(make(batch=batch, train_examples=examples))
 
 
 def test_the_options_of_batch_norm_and_dropout_arrive():
     # So large an eps leaves nothing of the activations: a guess.
-    first = values(run(make("before", norm={"eps": 1e12})), "batch_loss", 0)
+    first = values(run(make("before", eps=1e12)), "batch_loss", 0)
     assert list(first.values()) == pytest.approx([log(10)] * 3, abs=1e-4)
     plain = values(run(make("before")), "batch_loss", 0)
     assert np.abs(np.array(list(plain.values())) - log(10)).min() > 1e-3
     for changed in (
-        make("before", norm={"initial_beta": 1.0}),
-        make("before", model={"dropout": 0.5}),
-        make("before", model={"dropout": 0.5, "dropout_at": "before_norm"}),
-        make("before", norm={"ghost": 4}),
+        make("before", initial_beta=1.0),
+        make("before", dropout=0.5),
+        make("before", dropout=0.5, dropout_at="before_norm"),
+        make("before", ghost=4),
     ):
         assert values(run(changed), "batch_loss", 0) != plain
 
 
-EVERYTHING = (
-    partial(Saturation, 3),
-    partial(UpdateRatios, 3),
-    partial(Drift, 3),
-    partial(Histograms, 4),
-)
-
-
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_the_split_into_groups_changes_no_row(placement):
-    config = make(placement, model={"depth": 2, "dropout": 0.3}, seeds=5, train_examples=100)
+    config = make(placement, depth=2, dropout=0.3, seeds=5, train_examples=100)
     one, *others = (
         sorted(run(config, *EVERYTHING, group=group), key=place) for group in (5, 1, 2, 3)
     )
@@ -310,9 +278,9 @@ def test_the_split_into_groups_changes_no_row(placement):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("options", [{"train_examples": 50}, {"norm": {"ghost": 8}}], ids=str)
+@pytest.mark.parametrize("options", [{"train_examples": 50}, {"ghost": 8}], ids=str)
 def test_fewer_seeds_have_the_rows_they_have_among_many(placement, options):
-    options = {"model": {"dropout": 0.3}, "dtype": "float32"} | options
+    options = {"dropout": 0.3, "dtype": "float32"} | options
     many = [r for r in run(make(placement, seeds=7, **options), *EVERYTHING) if r.seed is not None]
     assert {r.seed for r in many} == set(range(2, 9))
     for first, count in ((2, 2), (4, 3), (8, 1)):
@@ -346,7 +314,7 @@ def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
             seen.append((list(network.seeds), step, self.passes, layer.params["bias"].any()))
             yield from network.rows("mine", np.array(network.seeds) / 8, step=step, layer=7)
 
-    config = make("before", norm={"learnable": True})
+    config = make("before", learnable=True)
     rows = run(config, Look, group=2)
     assert sorted(seen) == [
         *(([2, 3], step, step, step > 0) for step in (0, 3, 12)),
@@ -375,9 +343,7 @@ def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
         asked.append(config.optim.rate)
         return [Look()]
 
-    configs = [
-        make(optim={"rate": rate}, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))
-    ]
+    configs = [make(rate=rate, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))]
     context = Context(replace(NUMPY, workers=1))
     spoilt, sound = train_cells(configs, context, probes=probes, group=5, evaluated=9)
     assert asked == [0.25, 0.5]
@@ -390,35 +356,6 @@ def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
     assert sound == alone
     (unspoilt,) = train_cells(configs[:1], context, probes=lambda config: [], group=5, evaluated=9)
     assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
-
-
-def test_a_probe_looks_before_and_after_unless_it_says_otherwise():
-    assert sorted(Probe().at(OptimConfig(steps=9))) == [0, 9]
-    with pytest.raises(NotImplementedError):
-        Probe().measure(None, 0)
-
-
-def test_rows_without_a_seed_are_added_up():
-    row = Observation
-    rows = [
-        row(None, 0, 1, "a", 0.25),
-        row(3, 0, 1, "a", 5.0),
-        row(None, 0, 2, "a", 1.0),
-        row(None, 0, 1, "a", 0.5),
-        row(None, 4, 1, "a", 2.0),
-        row(None, 0, 1, "b", 8.0),
-        row(4, 0, 1, "a", 5.0),
-        row(None, 0, 1, "a", 0.125),
-    ]
-    assert pool_rows(rows) == [
-        row(3, 0, 1, "a", 5.0),
-        row(4, 0, 1, "a", 5.0),
-        row(None, 0, 1, "a", 0.875),
-        row(None, 0, 2, "a", 1.0),
-        row(None, 4, 1, "a", 2.0),
-        row(None, 0, 1, "b", 8.0),
-    ]
-    assert pool_rows([]) == []
 
 
 # The experiments ----------------------------------------------------------------------------------
@@ -498,14 +435,9 @@ ADDED = {
 
 @pytest.mark.parametrize("name", ADDED)
 def test_an_experiment_measures_what_it_promises(name):
-    config = make(
-        "before",
-        name=name,
-        model={"depth": 2, "activation": "relu", "dropout": 0.5, "dropout_at": "last"},
-        init={"name": "rand", "scale": 3.0},
-        norm={"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5},
-        optim={"rate": 0.25, "batch": 16},
-    )
+    options = {"dropout": 0.5, "dropout_at": "last", "scale": 3.0, "rate": 0.25, "batch": 16}
+    options |= {"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5}
+    config = named(name, "before", depth=2, activation="relu", **options)
     rows, bare = get(name).run(config, Context(NUMPY)), run(config)
     assert set(bare) < set(rows) or not ADDED[name]
     places = {}
@@ -518,12 +450,12 @@ def test_an_experiment_measures_what_it_promises(name):
     assert {r.seed for r in rows} - {None} == {2, 3, 4}
     finite = [r for r in rows if not r.metric.startswith(("steps_to", "test_loss_at", "zero_var"))]
     assert all(isfinite(r.value) for r in finite)
-    without = get(name).run(make(name=name, model={"depth": 2}), Context(NUMPY))
+    without = get(name).run(named(name, depth=2), Context(NUMPY))
     assert not [r for r in without if r.metric.startswith(("norm_", "gamma", "beta"))]
 
 
 def test_mnist_init_counts_activations_every_200_steps():
-    config = make(name="mnist_init", optim={"steps": 401, "batch": 2}, model={"width": 2}, seeds=1)
+    config = named("mnist_init", "none", steps=401, batch=2, width=2, seeds=1)
     rows = get("mnist_init").run(config, Context(NUMPY))
     assert {r.step for r in rows if r.metric.startswith("pre_")} == {0, 200, 400}
 
@@ -534,7 +466,7 @@ def test_mnist_init_evaluates_all_test_examples_of_mnist(use):
     x, y = rng.random((10_700, 3)).astype(np.float32), np.zeros(10_700, np.int64)
     order = example_order(3, "test", 10_200)
     y[500 + order[10_000:]] = 1  # another label
-    config = make(name="mnist_init", optim={"steps": 40})
+    config = named("mnist_init", "none", steps=40)
     for hit in (1, 1 - 1e-4):
         use(Dataset("many", x[:500], y[:500], x[500:], y[500:], 2))
         rows = get("mnist_init").run(config, Context(NUMPY))
@@ -547,7 +479,7 @@ def test_ghost_batches_in_the_batch_sweep(ghost):
     """Its losses on the way are by the population, so that the noise is that of training alone."""
     rows, slow = (
         get("batch_sweep").run(
-            make("before", norm={"ghost": ghost, "momentum": momentum}, optim={"batch": 16}),
+            make("before", ghost=ghost, momentum=momentum, batch=16),
             Context(NUMPY),
         )
         for momentum in (0.1, 0.01)
@@ -555,7 +487,7 @@ def test_ghost_batches_in_the_batch_sweep(ghost):
     for metric in ("train_loss_path", "test_loss_path", "train_loss"):
         alike = values(rows, metric, 12) == values(slow, metric, 12)
         assert alike == metric.endswith("path")  # what the running averages are is no matter
-    whole = get("batch_sweep").run(make("before", optim={"batch": 16}), Context(NUMPY))
+    whole = get("batch_sweep").run(make("before", batch=16), Context(NUMPY))
     start = [values(of, "train_loss_path", 0) for of in (rows, whole)]
     assert start[0] == start[1]  # no step was taken
     noisy, calm = (values(of, "batch_loss", 0) for of in (rows, whole))
@@ -567,6 +499,6 @@ def test_ghost_batches_in_the_batch_sweep(ghost):
 
 @pytest.mark.parametrize("name", ["recipe", "inference"])
 def test_what_follows_whole_batches_refuses_ghost_batches(name):
-    config = make("before", name=name, model={"depth": 1, "activation": "relu"}, norm={"ghost": 8})
+    config = named(name, "before", depth=1, activation="relu", ghost=8)
     with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
         get(name).run(config, Context(NUMPY))
