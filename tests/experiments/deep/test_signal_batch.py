@@ -53,15 +53,11 @@ def test_growth_is_that_of_theory(activation, examples):
     size = {"width": 120, "features": 120, "depth": 25, "examples": examples, "seeds": 6}
     with_norm = getattr(theory, f"batchnorm_{activation}_gradient_growth")(examples)
     gain = getattr(theory, f"{activation}_gain")(120, 2 / 120)
-    for placement, metric, predicted in (
-        ("before", "signal_growth", with_norm),
-        ("before", "weight_grad_growth", with_norm),
-        ("none", "signal_growth", gain),
-        ("none", "weight_grad_growth", 1.0),
-    ):
+    predicted = {"before": (with_norm, with_norm), "none": (gain, 1.0)}
+    for placement, growth in predicted.items():
         rows = run(make(placement, activation=activation, **size))
-        mean = np.mean(list(values(rows, metric).values()))
-        assert mean == pytest.approx(predicted, rel=0.07)
+        for metric, right in zip(("signal_growth", "weight_grad_growth"), growth, strict=True):
+            assert np.mean([*values(rows, metric).values()]) == pytest.approx(right, rel=0.07)
 
 
 def test_a_network_too_shallow_for_the_fit_is_refused():

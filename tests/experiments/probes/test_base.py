@@ -9,7 +9,7 @@ from gpubn.data import Dataset
 from gpubn.experiments.probes.base import Network, OnDevice, fetch_readings
 from gpubn.nn.model import build_mlp
 from gpubn.nn.rng import example_order
-from gpubn.nn.train import loss_and_accuracy, to_device
+from gpubn.nn.train import to_device
 from gpubn.rows import Observation
 
 
@@ -131,23 +131,3 @@ def test_examples_come_with_their_labels(network, data, sample):
             assert (labels == y[chosen]).all()
         few = made.look_up(part, chosen[:, 3:5])
         assert (made.backend.to_host(few[0]) == x[chosen[:, 3:5]]).all()
-
-
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_a_network_is_evaluated_on_the_examples_of_its_seeds(network, same_bits, part):
-    made = network(20)
-    x, y = (
-        (made.data.x_train, made.data.y_train)
-        if part == "train"
-        else (made.data.x_test, made.data.y_test)
-    )
-    found = made.evaluate(part, 15)
-    right = loss_and_accuracy(made.model, x, y, made.chosen(part, 15), made.backend)
-    for one, other in zip(found, right, strict=True):
-        assert one.shape == (3,)
-        same_bits(one, other)
-    logits, _ = made.model.forward(made.examples(part, 15)[0], training=False)
-    labels = made.backend.to_host(made.examples(part, 15)[1])
-    accuracy = (made.backend.to_host(logits).argmax(axis=-1) == labels).mean(axis=1)
-    np.testing.assert_allclose(found[1], accuracy, rtol=1e-12)
-    assert len({*found[0]}) == 3
