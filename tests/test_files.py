@@ -53,20 +53,6 @@ def test_a_file_where_a_folder_should_be(tmp_path, path):
     assert names(tmp_path) == ["file"]
 
 
-def test_full_disk(tmp_path, monkeypatch):
-    path = tmp_path / "c"
-    path.write_bytes(b"old")
-
-    def full(_descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match=r"c cannot be written \(No space left on device\)"):
-        write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["c"]
-
-
 WRITE = """
 import sys
 from pathlib import Path
@@ -118,16 +104,24 @@ def test_a_file_that_finds_no_room(tmp_path, room):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_interrupt_leaves_the_old_content(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(errno.ENOSPC, "No space left on device"), StoreError),
+    ],
+    ids=["interrupt", "full disk"],
+)
+def test_what_fails_leaves_the_old_content(tmp_path, monkeypatch, call, error, raised):
     path = tmp_path / "c"
     path.write_bytes(b"old")
 
-    def interrupt(*_arguments):
-        raise KeyboardInterrupt
+    def fail(*_arguments):
+        raise error
 
     owner = os if call == "fsync" else files.Path
-    monkeypatch.setattr(owner, call, interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(owner, call, fail)
+    with pytest.raises(raised):
         write_atomic(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
