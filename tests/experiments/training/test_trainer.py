@@ -20,7 +20,6 @@ from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells, training_experiment
 from gpubn.nn.layers import Affine
 from gpubn.nn.model import MLP
-from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order
 from gpubn.rows import Observation
 from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
@@ -286,19 +285,16 @@ def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
 
 
 def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
-    seen, observed = [], []
+    seen = []
 
     class Look(Probe):
         def __init__(self):
             self.passes = 0
 
         def at(self, config):
-            assert config.steps == 12
-            return [3, 12, 0, 3, 99]
+            return [3, config.steps, 0, 3, 99]
 
         def observe(self, network, caches):
-            (norm,) = network.model.caches_of(BatchNorm, caches)
-            observed.append(norm.mean.shape)
             self.passes += 1
 
         def measure(self, network, step):
@@ -306,47 +302,39 @@ def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
             seen.append((list(network.seeds), step, self.passes, layer.params["bias"].any()))
             yield from network.rows("mine", np.array(network.seeds) / 8, step=step, layer=7)
 
-    config = make("before", learnable=True)
-    rows = run(config, Look, group=2)
-    assert sorted(seen) == [
-        *(([2, 3], step, step, step > 0) for step in (0, 3, 12)),
-        *(([4], step, step, step > 0) for step in (0, 3, 12)),
-    ]
-    assert sorted(observed) == [(1, 8)] * 12 + [(2, 8)] * 12
+    rows = run(make("before"), Look, group=2)
+    looks = [(step, step, step > 0) for step in (0, 3, 12)]
+    assert sorted(seen) == [(seeds, *look) for seeds in ([2, 3], [4]) for look in looks]
     for step in (0, 3, 12):
         assert values(rows, "mine", step, layer=7) == {2: 0.25, 3: 0.375, 4: 0.5}
 
 
 def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
-    seen, asked = [], []
+    seen, passed = set(), set()
 
     class Look(Probe):
         def measure(self, network, step):
             rate, weight = network.config.optim.rate, network.model.layers[0].params["weight"]
-            seen.append((rate, step, list(network.seeds), len(weight)))
+            seen.add((rate, step, *network.seeds))
+            assert len(weight) == len(network.seeds)
             assert network.sgd.rates(0).tolist() == [rate] * len(network.seeds)
             weight *= 0 if rate == 0.25 else 1
             return network.rows("mine", np.full(len(network.seeds), rate), step=step)
 
         def observe(self, network, caches):
-            seen.append((network.config.optim.rate, caches[0].weight.shape[0], caches[0].x.shape))
+            passed.add((network.config.optim.rate, len(caches[0].weight), caches[0].x.shape))
 
-    def probes(config):
-        asked.append(config.optim.rate)
-        return [Look()]
+    def train(*configs, probes=lambda config: [Look()]):
+        context = Context(replace(NUMPY, workers=1))
+        return train_cells(configs, context, probes=probes, group=5, evaluated=9)
 
     configs = [make(rate=rate, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))]
-    context = Context(replace(NUMPY, workers=1))
-    spoilt, sound = train_cells(configs, context, probes=probes, group=5, evaluated=9)
-    assert asked == [0.25, 0.5]
-    looks = {(0.25, 0, (2, 3, 4), 3), (0.25, 12, (2, 3, 4), 3)}
-    looks |= {(0.5, 0, (2, 3), 2), (0.5, 12, (2, 3), 2)}
-    assert {(a, b, tuple(c), d) for a, b, c, d in (s for s in seen if len(s) == 4)} == looks
-    assert {s for s in seen if len(s) == 3} == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
+    spoilt, sound = train(*configs)
+    assert seen == {cell for at in (0, 12) for cell in ((0.25, at, 2, 3, 4), (0.5, at, 2, 3))}
+    assert passed == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
     assert values(sound, "mine", 12) == {2: 0.5, 3: 0.5}
-    (alone,) = train_cells(configs[1:], context, probes=probes, group=5, evaluated=9)
-    assert sound == alone
-    (unspoilt,) = train_cells(configs[:1], context, probes=lambda config: [], group=5, evaluated=9)
+    assert train(configs[1]) == [sound]
+    (unspoilt,) = train(configs[0], probes=lambda config: [])
     assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
 
 
@@ -372,50 +360,50 @@ def evenly(times):
     return {12 * i // times for i in range(times + 1)}
 
 
-HIDDEN, OUTER, WHOLE, END = (1, 2), (1, 2, 3), (None,), {12}
+HIDDEN, OUTER, WHOLE, ENDS, END = (1, 2), (1, 2, 3), (None,), {0, 12}, {12}
+
+
+def at(steps, layers, *metrics):
+    return dict.fromkeys(metrics, (steps, layers))
 
 
 def losses_on_the_way(times):
     """More densely early on."""
     steps = {12 * i * i // times**2 for i in range(times + 1)}
-    paths = {f"{part}_loss_path": (steps, WHOLE) for part in ("train", "test")}
-    return paths | {"test_loss_at": (END, WHOLE), "best_test_loss": (END, WHOLE)}
+    paths = at(steps, WHOLE, "train_loss_path", "test_loss_path")
+    return paths | at(END, WHOLE, "test_loss_at", "best_test_loss")
 
 
 def drifts(times):
     kinds = [f"{what}drift_{how}" for what in ("", "preactivation_") for how in ("mean", "std")]
-    return dict.fromkeys(kinds, (evenly(times) - {0}, HIDDEN))
+    return at(evenly(times) - {0}, HIDDEN, *kinds)
 
 
 def shifts(times):
-    return dict.fromkeys(("gradient_shift", "gradient_shift_cosine"), (evenly(times), (2, 3)))
+    return at(evenly(times), (2, 3), "gradient_shift", "gradient_shift_cosine")
 
 
-def sizes(times):
-    kinds = ("gradient_norm", "gradient_to_weight", "update_to_weight", "weight_change")
-    return dict.fromkeys(kinds, (evenly(times), OUTER))
-
-
-def shares(times):
-    return dict.fromkeys(("saturated_share", "dead_share"), (evenly(times), HIDDEN))
+def shares_and_sizes(times):
+    ratios = ("gradient_to_weight", "update_to_weight")
+    sizes = at(evenly(times), OUTER, "gradient_norm", *ratios, "weight_change")
+    return sizes | at(evenly(times), HIDDEN, "saturated_share", "dead_share")
 
 
 NORMED = [f"{what}_{how}" for what in ("norm_output", "gamma", "beta") for how in ("mean", "std")]
+PLAIN = ("depth_grid", "rate_sweep", "scale_sweep", "bessel", "initial_beta", "gamma_beta")
 ADDED = {
-    **{name: {} for name in ("depth_grid", "rate_sweep", "scale_sweep", "bessel")},
-    **{name: {} for name in ("initial_beta", "gamma_beta")},
+    **{name: {} for name in PLAIN},
     "mnist_init": {
-        **(shares(6) | sizes(6) | drifts(6)),
-        **dict.fromkeys(("unit_mean", "pinned_share"), ({0, 12}, HIDDEN)),
-        **dict.fromkeys(("pre_activation_hist", "post_activation_hist"), ({0}, (1,))),
+        **(shares_and_sizes(6) | drifts(6) | at(ENDS, HIDDEN, "unit_mean", "pinned_share")),
+        **at({0}, (1,), "pre_activation_hist", "post_activation_hist"),
     },
     "diagnostics_deep": drifts(4) | shifts(2),
     "batch_sweep": losses_on_the_way(16),
-    "dropout": losses_on_the_way(10) | {"norm_input_variance_ratio": ({0, 12}, HIDDEN)},
-    "recipe": dict.fromkeys(("zero_variance_share", "zero_variance_step"), (END, WHOLE)),
+    "dropout": losses_on_the_way(10) | at(ENDS, HIDDEN, "norm_input_variance_ratio"),
+    "recipe": at(END, WHOLE, "zero_variance_share", "zero_variance_step"),
     "diagnostics": {
-        **(shares(8) | sizes(8) | drifts(8) | shifts(8)),
-        **dict.fromkeys(("activation_percentile", *NORMED), (evenly(8), HIDDEN)),
+        **(shares_and_sizes(8) | drifts(8) | shifts(8)),
+        **at(evenly(8), HIDDEN, "activation_percentile", *NORMED),
     },
 }
 
