@@ -8,8 +8,8 @@ import pytest
 from gpubn.experiments import array_statistics
 from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
 from gpubn.nn.layers import Activation
+from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
-from tests.experiments.probes.by_hand import PLACEMENTS
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
@@ -83,7 +83,7 @@ def test_pinned_units_have_a_mean_above_09_or_099():
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_densities(placement, activation):
-    network = by_hand.build(placement, activation=activation, model={"width": 6})
+    network = by_hand.build(placement, activation=activation, width=6)
     network.model.layers[0].params["weight"][...] *= 8  # some lie beyond the edges
     network.config.seeds = 5  # two of five: the other group has three
     found = by_hand.measured(Histograms(every=4), network)

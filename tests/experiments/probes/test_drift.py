@@ -8,7 +8,8 @@ import pytest
 
 from gpubn.experiments.probes.drift import Drift
 from gpubn.nn.layers import Activation, Affine
-from tests.experiments.probes.by_hand import PLACEMENTS, build, check, each, measured, of_kind, seen
+from tests.experiments.cells import PLACEMENTS
+from tests.experiments.probes.by_hand import build, check, each, measured, of_kind, seen
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from tests.experiments.probes.by_hand import PLACEMENTS, build, check, each, mea
     ],
 )
 def test_drift(placement, model):
-    network, probe = build(placement, model=model), Drift(4)
+    network, probe = build(placement, **model), Drift(4)
 
     def inputs(r):
         """{(metric's start, layer): input (N, D)}"""

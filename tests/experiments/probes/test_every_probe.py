@@ -19,8 +19,9 @@ from gpubn.experiments.probes.normalisation import NormInputVariance, NormParame
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.trainer import train_cells
 from gpubn.nn.rng import example_order
+from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
-from tests.experiments.probes.by_hand import DATA, NUMPY, PLACEMENTS, SAMPLE, STEPS
+from tests.experiments.probes.by_hand import DATA, NUMPY, SAMPLE, STEPS
 
 ALL = {
     "Saturation": partial(Saturation, 3),
@@ -52,7 +53,7 @@ def test_the_probes_above_are_all_there_are():
 def test_a_probe_changes_nothing_that_training_feels(monkeypatch, name, placement, dropout_at):
     monkeypatch.setattr(trainer, "load", lambda *_: DATA)
     model = {"dropout": 0.3, "dropout_at": dropout_at}
-    network = by_hand.build(placement, model=model, optim={"batch": 8})
+    network = by_hand.build(placement, **model, batch=8)
     before = by_hand.state(network)
     if ALL[name] is not ZeroVariance:
         by_hand.measured(ALL[name](), network)

@@ -15,36 +15,31 @@ from gpubn.nn.norms.batch_norm import BatchNorm
 from tests.experiments.probes import by_hand
 from tests.experiments.probes.by_hand import EPS, SEEDS, STEPS
 
-PARTS = ("train", "test")
-
 
 def test_generalisation(monkeypatch):
+    targets = (50.0, 1.2, 1e-9)
     monkeypatch.setattr(generalisation, "EVALUATED", 25)
-    monkeypatch.setattr(generalisation, "TRAIN_LOSSES", (50.0, 1.2, 1e-9))
-    network, probe, path = by_hand.build("before", model={"dropout": 0.3}), Generalisation(2), []
-    rng = np.random.default_rng(5)
-
-    def at_rest(r, part):
-        own = by_hand.own(network, r, part, 25)
-        return by_hand.loss(network, r, *own, training=False)
-
+    monkeypatch.setattr(generalisation, "TRAIN_LOSSES", targets)
+    network, probe = by_hand.build("before", dropout=0.3), Generalisation(2)
+    path = {"train": [], "test": []}
     weight = network.model.layers[-1].params["weight"]
     start = weight.copy()
-    for step in (0, 5, STEPS):
-        path.append(
-            [by_hand.each(network, lambda r, part=part: at_rest(r, part)) for part in PARTS]
-        )
-        expected = {("train_loss_path", None): path[-1][0], ("test_loss_path", None): path[-1][1]}
+    for step, size in ((0, 1), (5, 0), (STEPS, 0.3)):
+        weight[...] = start * size
+        for part, losses in path.items():
+            examples = [by_hand.own(network, r, part, 25) for r in range(2)]
+            losses.append(
+                [by_hand.loss(network, r, *own, training=False) for r, own in enumerate(examples)]
+            )
+        expected = {(f"{part}_loss_path", None): losses[-1] for part, losses in path.items()}
         if step == STEPS:
-            train, test = (np.array([p[i] for p in path]) for i in (0, 1))
-            for target in (50.0, 1.2, 1e-9):
-                at = [loss_at(train[:, r], test[:, r], target) for r in range(2)]
+            train, test = (np.transpose(losses) for losses in path.values())
+            for target in targets:
+                at = [loss_at(train[r], test[r], target) for r in range(2)]
                 expected[f"test_loss_at[{target:g}]", None] = at
-            expected["best_test_loss", None] = [min(of_seed) for of_seed in test.T]
+            expected["best_test_loss", None] = test.min(axis=1)
         by_hand.check(by_hand.measured(probe, network, step), expected)
-        weight[...] = start * rng.uniform(0, 0.5)
-        weight[...] = 0 if step == 0 else weight
-    assert expected["test_loss_at[50]", None] == pytest.approx(path[0][1])
+    assert expected["test_loss_at[50]", None] == pytest.approx(path["test"][0])
     assert expected["test_loss_at[1e-09]", None] == [inf, inf]
 
 
@@ -63,45 +58,32 @@ def by_population(network, r, x):
     return pair[1]
 
 
-def nats(logits, labels):
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return -np.log(p[np.arange(len(labels)), labels]).mean()
-
-
 @pytest.mark.parametrize(
-    ("placement", "norm", "model"),
+    ("placement", "options"),
     [
-        ("before", {}, {}),
-        ("after", {"average": "std", "correction": 1}, {}),
-        ("before", {"ghost": 2}, {}),
-        ("after", {}, {"dropout": 0.4, "dropout_at": "before_norm"}),
-        ("none", {}, {}),
+        ("before", {}),
+        ("after", {"average": "std", "correction": 1}),
+        ("before", {"ghost": 2}),
+        ("after", {"dropout": 0.4, "dropout_at": "before_norm"}),
+        ("none", {}),
     ],
 )
-def test_the_population_is_that_of_the_seeds_training_examples(placement, norm, model):
+def test_the_population_is_that_of_the_seeds_training_examples(placement, options):
     """Both losses by it, all layers after one another; and the running statistics come back."""
-    network, probe = (
-        by_hand.build(placement, norm=norm, model=model),
-        Generalisation(1, population=True),
-    )
+    network, probe = by_hand.build(placement, **options), Generalisation(1, population=True)
     layers = network.model.layers_of(BatchNorm)
     arrays = [(la.running_mean, la.running_spread) for la in layers]
     before, lowest = by_hand.state(network), []
     for step in (0, STEPS):
         found = by_hand.measured(probe, network, step)
-        by_part = {
-            f"{part}_loss_path": [
-                nats(by_population(network, r, x), y)
-                for r in range(2)
-                for x, y in [by_hand.own(network, r, part)]
-            ]
-            for part in ("train", "test")
-        }
-        by_hand.check(
-            {key: found[key] for key in found if key[0] in by_part},
-            {(name, None): expected for name, expected in by_part.items()},
-        )
-        lowest.append(by_part["test_loss_path"])
+        expected = {"train_loss_path": [], "test_loss_path": []}
+        for metric, losses in expected.items():
+            for r in range(2):
+                x, y = by_hand.own(network, r, metric.split("_")[0])
+                losses.append(by_hand.nats(by_population(network, r, x), y))
+            right = dict(zip(SEEDS, losses, strict=True))
+            assert found[metric, None] == pytest.approx(right, rel=1e-9)
+        lowest.append(expected["test_loss_path"])
         for layer, (mean, spread) in zip(layers, arrays, strict=True):
             assert layer.running_mean is mean
             assert layer.running_spread is spread

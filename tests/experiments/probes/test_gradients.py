@@ -5,13 +5,14 @@ import pytest
 
 from gpubn.experiments.probes import gradients
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios, training_gradients
+from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
-from tests.experiments.probes.by_hand import CLASSES, PLACEMENTS, RATE, SEEDS, STEPS
+from tests.experiments.probes.by_hand import CLASSES, RATE, SEEDS, STEPS
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_ratios(placement):
-    network, probe = by_hand.build(placement, optim={"min_rate": 0.0}), UpdateRatios(2)
+    network, probe = by_hand.build(placement, min_rate=0.0), UpdateRatios(2)
     initial = by_hand.each(network, lambda r: by_hand.parameters(network, r))
     rng = np.random.default_rng(3)
     for step, rate in (
@@ -53,7 +54,7 @@ def test_ratios(placement):
 @pytest.mark.parametrize("step", [0, 5, STEPS])
 def test_gradient_shift(placement, model, step):
     """By definition: step everything below a layer, then differentiate the loss anew."""
-    network = by_hand.build(placement, model=model, optim={"min_rate": 0.0})
+    network = by_hand.build(placement, **model, min_rate=0.0)
     rate = RATE * (1 - min(step, STEPS - 1) / STEPS)  # at the end, of the last step
     before, expected = by_hand.state(network), {}
     for r in range(2):

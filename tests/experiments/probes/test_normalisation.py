@@ -34,7 +34,7 @@ def test_norm_parameters(placement):
 
 
 def test_without_gamma_and_beta_there_is_only_the_output():
-    found = by_hand.measured(NormParameters(8), by_hand.build("before", norm={"learnable": False}))
+    found = by_hand.measured(NormParameters(8), by_hand.build("before", learnable=False))
     metrics = ("norm_output_mean", "norm_output_std")
     assert set(found) == {(metric, layer) for metric in metrics for layer in (1, 2)}
 
@@ -76,7 +76,7 @@ def test_without_batchnorm_no_unit_is_counted():
     ],
 )
 def test_norm_input_variance(placement, model):
-    network, expected = by_hand.build(placement, model=model), {}
+    network, expected = by_hand.build(placement, **model), {}
     for r in range(2):
         train, infer = (
             [x for x, _ in by_hand.of_kind(by_hand.seen(network, r, training=mode), BatchNorm)]
@@ -93,5 +93,5 @@ def test_norm_input_variance(placement, model):
 
 
 def test_norm_input_variance_without_batchnorm():
-    network = by_hand.build("none", model={"dropout": 0.5})
+    network = by_hand.build("none", dropout=0.5)
     assert by_hand.measured(NormInputVariance(), network) == {}

@@ -23,6 +23,7 @@ from gpubn.nn.model import MLP
 from gpubn.nn.rng import example_order
 from gpubn.rows import Observation
 from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
+from tests.experiments.probes import by_hand
 
 NAN, INF = float("nan"), float("inf")
 
@@ -178,26 +179,14 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             kept[step] = network
             return []
 
-    config = make("before", dtype="float64", eps=0.01, train_examples=sample)
+    config = make("before", dtype="float64", eps=by_hand.EPS, train_examples=sample)
     rows = run(config, Keep, evaluated=evaluated)
-    data, layers = load("digits"), kept[12].model.layers
-    for part, all_x, all_y, pool in (
-        ("train", data.x_train, data.y_train, sample or None),
-        ("test", data.x_test, data.y_test, None),
-    ):
+    for part in ("train", "test"):
         for r, seed in enumerate((2, 3, 4)):
-            own = example_order(seed, part, len(all_x))[:pool][:evaluated]
-            x, y = all_x[own].astype(np.float64), all_y[own]
-            (w1, b1), (gamma, beta), (w2, b2) = (
-                [p[r] for p in layer.params.values()] for layer in layers if layer.params
-            )
-            norm = layers[1]
-            z = (x @ w1 + b1 - norm.running_mean[r]) / np.sqrt(norm.running_var[r] + 0.01)
-            logits = np.tanh(gamma * z + beta) @ w2 + b2
-            p = np.exp(logits)
-            loss = -np.log(p[np.arange(len(y)), y] / p.sum(axis=1)).mean()
-            found = values(rows, f"{part}_loss", 12)[seed]
-            assert found == pytest.approx(loss, rel=1e-10)
+            x, y = by_hand.own(kept[12], r, part, evaluated)
+            loss = by_hand.loss(kept[12], r, x, y, training=False)
+            assert values(rows, f"{part}_loss", 12)[seed] == pytest.approx(loss, rel=1e-10)
+            logits = by_hand.forward(kept[12], r, x, training=False)[-1][2]
             right = (logits.argmax(axis=1) == y).mean()
             assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
 
@@ -208,17 +197,14 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     config = make(schedule=schedule, rate=0.4, min_rate=0.1)
-    used = []
-
-    descend = MLP.descend
+    used, descend = [], MLP.descend
 
     def spy(self, dy, caches, rates):
         used.append(rates.tolist())
         descend(self, dy, caches, rates)
 
-    right = run(config)
     monkeypatch.setattr(MLP, "descend", spy)
-    assert run(config) == right
+    run(config)
     fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
     expected = fall if schedule == "linear" else [0.4] * 12
     assert used == [pytest.approx([rate] * 3, rel=1e-6) for rate in expected]
