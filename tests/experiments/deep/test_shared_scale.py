@@ -98,6 +98,5 @@ def test_without_batchnorm_there_is_nothing_to_share():
 
 
 def test_a_step_too_large_is_recorded():
-    # Warnings are errors in this suite.
     rows = run(make("before", rate=1e300))
     assert not np.isfinite(values(rows, "output_difference_after_step")).all()

@@ -67,8 +67,6 @@ def test_each_dtype_is_fetched_in_one_block_and_no_value_passes_through_another(
     assert len(moved) == 4  # nothing on the device, nothing fetched
 
 
-# The examples of each seed ------------------------------------------------------------------------
-
 SEEDS, TRAIN, TEST = (4, 0, 9), 60, 25
 
 

@@ -94,9 +94,6 @@ def steps_to(target, of_seed, every):
     return INF
 
 
-# What every training records ----------------------------------------------------------------------
-
-
 def test_what_the_rows_hold(losses):
     ticks = []
     rows = run(make("before"), tick=ticks.append)
@@ -191,9 +188,6 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
 
 
-# How it trains ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
     config = make(schedule=schedule, rate=0.4, min_rate=0.1)
@@ -255,19 +249,14 @@ def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
     many = sorted(run(cells(seeds=5), *EVERYTHING), key=place)
     assert {r.seed for r in many} == {None, 2, 3, 4, 5, 6}
     for first, count, group in ((2, 5, 1), (2, 5, 2), (2, 2, 5), (4, 3, 3), (6, 1, 5)):
-        rows = sorted(
-            run(cells(first_seed=first, seeds=count), *EVERYTHING, group=group), key=place
-        )
-        seeds = range(first, first + count)
+        rows = run(cells(first_seed=first, seeds=count), *EVERYTHING, group=group)
+        rows, seeds = sorted(rows, key=place), range(first, first + count)
         assert [r for r in rows if r.seed is not None] == [r for r in many if r.seed in seeds]
         if count == 5:  # what is pooled is a sum over groups: its last digit depends on the split
-            found, pooled = (
-                {place(r): r.value for r in of if r.seed is None} for of in (rows, many)
-            )
-            assert found == pytest.approx(pooled, rel=1e-14, abs=1e-16)
-
-
-# Probes -------------------------------------------------------------------------------------------
+            found, right = ([r for r in of if r.seed is None] for of in (rows, many))
+            assert [*map(place, found)] == [*map(place, right)]
+            close = pytest.approx([r.value for r in right], rel=1e-14, abs=1e-16)
+            assert [r.value for r in found] == close
 
 
 def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
@@ -322,9 +311,6 @@ def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
     assert train(configs[1]) == [sound]
     (unspoilt,) = train(configs[0], probes=lambda config: [])
     assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
-
-
-# The experiments ----------------------------------------------------------------------------------
 
 
 def test_an_experiment_of_trainings():
