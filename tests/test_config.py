@@ -120,10 +120,6 @@ def test_ghost_batches_fill_a_batch(batch, ghost):
         ("model.dropout", 0.0),
         ("model.dropout", 0.999),
         ("norm.momentum", 1.0),
-        ("norm.momentum", 1e-9),
-        ("norm.correction", 1),
-        ("norm.initial_beta", -1e300),
-        ("init.low", -7.0),
         ("seeds", 100_000),
     ],
 )

@@ -38,18 +38,15 @@ def test_saturation(monkeypatch, placement, activation):
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_percentiles(placement):
-    network = by_hand.build(placement)
-    expected = {}
-    for layer in (1, 2):
-        for q in (15, 50, 85):
-            expected[f"activation_percentile[{q}]", layer] = []
-            for r in range(2):
-                _, y = by_hand.of_kind(by_hand.seen(network, r), Activation)[layer - 1]
-                ordered = sorted(y.ravel())
-                place = q / 100 * (len(ordered) - 1)
-                low, share = int(place), place % 1
-                value = ordered[low] + share * (ordered[low + 1] - ordered[low])
-                expected[f"activation_percentile[{q}]", layer].append(value)
+    network, expected = by_hand.build(placement), {}
+    for r in range(2):
+        for layer, (_, y) in enumerate(by_hand.of_kind(by_hand.seen(network, r), Activation), 1):
+            ordered = sorted(y.ravel())
+            for q in (15, 50, 85):
+                whole, share = divmod(q / 100 * (len(ordered) - 1), 1)
+                low, high = ordered[int(whole) : int(whole) + 2]
+                metric = f"activation_percentile[{q}]", layer
+                expected.setdefault(metric, []).append(low + share * (high - low))
     by_hand.check(by_hand.measured(Percentiles(3), network, 4), expected)
 
 

@@ -15,12 +15,7 @@ def test_ratios(placement):
     network, probe = by_hand.build(placement, min_rate=0.0), UpdateRatios(2)
     initial = by_hand.each(network, lambda r: by_hand.parameters(network, r))
     rng = np.random.default_rng(3)
-    for step, rate in (
-        (0, 0.5),
-        (5, 0.25),
-        (9, 0.05),
-        (STEPS, 0.05),
-    ):  # at the end of the last step
+    for step, rate in ((0, 0.5), (5, 0.25), (9, 0.05), (STEPS, 0.05)):
         expected = {}
         for r in range(2):
             now, slope = by_hand.parameters(network, r), by_hand.gradient(network, r)
