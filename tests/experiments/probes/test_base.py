@@ -81,15 +81,15 @@ def data():
 def network(backend, data):
     """network(train_examples): replicas that have only begun."""
 
-    def make(train_examples=0, seeds=SEEDS):
+    def make(train_examples=0):
         config = Config(data=DataConfig("digits", train_examples=train_examples))
         model = build_mlp(
             *(ModelConfig(width=5), NormConfig("before", "before"), InitConfig(scale=3.0)),
-            **{"features": 3, "classes": 4, "seeds": seeds, "backend": backend},
+            **{"features": 3, "classes": 4, "seeds": SEEDS, "backend": backend},
             dtype="float64",
         )
         on_device = to_device(data, backend, "float64")
-        return Network(config, backend, data, on_device, model, None, seeds)
+        return Network(config, backend, data, on_device, model, None, SEEDS)
 
     return make
 
@@ -111,10 +111,8 @@ def test_a_seed_looks_at_its_own_examples_and_of_training_at_those_it_trains_on(
 @pytest.mark.parametrize("sample", [0, 20])
 def test_examples_come_with_their_labels(network, data, sample):
     made = network(sample)
-    for part, x, y in (
-        ("train", data.x_train, data.y_train),
-        ("test", data.x_test, data.y_test),
-    ):
+    examples = {"train": (data.x_train, data.y_train), "test": (data.x_test, data.y_test)}
+    for part, (x, y) in examples.items():
         chosen = made.chosen(part, 15)
         for found in (made.examples(part, 15), made.look_up(part, chosen)):
             rows, labels = (made.backend.to_host(a) for a in found)

@@ -61,12 +61,6 @@ def place(row):
 
 
 @pytest.fixture
-def use(monkeypatch):
-    """use(dataset): what every training loads."""
-    return lambda dataset: monkeypatch.setattr(trainer, "load", lambda *_: dataset)
-
-
-@pytest.fixture
 def losses(monkeypatch):
     """The mini-batch losses of every seed, as training returned them."""
     kept = {}
@@ -205,7 +199,7 @@ def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placement):
+def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(monkeypatch, placement):
     """Of three seeds the middle one; probes and evaluation included."""
     data = load("digits")
     outside = example_order(3, "train", 1437)[40:]
@@ -213,7 +207,7 @@ def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placemen
     x[outside], y[outside] = 1 - x[outside], (y[outside] + 1) % 10
     rows = []
     for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
-        use(seen)
+        monkeypatch.setattr(trainer, "load", lambda *_, seen=seen: seen)
         rows.append(run(make(placement, depth=2, train_examples=40), *EVERYTHING))
     one, other = ([r for r in of if r.seed == 3] for of in rows)
     assert one == other
@@ -407,15 +401,16 @@ def test_mnist_init_counts_activations_every_200_steps():
     assert {r.step for r in rows if r.metric.startswith("pre_")} == {0, 200, 400}
 
 
-def test_mnist_init_evaluates_all_test_examples_of_mnist(use):
+def test_mnist_init_evaluates_all_test_examples_of_mnist(monkeypatch):
     """Ten thousand: of 10,200 all but the last 200 in the order of the seed."""
     rng = np.random.default_rng(0)
     x, y = rng.random((10_700, 3)).astype(np.float32), np.zeros(10_700, np.int64)
     order = example_order(3, "test", 10_200)
     y[500 + order[10_000:]] = 1  # another label
     config = named("mnist_init", "none", steps=40)
+    many = Dataset("many", x[:500], y[:500], x[500:], y[500:], 2)
+    monkeypatch.setattr(trainer, "load", lambda *_: many)
     for hit in (1, 1 - 1e-4):
-        use(Dataset("many", x[:500], y[:500], x[500:], y[500:], 2))
         rows = get("mnist_init").run(config, Context(NUMPY))
         assert values(rows, "test_accuracy", 40)[3] == pytest.approx(hit, rel=1e-9)
         y[500 + order[9_999]] = 1
