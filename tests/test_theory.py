@@ -54,14 +54,10 @@ def test_relu_gain_is_the_growth_of_the_signal_both_ways(simulated):
     np.testing.assert_allclose(signals, gain ** np.arange(depth - 1, -1, -1.0), rtol=0.05)
 
 
-def test_relu_activation_var(simulated):
-    fan, _, depth, weight_var, (activations, _, _, _) = simulated
+def test_variances_of_relu_networks(simulated):
+    fan, examples, depth, weight_var, (activations, _, dweights, _) = simulated
     predicted = [relu_activation_var(fan, weight_var, i) for i in range(1, depth + 1)]
     np.testing.assert_allclose(activations, predicted, rtol=0.06)
-
-
-def test_relu_weight_grad_var_is_the_same_in_every_layer(simulated):
-    fan, examples, depth, weight_var, (_, _, dweights, _) = simulated
     predicted = relu_weight_grad_var(fan, weight_var, depth, examples)
     np.testing.assert_allclose(dweights, predicted, rtol=0.08)
 
@@ -72,14 +68,10 @@ def test_variances_of_a_rectified_normal(rng):
     assert h.var() / (h**2).mean() == pytest.approx(RELU_VARIANCE_SHARE, rel=0.005)
 
 
-def test_growth_for_a_large_batch_is_pi_over_pi_minus_1():
+def test_growth_and_gain_in_closed_form():
     assert batchnorm_relu_gradient_growth(10**7) == pytest.approx(pi / (pi - 1), rel=1e-6)
     assert batchnorm_relu_gradient_growth(1000) == pytest.approx(1.46694, rel=2e-3)
-
-
-def test_linear_gain_is_twice_that_of_relu():
-    assert linear_gain(100, 1 / 100) == 1
-    assert linear_gain(80, 0.02) == 2 * relu_gain(80, 0.02)
+    assert linear_gain(80, 0.02) == 2 * relu_gain(80, 0.02) == 80 * 0.02
 
 
 @pytest.mark.parametrize("correction", [0, 1])
@@ -95,11 +87,8 @@ def test_ratios_of_estimators(rng, batch, correction):
 
 
 def test_ratios_of_estimators_in_closed_form():
-    assert normal_std_ratio(2, 1) == pytest.approx((2 / pi) ** 0.5, rel=1e-12)
     assert normal_std_ratio(2) == pytest.approx((1 / pi) ** 0.5, rel=1e-12)
     assert normal_std_ratio(10, 1) == pytest.approx(0.9726592741, rel=1e-9)  # c4 of the handbooks
-    assert [var_ratio(b) for b in (2, 4)] == [0.5, 0.75]
-    assert [var_ratio(b, 1) for b in (2, 1024)] == [1, 1]
     assert normal_std_ratio(10**6) == pytest.approx(1 - 3 / 4e6, rel=1e-9)
 
 
@@ -115,14 +104,7 @@ def test_moving_mean(rng, momentum):
     assert predicted == pytest.approx(moving.var(), rel=0.03)
 
 
-def test_moving_mean_settles():
-    assert moving_mean_var(4, 32, 1.0, 1) == 4 / 32
-    assert moving_mean_var(4, 32, 0.01, 10**4) == pytest.approx(4 / 32 * 0.01 / 1.99, rel=1e-12)
-    assert startup_bias(0.01, 0) == 1
-
-
 def test_tolerances_grow_with_the_terms_and_the_precision():
-    assert rounding_tolerance(1, 1e-16) == pytest.approx(24e-16)
     assert rounding_tolerance(100, 1e-16) == pytest.approx(96e-16)
     assert central_difference_tolerance(2**-51) == pytest.approx(1000 * 2**-34)
 

@@ -1,9 +1,30 @@
 """Cells of an experiment, and their rows."""
 
+from dataclasses import fields
+
 from gpubn.backend import resolve
+from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.experiments import Context, get
 
 NUMPY = resolve("numpy")
+PLACEMENTS = ["none", "before", "after"]
+GROUPS = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "norm": NormConfig,
+    "init": InitConfig,
+    "optim": OptimConfig,
+}
+
+
+def cell(name, placement="none", dataset="gaussian", **options):
+    """A cell of three seeds; an option goes to the group that has a field of its name."""
+    named = {"data": {"name": dataset}, "norm": {"name": placement, "placement": placement}}
+    groups = {}
+    for group, kind in GROUPS.items():
+        own = [field.name for field in fields(kind) if field.name in options]
+        groups[group] = kind(**named.get(group, {}), **{key: options.pop(key) for key in own})
+    return Config(name=name, **groups, **{"seeds": 3} | options)
 
 
 def run(config, tick=None):

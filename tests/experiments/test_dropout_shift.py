@@ -4,22 +4,13 @@ import numpy as np
 import pytest
 
 from gpubn import theory
-from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, ModelConfig
-from gpubn.experiments import Context, get
 from gpubn.nn.rng import generator
+from tests.experiments import cells
 
 
-def run(rate, examples, seeds=3):
-    config = Config(
-        name="dropout_shift",
-        data=DataConfig("gaussian", examples=examples),
-        model=ModelConfig(dropout=rate),
-        dtype="float64",
-        seeds=seeds,
-    )
-    rows = get("dropout_shift").run(config, Context(resolve("numpy")))
-    assert [(r.seed, r.metric) for r in rows] == [(s, "variance_ratio") for s in range(seeds)]
+def run(rate, examples):
+    rows = cells.run(cells.cell("dropout_shift", dropout=rate, examples=examples, dtype="float64"))
+    assert [(r.seed, r.metric) for r in rows] == [(s, "variance_ratio") for s in range(3)]
     return [r.value for r in rows]
 
 

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from gpubn import theory
-from gpubn.config import Config, DataConfig
 from gpubn.experiments import estimators
 from gpubn.nn.rng import generator
-from tests.experiments.cells import run, values
+from tests.experiments.cells import cell, run, values
 
 METRICS = {
     f"{what}_{kind}_ratio{source}"
@@ -17,18 +15,10 @@ METRICS = {
 }
 
 
-def make(batch, **options):
-    return Config(
-        name="estimators",
-        data=DataConfig("gaussian", examples=batch),
-        **{"dtype": "float64", "seeds": 3, "first_seed": 4} | options,
-    )
-
-
 @pytest.mark.parametrize("batch", [2, 7])
 def test_every_number_against_numpy(monkeypatch, batch):
     monkeypatch.setattr(estimators, "BATCHES", 50)
-    rows = run(make(batch))
+    rows = run(cell("estimators", examples=batch, dtype="float64", first_seed=4))
     assert {r.metric for r in rows} == METRICS
     assert {(r.step, r.layer) for r in rows} == {(None, None)}
     for seed in (4, 5, 6):
@@ -42,14 +32,3 @@ def test_every_number_against_numpy(monkeypatch, batch):
                 expected = np.mean(np.sqrt(of_batches)) / np.sqrt(var)
                 found = values(rows, f"std_{kind}_ratio{source}")[seed]
                 assert found == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("batch", [2, 8, 64])
-def test_theory_holds(batch):
-    rows = run(make(batch, seeds=8))
-    for kind, correction in (("biased", 0), ("unbiased", 1)):
-        for source in ("", "_relu"):
-            mean = np.mean(list(values(rows, f"var_{kind}_ratio{source}").values()))
-            assert mean == pytest.approx(theory.var_ratio(batch, correction), rel=0.03)
-        mean = np.mean(list(values(rows, f"std_{kind}_ratio").values()))
-        assert mean == pytest.approx(theory.normal_std_ratio(batch, correction), rel=0.02)

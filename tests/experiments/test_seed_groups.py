@@ -4,34 +4,25 @@ import sys
 
 import pytest
 
-from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
-from gpubn.experiments import Context, get
+from gpubn.experiments import get
+from tests.experiments.cells import PLACEMENTS, cell, run
 
 
 def make(name, placement="before", arithmetic="corrected", dtype="float64"):
-    return Config(
-        name=name,
-        data=DataConfig("gaussian", examples=9, features=5),
-        model=ModelConfig("deep", depth=12, width=6, activation="relu", dropout=0.3),
-        norm=NormConfig(name=placement, placement=placement, eps=1e-3),
-        init=InitConfig(name="he", kind="he_normal"),
-        optim=OptimConfig(rate=0.01, steps=70),
-        arithmetic=arithmetic,
-        dtype=dtype,
-        seeds=3,
-        first_seed=5,
-    )
+    size = {"examples": 9, "features": 5, "depth": 12, "width": 6, "steps": 70}
+    options = {"activation": "relu", "dropout": 0.3, "eps": 1e-3, "kind": "he_normal", "rate": 0.01}
+    own = {"arithmetic": arithmetic, "dtype": dtype, "first_seed": 5}
+    return cell(name, placement, **size, **options, **own)
 
 
 @pytest.mark.parametrize(
     "config",
     [
         *map(make, ("dropout_shift", "estimators", "exact", "moving_average", "shared_scale")),
-        *(make("signal_batch", placement) for placement in ("none", "before", "after")),
+        *(make("signal_batch", placement) for placement in PLACEMENTS),
         *(
             make("signal_propagation", placement, arithmetic, dtype)
-            for placement in ("none", "before", "after")
+            for placement in PLACEMENTS
             for arithmetic in ("published", "corrected")
             for dtype in ("float32", "float64")
         ),
@@ -49,7 +40,7 @@ def test_groups_of_seeds(monkeypatch, config):
     for group in (1, 2, 3):
         monkeypatch.setattr(module, "GROUP", group)
         ticks = []
-        rows = experiment.run(config, Context(resolve("numpy"), tick=ticks.append))
+        rows = run(config, tick=ticks.append)
         results.append(sorted(map(repr, rows)))  # as text, for NaN is equal to nothing
         assert sum(ticks) == experiment.work(config)
     assert results[0] == results[1] == results[2]

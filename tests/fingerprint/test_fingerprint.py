@@ -66,53 +66,39 @@ def prints(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("old", "new"),
     [
-        "# a comment\n" + MAIN,
-        '"""A docstring."""\n' + MAIN,
-        MAIN.replace("LIMIT = 3", 'LIMIT = 3\n"""What it is."""'),
-        MAIN.replace("    doubled =", '    """What f does."""\n    doubled ='),
-        MAIN.replace("fake_a.h(x) + 1", "(\n        fake_a . h(x,)\n        +   1\n    )"),
-        MAIN.replace("\n", "\r\n"),
-        MAIN.replace("doubled", "twice"),
-        MAIN.replace("value", "v"),
-        MAIN.replace("LIMIT", "MOST"),
-        MAIN.replace("import numpy as np", "import numpy").replace("np.", "numpy."),
-        MAIN.replace("import numpy as np", "from numpy import sqrt").replace("np.sqrt", "sqrt"),
-        MAIN.replace("from gpubn import fake_a", "import gpubn.fake_a").replace(
-            "fake_a.h", "gpubn.fake_a.h"
-        ),
-        MAIN.replace("from gpubn import fake_a\n", "").replace(
-            "    doubled =", "    from gpubn import fake_a\n    doubled ="
-        ),
-        MAIN.replace("    doubled =", '    log.info("begins")\n    doubled ='),
-        MAIN.replace("return 7", "return 8"),
-        MAIN + "\nX = 1\n",
+        ("LIMIT = 3", '# a comment\nLIMIT = 3\n"""What it is."""'),
+        ("\nfrom gpubn import", '"""A docstring."""\nfrom gpubn import'),
+        ("    doubled =", '    """What f does."""\n    log.info("begins")\n    doubled ='),
+        ("fake_a.h(x) + 1", "(\n        fake_a . h(x,)\n        +   1\n    )"),
+        ("\n", "\r\n"),
+        ("doubled", "twice"),
+        ("value", "v"),
+        ("LIMIT", "MOST"),
+        ("return 7", "return 8\n\nX = 1"),
     ],
 )
-def test_blind_to_what_changes_no_number(prints, source):
+def test_blind_to_what_changes_no_number(prints, old, new):
     before = prints()
-    assert source != MAIN
-    assert prints(fake_main=source) == before
+    assert old in MAIN
+    assert prints(fake_main=MAIN.replace(old, new)) == before
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        MAIN.replace("+ 1", "+ 2"),
-        MAIN.replace("+ 1", "+ 1.0"),
-        MAIN.replace("def f(x,", "def f(x, y=1, "),
-        MAIN.replace("np.sqrt", "np.cbrt"),
-        MAIN.replace("LIMIT = 3", "LIMIT = 4"),
-        MAIN.replace("fake_a.h", "fake_a.alike"),
-        MAIN.replace("g(doubled)", "g(x)"),
-        MAIN.replace("most=", "least="),  # a caller may name it
-        MAIN + "\nnp.seterr(all='raise')\n",
+        MAIN.replace("import numpy as np", "import numpy").replace("np.", "numpy."),
+        MAIN.replace("import numpy as np", "from numpy import sqrt").replace("np.sqrt", "sqrt"),
+        MAIN.replace("from gpubn import fake_a", "import gpubn.fake_a as fake_a"),
+        MAIN.replace("from gpubn import fake_a\n", "").replace(
+            "    doubled =", "    from gpubn import fake_a\n    doubled ="
+        ),
     ],
 )
-def test_sees_code(prints, source):
+def test_blind_to_how_a_definition_is_imported(prints, source):
     before = prints()
-    assert prints(fake_main=source) != before
+    assert prints(fake_main=source) == before
 
 
 def test_blind_to_where_a_definition_lives_and_what_it_is_called(prints):
@@ -133,30 +119,13 @@ def test_blind_to_where_a_definition_lives_and_what_it_is_called(prints):
     assert prints("gpubn.fake_renamed:function", **whole, fake_d=circle) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [
-        ("fake_a", "2 * k", "3 * k"),
-        ("fake_d", "x - 1", "x - 2"),
-        ("fake_b", "size = 1", "size = 2"),
-        ("fake_b", "Sized(Base)", "Sized"),
-        ("fake_b", "self.size", "self.length"),
-    ],
-)
-def test_sees_what_it_refers_to(prints, name, old, new):
-    before = prints()
-    assert prints(**{name: FAKES[name].replace(old, new)}) != before
-
-
-def test_errors_may_say_something_else(prints):
-    raises = MAIN.replace("    doubled =", "    if x is None:\n        raise E('a')\n    doubled =")
-    before = prints(fake_main=raises)
-    assert prints(fake_main=raises.replace("E('a')", "F('b')")) == before
-    assert prints(fake_main=raises.replace("x is None", "x == 0")) != before
-
-
 # A module, and what is changed in it: each must be seen. `KEEPS` changes nothing.
 SEES = {
+    "type of a constant": ("def f(x): return x + 1", "+ 1", "+ 1.0"),
+    "name of a parameter": ("def f(x, most=3): return x", "most", "least"),  # a caller may use it
+    "function of a library": ("import numpy\ndef f(x): return numpy.sqrt(x)", "sqrt", "cbrt"),
+    "act of its own module": ("def f(x): return x\nseed(1)", "seed(1)", "seed(2)"),
+    "when an error is raised": ("def f(x):\n  if x is N: raise E('a')", "x is N", "x == 0"),
     "decorator": ("@cache\ndef f(x): pass", "@cache\n", ""),
     "decorator's argument": ("def d(n): return lambda f: f\n@d(1)\ndef f(x): pass", "d(1)", "d(2)"),
     "default": ("def f(x, *, n=3): pass", "n=3", "n=4"),
@@ -171,10 +140,6 @@ SEES = {
     "put in later": ("f = {}\nf['a'] = 1", "= 1", "= 2"),
     "put in by a loop": ("f = {}\nfor k in 'ab':\n  f[k] = 1", "= 1", "= 2"),
     "condition": ("if N:\n  def f(x): return x\nelse:\n  def f(x): return -x", "if N", "if not N"),
-    "defined side by side": (
-        *("if 1:\n  def a(x): return x\n  def b(x): return -x\ndef f(x): return a(b(x) + 1)",),
-        *("def a(x): return x\n  def b(x): return -x", "def a(x): return -x\n  def b(x): return x"),
-    ),
     "change places": (
         *("def a(x): return x\ndef b(x): return -x\ndef f(x): return a(b(x) + 1)",),
         *("a(b(x)", "b(a(x)"),
@@ -183,9 +148,6 @@ SEES = {
         "def p(x): return x\ndef q(x): return -x\ndef c(x): return p(x)\ndef d(x): return q(x)\n"
         "def a(x): return c(x)\ndef b(x): return d(x)\ndef f(x): return a(b(x) + 1)",
         *("return p(x)\ndef d(x): return q(x)", "return q(x)\ndef d(x): return p(x)"),
-    ),
-    "import that may fail": (
-        *("try:\n  from gpubn.fake_n import f\nexcept ImportError:\n  f = None", "n = 1", "n = 2"),
     ),
     "imported in two branches": (
         "if N:\n  from gpubn.fake_n import f as g\nelse:\n  from gpubn.fake_o import f as g\n"
@@ -216,9 +178,6 @@ SEES = {
     "re-exported by a module that is a value": (
         *("from gpubn import fake_g\ndef f(x): return getattr(fake_g, x)", "n = 1", "n = 2"),
     ),
-    "module under its dotted name": (
-        *("import gpubn.fake_n\ndef f(x): return getattr(gpubn.fake_n, x)", "n = 1", "n = 2"),
-    ),
     "acts when imported": ("import gpubn.fake_e\ndef f(x): return x", "seed(1)", "seed(2)"),
     "list called log": ("def f(x, log):\n  log.append(x)\n  return log", "d(x)", "d(-x)"),
     "log line that binds": ("def f(x):\n  log.info(x := x + 1)\n  return x", "+ 1", "+ 2"),
@@ -231,6 +190,10 @@ OTHERS = {
     "fake_p": "print('imported')\n",
 }
 KEEPS = {
+    "sentence of an error": ("def f(x):\n  if x is None: raise E('a')", "E('a')", "F('b')"),
+    "definition that a parameter hides": (
+        *("from gpubn.fake_n import f as g\ndef f(g): return g(1)", "n = 1", "n = 2"),
+    ),
     "parameter of the type checker": (
         "if TYPE_CHECKING:\n  from gpubn.fake_n import f as F\ndef f(x: 'F'): return x",
         *("fake_n", "fake_o"),
@@ -276,18 +239,6 @@ def test_blind_to_a_planted_renaming(prints, case):
     assert before == after
 
 
-def test_a_parameter_hides_a_definition_of_its_name(prints):
-    hides = "from gpubn.fake_b import g\n\ndef f(g):\n    return g(1)\n"
-    before = prints(fake_main=hides)
-    assert prints(fake_main=hides, fake_b="def g(x):\n    return 5\n") == before
-
-
-def test_a_module_as_a_value_counts_as_a_whole(prints):
-    takes = "from gpubn import fake_a\n\ndef f(name):\n    return getattr(fake_a, name)\n"
-    before = prints(fake_main=takes)
-    assert prints(fake_main=takes, fake_a=FAKES["fake_a"].replace("3 * k", "4 * k")) != before
-
-
 def test_excluded_modules_cannot_change_it(prints, monkeypatch):
     monkeypatch.setattr(package, "_CANNOT_CHANGE_A_NUMBER", ("gpubn.fake_b",))
     before = prints()
@@ -309,8 +260,7 @@ def test_what_runs_on_a_device_alone_counts_there(prints, monkeypatch, tmp_path)
 
 
 def test_excluded_modules_exist():
-    for name in (*package._CANNOT_CHANGE_A_NUMBER, *package._DEVICE_ONLY):
-        assert modules.path_of(name) is not None
+    assert all(map(modules.path_of, package._CANNOT_CHANGE_A_NUMBER + package._DEVICE_ONLY))
 
 
 def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
@@ -352,11 +302,6 @@ def test_the_right_code_counts_in_every_experiment(name):
     )
     assert ("Saturation" in names) == (name in ("mnist_init", "diagnostics"))
     assert ("_scaled" in names) == ("train" in names) == (config.data.name == "mnist")
-
-
-def test_each_experiment_has_a_fingerprint_of_its_own():
-    codes = [experiments.get(name).code(Config(name=name)) for name in experiments.names()]
-    assert len({fingerprint(code) for code in codes}) == len(codes)
 
 
 def test_what_a_cell_chooses_by_name_counts_and_other_choices_do_not():

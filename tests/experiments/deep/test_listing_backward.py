@@ -1,30 +1,26 @@
 """Document A's backward pass: each fault against the listing's own lines, and what is compared."""
 
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from gpubn.config import ARITHMETICS, Config, DataConfig, InitConfig, ModelConfig, NormConfig
+from gpubn.config import ARITHMETICS
 from gpubn.errors import ConfigError
 from gpubn.experiments import get
 from gpubn.experiments.deep.listing_backward import FAULTS
-from tests.experiments.cells import run
+from tests.experiments.cells import cell, run
 from tests.experiments.deep.by_hand import drawn, listing, listing_forward
 
 PLACEMENTS = ["before", "after"]
 
 
-def make(placement="before", arithmetic="corrected", **options):
-    return Config(
-        name="listing_backward",
-        data=DataConfig("gaussian", examples=options.pop("examples", 30), features=9),
-        model=ModelConfig("deep", 4, options.pop("width", 12), "relu"),
-        norm=NormConfig(name=placement, placement=placement, eps=options.pop("eps", 1e-3)),
-        init=InitConfig(name="any", kind="normal", std=0.2),
-        arithmetic=arithmetic,
-        **{"dtype": "float64", "seeds": 3, "first_seed": 5} | options,
-    )
+make = partial(
+    cell,
+    "listing_backward",
+    **{"examples": 30, "features": 9, "depth": 4, "width": 12, "activation": "relu"},
+    **{"eps": 1e-3, "kind": "normal", "std": 0.2, "dtype": "float64", "first_seed": 5},
+)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -48,7 +44,7 @@ def test_the_listing_without_faults_is_the_gradient(rng, placement):
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_every_number_is_that_of_the_listing(placement, arithmetic):
-    config = make(placement, arithmetic)
+    config = make(placement, arithmetic=arithmetic)
     faults = {"published": FAULTS, "corrected": ()}.get(arithmetic, (arithmetic,))
     found = {(r.metric, r.layer, r.seed): r.value for r in run(config)}
     expected = {}
@@ -67,15 +63,15 @@ def test_every_number_is_that_of_the_listing(placement, arithmetic):
 
 
 def test_the_forward_pass_knows_no_eps():
-    assert run(make("before", "sign", eps=10.0)) == run(make("before", "sign", eps=0.0))
+    large, none = (run(make("before", arithmetic="sign", eps=eps)) for eps in (10.0, 0.0))
+    assert large == none
     assert "norm.eps" not in get("listing_backward").keys
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_division_by_zero_of_the_listing_is_recorded(placement):
     # Warnings are errors in this suite, in worker threads too. Zeros have no spread over units.
-    config = replace(make(placement, "published"), init=InitConfig(kind="normal", std=0.0))
-    rows = run(config)
+    rows = run(make(placement, arithmetic="published", std=0.0))
     first = [r.value for r in rows if (r.metric, r.layer) == ("weight_grad_relative_error", 1)]
     assert not np.isfinite(first).any()
     assert len(rows) == 3 * 4 * 3
@@ -83,4 +79,4 @@ def test_a_division_by_zero_of_the_listing_is_recorded(placement):
 
 def test_one_unit_has_nothing_to_be_normalised_over():
     with pytest.raises(ConfigError, match=r"model\.width is 1; expected at least 2"):
-        run(make(width=1))
+        run(make("before", width=1))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset
 from gpubn.experiments.probes.base import Network, fetch_readings
 from gpubn.nn import optim
@@ -12,9 +11,8 @@ from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order, generator
 from gpubn.nn.train import to_device
-from tests.experiments.cells import NUMPY
+from tests.experiments.cells import NUMPY, cell
 
-PLACEMENTS = ["none", "before", "after"]
 SEEDS = (2, 5)
 EPS, CLASSES = 1e-3, 3
 STEPS, RATE, FLOOR = 10, 0.5, 0.2
@@ -31,34 +29,19 @@ SAMPLE = 30
 """Of 40 training examples, drawn for each seed: probes may look at no other."""
 
 
-def build(placement="before", *, depth=2, activation="tanh", dataset=DATA, **options):
+def build(placement="before", *, dataset=DATA, seeds=SEEDS, **options):
     """A network of two seeds whose parameters have all left their special initial values."""
-    seeds, shaken = options.pop("seeds", SEEDS), options.pop("shaken", True)
-    optimiser = {"steps": STEPS, "rate": RATE, "min_rate": FLOOR} | options.pop("optim", {})
-    model = {"width": 4} | options.pop("model", {})
-    config = Config(
-        name="diagnostics",
-        data=DataConfig("digits", train_examples=options.pop("sample", SAMPLE)),
-        model=ModelConfig(depth=depth, activation=activation, **model),
-        norm=NormConfig(name=placement, placement=placement, eps=EPS, **options.pop("norm", {})),
-        init=InitConfig(kind="glorot_normal"),
-        optim=OptimConfig(**optimiser),
-        dtype="float64",
-        seeds=len(seeds),
-        first_seed=seeds[0],
-    )
+    usual = {"depth": 2, "width": 4, "eps": EPS, "train_examples": SAMPLE, "dtype": "float64"}
+    usual |= {"steps": STEPS, "rate": RATE, "min_rate": FLOOR}
+    of_seeds = {"seeds": len(seeds), "first_seed": seeds[0]}
+    config = cell("diagnostics", placement, "digits", **usual | options, **of_seeds)
     network = build_mlp(
-        config.model,
-        config.norm,
-        config.init,
-        features=dataset.features,
-        classes=dataset.classes,
-        seeds=seeds,
-        backend=NUMPY,
-        dtype="float64",
+        *(config.model, config.norm, config.init),
+        **{"features": dataset.features, "classes": dataset.classes, "seeds": seeds},
+        **{"backend": NUMPY, "dtype": "float64"},
     )
     rng = np.random.default_rng(0)
-    for layer in network.layers if shaken else ():
+    for layer in network.layers:
         for array in layer.params.values():
             array += rng.uniform(-0.5, 0.5, array.shape)
         if isinstance(layer, BatchNorm):
@@ -154,10 +137,13 @@ def forward(network, r, x, params=None, training=True):
     return parts
 
 
-def loss(network, r, x, y, params=None, training=True):
-    logits = forward(network, r, x, params, training)[-1][2]
+def nats(logits, labels):
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return -np.log(p[np.arange(len(y)), y] / p.sum(axis=1)).mean()
+    return -np.log(p[np.arange(len(labels)), labels] / p.sum(axis=1)).mean()
+
+
+def loss(network, r, x, y, params=None, training=True):
+    return nats(forward(network, r, x, params, training)[-1][2], y)
 
 
 def gradient(network, r, params=None, step=1e-5):

@@ -8,7 +8,8 @@ import pytest
 
 from gpubn.experiments.probes.drift import Drift
 from gpubn.nn.layers import Activation, Affine
-from tests.experiments.probes.by_hand import PLACEMENTS, build, check, each, measured, of_kind, seen
+from tests.experiments.cells import PLACEMENTS
+from tests.experiments.probes.by_hand import build, check, each, measured, of_kind, seen
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from tests.experiments.probes.by_hand import PLACEMENTS, build, check, each, mea
     ],
 )
 def test_drift(placement, model):
-    network, probe = build(placement, model=model), Drift(4)
+    network, probe = build(placement, **model), Drift(4)
 
     def inputs(r):
         """{(metric's start, layer): input (N, D)}"""
@@ -52,12 +53,3 @@ def test_drift(placement, model):
         check(measured(probe, network, step), expected, rtol=1e-8)
         assert {layer for _, layer in expected} == {1, 2}
         old = new
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_nothing_drifts_where_nothing_moves(placement):
-    network, probe = build(placement, model={"dropout": 0.3}), Drift(4)
-    measured(probe, network, 0)
-    found = measured(probe, network, 5)
-    assert len(found) == 8
-    assert {value for by_seed in found.values() for value in by_seed.values()} == {0.0}

@@ -19,16 +19,9 @@ from gpubn.experiments.probes.normalisation import NormInputVariance, NormParame
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.trainer import train_cells
 from gpubn.nn.rng import example_order
-from tests.experiments.probes.by_hand import (
-    DATA,
-    NUMPY,
-    PLACEMENTS,
-    SAMPLE,
-    STEPS,
-    build,
-    measured,
-    state,
-)
+from tests.experiments.cells import PLACEMENTS
+from tests.experiments.probes import by_hand
+from tests.experiments.probes.by_hand import DATA, NUMPY, SAMPLE, STEPS
 
 ALL = {
     "Saturation": partial(Saturation, 3),
@@ -60,11 +53,11 @@ def test_the_probes_above_are_all_there_are():
 def test_a_probe_changes_nothing_that_training_feels(monkeypatch, name, placement, dropout_at):
     monkeypatch.setattr(trainer, "load", lambda *_: DATA)
     model = {"dropout": 0.3, "dropout_at": dropout_at}
-    network = build(placement, model=model, optim={"batch": 8})
-    before = state(network)
+    network = by_hand.build(placement, **model, batch=8)
+    before = by_hand.state(network)
     if ALL[name] is not ZeroVariance:
-        measured(ALL[name](), network)
-    assert state(network) == before
+        by_hand.measured(ALL[name](), network)
+    assert by_hand.state(network) == before
     options = {"group": 2, "evaluated": 20}
     bare, probed = (
         train_cells([network.config], Context(NUMPY), probes=lambda _, p=probes: p(), **options)[0]
@@ -79,13 +72,13 @@ def test_a_probe_looks_at_no_training_example_of_others(name, placement):
     """NaN in every training example that the seed does not train on reaches no number."""
     found = []
     for spoilt in (False, True):
-        network, probe = build(placement, seeds=(5,)), ALL[name]()
+        network, probe = by_hand.build(placement, seeds=(5,)), ALL[name]()
         if spoilt:
             x = network.data.x_train.copy()
             x[example_order(5, "train", 40)[SAMPLE:]] = np.nan
             network = replace(network, data=replace(network.data, x_train=x))
         for step in (0, STEPS):
-            found.append(measured(probe, network, step))
+            found.append(by_hand.measured(probe, network, step))
             network.model.layers[0].params["bias"] += 0.5
     assert found[:2] == found[2:]
 

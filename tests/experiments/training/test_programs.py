@@ -4,6 +4,7 @@ import logging
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpubn.backend import Backend
 from gpubn.backend.memory import SHARE
-from gpubn.config import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.config import Config
 from gpubn.data import Dataset
 from gpubn.errors import BackendError
 from gpubn.experiments import Context, get
@@ -24,6 +25,7 @@ from gpubn.experiments.training.programs import (
     halve,
     replica_bytes,
 )
+from tests.experiments.cells import cell
 
 on_shim = pytest.mark.parametrize("backend", ["shim"], indirect=True)
 CPU = Backend("numpy", np, "test", 1)
@@ -50,30 +52,12 @@ def sizes(programs):
     return [sum(len(part.seeds) for part in program) for program in programs]
 
 
-def pieces(programs):
-    """What became of each cell: its seeds in the pieces that train together."""
-    found = {}
-    for part in (part for program in programs for part in program):
-        found.setdefault(part.cell, []).append([*part.seeds])
-    return found
-
-
-class Device:
-    """A device with so much memory, of which `SHARE` counts."""
-
-    def __init__(self, bytes_free):
-        self.bytes_free = bytes_free
-
-    def free_bytes(self):
-        return self.bytes_free
-
-
 @pytest.fixture
 def with_room(monkeypatch):
     """with_room(n): a backend on a device that holds n replicas of 100 bytes."""
 
     def make(n):
-        device = Device(round(100 * n / SHARE))
+        device = SimpleNamespace(free_bytes=lambda: round(100 * n / SHARE))
         monkeypatch.setattr("gpubn.backend.base.device_of", lambda xp: device)
         return Backend("cupy", np, "fake", 1)
 
@@ -83,9 +67,6 @@ def with_room(monkeypatch):
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
-# Cutting ------------------------------------------------------------------------------------------
-
-
 @given(COUNTS, st.integers(1, 12))
 def test_cut_keeps_every_replica_once_and_in_order(counts, size):
     given_parts = parts(*counts)
@@ -93,8 +74,8 @@ def test_cut_keeps_every_replica_once_and_in_order(counts, size):
     assert replicas(programs) == replicas([given_parts])
     assert set(sizes(programs)[:-1]) <= {size}
     assert 1 <= sizes(programs)[-1] <= size
-    assert all(len(part.seeds) for program in programs for part in program)
     for part in (part for program in programs for part in program):
+        assert part.seeds
         assert part.config is given_parts[part.cell].config
 
 
@@ -110,13 +91,9 @@ def test_halve_gives_two_programs_that_differ_by_one_replica_at_most(counts):
         assert 0 <= first - second <= 1
 
 
-# Filling ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("counts", "group", "expected"),
     [
-        ([5], 5, [[5]]),
         ([6], 5, [[5], [1]]),
         ([2, 3], 5, [[2, 3]]),
         ([2, 4], 5, [[2], [4]]),  # a cell that fits into a program is not cut
@@ -136,9 +113,10 @@ def test_on_the_cpu_a_cell_is_split_as_if_it_ran_alone(counts, group):
     programs = fill_programs(configs, CPU, group, 100)
     assert replicas(programs) == replicas([parts(*counts)])
     assert max(sizes(programs)) <= group
-    for cell, config in enumerate(configs):
-        (alone,) = pieces(fill_programs([config], CPU, group, 100)).values()
-        assert pieces(programs)[cell] == alone
+    for number, config in enumerate(configs):
+        alone = fill_programs([config], CPU, group, 100)
+        among = [part for program in programs for part in program if part.cell == number]
+        assert [part.seeds for part in among] == [part.seeds for (part,) in alone]
     firsts = [len(program[0].seeds) for program in programs]
     for size, following in zip(sizes(programs), firsts[1:], strict=False):
         assert size + following > group  # nothing stands alone that had room before it
@@ -153,18 +131,12 @@ def test_on_a_device_programs_are_few_and_equal(with_room, counts, room):
     assert max(sizes(programs)) == -(-23 // len(programs)) <= room
 
 
-# Training in parts --------------------------------------------------------------------------------
-
-
-def make(name="mnist_init", placement="before", **options):
-    return Config(
-        name=name,
-        data=DataConfig("digits", train_examples=options.pop("sample", 64)),
-        model=ModelConfig(**{"width": 6} | options.pop("model", {})),
-        norm=NormConfig(name=placement, placement=placement, **options.pop("norm", {})),
-        optim=OptimConfig(**{"steps": 13, "batch": 16} | options.pop("optim", {})),
-        **{"seeds": 5, "first_seed": 2, "every": 4} | options,
-    )
+make = partial(
+    cell,
+    dataset="digits",
+    **{"train_examples": 64, "width": 6, "steps": 13, "batch": 16},
+    **{"seeds": 5, "first_seed": 2, "every": 4},
+)
 
 
 @pytest.fixture
@@ -219,7 +191,7 @@ def fail(monkeypatch, device, fit, after):
 def test_what_runs_out_of_memory_goes_on_in_halves_with_the_same_rows(
     backend, monkeypatch, trained, caplog, after
 ):
-    config, ticks = make(), []
+    config, ticks = make("mnist_init", "before"), []
     expected = get(config.name).run(config, Context(backend))
     del trained[:]
     fail(monkeypatch, backend.xp.device, 2, after)
@@ -236,10 +208,9 @@ def test_what_runs_out_of_memory_goes_on_in_halves_with_the_same_rows(
 @on_shim
 def test_a_replica_that_does_not_fit_is_an_error_in_one_sentence(backend, monkeypatch):
     fail(monkeypatch, backend.xp.device, 0, 12)
-    with pytest.raises(BackendError) as error:
-        get("mnist_init").run(make(), Context(backend))
-    expected = "one replica does not fit into the device's memory (no room for 1)"
-    assert str(error.value) == expected
+    text = r"^one replica does not fit into the device's memory \(no room for 1\)$"
+    with pytest.raises(BackendError, match=text):
+        get("mnist_init").run(make("mnist_init", "before"), Context(backend))
 
 
 @on_shim
@@ -248,9 +219,9 @@ def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
 ):
     """Three cells in two programs of four replicas, which then go on in halves."""
     configs = [
-        make(seeds=3),
-        make(seeds=3, first_seed=0, optim={"rate": 0.7}),
-        make(seeds=2, first_seed=9, norm={"eps": 0.01}),
+        make("mnist_init", "before", seeds=3),
+        make("mnist_init", "before", seeds=3, first_seed=0, rate=0.7),
+        make("mnist_init", "before", seeds=2, first_seed=9, eps=0.01),
     ]
     expected = [get(config.name).run(config, Context(backend)) for config in configs]
     del trained[:]
@@ -261,9 +232,6 @@ def test_cells_that_are_cut_across_programs_and_halved_keep_their_rows(
     assert trained == [[2, 3, 4, 0], [2, 3], [4, 0], [1, 2, 9, 10], [1, 2], [9, 10]]
     for rows, right in zip(found, expected, strict=True):
         assert_same_rows(rows, right)
-
-
-# The estimate -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -329,24 +297,27 @@ def random_data(features, examples, test=200):
 
 
 SMALL, LARGE, LONG = random_data(64, 1100), random_data(784, 1100), random_data(64, 8000)
-MANY_TEST = random_data(64, 1100, test=2100)
+MANY_TEST, LARGER_YET = random_data(64, 1100, test=2100), random_data(784, 2100)
 NARROW, DROPOUT = {"width": 32, "depth": 2}, {"width": 32, "depth": 3, "dropout": 0.5}
-whole = partial(make, sample=0)
+whole = partial(make, train_examples=0)
 ESTIMATED = {
-    "one layer": (whole(), SMALL),
-    "one layer, no batchnorm": (whole(placement="none"), SMALL),
-    "as published": (whole(model={"width": 128}, optim={"batch": 32}), LARGE),
-    "float64": (whole(model={"width": 32}, dtype="float64"), SMALL),
-    "wide": (whole(model={"width": 300}), SMALL),
-    "deep": (whole("depth_grid", model={"width": 16, "depth": 5}), SMALL),
-    "ghost batches": (whole("depth_grid", model=NARROW, norm={"ghost": 4}), SMALL),
-    "looked at by every probe": (whole("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
-    "a sample": (make("diagnostics", model=NARROW, optim={"steps": 2}), SMALL),
-    "with dropout": (whole("dropout", model=DROPOUT), SMALL),
-    "losses by the population": (whole("batch_sweep", model=NARROW), LONG),
-    "losses by the population of many features": (whole("batch_sweep"), random_data(784, 2100)),
-    "the whole training set looked at": (whole("inference", model={"width": 16}), LONG),
-    "more test examples than it trains on": (make("inference", model={"width": 16}), MANY_TEST),
+    "one layer": (whole("mnist_init", "before"), SMALL),
+    "one layer, no batchnorm": (whole("mnist_init"), SMALL),
+    "as published": (whole("mnist_init", "before", width=128, batch=32), LARGE),
+    "float64": (whole("mnist_init", "before", width=32, dtype="float64"), SMALL),
+    "wide": (whole("mnist_init", "before", width=300), SMALL),
+    "deep": (whole("depth_grid", "before", width=16, depth=5), SMALL),
+    "ghost batches": (whole("depth_grid", "before", **NARROW, ghost=4), SMALL),
+    "looked at by every probe": (whole("diagnostics", "before", **NARROW, steps=2), SMALL),
+    "a sample": (make("diagnostics", "before", **NARROW, steps=2), SMALL),
+    "with dropout": (whole("dropout", "before", **DROPOUT), SMALL),
+    "losses by the population": (whole("batch_sweep", "before", **NARROW), LONG),
+    "losses by the population of many features": (
+        whole("batch_sweep", "before"),
+        random_data(784, 2100),
+    ),
+    "the whole training set looked at": (whole("inference", "before", width=16), LONG),
+    "more test examples than it trains on": (make("inference", "before", width=16), MANY_TEST),
 }
 
 
@@ -358,10 +329,10 @@ def test_the_estimate_is_an_upper_bound_and_not_an_absurd_one(needed, case):
 
 
 LARGER = {
-    "batch": [(whole("depth_grid", optim={"batch": batch}), SMALL) for batch in (16, 512)],
-    "steps": [(whole("rate_sweep", optim={"steps": steps}), SMALL) for steps in (13, 4000)],
+    "batch": [(whole("depth_grid", "before", batch=batch), SMALL) for batch in (16, 512)],
+    "steps": [(whole("rate_sweep", "before", steps=steps), SMALL) for steps in (13, 4000)],
     "parameters": [
-        (whole("diagnostics", model={"width": 1000}, optim={"steps": 1}), random_data(features, 64))
+        (whole("diagnostics", "before", width=1000, steps=1), random_data(features, 64))
         for features in (64, 784)
     ],
 }

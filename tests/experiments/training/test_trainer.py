@@ -7,8 +7,6 @@ from math import isfinite, log
 import numpy as np
 import pytest
 
-from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
@@ -18,29 +16,28 @@ from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import UpdateRatios
 from gpubn.experiments.training import trainer
-from gpubn.experiments.training.records import loss_rows, pool_rows
+from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells, training_experiment
 from gpubn.nn.layers import Affine
 from gpubn.nn.model import MLP
-from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order
 from gpubn.rows import Observation
+from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
+from tests.experiments.probes import by_hand
 
-PLACEMENTS = ["none", "before", "after"]
-NUMPY = resolve("numpy")
 NAN, INF = float("nan"), float("inf")
 
 
-def make(placement="none", *, init=None, norm=None, optim=None, model=None, **options):
-    return Config(
-        name=options.pop("name", "depth_grid"),
-        data=DataConfig("digits", train_examples=options.pop("train_examples", 0)),
-        model=ModelConfig(**{"width": 8} | (model or {})),
-        norm=NormConfig(name=placement, placement=placement, **norm or {}),
-        init=InitConfig(**init or {}),
-        optim=OptimConfig(**{"rate": 0.5, "batch": 32, "steps": 12} | (optim or {})),
-        **{"seeds": 3, "first_seed": 2, "every": 4} | options,
-    )
+make = partial(
+    cell,
+    "depth_grid",
+    dataset="digits",
+    **{"width": 8, "rate": 0.5, "batch": 32, "steps": 12, "first_seed": 2, "every": 4},
+)
+
+
+def named(name, placement="none", **options):
+    return replace(make(placement, **options), name=name)
 
 
 def run(config, *probes, tick=None, group=5, evaluated=2000):
@@ -50,19 +47,17 @@ def run(config, *probes, tick=None, group=5, evaluated=2000):
     return rows
 
 
-def values(rows, metric, step, layer=None):
-    """One metric at one place, by seed."""
-    return {r.seed: r.value for r in rows if (r.metric, r.step, r.layer) == (metric, step, layer)}
+EVERYTHING = (
+    partial(Saturation, 3),
+    partial(UpdateRatios, 3),
+    partial(Drift, 3),
+    partial(Histograms, 4),
+    partial(Generalisation, 3, population=True),
+)
 
 
 def place(row):
     return row.metric, row.step, row.layer or 0, -1 if row.seed is None else row.seed
-
-
-@pytest.fixture
-def use(monkeypatch):
-    """use(dataset): what every training loads."""
-    return lambda dataset: monkeypatch.setattr(trainer, "load", lambda *_: dataset)
 
 
 @pytest.fixture
@@ -93,36 +88,22 @@ def steps_to(target, of_seed, every):
     return INF
 
 
-# What every training records ----------------------------------------------------------------------
-
-
-def test_what_the_rows_hold():
+def test_what_the_rows_hold(losses):
     ticks = []
     rows = run(make("before"), tick=ticks.append)
     assert sum(ticks) == get("depth_grid").work(make("before")) == 3 * 12
     steps = {}
     for r in rows:
         steps.setdefault(r.metric, set()).add(r.step)
-    last = ("diverged", *(f"steps_to_loss[{target}]" for target in ("1", "0.5", "0.3")))
-    assert steps == {
-        "batch_loss": {0, 4, 8, 12},
-        **{f"{part}_{what}": {12} for part in ("train", "test") for what in ("loss", "accuracy")},
-        **{metric: {12} for metric in last},
-    }
+    last = ["diverged", *(f"steps_to_loss[{target}]" for target in ("1", "0.5", "0.3"))]
+    last += [f"{part}_{what}" for part in ("train", "test") for what in ("loss", "accuracy")]
+    assert steps == {"batch_loss": {0, 4, 8, 12}, **{key: {12} for key in last}}
     assert len({place(r) for r in rows}) == len(rows) == 3 * (4 + 4 + 4)
-    assert {r.seed for r in rows} == {2, 3, 4}
-    assert {r.layer for r in rows} == {None}
-
-
-@pytest.mark.parametrize("every", [1, 5, 100])
-def test_batch_loss_is_the_mean_of_each_window(losses, every):
-    rows = run(make(every=every))
-    steps = {r.step for r in rows if r.metric == "batch_loss"}
-    assert steps == {0, *range(every, 13, every)}
-    for step in steps:
-        for seed, found in values(rows, "batch_loss", step).items():
-            expected = window(losses[seed], step, every) if step else losses[seed][0]
-            assert found == pytest.approx(expected, rel=1e-12)
+    assert {(r.seed, r.layer) for r in rows} == {(seed, None) for seed in (2, 3, 4)}
+    for r in rows:
+        if r.metric == "batch_loss":
+            expected = window(losses[r.seed], r.step, 4) if r.step else losses[r.seed][0]
+            assert r.value == pytest.approx(expected, rel=1e-12)
 
 
 PATHS = {
@@ -160,30 +141,17 @@ def test_loss_rows_of_any_path(every):
         assert mine == pytest.approx(expected, rel=1e-12, nan_ok=True), name
 
 
-class Generalised(Generalisation):
-    """By the statistics of the population, under names of its own."""
-
-    def __init__(self, times):
-        super().__init__(times, population=True)
-
-    def measure(self, network, step):
-        for row in super().measure(network, step):
-            yield replace(row, metric=f"population {row.metric}")
-
-
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     # Warnings are errors in this suite, in worker threads too.
-    config = make(placement, model={"activation": "relu"}, optim={"rate": 1e30})
-    probes = (partial(Saturation, 3), partial(UpdateRatios, 3), partial(Drift, 3))
-    probes += (partial(Generalisation, 3), partial(Generalised, 3))
-    rows = run(config, *probes, partial(Histograms, 4))
+    config = make(placement, activation="relu", rate=1e30)
+    rows = run(config, *EVERYTHING)
     assert values(rows, "diverged", 12) == {2: 1.0, 3: 1.0, 4: 1.0}
     for part in ("train", "test"):
         assert not np.isfinite(list(values(rows, f"{part}_loss", 12).values())).any()
     assert not np.isfinite(list(values(rows, "batch_loss", 12).values())).all()
     assert np.isfinite(list(values(rows, "batch_loss", 0).values())).all()
-    sound = run(make(placement, model={"activation": "relu"}), *probes, partial(Histograms, 4))
+    sound = run(make(placement, activation="relu"), *EVERYTHING)
     assert values(sound, "diverged", 12) == {2: 0.0, 3: 0.0, 4: 0.0}
     assert sorted(map(place, rows)) == sorted(map(place, sound))
     best = [list(values(r, "best_test_loss", 12).values()) for r in (rows, sound)]
@@ -202,54 +170,36 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             kept[step] = network
             return []
 
-    config = make("before", dtype="float64", norm={"eps": 0.01}, train_examples=sample)
+    config = make("before", dtype="float64", eps=by_hand.EPS, train_examples=sample)
     rows = run(config, Keep, evaluated=evaluated)
-    data, layers = load("digits"), kept[12].model.layers
-    for part, all_x, all_y, pool in (
-        ("train", data.x_train, data.y_train, sample or None),
-        ("test", data.x_test, data.y_test, None),
-    ):
+    for part in ("train", "test"):
         for r, seed in enumerate((2, 3, 4)):
-            own = example_order(seed, part, len(all_x))[:pool][:evaluated]
-            x, y = all_x[own].astype(np.float64), all_y[own]
-            (w1, b1), (gamma, beta), (w2, b2) = (
-                [p[r] for p in layer.params.values()] for layer in layers if layer.params
-            )
-            norm = layers[1]
-            z = (x @ w1 + b1 - norm.running_mean[r]) / np.sqrt(norm.running_var[r] + 0.01)
-            logits = np.tanh(gamma * z + beta) @ w2 + b2
-            p = np.exp(logits)
-            loss = -np.log(p[np.arange(len(y)), y] / p.sum(axis=1)).mean()
-            found = values(rows, f"{part}_loss", 12)[seed]
-            assert found == pytest.approx(loss, rel=1e-10)
+            x, y = by_hand.own(kept[12], r, part, evaluated)
+            loss = by_hand.loss(kept[12], r, x, y, training=False)
+            assert values(rows, f"{part}_loss", 12)[seed] == pytest.approx(loss, rel=1e-10)
+            logits = by_hand.forward(kept[12], r, x, training=False)[-1][2]
             right = (logits.argmax(axis=1) == y).mean()
             assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
 
 
-# How it trains ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_the_rate_falls_to_its_floor_over_the_run(monkeypatch, schedule):
-    config = make(optim={"schedule": schedule, "rate": 0.4, "min_rate": 0.1})
-    used = []
-
-    descend = MLP.descend
+    config = make(schedule=schedule, rate=0.4, min_rate=0.1)
+    used, descend = [], MLP.descend
 
     def spy(self, dy, caches, rates):
         used.append(rates.tolist())
         descend(self, dy, caches, rates)
 
-    right = run(config)
     monkeypatch.setattr(MLP, "descend", spy)
-    assert run(config) == right
+    run(config)
     fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
     expected = fall if schedule == "linear" else [0.4] * 12
     assert used == [pytest.approx([rate] * 3, rel=1e-6) for rate in expected]
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placement):
+def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(monkeypatch, placement):
     """Of three seeds the middle one; probes and evaluation included."""
     data = load("digits")
     outside = example_order(3, "train", 1437)[40:]
@@ -257,9 +207,8 @@ def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placemen
     x[outside], y[outside] = 1 - x[outside], (y[outside] + 1) % 10
     rows = []
     for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
-        use(seen)
-        probes = (*EVERYTHING, partial(Generalisation, 3), partial(Generalised, 3))
-        rows.append(run(make(placement, model={"depth": 2}, train_examples=40), *probes))
+        monkeypatch.setattr(trainer, "load", lambda *_, seen=seen: seen)
+        rows.append(run(make(placement, depth=2, train_examples=40), *EVERYTHING))
     one, other = ([r for r in of if r.seed == 3] for of in rows)
     assert one == other
     assert len(one) > 100
@@ -269,76 +218,52 @@ def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(use, placemen
 @pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
 def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
     with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
-        run(make(optim={"batch": batch}, train_examples=examples))
+        run(make(batch=batch, train_examples=examples))
 
 
 def test_the_options_of_batch_norm_and_dropout_arrive():
     # So large an eps leaves nothing of the activations: a guess.
-    first = values(run(make("before", norm={"eps": 1e12})), "batch_loss", 0)
+    first = values(run(make("before", eps=1e12)), "batch_loss", 0)
     assert list(first.values()) == pytest.approx([log(10)] * 3, abs=1e-4)
     plain = values(run(make("before")), "batch_loss", 0)
     assert np.abs(np.array(list(plain.values())) - log(10)).min() > 1e-3
     for changed in (
-        make("before", norm={"initial_beta": 1.0}),
-        make("before", model={"dropout": 0.5}),
-        make("before", model={"dropout": 0.5, "dropout_at": "before_norm"}),
-        make("before", norm={"ghost": 4}),
+        make("before", initial_beta=1.0),
+        make("before", dropout=0.5),
+        make("before", dropout=0.5, dropout_at="before_norm"),
+        make("before", ghost=4),
     ):
         assert values(run(changed), "batch_loss", 0) != plain
 
 
-EVERYTHING = (
-    partial(Saturation, 3),
-    partial(UpdateRatios, 3),
-    partial(Drift, 3),
-    partial(Histograms, 4),
-)
-
-
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_the_split_into_groups_changes_no_row(placement):
-    config = make(placement, model={"depth": 2, "dropout": 0.3}, seeds=5, train_examples=100)
-    one, *others = (
-        sorted(run(config, *EVERYTHING, group=group), key=place) for group in (5, 1, 2, 3)
-    )
-    assert {r.seed for r in one} == {None, 2, 3, 4, 5, 6}
-    for other in others:
-        assert [r for r in other if r.seed is not None] == [r for r in one if r.seed is not None]
-        # What is pooled is a sum over groups, so its last digit depends on the split.
-        pooled = [{place(r): r.value for r in rows if r.seed is None} for rows in (one, other)]
-        assert pooled[1] == pytest.approx(pooled[0], rel=1e-14, abs=1e-16)
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("options", [{"train_examples": 50}, {"norm": {"ghost": 8}}], ids=str)
-def test_fewer_seeds_have_the_rows_they_have_among_many(placement, options):
-    options = {"model": {"dropout": 0.3}, "dtype": "float32"} | options
-    many = [r for r in run(make(placement, seeds=7, **options), *EVERYTHING) if r.seed is not None]
-    assert {r.seed for r in many} == set(range(2, 9))
-    for first, count in ((2, 2), (4, 3), (8, 1)):
-        few = run(make(placement, seeds=count, first_seed=first, **options), *EVERYTHING)
-        few = [r for r in few if r.seed is not None]
-        seeds = range(first, first + count)
-        assert sorted(few, key=place) == sorted((r for r in many if r.seed in seeds), key=place)
-
-
-# Probes -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("options", [{"train_examples": 50}, {"ghost": 8}], ids=str)
+def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
+    cells = partial(make, placement, depth=2, dropout=0.3, **options)
+    many = sorted(run(cells(seeds=5), *EVERYTHING), key=place)
+    assert {r.seed for r in many} == {None, 2, 3, 4, 5, 6}
+    for first, count, group in ((2, 5, 1), (2, 5, 2), (2, 2, 5), (4, 3, 3), (6, 1, 5)):
+        rows = run(cells(first_seed=first, seeds=count), *EVERYTHING, group=group)
+        rows, seeds = sorted(rows, key=place), range(first, first + count)
+        assert [r for r in rows if r.seed is not None] == [r for r in many if r.seed in seeds]
+        if count == 5:  # what is pooled is a sum over groups: its last digit depends on the split
+            found, right = ([r for r in of if r.seed is None] for of in (rows, many))
+            assert [*map(place, found)] == [*map(place, right)]
+            close = pytest.approx([r.value for r in right], rel=1e-14, abs=1e-16)
+            assert [r.value for r in found] == close
 
 
 def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
-    seen, observed = [], []
+    seen = []
 
     class Look(Probe):
         def __init__(self):
             self.passes = 0
 
         def at(self, config):
-            assert config.steps == 12
-            return [3, 12, 0, 3, 99]
+            return [3, config.steps, 0, 3, 99]
 
         def observe(self, network, caches):
-            (norm,) = network.model.caches_of(BatchNorm, caches)
-            observed.append(norm.mean.shape)
             self.passes += 1
 
         def measure(self, network, step):
@@ -346,82 +271,40 @@ def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
             seen.append((list(network.seeds), step, self.passes, layer.params["bias"].any()))
             yield from network.rows("mine", np.array(network.seeds) / 8, step=step, layer=7)
 
-    config = make("before", norm={"learnable": True})
-    rows = run(config, Look, group=2)
-    assert sorted(seen) == [
-        *(([2, 3], step, step, step > 0) for step in (0, 3, 12)),
-        *(([4], step, step, step > 0) for step in (0, 3, 12)),
-    ]
-    assert sorted(observed) == [(1, 8)] * 12 + [(2, 8)] * 12
+    rows = run(make("before"), Look, group=2)
+    looks = [(step, step, step > 0) for step in (0, 3, 12)]
+    assert sorted(seen) == [(seeds, *look) for seeds in ([2, 3], [4]) for look in looks]
     for step in (0, 3, 12):
         assert values(rows, "mine", step, layer=7) == {2: 0.25, 3: 0.375, 4: 0.5}
 
 
 def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
-    seen, asked = [], []
+    seen, passed = set(), set()
 
     class Look(Probe):
         def measure(self, network, step):
             rate, weight = network.config.optim.rate, network.model.layers[0].params["weight"]
-            seen.append((rate, step, list(network.seeds), len(weight)))
+            seen.add((rate, step, *network.seeds))
+            assert len(weight) == len(network.seeds)
             assert network.sgd.rates(0).tolist() == [rate] * len(network.seeds)
             weight *= 0 if rate == 0.25 else 1
             return network.rows("mine", np.full(len(network.seeds), rate), step=step)
 
         def observe(self, network, caches):
-            seen.append((network.config.optim.rate, caches[0].weight.shape[0], caches[0].x.shape))
+            passed.add((network.config.optim.rate, len(caches[0].weight), caches[0].x.shape))
 
-    def probes(config):
-        asked.append(config.optim.rate)
-        return [Look()]
+    def train(*configs, probes=lambda config: [Look()]):
+        context = Context(replace(NUMPY, workers=1))
+        return train_cells(configs, context, probes=probes, group=5, evaluated=9)
 
-    configs = [
-        make(optim={"rate": rate}, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))
-    ]
-    context = Context(replace(NUMPY, workers=1))
-    spoilt, sound = train_cells(configs, context, probes=probes, group=5, evaluated=9)
-    assert asked == [0.25, 0.5]
-    looks = {(0.25, 0, (2, 3, 4), 3), (0.25, 12, (2, 3, 4), 3)}
-    looks |= {(0.5, 0, (2, 3), 2), (0.5, 12, (2, 3), 2)}
-    assert {(a, b, tuple(c), d) for a, b, c, d in (s for s in seen if len(s) == 4)} == looks
-    assert {s for s in seen if len(s) == 3} == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
+    configs = [make(rate=rate, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))]
+    spoilt, sound = train(*configs)
+    assert seen == {cell for at in (0, 12) for cell in ((0.25, at, 2, 3, 4), (0.5, at, 2, 3))}
+    assert passed == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
     assert values(sound, "mine", 12) == {2: 0.5, 3: 0.5}
-    (alone,) = train_cells(configs[1:], context, probes=probes, group=5, evaluated=9)
-    assert sound == alone
-    (unspoilt,) = train_cells(configs[:1], context, probes=lambda config: [], group=5, evaluated=9)
+    assert train(configs[1]) == [sound]
+    (unspoilt,) = train(configs[0], probes=lambda config: [])
     assert values(spoilt, "batch_loss", 12) != values(unspoilt, "batch_loss", 12)
-
-
-def test_a_probe_looks_before_and_after_unless_it_says_otherwise():
-    assert sorted(Probe().at(OptimConfig(steps=9))) == [0, 9]
-    with pytest.raises(NotImplementedError):
-        Probe().measure(None, 0)
-
-
-def test_rows_without_a_seed_are_added_up():
-    row = Observation
-    rows = [
-        row(None, 0, 1, "a", 0.25),
-        row(3, 0, 1, "a", 5.0),
-        row(None, 0, 2, "a", 1.0),
-        row(None, 0, 1, "a", 0.5),
-        row(None, 4, 1, "a", 2.0),
-        row(None, 0, 1, "b", 8.0),
-        row(4, 0, 1, "a", 5.0),
-        row(None, 0, 1, "a", 0.125),
-    ]
-    assert pool_rows(rows) == [
-        row(3, 0, 1, "a", 5.0),
-        row(4, 0, 1, "a", 5.0),
-        row(None, 0, 1, "a", 0.875),
-        row(None, 0, 2, "a", 1.0),
-        row(None, 4, 1, "a", 2.0),
-        row(None, 0, 1, "b", 8.0),
-    ]
-    assert pool_rows([]) == []
-
-
-# The experiments ----------------------------------------------------------------------------------
 
 
 def test_an_experiment_of_trainings():
@@ -432,15 +315,10 @@ def test_an_experiment_of_trainings():
     experiment = training_experiment(
         "mine", {"norm": "norm.name"}, probes=lambda config: [Seven()], group=2, evaluated=10
     )
-    assert experiment.name == "mine"
-    assert experiment.datasets == ("mnist", "digits")
     assert experiment.axes == {"data": "data.name", "norm": "norm.name"}
-    assert not experiment.exact
-    config = make("before", every=12)
-    assert experiment.work(config) == 36
-    rows = experiment.run(config, Context(NUMPY))
+    rows = experiment.run(make("before", every=12), Context(NUMPY))
     assert values(rows, "seven", 12) == {None: 14.0}  # of two groups
-    accuracy = np.array(list(values(rows, "train_accuracy", 12).values()))
+    accuracy = np.array([*values(rows, "train_accuracy", 12).values()])
     np.testing.assert_allclose(accuracy * 10, np.round(accuracy * 10), atol=1e-12)
 
 
@@ -448,64 +326,59 @@ def evenly(times):
     return {12 * i // times for i in range(times + 1)}
 
 
-HIDDEN, OUTER, WHOLE, END = (1, 2), (1, 2, 3), (None,), {12}
+HIDDEN, OUTER, WHOLE, ENDS, END = (1, 2), (1, 2, 3), (None,), {0, 12}, {12}
+
+
+def at(steps, layers, *metrics):
+    return dict.fromkeys(metrics, (steps, layers))
 
 
 def losses_on_the_way(times):
     """More densely early on."""
     steps = {12 * i * i // times**2 for i in range(times + 1)}
-    paths = {f"{part}_loss_path": (steps, WHOLE) for part in ("train", "test")}
-    return paths | {"test_loss_at": (END, WHOLE), "best_test_loss": (END, WHOLE)}
+    paths = at(steps, WHOLE, "train_loss_path", "test_loss_path")
+    return paths | at(END, WHOLE, "test_loss_at", "best_test_loss")
 
 
 def drifts(times):
     kinds = [f"{what}drift_{how}" for what in ("", "preactivation_") for how in ("mean", "std")]
-    return dict.fromkeys(kinds, (evenly(times) - {0}, HIDDEN))
+    return at(evenly(times) - {0}, HIDDEN, *kinds)
 
 
 def shifts(times):
-    return dict.fromkeys(("gradient_shift", "gradient_shift_cosine"), (evenly(times), (2, 3)))
+    return at(evenly(times), (2, 3), "gradient_shift", "gradient_shift_cosine")
 
 
-def sizes(times):
-    kinds = ("gradient_norm", "gradient_to_weight", "update_to_weight", "weight_change")
-    return dict.fromkeys(kinds, (evenly(times), OUTER))
-
-
-def shares(times):
-    return dict.fromkeys(("saturated_share", "dead_share"), (evenly(times), HIDDEN))
+def shares_and_sizes(times):
+    ratios = ("gradient_to_weight", "update_to_weight")
+    sizes = at(evenly(times), OUTER, "gradient_norm", *ratios, "weight_change")
+    return sizes | at(evenly(times), HIDDEN, "saturated_share", "dead_share")
 
 
 NORMED = [f"{what}_{how}" for what in ("norm_output", "gamma", "beta") for how in ("mean", "std")]
+PLAIN = ("depth_grid", "rate_sweep", "scale_sweep", "bessel", "initial_beta", "gamma_beta")
 ADDED = {
-    **{name: {} for name in ("depth_grid", "rate_sweep", "scale_sweep", "bessel")},
-    **{name: {} for name in ("initial_beta", "gamma_beta")},
+    **{name: {} for name in PLAIN},
     "mnist_init": {
-        **(shares(6) | sizes(6) | drifts(6)),
-        **dict.fromkeys(("unit_mean", "pinned_share"), ({0, 12}, HIDDEN)),
-        **dict.fromkeys(("pre_activation_hist", "post_activation_hist"), ({0}, (1,))),
+        **(shares_and_sizes(6) | drifts(6) | at(ENDS, HIDDEN, "unit_mean", "pinned_share")),
+        **at({0}, (1,), "pre_activation_hist", "post_activation_hist"),
     },
     "diagnostics_deep": drifts(4) | shifts(2),
     "batch_sweep": losses_on_the_way(16),
-    "dropout": losses_on_the_way(10) | {"norm_input_variance_ratio": ({0, 12}, HIDDEN)},
-    "recipe": dict.fromkeys(("zero_variance_share", "zero_variance_step"), (END, WHOLE)),
+    "dropout": losses_on_the_way(10) | at(ENDS, HIDDEN, "norm_input_variance_ratio"),
+    "recipe": at(END, WHOLE, "zero_variance_share", "zero_variance_step"),
     "diagnostics": {
-        **(shares(8) | sizes(8) | drifts(8) | shifts(8)),
-        **dict.fromkeys(("activation_percentile", *NORMED), (evenly(8), HIDDEN)),
+        **(shares_and_sizes(8) | drifts(8) | shifts(8)),
+        **at(evenly(8), HIDDEN, "activation_percentile", *NORMED),
     },
 }
 
 
 @pytest.mark.parametrize("name", ADDED)
 def test_an_experiment_measures_what_it_promises(name):
-    config = make(
-        "before",
-        name=name,
-        model={"depth": 2, "activation": "relu", "dropout": 0.5, "dropout_at": "last"},
-        init={"name": "rand", "scale": 3.0},
-        norm={"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5},
-        optim={"rate": 0.25, "batch": 16},
-    )
+    options = {"dropout": 0.5, "dropout_at": "last", "scale": 3.0, "rate": 0.25, "batch": 16}
+    options |= {"eps": 0.001, "average": "std", "correction": 1, "initial_beta": 0.5}
+    config = named(name, "before", depth=2, activation="relu", **options)
     rows, bare = get(name).run(config, Context(NUMPY)), run(config)
     assert set(bare) < set(rows) or not ADDED[name]
     places = {}
@@ -518,25 +391,26 @@ def test_an_experiment_measures_what_it_promises(name):
     assert {r.seed for r in rows} - {None} == {2, 3, 4}
     finite = [r for r in rows if not r.metric.startswith(("steps_to", "test_loss_at", "zero_var"))]
     assert all(isfinite(r.value) for r in finite)
-    without = get(name).run(make(name=name, model={"depth": 2}), Context(NUMPY))
+    without = get(name).run(named(name, depth=2), Context(NUMPY))
     assert not [r for r in without if r.metric.startswith(("norm_", "gamma", "beta"))]
 
 
 def test_mnist_init_counts_activations_every_200_steps():
-    config = make(name="mnist_init", optim={"steps": 401, "batch": 2}, model={"width": 2}, seeds=1)
+    config = named("mnist_init", "none", steps=401, batch=2, width=2, seeds=1)
     rows = get("mnist_init").run(config, Context(NUMPY))
     assert {r.step for r in rows if r.metric.startswith("pre_")} == {0, 200, 400}
 
 
-def test_mnist_init_evaluates_all_test_examples_of_mnist(use):
+def test_mnist_init_evaluates_all_test_examples_of_mnist(monkeypatch):
     """Ten thousand: of 10,200 all but the last 200 in the order of the seed."""
     rng = np.random.default_rng(0)
     x, y = rng.random((10_700, 3)).astype(np.float32), np.zeros(10_700, np.int64)
     order = example_order(3, "test", 10_200)
     y[500 + order[10_000:]] = 1  # another label
-    config = make(name="mnist_init", optim={"steps": 40})
+    config = named("mnist_init", "none", steps=40)
+    many = Dataset("many", x[:500], y[:500], x[500:], y[500:], 2)
+    monkeypatch.setattr(trainer, "load", lambda *_: many)
     for hit in (1, 1 - 1e-4):
-        use(Dataset("many", x[:500], y[:500], x[500:], y[500:], 2))
         rows = get("mnist_init").run(config, Context(NUMPY))
         assert values(rows, "test_accuracy", 40)[3] == pytest.approx(hit, rel=1e-9)
         y[500 + order[9_999]] = 1
@@ -545,28 +419,20 @@ def test_mnist_init_evaluates_all_test_examples_of_mnist(use):
 @pytest.mark.parametrize("ghost", [4, 16])
 def test_ghost_batches_in_the_batch_sweep(ghost):
     """Its losses on the way are by the population, so that the noise is that of training alone."""
-    rows, slow = (
-        get("batch_sweep").run(
-            make("before", norm={"ghost": ghost, "momentum": momentum}, optim={"batch": 16}),
-            Context(NUMPY),
-        )
-        for momentum in (0.1, 0.01)
+    rows, slow, whole = (
+        get("batch_sweep").run(named("batch_sweep", "before", batch=16, **options), Context(NUMPY))
+        for options in ({"ghost": ghost}, {"ghost": ghost, "momentum": 0.01}, {})
     )
     for metric in ("train_loss_path", "test_loss_path", "train_loss"):
         alike = values(rows, metric, 12) == values(slow, metric, 12)
         assert alike == metric.endswith("path")  # what the running averages are is no matter
-    whole = get("batch_sweep").run(make("before", optim={"batch": 16}), Context(NUMPY))
-    start = [values(of, "train_loss_path", 0) for of in (rows, whole)]
+    start, end = ([values(of, "train_loss_path", at) for of in (rows, whole)] for at in (0, 12))
     assert start[0] == start[1]  # no step was taken
-    noisy, calm = (values(of, "batch_loss", 0) for of in (rows, whole))
-    assert (noisy == calm) == (ghost == 16)
-    end = [values(of, "train_loss_path", 12) for of in (rows, whole)]
     assert (end[0] == pytest.approx(end[1], rel=1e-5)) == (ghost == 16)
-    assert set(values(rows, "best_test_loss", 12)) == {2, 3, 4}
 
 
 @pytest.mark.parametrize("name", ["recipe", "inference"])
 def test_what_follows_whole_batches_refuses_ghost_batches(name):
-    config = make("before", name=name, model={"depth": 1, "activation": "relu"}, norm={"ghost": 8})
+    config = named(name, "before", depth=1, activation="relu", ghost=8)
     with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
         get(name).run(config, Context(NUMPY))
