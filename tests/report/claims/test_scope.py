@@ -60,8 +60,6 @@ def about(world, claim):
 @pytest.mark.parametrize(
     ("config", "axes", "measures", "text"),
     [
-        (TRAINED, {"norm": ["none"]}, [{}], TRAINED_TEXT),
-        (FRESH, {"norm": ["none"]}, [{}], FRESH_TEXT),
         (
             TRAINED | {"model.depth": 1, "optim.schedule": "linear", "data.train_examples": 10000},
             {"norm": ["none"]},
@@ -104,7 +102,7 @@ def test_the_scope_of_a_table(about, config, axes, measures, text):
     assert about(config, axes, *measures) == text
 
 
-@pytest.mark.parametrize("config", [TRAINED, FRESH, {"backend": "numpy", "rounds": 9}])
+@pytest.mark.parametrize("config", [TRAINED, FRESH])
 def test_provenance_of_which_a_part_is_missing(about, config):
     """The rest is told, and no gap is left behind."""
     for key in config:
