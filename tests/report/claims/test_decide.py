@@ -26,30 +26,22 @@ def holm(*p):
 @pytest.mark.parametrize(
     ("kind", "printed", "mean", "spread", "state"),
     [
-        ("effect", None, 2, 0.1, "shown"),
         ("effect", None, 1.1, 0.1, "shown"),
         ("effect", None, 0.5, 0.1, "fails"),  # real, and too small to matter
-        ("effect", None, -1, 0.1, "fails"),  # not shown to be opposite, but to be short of it
         ("effect", None, -2, 0.1, "opposite"),
-        ("effect", None, 1, 0.1, "open"),
         ("effect", None, 0, 3, "open"),  # no difference is seen, and no failure either
         ("effect", None, 1.1, 0, "shown"),
-        ("effect", None, 1, 0, "open"),
         ("effect", (-9, -8), 2, 0.1, "other value"),  # it tells how large an effect is,
         ("effect", (0.4, 0.6), 0.5, 0.1, "fails"),  # never whether it is one
-        ("effect", (1.5, 1.6), -2, 0.1, "opposite"),
         ("equal", None, 0.9, 0.1, "shown"),
         ("equal", None, 2, 0.1, "fails"),
-        ("equal", None, 0.98, 0.1, "open"),
         ("equal", None, 0, 3, "open"),  # no difference is seen, and no equality
         ("equal", None, -1.1, 0, "fails"),
         ("published", (1.95, 2.05), 2.5, 1, "shown"),
         ("published", (1.95, 2.05), 9, 4, "open"),  # far off, as a single run may well be
         ("published", (1.95, 2.05), 2.5, 0.1, "other value"),
-        ("published", (1.95, 2.05), 4, 0.1, "fails"),
         ("published", (1.95, 2.05), 0, 0.1, "fails"),
         ("published", (1.5, 2.05), 3, 0.1, "open"),
-        ("published", (1.95, 2.05), 2, 0, "shown"),
     ],
 )
 def test_a_case(world, kind, printed, mean, spread, state):
