@@ -22,18 +22,7 @@ NAN = np.nan
 FOREIGN = [
     *("a.real", "a[0]", "[a]", "(a, b)", "{a}", "...", "True", "None", "f'{a}'"),
     *("lambda: a", "a if b else n", "[x for x in a]", "(c := a)", "(lambda: a)()", "a.sum()"),
-    *(
-        "a and b",
-        "not a",
-        "a < b < n",
-        "a is b",
-        "a in b",
-        "a // b",
-        "a % b",
-        "a @ b",
-        "~a",
-        "a & b",
-    ),
+    *("a and b", "not a", "a < b < n", "a is b", "a in b", "a // b", "a % b", "~a", "a & b"),
     *("log(x=a)", "log(*a)", "log(**a)", "log(a)(b)", "__import__('os').getcwd()"),
 ]
 """What Python has and the grammar has not."""
