@@ -72,6 +72,7 @@ def test_where_rounding_is_measured_its_size_counts(new, within):
     [
         ("loss", FOUR, [v + 0.8 * HALF for v in FOUR], True),
         ("loss", FOUR, [v + 1.3 * HALF for v in FOUR], False),
+        ("loss", [1.001] * 4, [v + 0.8 * HALF for v in FOUR], True),  # of which some have none
         ("loss", [1.001] * 4, [v + 1.3 * HALF for v in FOUR], False),
         ("loss", [5.0] * 4, [5.004] * 4, True),  # within the share that is always granted
         ("loss", [5.0] * 4, [5.006] * 4, False),
@@ -81,6 +82,7 @@ def test_where_rounding_is_measured_its_size_counts(new, within):
         ("diverged", [0.0] * 10, [1.0] * 2 + [0.0] * 8, False),
         ("loss", [5.0] * 10, [NAN] + [5.0] * 9, True),
         ("loss", [5.0] * 10, [INF] * 2 + [5.0] * 8, False),
+        ("loss", [NAN] * 2 + [5.0] * 8, [5.0] * 10, False),
     ],
 )
 def test_training_may_differ_as_another_draw_does(metric, old, new, within):

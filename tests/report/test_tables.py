@@ -67,7 +67,9 @@ def test_a_table_is_written_and_read_back(table, tmp_path):
 
 NO_TABLES = {
     "missing": None,
+    "columns in another order": TEXT.replace("seed,step", "step,seed").encode(),
     "empty": b"",
+    "garbage": bytes(range(256)) * 8,
     "a row cut short": TEXT.encode()[: TEXT.index("NA,1,") + 3],
     "a row with a field more": TEXT.replace("0.3333333", "0.3333333,1,2").encode(),
     "text as a value": TEXT.replace("0.3333333", "third").encode(),

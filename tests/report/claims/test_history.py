@@ -18,6 +18,7 @@ B1:
 """
 FIRST = "{date: 2026-11-20, before: y, change: x}"
 BAD = {
+    "3": "is 3; expected the changes of each claim",
     f"A99: [{FIRST}]": "A99: is no claim; expected the id of one",
     "A1: []": "A1: changes is []; expected a list of changes",
     "A1: [{before: y}]": "A1: change 1 has no date; expected the keys date, before, change",

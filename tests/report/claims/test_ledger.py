@@ -147,12 +147,15 @@ def cases(first, second=None, **changes):
     ("changes", "said"),
     [
         ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
+        ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
         ({"claim": " "}, "has claim ' '; expected text"),
         ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
         (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
         (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
+        (one(value="1 / 0"), "threshold one divides by zero"),
         ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
         ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
+        ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
         ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
         ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
         (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
@@ -169,13 +172,20 @@ def cases(first, second=None, **changes):
         (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
         (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
         (gain(scale="log"), "case 1 has quantity 'gain' of kind mean, scale log; expected a mean"),
+        (gain(kind="single"), "case 1 has quantity 'gain' of kind single"),
         (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
         ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
         (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
+        (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
         (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
+        (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
         (
             cases({"quantity": "gain", "beside": {"more": [1, 2]}}),
             "case 1 has printed values beside it and none of its own; expected both",
+        ),
+        (
+            cases(PRINTED | {"beside": {"more": [1, 2]}}, kind="single"),
+            "case 1 has 'more' beside it; expected another mean",
         ),
     ],
 )
@@ -195,8 +205,11 @@ def test_every_problem_of_an_entry_has_a_line(load, claim):
         "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
         "A1: case 1 has quantity 3; expected text",
     ]
-    del entry["claim"]
-    assert "A1: has no claim; expected the keys id, claim, kind" in load(entry).faults["A1"]
+    for field in set(claim()).difference(("id", "published")):
+        entry = claim()
+        del entry[field]
+        said = f"A1: has no {field}; expected the keys id, claim, kind"
+        assert load(entry).faults["A1"].startswith(said)
 
 
 @pytest.mark.parametrize(

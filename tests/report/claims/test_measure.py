@@ -37,6 +37,7 @@ def read(world, layered):
         ({"layer": 2, "where": {"init": "b"}, "step": 5}, [0.02, 0.04, 0.06]),
         ({"layer": 1, "where": {"rate": "0.10", "init": "a"}}, [0.1, 0.2, 0.3]),
         ({"layer": 1, "where": {"rate": 1}}, [0.2, 0.4, 0.6]),
+        ({"layer": 1, "where": {"init": "nan"}}, [0.3, 0.6, 0.9]),
     ],
 )
 def test_one_value_a_seed_in_order(read, changes, expected):
@@ -51,6 +52,7 @@ def test_one_value_a_seed_in_order(read, changes, expected):
         ({"reduce": "log10_slope", "from": 2, "to": 3}, [-1, -1, -1]),
         ({"reduce": "max", "from": 2}, [0.01, 0.02, 0.03]),
         ({"reduce": "median", "to": 3}, [0.01, 0.02, 0.03]),
+        ({"reduce": "min", "to": 2}, [0.01, 0.02, 0.03]),
         ({"reduce": "sum", "points": [4, 1]}, [0.1001, 0.2002, 0.3003]),
         (
             {"reduce": "decades_below", "threshold": 2.5e-4},
@@ -95,8 +97,10 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
         ({"where": {"init": False}}, "init False in where; expected text or a number"),
         ({"points": [True]}, "has True in points; expected a list of numbers"),
         ({"layer": "top"}, "layer 'top'; expected an integer, first or last"),
+        ({"from": 2}, "has from but no along"),
         (ALONG | {"reduce": "average"}, "reduce 'average'; expected one of mean"),
         (ALONG | {"layer": 1}, "fixes layer and goes along it"),
+        (ALONG | {"points": 3}, "points is 3; expected a list of numbers"),
         (ALONG | {"threshold": 3}, "reduce mean, which takes no threshold"),
         (ALONG | {"reduce": "plateaus", "threshold": "lim"}, "threshold 'lim'; expected"),
         (ALONG | {"reduce": "end_below", "threshold": 1}, "end_below, which needs a none"),

@@ -22,7 +22,10 @@ def reduced(kind, *columns, keys=KEYS, threshold=2.0, none=-1.0):
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [
+        ("mean", [1, NAN, 1], NAN),
         ("median", [1, NAN, 1], NAN),
+        ("max", [1, NAN, 1], NAN),
+        ("min", [1, NAN, 1], NAN),
         ("sum", [1, NAN, 1], NAN),
         ("last", [1, 2, NAN], NAN),
         ("slope", [1, NAN, 1], NAN),
@@ -46,6 +49,7 @@ ENDS = [
     ([2, NAN, INF], 0, -1),  # none is below
     ([NAN, 1, NAN], 2 / 19, 1 + 1 / 19),  # as if it were ten times the threshold
     ([0, 0, NAN], 1.1, 1.1),
+    ([-9, 1], 1, 1),
 ]
 
 
@@ -80,11 +84,13 @@ FALL = [2.5, 2, 1.5, 1, 0.7, 0.5]
         (FLAT, 0),  # it never falls on
         (FLAT + FALL, 1),
         (FLAT + [2.0] * 6 + [1.0] * 6, 2),
+        (FLAT + [4.0] * 6, 0),  # it rises
         ([3.0] * 5 + [2.9] * 6, 0),  # by too little: less than twice what still means
         ([3.0] * 4 + FALL, 0),  # too short
         ([3.0, 3.01, 2.99, 3.0, 3.01, 2.99, *FALL], 1),
         (list(3 * np.exp(-0.004 * np.arange(60))), 0),  # slow, and never below where it got to
         ([*3 * np.exp(-0.004 * np.arange(60)), *FALL], 1),
+        (FLAT + FALL + [NAN], 0),
         ([3.0, 9, 1, 9, 3.0, *FALL], 0),  # what moves meanwhile does not stand still
     ],
 )

@@ -29,6 +29,7 @@ STATES = {
     ("kind", "fits", "expected"),
     [
         ("effect", None, "opposite, fails, fails, open, shown, open"),
+        ("effect", True, "opposite, fails, fails, open, shown, open"),
         ("effect", False, "opposite, fails, fails, open, other value, open"),
         ("equal", None, "fails, open, shown, open, fails, open"),
         ("published", True, "open, shown, shown, shown, open, shown"),
@@ -48,7 +49,9 @@ def verdict(kind, states):
     [
         ("effect", "opposite", "contradicted"),
         ("effect", "opposite, fails, opposite", "not reproduced"),
+        ("equal", "fails, fails", "contradicted"),
         ("published", "shown, other value", "reproduced, other value"),
+        ("effect", "open", "undecided"),
         ("equal", "fails, shown", "holds only when it is blue; not when it is red"),
         (
             "published",
@@ -56,6 +59,7 @@ def verdict(kind, states):
             "holds only when it is red (with another value), or it is grey; "
             "not when it is green; open when it is blue",
         ),
+        ("effect", "opposite, open", "undecided: fails when it is red; open when it is blue"),
         ("effect", "open, shown", "undecided: shown when it is blue; open when it is red"),
     ],
 )

@@ -52,8 +52,11 @@ def test_an_entry_for_each_value_that_it_mentions():
     ("changes", "said"),
     [
         ({"measures": {"x": {"use": "worst"}}}, "measure x has use 'worst'; expected best"),
+        ({"measures": {"x": {"use": ["best"]}}}, r"measure x has use \['best'\]; expected best"),
         ({"each": ["arm"]}, r"each is \['arm'\]; expected a mapping"),
         ({"each": {"arm": "a"}}, "each has arm 'a'; expected a list or a mapping of values"),
+        ({"each": {"arm": []}}, r"each has arm \[\]; expected a list"),
+        ({"each": {"arm": {"a": 1}}}, "each arm is 1; expected a mapping"),
         ({"measures": {"<depht>": {}}}, "measures has <depht>; expected a name of each: arm, dep"),
         ({"quantities": {"<arm>": {"label": "<arm.sad>"}}}, r"<arm.sad>; arm a has said"),
         ({"quantities": {"q": {"label": "<arm>"}}}, "quantities has a name twice"),
