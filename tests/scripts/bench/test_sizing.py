@@ -36,8 +36,11 @@ def test_the_page_that_is_committed_is_that_of_the_tables():
     assert sizing.page(COMMITTED) == (COMMITTED / "sizing.md").read_text()
 
 
-@pytest.mark.parametrize("cells", ["0", "1500"])
-def test_a_number_of_cells_that_makes_no_grid(run, cells):
-    process = run("bench/sweeps.py", "--cells", cells)
+@pytest.mark.parametrize(
+    ("script", "option", "value"),
+    [("sweeps", "--cells", "0"), ("sweeps", "--cells", "1500"), ("step_cost", "--rounds", "0")],
+)
+def test_a_number_that_makes_no_grid_or_no_round(run, script, option, value):
+    process = run(f"bench/{script}.py", option, value)
     assert process.code == 1
-    assert process.err.startswith(f"error: --cells is {cells}; expected")
+    assert process.err.startswith(f"error: {option} is {value}; expected")

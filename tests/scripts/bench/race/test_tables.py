@@ -9,14 +9,7 @@ import pytest
 from race import targets
 from race.batchnorm import SHAPES
 from race.figures import draw_all
-from race.timings import (
-    BATCHNORM,
-    COLUMNS,
-    TRAINING,
-    Timing,
-    read_timings,
-    write_timings,
-)
+from race.timings import BATCHNORM, COLUMNS, TRAINING, Timing, read_timings, write_timings
 
 COPY = 3e12
 LABELS = ["x".join(map(str, shape)) for shape in SHAPES]
@@ -74,14 +67,12 @@ def test_a_table_is_written_and_read(tmp_path, batchnorm):
     path = tmp_path / "new" / "gpu_batchnorm.csv"
     assert read_timings(path).empty
     missing = Timing("batchnorm", "8x4", "JAX jit", "python", note='ImportError: "x", gone')
-    timed = replace(batchnorm[0], seconds=0.125, low=None)
-    write_timings(path, [missing, timed], {"device": "none"})
+    write_timings(path, [missing, replace(batchnorm[0], seconds=0.125)], {"device": "none"})
     table = read_timings(path)
     assert list(table) == COLUMNS
     assert table["note"][0] == missing.note
     assert table["seconds"].isna().tolist() == [True, False]
     assert table["seconds"][1] == 0.125
-    assert table["low"].isna().all()
     assert json.loads(path.with_suffix(".json").read_text()) == {"device": "none"}
 
 
@@ -96,35 +87,25 @@ def test_targets_are_decided_from_the_tables(tmp_path, batchnorm, training):
     store(tmp_path, BATCHNORM, batchnorm)
     store(tmp_path, TRAINING, training)
     found = decided(tmp_path)
-    assert {name: t.met for name, t in found.items()} == {
-        "never slower than PyTorch eager, at every shape": "yes",
-        "PyTorch eager over ours, geometric mean": "yes",
-        "torch.compile over ours, geometric mean": "yes",
-        "JAX jit over ours, geometric mean": "yes",
-        "share of the copy rate, tensors far beyond the L2 cache": "yes",
+    assert len(found) == 12
+    missed = {name: target.met for name, target in found.items() if target.met != "yes"}
+    assert missed == {
         "PyTorch eager over ours, both captured, geometric mean": "",
         "torch.compile over ours, both captured, geometric mean": "",
-        "one network: PyTorch eager over ours": "yes",
         "one network: PyTorch captured over ours": "no",
-        "one network: JAX scan over ours": "yes",
-        "many at once: PyTorch eager over ours, each": "yes",
-        "the whole default grid, seconds": "yes",
     }
     mean = found["PyTorch eager over ours, geometric mean"]
     assert mean.measured == "2 (9 of 9 shapes)"
 
 
 def test_a_mean_over_some_shapes_only_is_incomplete(tmp_path, batchnorm):
-    lost = [
-        replace(row, seconds=None, ratio=None) if row.who == "JAX jit" else row
-        for row in batchnorm
-        if row.shape != "32x128"
-    ]
-    slower = [
-        replace(row, ratio=0.9) if (row.who, row.shape) == ("PyTorch eager", "256x512") else row
-        for row in lost
-    ]
-    store(tmp_path, BATCHNORM, slower)
+    table = [row for row in batchnorm if row.shape != "32x128"]
+    for row in table:
+        if row.who == "JAX jit":
+            row.seconds = row.ratio = None
+        elif (row.who, row.shape) == ("PyTorch eager", "256x512"):
+            row.ratio = 0.9
+    store(tmp_path, BATCHNORM, table)
     found = decided(tmp_path)
     assert found["JAX jit over ours, geometric mean"].met == "not measured"
     assert found["torch.compile over ours, geometric mean"].met == "incomplete"
