@@ -10,7 +10,6 @@ import pytest
 from omegaconf.errors import ConfigAttributeError
 
 from gpubn.sweeps import cli
-from gpubn.sweeps.compose import expand
 from tests.scripts.sweeping import (
     JOBLIB,
     TINY,
@@ -32,12 +31,9 @@ MNIST = [
 BAD = {
     "misspelt key": (["norm.epss=1"], ("norm.epss", "norm.eps?")),
     "unknown key": (["colour=red"], ("colour", "expected one of", "optim.rate")),
-    "wrong type": (["optim.rate=fast"], ("optim.rate", "'fast'", "a number")),
-    "no truth value": (["force=maybe"], ("force", "maybe", "true or false")),
-    "null group": (["norm=null"], ("norm", "expected")),
+    "wrong type": (["++optim.rate=fast"], ("++optim.rate is 'fast'; expected a number",)),
     "unknown norm": (["norm=nope"], ("norm", "'nope'", "before_naive")),
     "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init", "inference")),
-    "data that it cannot take": (["data=gaussian"], ("gaussian", "mnist or digits")),
     "no value": (["norm.eps"], ("norm.eps", "KEY=VALUE")),
     "no folder for results": (["results=file/x"], ("file/x", "expected")),
     "no data": (["data=mnist", "data.root=file"], ("file", "data.root", "folder")),
@@ -120,26 +116,24 @@ def fails(*errors):
     return task
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_disk_without_room_is_one_sentence(capsys, number):
-    code, said = says(fails(OSError(number, "no room")), capsys)
-    assert code == 1
-    assert said == "error: a file cannot be written (no room); expected room on the disk\n"
+NO_ROOM = "a file cannot be written (no room); expected room on the disk"
+DENIED = "a/b cannot be used (denied); expected a path with access"
 
 
-def test_a_file_that_is_not_to_be_had_is_named(capsys):
-    code, said = says(fails(PermissionError(errno.EACCES, "denied", "a/b")), capsys)
-    assert (code, said) == (1, "error: a/b cannot be used (denied); expected a path with access\n")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        *((OSError(n, "no room"), NO_ROOM) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+        (PermissionError(errno.EACCES, "denied", "a/b"), DENIED),
+    ],
+)
+def test_an_error_of_the_system_is_one_sentence(capsys, error, sentence):
+    assert says(fails(error), capsys) == (1, f"error: {sentence}\n")
 
 
 def test_a_fault_of_ours_has_its_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.main(fails(ZeroDivisionError()))
-
-
-def test_an_added_key_of_a_wrong_type_says_what_it_takes(capsys):
-    code, said = says(lambda: expand(["experiment=exact", "++seeds=many"]), capsys)
-    assert (code, said) == (1, "error: ++seeds is 'many'; expected an integer\n")
 
 
 # Stopping ----------------------------------------------------------------------------------------
@@ -149,17 +143,14 @@ def test_ctrl_c_stops_a_cell(start, tmp_path):
     process = start("run.py", *TINY, "optim.steps=1000000", cwd=tmp_path)
     process.when(lambda: leases(tmp_path)).ctrl_c().wait()
     assert process.code == 130, process.err
-    assert process.err.startswith("stopped: ")
-    assert process.err.count("\n") == 1
+    assert re.fullmatch("stopped: .*\n", process.err)
     assert "Traceback" not in process.out
     assert cells_in(tmp_path) == leftovers(tmp_path) == []
 
 
 def test_ctrl_c_that_hydra_wraps_is_still_ctrl_c(capsys):
     """Between two cells it may strike while OmegaConf turns whatever happens into its own error."""
-    code, said = says(fails(KeyboardInterrupt(), ConfigAttributeError("")), capsys)
-    assert code == 130
-    assert said.startswith("stopped: ")
+    assert says(fails(KeyboardInterrupt(), ConfigAttributeError("")), capsys)[0] == 130
 
 
 def test_ctrl_c_that_a_library_swallows_is_still_ctrl_c(monkeypatch, capsys):
@@ -170,11 +161,9 @@ def test_ctrl_c_that_a_library_swallows_is_still_ctrl_c(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_stopped", threading.Event())
     handler = signal.getsignal(signal.SIGINT)
     try:
-        code, said = says(task, capsys)
+        assert says(task, capsys)[0] == 130
     finally:
         signal.signal(signal.SIGINT, handler)
-    assert code == 130
-    assert said.startswith("stopped: ")
 
 
 # Good input --------------------------------------------------------------------------------------
