@@ -135,9 +135,8 @@ def test_a_python_command_chooses_cells(command, tmp_path):
     _, script, *words = shlex.split(command)
     assert script == "scripts/run.py"
     for launcher, extra in NEEDS.items():
-        plugin = f"hydra_plugins.hydra_{extra}_launcher"
-        if f"hydra/launcher={launcher}" in words and not is_installed(plugin):
-            pytest.skip(f"{command} needs {plugin}")
+        if f"hydra/launcher={launcher}" in words and not is_installed(extra):
+            pytest.skip(f"{command} needs {extra}")
     chosen = [word for word in words if word != "-m"]
     names = {cell.config.name for cell in expand(chosen, tmp_path)}
     assert [f"experiment={name}" for name in names] == chosen[:1]

@@ -160,18 +160,6 @@ def test_a_configuration_folder_of_one_s_own(run, tmp_path):
 # The store ----------------------------------------------------------------------------------------
 
 
-def test_a_store_of_another_version(run, tmp_path):
-    undisturbed(PAIR, tmp_path)
-    path, other = cells_in(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 0}))
-    before = states(tmp_path)
-    process = run("run.py", "-m", *PAIR)
-    part = "schema 0; expected 1"
-    nothing_but_a_sentence(process, str(path.relative_to(tmp_path)), part, "results=")
-    assert states(tmp_path) == before
-    assert other in before
-
-
 @pytest.mark.parametrize("place", ["/proc/gpubn", "/dev/null"])
 def test_a_folder_that_cannot_be_written(run, place):
     nothing_but_a_sentence(run("run.py", "-m", *PAIR, f"results={place}"), place, "expected")
