@@ -13,8 +13,11 @@ from omegaconf import OmegaConf
 
 from gpubn import backend
 from gpubn.errors import ConfigError
-from gpubn.sweeps import launchers
+from gpubn.rows import Failure
+from gpubn.sweeps import launchers, multirun
 from gpubn.sweeps import task as jobs
+from gpubn.sweeps.compose import expand
+from gpubn.sweeps.store.cell_store import CellStore
 from tests.scripts.sweeping import (
     BAD_BATCH,
     CELL,
@@ -195,6 +198,15 @@ def test_parts_of_a_sweep_and_what_is_forced(run, tmp_path, alone):
     assert all(state[1] > before[path][1] for path, state in states(tmp_path).items())
     assert finished(tmp_path) == finished(alone)
     assert leftovers(tmp_path) == []
+
+
+def test_what_other_processes_do_after_the_last_look_is_shown(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(multirun, "_POLL", 1e6)
+    cells, store = expand(GOOD), CellStore(tmp_path)
+    with multirun._Watch(cells, store):
+        store.save_failure(cells[0], Failure("it is too late", ""))
+        assert "too late" not in caplog.text
+    assert caplog.text.count("failed: it is too late") == 1
 
 
 # Cores and GPUs -----------------------------------------------------------------------------------
