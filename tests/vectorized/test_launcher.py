@@ -4,12 +4,14 @@ import json
 import logging
 import os
 import re
+import runpy
 import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -17,6 +19,7 @@ from omegaconf import OmegaConf
 
 from gpubn.vectorized import vectorized
 from gpubn.vectorized.launcher import VectorizedLauncher
+from tests.scripts import processes
 
 LAUNCHERS = ("basic", "vectorized")
 CALLBACKS = [
@@ -164,6 +167,12 @@ def test_a_share_that_is_an_error_is_raised_in_its_job(sweep):
 def test_a_part_that_is_none(part):
     with pytest.raises(HydraException, match=r"hydra\.launcher\.part is .*expected i/n"):
         VectorizedLauncher(part=part)
+
+
+def test_hydra_hears_of_the_launcher_from_its_plugin(monkeypatch):
+    monkeypatch.setattr(ConfigStore.instance(), "repo", {})
+    runpy.run_path(str(processes.ROOT / "scripts/hydra_plugins/vectorized_launcher/__init__.py"))
+    assert ConfigStore.instance().list("hydra/launcher") == ["vectorized.yaml"]
 
 
 # In this process ----------------------------------------------------------------------------------
