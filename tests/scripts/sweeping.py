@@ -31,23 +31,20 @@ def load_script(name):
     return module
 
 
-def is_installed(name):
-    """Whether a module is there; of one whose parent is missing, too, `find_spec` raises."""
-    parent = name.rpartition(".")[0]
-    return (not parent or is_installed(parent)) and importlib.util.find_spec(name) is not None
+def is_installed(plugin):
+    """Whether a launcher of Hydra's is there."""
+    try:
+        return importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_launcher") is not None
+    except ModuleNotFoundError:  # there is no plugin at all
+        return False
 
 
-def needs(*packages):
-    """A mark that skips where a package is not installed."""
-    missing = [name for name in packages if not is_installed(name)]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} is not installed")
-
-
-JOBLIB = needs("joblib", "hydra_plugins.hydra_joblib_launcher")
-SUBMITIT = needs("submitit", "hydra_plugins.hydra_submitit_launcher")
-LAUNCHERS = {"basic": (), "vectorized": (), "pool": JOBLIB, "local": SUBMITIT}
-EACH_LAUNCHER = [pytest.param(name, marks=marks) for name, marks in LAUNCHERS.items()]
-HERE = [name for name, marks in LAUNCHERS.items() if not (marks and marks.args[0])]
+LAUNCHERS = {"basic": "", "vectorized": "", "pool": "joblib", "local": "submitit"}
+HERE = [name for name, plugin in LAUNCHERS.items() if not plugin or is_installed(plugin)]
+EACH_LAUNCHER = [
+    pytest.param(name, marks=pytest.mark.skipif(name not in HERE, reason="it is not installed"))
+    for name in LAUNCHERS
+]
 
 
 def two_at_a_time(function, items):

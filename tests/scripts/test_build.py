@@ -17,7 +17,6 @@ TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
 DIGITS = [*TINY, "data=digits"]
 ONE = ["--figure", "mnist_init_units", "--results", "mine"]
 TWO = ["--figure", "mnist_init_final", *ONE]
-CELL = ["init=rand", "norm=none"]
 
 
 def files(folder):
@@ -51,9 +50,7 @@ def test_everything_once(run, tmp_path):
     assert "(drawn)" not in second.err
     assert files(tmp_path / "mine") == before
 
-    redrawn = run(
-        "build.py", "--redraw", "--figure", "mnist_init_units", "--results", "mine/digits"
-    )
+    redrawn = run("build.py", "--redraw", *ONE[:3], "mine/digits")
     assert redrawn.code == 0
     assert "(drawn)" in redrawn.err
     assert files(tmp_path / "mine") == before  # whichever process drew it, and after what
@@ -81,37 +78,25 @@ def test_digits_where_there_is_no_mnist(run, tmp_path):
     assert not re.search(r"\d/2 ", again.err)
 
 
+HUGE = "optim.batch=1000000000"  # with which nothing would run, should the refusal be lost
 BAD = {
-    "no value": ([*CELL, "seeds"], ("seeds", "KEY=VALUE")),
-    "misspelt key": (["optim.rat=1"], ("optim.rat", "optim.rate?")),
-    "unknown backend": ([*CELL, "backend=tpu"], ("backend", "'tpu'", "cupy")),
-    "folder without MNIST": ([*CELL, "data.root=empty"], ("empty", "data.root", "train-images")),
-    "unwritable": ([*CELL, "data=digits", "--results", "file/x"], ("file/x", "cannot be written")),
+    "no value": (["--tables-only", *ONE, "seeds"], ("seeds", "KEY=VALUE")),
+    "unknown backend": (["--tables-only", *ONE, "backend=tpu"], ("backend", "'tpu'", "cupy")),
+    "unwritable": (["--results", "file/x", *ONE[:2], *DIGITS], ("file/x", "cannot be written")),
     "no such figure": (["--figure", "nope"], ("'nope'", "mnist_init_loss")),
+    "no tables": (["--redraw", *ONE], ("mine/tables/mnist_init.csv", "make results")),
+    "no MNIST there": (["--tables-only", *ONE, "data.root=."], ("data.root", "train-images")),
+    "other numbers": (["--tables-only", *ONE[:2], HUGE], (HUGE, "--results", "RESULTS=folder")),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(run, tmp_path, case):
-    (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("kept")
     arguments, parts = BAD[case]
-    one_sentence(run("build.py", "--tables-only", *ONE, *TINY, *arguments), *parts)
-    assert not (tmp_path / "mine" / "cells").exists()
+    one_sentence(run("build.py", *arguments), *parts)
+    assert not list(tmp_path.rglob("*.csv"))
     assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_redraw_without_tables(run, tmp_path):
-    process = run("build.py", "--redraw", *ONE)
-    one_sentence(process, "mine/tables/mnist_init.csv", "does not exist", "make results")
-    assert not (tmp_path / "mine" / "figures").exists()
-
-
-def test_other_numbers_need_another_folder(start):
-    """The batch is larger than any data, so that nothing runs should the refusal be lost."""
-    huge = "optim.batch=1000000000"
-    process = start("build.py", "--tables-only", *ONE[:2], huge, cwd=ROOT).wait()
-    one_sentence(process, huge, "--results", "RESULTS=folder")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +137,7 @@ def test_training_steps_are_timed_once_for_a_folder(build, tmp_path, monkeypatch
 def did(build, monkeypatch):
     """did(*arguments, undecided, folders): what main did, without experiments and drawing."""
 
-    def call(*arguments, undecided=(), folders=("mine",), results=("--results", "mine")):
+    def call(*arguments, undecided=(), folders=("mine",)):
         steps = []
 
         def decide(results, also):
@@ -170,13 +155,14 @@ def did(build, monkeypatch):
         monkeypatch.setattr(build, "_draw", lambda jobs, **_: steps.append("draw"))
         monkeypatch.setattr(build.figures, "find", lambda names: [])
         monkeypatch.setattr(claims, "decide_all", decide)
-        monkeypatch.setattr("sys.argv", ["build.py", *results, *arguments])
+        monkeypatch.setattr("sys.argv", ["build.py", *arguments])
         build.main()
         return steps
 
     return call
 
 
+MINE = ["--results", "mine"]
 RUN = ("run", "mine", False)
 DECIDE = ("decide", "mine", [])
 
@@ -184,34 +170,30 @@ DECIDE = ("decide", "mine", [])
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [
-        ([], [RUN, "time", DECIDE, "draw"]),
-        (["--redraw"], [DECIDE, "draw"]),
-        (["--figure", "x"], [RUN, "draw"]),
-        (["--redraw", "--figure", "x"], ["draw"]),
-        (["--tables-only"], [RUN, "time"]),
+        (MINE, [RUN, "time", DECIDE, "draw"]),
+        ([*MINE, "--redraw"], [DECIDE, "draw"]),
+        ([*MINE, "--figure", "x"], [RUN, "draw"]),
+        ([*MINE, "--redraw", "--figure", "x"], ["draw"]),
+        ([*MINE, "--tables-only", "--full"], [("run", "mine", True), "time"]),
+        (["--tables-only", "--full"], [("run", "results/full", True), "time"]),
+        (["--tables-only"], [("run", "results", False), "time"]),
     ],
 )
 def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):
     assert did(*arguments) == steps
 
 
-def test_the_full_grids_have_a_folder_of_their_own(did):
-    assert did("--tables-only", "--full", results=())[0] == ("run", "results/full", True)
-    assert did("--tables-only", results=())[0] == ("run", "results", False)
-    assert did("--tables-only", "--full")[0] == ("run", "mine", True)
-
-
 def test_a_claim_without_verdict_is_named_at_the_end(did, caplog):
     """Of claims decided from the digits those count that were decided last."""
     caplog.set_level("INFO")
-    did(undecided=["mine"])
+    did(*MINE, undecided=["mine"])
     assert "claims: mine/claims.md (1 of 2 decided)" in caplog.messages
     named = "no verdict: A1 (`make claims` says why)"
     assert named in caplog.messages
     caplog.clear()
     folders = ["mine", "mine/digits", "mine/digits"]
     decided = [DECIDE, ("decide", "mine/digits", ["mine"])]
-    assert did(undecided=["mine"], folders=folders) == [RUN, "time", *decided, "draw"]
+    assert did(*MINE, undecided=["mine"], folders=folders) == [RUN, "time", *decided, "draw"]
     assert named not in caplog.messages
-    did(undecided=["mine/digits"], folders=folders)
+    did(*MINE, undecided=["mine/digits"], folders=folders)
     assert named in caplog.messages

@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
 
 import pytest
 
@@ -39,15 +37,14 @@ def test_killed_again_and_again_it_goes_on_where_it_was(start, tmp_path):
 
     At last two sweeps go on with it at once.
     """
-    grid = [*(o for o in PAIR if "steps" not in o)]
+    grid = [o for o in PAIR if "steps" not in o]
     steps = [f"optim.steps=20,{NEVER}"]
 
     def sweep(*more):
         return start("run.py", "-m", *steps, *grid, "optim.batch=8,12,16", *more, cwd=tmp_path)
 
     process = sweep().when(lambda: leases(tmp_path)).signal(signal.SIGKILL).wait()
-    assert process.code == -signal.SIGKILL
-    assert process.others() == {}
+    assert (process.code, process.others()) == (-signal.SIGKILL, {})
 
     process = sweep().when(lambda: len(cells_in(tmp_path)) >= 2)
     for pid in process.workers():
@@ -70,9 +67,8 @@ def test_killed_again_and_again_it_goes_on_where_it_was(start, tmp_path):
         return start("run.py", "-m", *whole, f"hydra.sweep.dir=out/{name}", cwd=tmp_path).wait()
 
     for process in two_at_a_time(go_on, "ab").values():
-        assert (process.code, process.err) == (0, "")
+        assert (process.code, process.err, process.others()) == (0, "", {})
         assert "Traceback" not in process.out
-        assert process.others() == {}
     assert states(tmp_path).items() >= kept.items()
     (tmp_path / "alone").mkdir()
     found = finished(tmp_path)
@@ -122,8 +118,7 @@ def test_ctrl_c_at_an_awkward_moment(start, tmp_path, happened):
     """While workers are started, or before Hydra is."""
     process = start("run.py", "-m", *ENDLESS, cwd=tmp_path)
     process.when(lambda: happened(tmp_path)).ctrl_c().wait()
-    assert (process.code, process.err) == (130, STOPPED)
-    assert process.others() == {}
+    assert (process.code, process.err, process.others()) == (130, STOPPED, {})
     assert leftovers(tmp_path) == []
 
 
@@ -162,35 +157,12 @@ def test_a_configuration_folder_of_one_s_own(run, tmp_path):
     assert "experiment=mine" not in run("status.py", "--results", "out").out
 
 
-def test_experiments_that_are_swept_have_their_own_grids(run, tmp_path):
-    grids = ("experiment=estimators,moving_average", "seeds=1", "optim.steps=2", "results=out")
-    sweep = run("run.py", "-m", *grids, "backend=numpy")
-    assert (sweep.code, sweep.err) == (0, "")
-    assert "14 of 14 cells are finished, 0 were before" in sweep.out
-    not_begun = run("status.py", "--results", "out").out.split("not begun: ")[1]
-    assert not {"estimators", "moving_average"} & set(not_begun.split(", "))
-
-
 # The store ----------------------------------------------------------------------------------------
 
 
-def test_a_store_of_another_version(run, tmp_path):
-    undisturbed(PAIR, tmp_path)
-    path, other = cells_in(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 0}))
-    before = states(tmp_path)
-    process = run("run.py", "-m", *PAIR)
-    part = "schema 0; expected 1"
-    nothing_but_a_sentence(process, str(path.relative_to(tmp_path)), part, "results=")
-    assert states(tmp_path) == before
-    assert other in before
-
-
-@pytest.mark.parametrize("place", ["file/x", "/proc/gpubn", "/dev/null"])
-def test_a_folder_that_cannot_be_written(run, tmp_path, place):
-    (tmp_path / "file").write_text("kept")
+@pytest.mark.parametrize("place", ["/proc/gpubn", "/dev/null"])
+def test_a_folder_that_cannot_be_written(run, place):
     nothing_but_a_sentence(run("run.py", "-m", *PAIR, f"results={place}"), place, "expected")
-    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_no_room_for_a_cell(start, tmp_path):
@@ -201,31 +173,3 @@ def test_no_room_for_a_cell(start, tmp_path):
     again = start("run.py", "-m", *PAIR, cwd=tmp_path).wait()
     assert (again.code, again.err) == (0, "")
     assert len(finished(tmp_path)) == 2
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A small file system of its own at tmp_path/out, where this process may mount one."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", folder]
-    if (
-        os.geteuid()
-        or not shutil.which("mount")
-        or subprocess.call(mount, stderr=subprocess.DEVNULL)
-    ):
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_store_that_is_read_only(disk, run, tmp_path):
-    expected = undisturbed(PAIR, tmp_path)
-    before = states(tmp_path)
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    nothing_but_a_sentence(run("run.py", "-m", *PAIR, "optim.batch=34"), "cannot be ", "expected")
-    # What is there can be looked at, with a folder for the jobs elsewhere.
-    process = run("run.py", "-m", *PAIR, "hydra.sweep.dir=elsewhere")
-    assert (process.code, process.err) == (0, "")
-    assert states(tmp_path) == before
-    assert finished(tmp_path) == expected

@@ -190,17 +190,6 @@ def app(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def launch(app, start):
-    """launch(*arguments, **env): exit code and output of `python app.py arguments`."""
-
-    def run(*arguments, **env):
-        process = start(app / "app.py", *arguments, cwd=app, **env).wait()
-        return process.code, process.out + process.err
-
-    return run
-
-
 # In this process ----------------------------------------------------------------------------------
 
 _schema = types.ModuleType("vectorized_schema")

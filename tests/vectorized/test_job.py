@@ -52,22 +52,11 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def compose(here):
-    """compose(*overrides): a job of a sweep, whose number is 7."""
-
-    def of(*overrides):
-        of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra")]
-        of_task = [o for o in overrides if o not in of_hydra]
-        return FastLoader(here.loader.get_search_path()).job(here.master(*of_hydra), of_task)
-
-    return of
-
-
-@pytest.fixture
 def run(here):
-    """run(job, task): what our job returns."""
+    """run(task, *settings): a job of a sweep with these settings, whose number is 7."""
 
-    def run(job, task, console=True):
+    def run(task, *settings, console=True):
+        job = FastLoader(here.loader.get_search_path()).job(here.master(*settings), ["x=1"])
         return run_job(job, 7, task, HydraContext(here.loader, Callbacks()), console=console)
 
     return run
@@ -78,7 +67,7 @@ def around():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
-def test_what_stops_all_leaves_everything_as_it_was(run, compose, error):
+def test_what_stops_all_leaves_everything_as_it_was(run, error):
     before = around()
     if error is OSError:
         Path("out").write_text("no folder")
@@ -87,16 +76,13 @@ def test_what_stops_all_leaves_everything_as_it_was(run, compose, error):
         os.environ["HERE"] = "1"
         raise error
 
-    config = compose("hydra.job.chdir=true", "hydra.job.env_set={}", "+hydra.job.env_set.HERE=x")
     with pytest.raises(error):
-        run(config, task)
+        run(task, "hydra.job.chdir=true", "hydra.job.env_set={}", "+hydra.job.env_set.HERE=x")
     assert around() == before
 
 
 @pytest.mark.parametrize("console", [False, True])
-def test_the_terminal_shows_warnings_alone_unless_it_is_asked_for(
-    run, compose, monkeypatch, console
-):
+def test_the_terminal_shows_warnings_alone_unless_it_is_asked_for(run, monkeypatch, console):
     """A handler that the job's configuration does not replace is what it was, after the job."""
     stream = io.StringIO()
     own = logging.StreamHandler(stream)
@@ -107,7 +93,7 @@ def test_the_terminal_shows_warnings_alone_unless_it_is_asked_for(
         logging.info("for the file")
         logging.warning("for everybody")
 
-    run(compose("x=1"), task, console=console)
+    run(task, console=console)
     assert ("for the file" in stream.getvalue()) == console
     assert "for everybody" in stream.getvalue()
     assert logging.root.handlers == [own]
