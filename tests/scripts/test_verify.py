@@ -74,11 +74,11 @@ def test_the_same_numbers_are_reproduced(verify, tmp_path, capsys):
 
 
 def test_a_changed_number_is_named_and_so_is_a_missing_table(verify, committed, capsys):
-    metric = change(committed / "tables" / f"{NAME}_pooled.csv")
-    with pytest.raises(verify.refused, match=rf"^{NAME}_pooled:{metric} differ beyond"):
+    metric = change(committed / "tables" / f"{NAME}.csv")
+    with pytest.raises(verify.refused, match=rf"^{NAME}:{metric} differ beyond"):
         verify(NAME)
     assert "DIFFERS" in capsys.readouterr().out
-    missing = committed / "tables" / f"{NAME}.csv"
+    missing = committed / "tables" / f"{NAME}_pooled.csv"
     missing.unlink()
     with pytest.raises(verify.refused, match=rf"^{missing} is not there; expected a"):
         verify(NAME)
