@@ -12,7 +12,7 @@ from gpubn.sweeps.pipeline import make_tables
 from tests.scripts.sweeping import load_script
 
 NAME = "signal_propagation"
-TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12", "init=he", "norm=before"]
+TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12", "init=small", "norm=none"]
 
 
 @pytest.fixture(scope="module")
