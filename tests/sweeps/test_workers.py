@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 from concurrent.futures import wait
 from multiprocessing import active_children
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,9 +149,15 @@ def test_an_error_of_the_machine_or_the_data_stops_what_runs(store, outcomes):
     assert {path.suffix for path in files} == {".json"}
 
 
+def deaf_to_ctrl_c(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"^SigBlk:\s*(\w+)", status, re.M)[1], 16) >> (signal.SIGINT - 1) & 1
+
+
 def test_a_killed_worker_is_an_error_in_one_sentence():
     sweep = run_in_processes(alone(averages(), *[averages(steps=LONG)] * 2), 2, lambda n: None)
     assert steps_of([next(sweep)]) == [20]
+    assert all(map(deaf_to_ctrl_c, active_children()))  # their parent ends them
     os.kill(active_children()[0].pid, signal.SIGKILL)
     with pytest.raises(WorkerError) as caught:
         next(sweep)
