@@ -1,4 +1,4 @@
-"""What a clone weighs."""
+"""The weight of a clone."""
 
 import subprocess
 from pathlib import Path

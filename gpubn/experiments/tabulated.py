@@ -1,4 +1,4 @@
-"""What the tables of an experiment hold: the rows that claims and figures read.
+"""The rows that the tables of an experiment hold: those that claims and figures read.
 
 The store keeps every row of a cell, so that another choice takes no run. Each cell leaves some rows
 in a table. An experiment that is not here has all its rows in its tables.

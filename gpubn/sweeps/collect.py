@@ -111,7 +111,7 @@ def write_tables(
 
 
 def _choice(experiment: str) -> dict[str, str]:
-    """What a table is made from beside its cells: another choice of rows makes another table."""
+    """Return the choice of rows, by name: a table is made from it, too, as from its cells."""
     parts = PARTS.get(experiment)
     return {"tabulated": sha256(repr(parts).encode())[:16]} if parts else {}
 

@@ -1,4 +1,4 @@
-"""What the tables of an experiment hold of its rows."""
+"""The rows of an experiment that its tables hold."""
 
 from pathlib import Path
 

@@ -6,14 +6,11 @@ import itertools
 import subprocess
 import sys
 import weakref
-from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from gpubn.backend.streams import on_stream
-from gpubn.errors import ArgumentError, BackendError
+from gpubn.errors import ArgumentError
 from tests.cuda.standin import lift
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: its layer is not tested")
@@ -365,32 +362,6 @@ def test_the_package_does_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-def test_cupy_is_put_on_the_device_and_then_on_the_stream(monkeypatch):
-    events = []
-
-    @contextmanager
-    def context(*what):
-        events.append(("enter", *what))
-        yield
-        events.append(("exit", *what))
-
-    cupy = ModuleType("cupy")
-    external = lambda owner: context("stream", owner.__cuda_stream__())  # noqa: E731
-    cupy.cuda = SimpleNamespace(
-        Device=lambda i: context("device", i), Stream=SimpleNamespace(from_external=external)
-    )
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    with on_stream(1, 4096):
-        events.append("work")
-    on, stream = ("device", 1), ("stream", (0, 4096))
-    assert events == [
-        *(("enter", *on), ("enter", *stream), "work", ("exit", *stream), ("exit", *on))
-    ]
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(BackendError, match="need CuPy, which is not installed"), on_stream(0, 0):
-        pass
 
 
 @pytest.fixture
