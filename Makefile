@@ -32,7 +32,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps verify parity replicate readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity replicate readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -94,6 +94,9 @@ bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/bench
 
 bench-gpu: $(STAMP)  ## time the GPU path beside PyTorch and JAX on one card, into results/benchmarks
 	@$(RUN) scripts/bench/gpu.py $(ARGS)
+
+gpu-check: $(STAMP)  ## is the GPU path right and fast on this card? ten minutes, one page (ARGS="--minutes 5")
+	@$(RUN) scripts/gpu_check.py $(ARGS)
 
 bench-sweeps: $(STAMP)  ## time launchers, simulate large sweeps, and write the sizing page
 	@$(RUN) scripts/bench/sweeps.py $(ARGS)

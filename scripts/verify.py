@@ -8,6 +8,7 @@ import argparse
 import csv
 import logging
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,15 +40,19 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", help="auto, numpy or cupy")
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
     parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
+    parser.add_argument("--revision", help="what is compared, where there is no git")
     options = parser.parse_args()
     device = backend.resolve(options.backend)
     names = [experiments.get(name).name for name in options.experiments or experiments.names()]
     rows: list[Comparison] = []
     missing: list[Path] = []
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpubn-verify-") as scratch:
         fresh = Path(scratch)
         chosen = {name: [f"experiment={name}", *options.override] for name in names}
-        for name, made in make_tables(chosen, fresh, device).items():
+        tables = make_tables(chosen, fresh, device)
+        seconds = round(time.monotonic() - started, 1)
+        for name, made in tables.items():
             experiment = experiments.get(name)
             for path in made.paths:
                 committed = options.results / path.relative_to(fresh)
@@ -64,7 +69,12 @@ def main() -> None:
         other = [] if options.experiments else _other_verdicts(fresh, options.results)
     if options.report is not None and rows:
         lines = [{**asdict(row), "within": int(row.within)} for row in rows]
-        facts = {"compared_with": str(options.results), "revision": git_revision()}
+        facts = {
+            "compared_with": str(options.results),
+            "revision": options.revision or git_revision(),
+            "experiments": "all" if not options.experiments else names,
+            "seconds": seconds,
+        }
         write_benchmark(options.report, lines, {**device.facts(), **facts})
         log.info("%s", options.report)
     _print_comparison(rows)

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
-from types import ModuleType
+from functools import lru_cache, wraps
+from types import ModuleType, NoneType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -83,12 +83,19 @@ def _foreign(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _is_foreign(value: Any) -> bool:
-    if value is None or isinstance(value, np.ndarray | np.generic | int | float | str | tuple):
-        return False
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(value, cupy.ndarray):
+    kind: Any = type(value)
+    if _is_known(kind):
         return False
     return hasattr(value, "__dlpack_device__") or hasattr(value, "__cuda_array_interface__")
+
+
+@lru_cache(maxsize=256)
+def _is_known(kind: type) -> bool:
+    """True for arrays of NumPy and CuPy and for what is no array."""
+    if issubclass(kind, NoneType | np.ndarray | np.generic | int | float | str | tuple):
+        return True
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and issubclass(kind, cupy.ndarray)
 
 
 def _take_in(value: Any) -> Any:

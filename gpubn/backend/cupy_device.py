@@ -36,13 +36,14 @@ class CupyDevice:
     ) -> None:
         function = self._functions.get(kernel)
         if function is None:
-            function = self._functions[kernel] = self._compile(kernel)
+            function = self._functions[kernel] = self.load(kernel)
         if shared > _FREE_SHARED and function.max_dynamic_shared_size_bytes < shared:
             function.max_dynamic_shared_size_bytes = self.shared_limit
         passed = tuple(_NULL if arg is None else arg for arg in args)
         function((grid,), (threads,), passed, shared_mem=shared)
 
-    def _compile(self, kernel: Kernel) -> Any:
+    def load(self, kernel: Kernel) -> Any:
+        """Return a kernel as CuPy launches it, compiled unless CuPy has it on disk."""
         module = self._cupy.RawModule(
             code=kernel.text, options=_OPTIONS, name_expressions=[kernel.name]
         )

@@ -108,8 +108,10 @@ def histogram(values: Array, bins: int, reach: float) -> Array:
     values = values[xp.isfinite(values)]
     if values.size == 0:
         return xp.zeros(bins, xp.int64)
+    # By a power of 2, which changes no digit: squares of small values would vanish.
+    values = xp.ldexp(values, -xp.frexp(abs(values).max())[1])
     std = values.std()
-    varies = (values.max() > values.min()) & (std > 0)  # squares may underflow
+    varies = (values.max() > values.min()) & (std > 0)
     z = xp.where(varies, values / xp.where(varies, std, 1), 0)
     index = xp.clip((z + reach) * (bins / (2 * reach)), 0, bins - 1).astype(xp.int32)
     return xp.bincount(index, minlength=bins)

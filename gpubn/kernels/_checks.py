@@ -1,8 +1,8 @@
 """Argument checks of the public kernels: one sentence with argument, value, what is allowed."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeGuard, TypeVar
+from collections.abc import Callable, Hashable
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -31,9 +31,40 @@ def public_kernel(kernel: Callable[P, T]) -> Callable[P, T]:
     return takes_foreign_arrays(quiet)
 
 
+class Form(NamedTuple):
+    """What the checks look at of an array; they take it in the place of one."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+
+def form(value: Any) -> Any:
+    """The `Form` of an array; anything else as it is."""
+    return Form(value.shape, value.dtype) if is_array(value) else value
+
+
+def once(check: Callable[..., None]) -> Callable[..., None]:
+    """Let a check look at the same arguments once: a call that passes is remembered."""
+    remembered = lru_cache(maxsize=1024)(check)
+
+    @wraps(check)
+    def look(*arguments: Hashable) -> None:
+        try:
+            remembered(*arguments)
+        except TypeError:  # an argument that cannot be remembered
+            check(*arguments)
+
+    return look
+
+
 def statistics_dtype(x: Array) -> str:
     """The dtype in which batch norm computes and keeps parameters: at least float32."""
-    return "float64" if x.dtype.name == "float64" else "float32"
+    return "float64" if x.dtype == np.float64 else "float32"
 
 
 def check_float(name: str, array: Array, allowed: tuple[str, ...] = FLOATS) -> None:

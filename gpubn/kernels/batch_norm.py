@@ -10,17 +10,21 @@ of `gpubn.kernels.agnostic.batch_norm`, which are their oracle.
 """
 
 from types import ModuleType
+from typing import Any
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import (
     STORED,
+    Form,
     check_batch,
     check_eps,
     check_like,
     check_per_unit,
     check_statistics_dtype,
+    form,
     is_array,
+    once,
     public_kernel,
     statistics_dtype,
 )
@@ -67,18 +71,7 @@ def batch_norm(
     ([[-1.0], [1.0]], [2.0], [1.0])
     """
     xp = namespace(x, gamma, beta)
-    check_batch("x", x, STORED)
-    check_eps(eps, x)
-    _check_parameters(x, gamma=gamma, beta=beta)
-    check_activation(activation)
-    n = x.shape[-2]
-    if n < 2:
-        raise ArgumentError(
-            f"x has a batch of {n} (shape {tuple(x.shape)}); expected at least 2 examples, which "
-            "batch norm needs in training"
-        )
-    if correction not in (0, 1) or n - correction < 1:
-        raise ArgumentError(f"correction is {correction}; expected 0 or 1")
+    _check_training(*map(form, (x, gamma, beta, eps)), correction, activation)
     if running is not None:
         _check_running(running, x)
     if (device := device_of(xp)) is not None:
@@ -181,6 +174,29 @@ def fold_batch_norm(
     return agnostic.fold_batch_norm(mean, var, gamma, beta, eps, xp)
 
 
+@once
+def _check_training(
+    x: Form,
+    gamma: Form | None,
+    beta: Form | None,
+    eps: float | Form,
+    correction: int,
+    activation: str,
+) -> None:
+    check_batch("x", x, STORED)
+    check_eps(eps, x)
+    _check_parameters(x, gamma=gamma, beta=beta)
+    check_activation(activation)
+    n = x.shape[-2]
+    if n < 2:
+        raise ArgumentError(
+            f"x has a batch of {n} (shape {tuple(x.shape)}); expected at least 2 examples, which "
+            "batch norm needs in training"
+        )
+    if correction not in (0, 1) or n - correction < 1:
+        raise ArgumentError(f"correction is {correction}; expected 0 or 1")
+
+
 def _check_parameters(x: Array, **parameters: Array | None) -> None:
     for name, array in parameters.items():
         if array is not None:
@@ -188,18 +204,24 @@ def _check_parameters(x: Array, **parameters: Array | None) -> None:
 
 
 def _check_running(running: RunningStatistics, x: Array) -> None:
-    namespace(x, running.mean, running.spread)
-    per_unit = (*x.shape[:-2], x.shape[-1])
-    for name in ("mean", "spread"):
-        array = getattr(running, name)
-        check_like(f"running.{name}", array, per_unit, statistics_dtype(x))
+    mean, spread, momentum = running.mean, running.spread, running.momentum
+    namespace(x, mean, spread, momentum if is_array(momentum) else None)
+    _check_averages(*map(form, (x, mean, spread, momentum)), running.average)
+    for name, array in (("mean", mean), ("spread", spread)):
         if not getattr(array.flags, "writeable", True):
             raise ArgumentError(
                 f"running.{name} is read-only; expected an array that can be updated in place"
             )
-    momentum = running.momentum
-    if is_array(momentum):
-        namespace(x, momentum)
+
+
+@once
+def _check_averages(
+    x: Form, mean: Form, spread: Form, momentum: float | Form, average: str
+) -> None:
+    per_unit = (*x.shape[:-2], x.shape[-1])
+    for name, array in (("mean", mean), ("spread", spread)):
+        check_like(f"running.{name}", array, per_unit, statistics_dtype(x))
+    if isinstance(momentum, Form):
         if x.ndim != 3 or momentum.shape != x.shape[:1]:
             raise ArgumentError(
                 f"running.momentum has shape {tuple(momentum.shape)}; expected one number, or one "
@@ -208,9 +230,9 @@ def _check_running(running: RunningStatistics, x: Array) -> None:
         check_statistics_dtype("running.momentum", momentum, x)
     elif not 0.0 <= momentum <= 1.0:
         raise ArgumentError(f"running.momentum is {momentum}; expected a number from 0 to 1")
-    if running.average not in AVERAGES:
+    if average not in AVERAGES:
         raise ArgumentError(
-            f"running.average is {running.average!r}; expected one of {', '.join(AVERAGES)}"
+            f"running.average is {average!r}; expected one of {', '.join(AVERAGES)}"
         )
 
 
@@ -229,6 +251,11 @@ def _agnostic(cache: BatchNormCache | FusedBatchNormCache, xp: ModuleType) -> Ba
 
 
 def _check_backward(dy: Array, cache: BatchNormCache | FusedBatchNormCache) -> ModuleType:
-    xp = namespace(dy, cache.mean)
-    check_like("dy", dy, cache.shape, cache.dtype)
+    xp = namespace(dy, cache.x if isinstance(cache, FusedBatchNormCache) else cache.mean)
+    _check_slope(form(dy), cache.shape, cache.dtype)
     return xp
+
+
+@once
+def _check_slope(dy: Form, shape: tuple[int, ...], dtype: Any) -> None:
+    check_like("dy", dy, shape, dtype)

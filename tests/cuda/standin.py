@@ -14,8 +14,8 @@ import numpy as np
 
 FUNCTIONS = (
     *("abs", "arange", "ascontiguousarray", "asarray", "bincount", "broadcast_to", "clip"),
-    *("concatenate", "diagonal", "einsum", "exp", "full", "histogram", "isfinite", "isnan"),
-    *("linspace", "log"),
+    *("concatenate", "diagonal", "einsum", "exp", "frexp", "full", "histogram", "isfinite"),
+    *("isnan", "ldexp", "linspace", "log"),
     *("matmul", "max", "maximum", "mean", "minimum", "ones", "ones_like", "percentile", "repeat"),
     *("sqrt", "stack", "subtract", "sum", "take", "take_along_axis", "tanh", "where", "zeros"),
     "zeros_like",

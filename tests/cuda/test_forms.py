@@ -13,8 +13,8 @@ from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.kernels.agnostic import activation as activations
 from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
 from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
-from gpubn.kernels.cuda import batch_norm_launch, source
-from tests.cuda import catalog, shim
+from gpubn.kernels.cuda import batch_norm_launch, catalog, source
+from tests.cuda import shim
 from tests.kernels.arrays import STORED, close, wide_of
 
 pytestmark = pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_same_bits_whatever_the_order_of_threads_and_blocks(backend, oracle,
     ("before", "after"),
     [
         ("  __syncthreads();\n#pragma unroll\n  for (int k", "#pragma unroll\n  for (int k"),
-        ("  wait_for_chunks(counter, chunks);\n  for (int chunk", "  for (int chunk"),
+        ("  wait_for_statistics(counter, chunks);\n", ""),
     ],
     ids=["sums are read before all are written", "the second pass does not wait for the first"],
 )

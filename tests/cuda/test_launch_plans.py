@@ -9,10 +9,9 @@ from itertools import product
 
 import pytest
 
-from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda import catalog, source
 from gpubn.kernels.cuda.batch_norm_launch import CLUSTER_ARCH, FILL, choose_launch, one_pass
 from gpubn.kernels.cuda.source import PACKS, THREADS, WARPS
-from tests.cuda import catalog
 
 DEVICES = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 120: 99 << 10}
 """Shared memory that a block may have, by compute capability."""
@@ -56,8 +55,11 @@ def broken(arguments, plan):
     slabs, rest = divmod(plan.slabs, replicas)
     blocks = plan.cluster if plan.form != "tiled" else plan.chunks(n)
     fitting = [p for p in one_pass(*arguments[:-1]) if p.shared <= limit]
-    relaxed = [p for p in fitting if 2 * p.shared <= limit] or fitting
+    of_form = [p for p in fitting if p.form == plan.form]
+    twice = [p for p in fitting if 2 * p.shared <= limit]
+    relaxed = [p for p in of_form if p in twice] or of_form
     filling = [p for p in relaxed if p.slabs * p.cluster >= FILL]
+    slab_twice = any(p.form == "slab" for p in twice)
     rules = {
         "form": plan.form in ("slab", "cluster", "tiled"),
         "clusters only where there are any": plan.cluster == 1 or arch >= CLUSTER_ARCH,
@@ -74,8 +76,10 @@ def broken(arguments, plan):
         "no slab without columns": across * (slabs - 1) < d,
         "as many slabs of every replica": rest == 0,
         "tiles": 1 <= plan.together <= plan.slabs,
-        "one pass where it fits": (plan.form != "tiled") == bool(fitting),
-        "two blocks fit where they can": not fitting or plan in relaxed,
+        "a slab where it fits twice": plan.form == "slab" or not slab_twice,
+        "one pass where it fits twice": plan.form != "tiled" or not twice,
+        "two blocks fit where they can": plan.form == "tiled" or plan in relaxed,
+        "forward, a cluster fits twice": backward or plan.form != "cluster" or plan in twice,
         "the device is filled where it can be": not filling or plan in filling,
         "in rows as wide as can be": not filling or plan.lanes == max(p.lanes for p in filling),
         "few enough blocks": 2 * (plan.slabs + plan.together) * blocks < 2**31,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda import catalog, source
 from gpubn.kernels.cuda.source import PACKS, THREADS
-from tests.cuda import catalog, nvrtc
+from tests.cuda import nvrtc
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(source.__file__).parent

@@ -33,10 +33,19 @@ __device__ __forceinline__ void parameter(const S* p, long long at, S otherwise,
   for (int j = 0; j < V; ++j) out[j] = p == nullptr ? otherwise : p[at + j];
 }
 
+// What a launch is told in numbers; `_layout` of batch_norm_launch.py has the same order.
+template <class S>
+struct Numbers {
+  S momentum, eps;
+  long long units, slabs;  // units of all replicas
+  int n, d, dof, activation, lanes, rows, together, gamma_stride, beta_stride, average_std;
+};
+
 // Which part of the work a block of a tiled kernel does. Slabs are split into `chunks` of rows;
 // `together` slabs make a tile. In the order of the tickets: the first pass of tile 0, then by turns
 // the first pass of a tile and the second pass of the tile before it, last the second pass of the
-// last tile.
+// last tile. Blocks side by side read whole rows; the second pass goes backwards, for what the first
+// one read last is still in the cache.
 struct Task {
   bool second;
   long long slab;
@@ -45,17 +54,20 @@ struct Task {
   __device__ Task(long long ticket, long long slabs, int chunks, int together) {
     const long long tiles = (slabs + together - 1) / together;
     const long long of_tile = (long long)together * chunks;
-    const long long turn = ticket / of_tile, within = ticket % of_tile;
+    const long long turn = ticket / of_tile;
+    long long within = ticket % of_tile;
     second = turn == 2 * tiles - 1 || (turn > 0 && turn % 2 == 0);
+    if (second) within = of_tile - 1 - within;
     const long long tile = turn == 0 ? 0 : turn == 2 * tiles - 1 ? tiles - 1
                            : second  ? turn / 2 - 1 : (turn + 1) / 2;
-    slab = tile * together + within / chunks;
-    chunk = (int)(within % chunks);
+    slab = tile * together + within % together;
+    chunk = (int)(within / together);
   }
 };
 
 // Numbers blocks in the order in which they start. `counters[0]` counts them, `counters[1 + slab]`
-// the finished chunks of a slab; all are 0 before the launch.
+// the finished chunks of a slab, and one more when its statistics are there; all are 0 before the
+// launch. A block waits only for blocks of smaller numbers, which run already.
 __device__ __forceinline__ long long take_ticket(unsigned* counters, unsigned* shared) {
   if (threadIdx.x == 0) *shared = atomicAdd(counters, 1u);
   __syncthreads();
@@ -64,13 +76,26 @@ __device__ __forceinline__ long long take_ticket(unsigned* counters, unsigned* s
   return ticket;
 }
 
-__device__ __forceinline__ void report_chunk(unsigned* counter) {
+// Counts a finished chunk; true in the block that finished the last one of its slab, which now sees
+// what the others wrote.
+__device__ __forceinline__ bool is_last_chunk(unsigned* counter, int chunks, unsigned* shared) {
+  publish();
+  __syncthreads();
+  if (threadIdx.x == 0) *shared = atomicAdd(counter, 1u);
+  __syncthreads();
+  const bool last = *shared == (unsigned)chunks - 1;
+  __syncthreads();
+  if (last) publish();
+  return last;
+}
+
+__device__ __forceinline__ void report_statistics(unsigned* counter) {
   publish();
   __syncthreads();
   if (threadIdx.x == 0) atomicAdd(counter, 1u);
 }
 
-__device__ __forceinline__ void wait_for_chunks(unsigned* counter, int chunks) {
-  if (threadIdx.x == 0) wait_until(counter, chunks);
+__device__ __forceinline__ void wait_for_statistics(unsigned* counter, int chunks) {
+  if (threadIdx.x == 0) wait_until(counter, chunks + 1);
   __syncthreads();
 }

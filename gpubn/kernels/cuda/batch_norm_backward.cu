@@ -1,46 +1,43 @@
 #include "batch_norm.cuh"
 
 // The backward pass: dx, dgamma, dbeta of x and dy.
+//
+// `statistics` is that of the forward pass, (R, 4, D); `gradients` is (2, R, D): dgamma, dbeta.
 
-#define BACKWARD_PARAMETERS(T)                                                                 \
-  const T *x, const T *dy, T *dx, const statistic<T>*gamma, const statistic<T>*beta,            \
-      int gamma_stride, int beta_stride, const statistic<T>*shift,                              \
-      const statistic<T>*inv_std, statistic<T>*dgamma, statistic<T>*dbeta, int n, int d, int dof, \
-      int activation, int lanes, int rows
-#define BACKWARD_ARGUMENTS                                                                    \
-  x, dy, dx, gamma, beta, gamma_stride, beta_stride, shift, inv_std, dgamma, dbeta, n, d, dof, \
-      activation, lanes, rows
+#define BACKWARD_PARAMETERS(T)                                                                   \
+  const T *x, const T *dy, T *dx, const statistic<T>*gamma, const statistic<T>*beta,              \
+      const statistic<T>*statistics, statistic<T>*gradients, const Numbers<statistic<T>> p
+#define BACKWARD_ARGUMENTS x, dy, dx, gamma, beta, statistics, gradients, p
 
 // What a thread of the backward pass knows of its columns.
 template <class S, int V>
 struct Gradient {
   Column<S> column[V];
   S gamma[V], beta[V];
-  int activation;
 
   template <class T>
-  __device__ __forceinline__ Gradient(const Slab& slab, const T* x, int n, int d, const S* shift,
-                                      const S* inv_std, const S* gamma_, const S* beta_,
-                                      int gamma_stride, int beta_stride, int activation_)
-      : column{}, gamma{}, beta{}, activation(activation_) {
+  __device__ __forceinline__ Gradient(const Numbers<S>& p, const Slab& slab, const T* x,
+                                      const S* statistics, const S* gamma_, const S* beta_)
+      : column{}, gamma{}, beta{} {
     if (!slab.inside) return;
-    const long long at = (long long)slab.replica * d + slab.column;
+    const S* at = statistics + (4LL * slab.replica + 1) * p.d + slab.column;
     S pivot[V];
-    load<T, V>(x + (long long)slab.replica * n * d + slab.column, pivot);
+    load<T, V>(x + (long long)slab.replica * p.n * p.d + slab.column, pivot);
 #pragma unroll
-    for (int j = 0; j < V; ++j) column[j] = {pivot[j], shift[at + j], inv_std[at + j]};
-    parameter<V>(gamma_, (long long)slab.replica * gamma_stride + slab.column, S(1), gamma);
-    parameter<V>(beta_, (long long)slab.replica * beta_stride + slab.column, S(0), beta);
+    for (int j = 0; j < V; ++j) column[j] = {pivot[j], at[j], at[p.d + j]};
+    parameter<V>(gamma_, (long long)slab.replica * p.gamma_stride + slab.column, S(1), gamma);
+    parameter<V>(beta_, (long long)slab.replica * p.beta_stride + slab.column, S(0), beta);
   }
 
   // x becomes x_hat, dy the gradient before the activation.
-  __device__ __forceinline__ void recompute(S (&x)[V], S (&dy)[V]) const {
+  __device__ __forceinline__ void recompute(int activation, S (&x)[V], S (&dy)[V]) const {
 #pragma unroll
     for (int j = 0; j < V; ++j) {
       x[j] = column[j].hat(x[j]);
       if (activation != LINEAR)
-        dy[j] = through_activation(activation, dy[j],
-                                   activate(activation, scale_shift(gamma[j], x[j], beta[j])));
+        dy[j] = through_activation(
+            activation, dy[j],
+            activate(activation, scale_shift(gamma[j], x[j], beta[j])));
     }
   }
 
@@ -53,22 +50,41 @@ struct Gradient {
     }
   }
 
-  // dx = gamma inv_std (dy - sums[0] / n - x_hat sums[1] / dof), into x_hat.
-  __device__ __forceinline__ void finish(S (&x_hat)[V], const S (&dy)[V], const S (&sums)[2][V],
-                                         int n, int dof) const {
+  // dx = gamma inv_std (dy - means[0] - x_hat means[1]), into x_hat.
+  __device__ __forceinline__ void finish(S (&x_hat)[V], const S (&dy)[V],
+                                         const S (&means)[2][V]) const {
 #pragma unroll
-    for (int j = 0; j < V; ++j) {
-      const S rest = dy[j] - sums[0][j] / S(n) - x_hat[j] * (sums[1][j] / S(dof));
-      x_hat[j] = gamma[j] * column[j].inv_std * rest;
-    }
+    for (int j = 0; j < V; ++j)
+      x_hat[j] = gamma[j] * column[j].inv_std * (dy[j] - means[0][j] - x_hat[j] * means[1][j]);
   }
 };
+
+// Writes the sums to dbeta and dgamma.
+template <int V, class S>
+__device__ __forceinline__ void write_gradients(const Numbers<S>& p, long long at,
+                                                const S (&sums)[2][V], S* gradients) {
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    gradients[at + j] = sums[1][j];
+    gradients[p.units + at + j] = sums[0][j];
+  }
+}
+
+// Sums become what is subtracted: of dy their mean, of dy x_hat the mean over the degrees of freedom.
+template <int V, class S>
+__device__ __forceinline__ void to_means(const Numbers<S>& p, S (&sums)[2][V]) {
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    sums[0][j] *= S(1) / S(p.n);
+    sums[1][j] *= S(1) / S(p.dof);
+  }
+}
 
 template <class T, int V, int C>
 __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
   using S = statistic<T>;
   DYNAMIC_SHARED(shared);
-  const int rank = blockIdx.x % C;
+  const int rank = blockIdx.x % C, n = p.n, d = p.d, lanes = p.lanes, rows = p.rows;
   const Slab slab(blockIdx.x / C, d, lanes, V);
   const int end = min(n, (rank + 1) * rows);
   T* x_tile = reinterpret_cast<T*>(shared);
@@ -84,8 +100,7 @@ __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
       copy_to_shared<sizeof(T) * V>(x_tile + place, x + here);
       copy_to_shared<sizeof(T) * V>(dy_tile + place, dy + here);
     }
-  const Gradient<S, V> gradient(slab, x, n, d, shift, inv_std, gamma, beta, gamma_stride, beta_stride,
-                                activation);
+  const Gradient<S, V> gradient(p, slab, x, statistics, gamma, beta);
   wait_for_copies();
 
   S sums[2][V] = {};
@@ -95,17 +110,13 @@ __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
       S value[V], g[V];
       load<T, V>(x_tile + place, value);
       load<T, V>(dy_tile + place, g);
-      gradient.recompute(value, g);
+      gradient.recompute(p.activation, value, g);
       gradient.add(value, g, sums);
     }
   sum_over_rows<C>(sums, lanes, scratch);
-  if (slab.inside && slab.row == 0 && rank == 0) {
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      dbeta[at + j] = sums[0][j];
-      dgamma[at + j] = sums[1][j];
-    }
-  }
+  if constexpr (C > 1) cluster_arrive();
+  if (slab.inside && slab.row == 0 && rank == 0) write_gradients(p, at, sums, gradients);
+  to_means(p, sums);
 
   place = threadIdx.x * V;
   if (slab.inside)
@@ -113,15 +124,15 @@ __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
       S value[V], g[V];
       load<T, V>(x_tile + place, value);
       load<T, V>(dy_tile + place, g);
-      gradient.recompute(value, g);
-      gradient.finish(value, g, sums, n, dof);
+      gradient.recompute(p.activation, value, g);
+      gradient.finish(value, g, sums);
       store<T, V>(value, dx + start + (long long)row * d);
     }
-  if constexpr (C > 1) cluster_sync();
+  if constexpr (C > 1) cluster_wait();  // others may still read this block's sums
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(THREADS, 2) batch_norm_backward_slab(BACKWARD_PARAMETERS(T)) {
+__global__ void __launch_bounds__(THREADS, RESIDENT<T>) batch_norm_backward_slab(BACKWARD_PARAMETERS(T)) {
   backward_slab<T, V, 1>(BACKWARD_ARGUMENTS);
 }
 
@@ -133,73 +144,91 @@ __global__ void CLUSTER(C) __launch_bounds__(THREADS, 2)
 }
 #endif
 
-// `partial` holds 2 values of each column of each chunk, (slabs, chunks, lanes * V, 2).
+// `partial` holds 2 values of each column of each chunk, (slabs, chunks, 2, lanes * V).
 template <class T, int V>
 __global__ void __launch_bounds__(THREADS, 2)
-    batch_norm_backward_tiled(BACKWARD_PARAMETERS(T), statistic<T>* partial, unsigned* counters,
-                              int together, long long slabs) {
+    batch_norm_backward_tiled(BACKWARD_PARAMETERS(T), statistic<T>* partial, unsigned* counters) {
   using S = statistic<T>;
+  constexpr int BURST = 4;  // rows that a thread has in flight
   DYNAMIC_SHARED(shared);
   S* scratch = reinterpret_cast<S*>(shared);
-  const int chunks = (n + rows - 1) / rows;
-  const Task task(take_ticket(counters, reinterpret_cast<unsigned*>(shared)), slabs, chunks,
-                  together);
-  if (task.slab >= slabs) return;
+  auto* word = reinterpret_cast<unsigned*>(shared);
+  const int n = p.n, d = p.d, lanes = p.lanes, chunks = (n + p.rows - 1) / p.rows;
+  const Task task(take_ticket(counters, word), p.slabs, chunks, p.together);
+  if (task.slab >= p.slabs) return;
   const Slab slab(task.slab, d, lanes, V);
   unsigned* counter = counters + 1 + task.slab;
   const long long at = (long long)slab.replica * d + slab.column;
   const long long start = (long long)slab.replica * n * d + slab.column;
-  S* own = partial + (task.slab * chunks * lanes + slab.lane) * V * 2;
-  const int begin = task.chunk * rows, end = min(n, begin + rows);
-  const Gradient<S, V> gradient(slab, x, n, d, shift, inv_std, gamma, beta, gamma_stride, beta_stride,
-                                activation);
+  const int begin = task.chunk * p.rows, end = min(n, begin + p.rows), width = lanes * V;
+  const Gradient<S, V> gradient(p, slab, x, statistics, gamma, beta);
   S sums[2][V] = {};
 
   if (!task.second) {
+    S* own = partial + task.slab * chunks * 2 * width + slab.lane * V;
     if (slab.inside)
-      for (int row = begin + slab.row; row < end; row += slab.stride) {
-        S value[V], g[V];
-        load<T, V>(x + start + (long long)row * d, value);
-        load<T, V>(dy + start + (long long)row * d, g);
-        gradient.recompute(value, g);
-        gradient.add(value, g, sums);
+      for (int row = begin + slab.row; row < end; row += BURST * slab.stride) {
+        S value[BURST][V], g[BURST][V];
+#pragma unroll
+        for (int i = 0; i < BURST; ++i)
+          if (row + i * slab.stride < end) {
+            const long long here = start + (long long)(row + i * slab.stride) * d;
+            load<T, V>(x + here, value[i]);
+            load<T, V>(dy + here, g[i]);
+          }
+#pragma unroll
+        for (int i = 0; i < BURST; ++i)
+          if (row + i * slab.stride < end) {
+            gradient.recompute(p.activation, value[i], g[i]);
+            gradient.add(value[i], g[i], sums);
+          }
       }
     sum_over_rows<1>(sums, lanes, scratch);
     if (slab.row == 0) {
+      store<S, V>(sums[0], own + (long long)task.chunk * 2 * width);
+      store<S, V>(sums[1], own + (long long)task.chunk * 2 * width + width);
+    }
+    if (!is_last_chunk(counter, chunks, word)) return;
+
+    S total[2][V] = {};
+#pragma unroll 4
+    for (int chunk = slab.row; chunk < chunks; chunk += slab.stride) {
+      const S* from = own + (long long)chunk * 2 * width;
 #pragma unroll
       for (int j = 0; j < V; ++j) {
-        own[((long long)task.chunk * lanes * V + j) * 2] = sums[0][j];
-        own[((long long)task.chunk * lanes * V + j) * 2 + 1] = sums[1][j];
+        total[0][j] += read_fresh(from + j);
+        total[1][j] += read_fresh(from + width + j);
       }
     }
-    report_chunk(counter);
+    sum_over_rows<1>(total, lanes, scratch);
+    if (slab.inside && slab.row == 0) write_gradients(p, at, total, gradients);
+    report_statistics(counter);
     return;
   }
 
-  wait_for_chunks(counter, chunks);
-  for (int chunk = slab.row; chunk < chunks; chunk += slab.stride) {
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      const S* from = own + ((long long)chunk * lanes * V + j) * 2;
-      sums[0][j] += read_fresh(from);
-      sums[1][j] += read_fresh(from + 1);
-    }
-  }
-  sum_over_rows<1>(sums, lanes, scratch);
+  wait_for_statistics(counter, chunks);
   if (!slab.inside) return;
-  if (slab.row == 0 && task.chunk == 0) {
 #pragma unroll
-    for (int j = 0; j < V; ++j) {
-      dbeta[at + j] = sums[0][j];
-      dgamma[at + j] = sums[1][j];
-    }
+  for (int j = 0; j < V; ++j) {
+    sums[0][j] = read_fresh(gradients + p.units + at + j);
+    sums[1][j] = read_fresh(gradients + at + j);
   }
-  for (int row = begin + slab.row; row < end; row += slab.stride) {
-    S value[V], g[V];
-    load<T, V>(x + start + (long long)row * d, value);
-    load<T, V>(dy + start + (long long)row * d, g);
-    gradient.recompute(value, g);
-    gradient.finish(value, g, sums, n, dof);
-    store<T, V>(value, dx + start + (long long)row * d);
+  to_means(p, sums);
+  for (int row = begin + slab.row; row < end; row += BURST * slab.stride) {
+    S value[BURST][V], g[BURST][V];
+#pragma unroll
+    for (int i = 0; i < BURST; ++i)
+      if (row + i * slab.stride < end) {
+        const long long here = start + (long long)(row + i * slab.stride) * d;
+        load<T, V>(x + here, value[i]);
+        load<T, V>(dy + here, g[i]);
+      }
+#pragma unroll
+    for (int i = 0; i < BURST; ++i)
+      if (row + i * slab.stride < end) {
+        gradient.recompute(p.activation, value[i], g[i]);
+        gradient.finish(value[i], g[i], sums);
+        store<T, V>(value[i], dx + start + (long long)(row + i * slab.stride) * d);
+      }
   }
 }

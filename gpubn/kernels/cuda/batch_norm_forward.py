@@ -3,21 +3,12 @@
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gpubn.backend import Array, Device
-from gpubn.kernels._checks import statistics_dtype
+from gpubn.kernels._checks import is_array, statistics_dtype
 from gpubn.kernels.agnostic import activation as activations
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics, is_shared
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.activation import NUMBERS
-from gpubn.kernels.cuda.batch_norm_launch import (
-    LaunchPlan,
-    choose_for,
-    launch,
-    one_or_each,
-    strides,
-)
+from gpubn.kernels.cuda.batch_norm_launch import Batch, LaunchPlan, launch
 
 
 class FusedBatchNormCache(NamedTuple):
@@ -26,10 +17,7 @@ class FusedBatchNormCache(NamedTuple):
     Attributes:
         x: the input, as given.
         gamma, beta: as given, or None.
-        mean: (..., D), the mean of the batch.
-        shift: (..., D), the mean less the first row, which keeps digits that the mean loses.
-        inv_std: (..., 1, D), 1/sqrt(var + eps).
-        var: (..., D), divides by N - correction.
+        statistics: (..., 4, D), of which `mean`, `shift`, `inv_std` and `var` are views.
         dof: N - correction.
         shared: whether gamma, beta are one (D,) for all replicas.
         activation: the name of the fused activation.
@@ -38,13 +26,30 @@ class FusedBatchNormCache(NamedTuple):
     x: Array
     gamma: Array | None
     beta: Array | None
-    mean: Array
-    shift: Array
-    inv_std: Array
-    var: Array
+    statistics: Array
     dof: int
     shared: tuple[bool, bool]
     activation: str
+
+    @property
+    def mean(self) -> Array:
+        """(..., D), the mean of the batch."""
+        return self.statistics[..., 0, :]
+
+    @property
+    def shift(self) -> Array:
+        """(..., D), the mean less the first row, which keeps digits that the mean loses."""
+        return self.statistics[..., 1, :]
+
+    @property
+    def inv_std(self) -> Array:
+        """(..., 1, D), 1/sqrt(var + eps)."""
+        return self.statistics[..., 2:3, :]
+
+    @property
+    def var(self) -> Array:
+        """(..., D), divides by N - correction."""
+        return self.statistics[..., 3, :]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,7 +64,7 @@ class FusedBatchNormCache(NamedTuple):
     @property
     def x_hat(self) -> Array:
         """The normalised input, computed when it is asked for."""
-        x = self.x.astype(self.mean.dtype, copy=False)
+        x = self.x.astype(self.statistics.dtype, copy=False)
         return ((x - x[..., :1, :]) - self.shift[..., None, :]) * self.inv_std
 
     def as_agnostic(self, xp: ModuleType) -> BatchNormCache:
@@ -87,35 +92,30 @@ def batch_norm(
     plan: LaunchPlan | None = None,
 ) -> tuple[Array, FusedBatchNormCache]:
     """As the public function; `plan` overrides the choice of the kernel."""
-    xp, wide = device.xp, np.dtype(statistics_dtype(x)).type
     x, gamma, beta = (source.contiguous(a, device) for a in (x, gamma, beta))
-    n, d = x.shape[-2:]
-    y = xp.empty(x.shape, x.dtype)
-    statistics = xp.empty((4, *x.shape[:-2], d), wide)
-    mean, shift, inv_std, var = statistics
+    y = device.xp.empty(x.shape, x.dtype)
+    statistics = device.xp.empty((*x.shape[:-2], 4, x.shape[-1]), statistics_dtype(x))
     run = None if running is None else _contiguous_running(running, device)
     momentum = 0.0 if run is None else run.momentum
-    plan = plan or choose_for(False, device, x, y)
-    arguments = [
-        *(x, y, gamma, beta, *strides(x, gamma, beta), mean, shift, inv_std, var),
-        *((None, None) if run is None else (run.mean, run.spread)),
-        *one_or_each(momentum, wide),
-        np.int32(run is not None and run.average == "std"),
-        *one_or_each(eps, wide),
-        *map(np.int32, (n, d, n - correction, NUMBERS[activation], plan.lanes, plan.rows)),
-    ]
-    launch("forward", plan, x, arguments, (1 + 2 * plan.pack) * wide().itemsize, device)
+    each_momentum, momentum = (momentum, 0.0) if is_array(momentum) else (None, float(momentum))
+    each_eps, eps = (eps, 0.0) if is_array(eps) else (None, float(eps))
+    dof, shared = x.shape[-2] - correction, (is_shared(gamma, x), is_shared(beta, x))
+    batch = Batch(
+        *(x.shape, source.dtype_name(x.dtype), source.pack_of(x.shape[-1], x, y)),
+        *(dof, activation, (gamma is None or shared[0], beta is None or shared[1])),
+        *(eps, momentum, "var" if run is None else run.average),
+    )
+    followed = (None, None) if run is None else (run.mean, run.spread)
+    arrays = (x, y, gamma, beta, statistics, *followed, each_momentum, each_eps)
+    launch("forward", batch, arrays, device, plan)
     if running is not None and run is not None:
         _write_back(running, run)
-    shared = is_shared(gamma, x), is_shared(beta, x)
-    return y, FusedBatchNormCache(
-        x, gamma, beta, mean, shift, inv_std[..., None, :], var, n - correction, shared, activation
-    )
+    return y, FusedBatchNormCache(x, gamma, beta, statistics, dof, shared, activation)
 
 
 def _contiguous_running(running: RunningStatistics, device: Device) -> RunningStatistics:
     mean, spread = (source.contiguous(a, device) for a in (running.mean, running.spread))
-    return running._replace(mean=mean, spread=spread)
+    return RunningStatistics(mean, spread, running.momentum, running.average)
 
 
 def _write_back(running: RunningStatistics, run: RunningStatistics) -> None:

@@ -4,32 +4,41 @@ The choice depends on the shape, the dtype and what the device can do, never on 
 multiprocessors it has: sums are taken in the same order on every device of a kind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, Device, Kernel
 from gpubn.kernels._checks import is_array
 from gpubn.kernels.agnostic.batch_norm import is_shared
 from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda.activation import NUMBERS
 from gpubn.kernels.cuda.source import THREADS, WARPS
 
-CLUSTERS = (4, 8)
-"""Blocks of a cluster; 8 is the most that every device with clusters takes."""
+CLUSTERS = (8,)
+"""Blocks of a cluster: the most that every device with clusters takes."""
 CLUSTER_ARCH = 90
-FILL = 256
-"""Blocks that keep any device of today busy: about two on each multiprocessor."""
+FILL = 128
+"""Blocks that keep a device of today busy: about one on each multiprocessor."""
 WIDTHS = (128, 64, 32)
 """Bytes of a row that a block takes: a whole line of the cache down to one sector of it."""
+CLUSTER_BYTES = 64
+"""Bytes of a row that a block of a cluster takes at least: there are many rows, and memory is slow
+where they are read in single sectors."""
 ROWS_EACH = 64
 """Rows that a block of a cluster has at least: below, waiting for the others costs more."""
-TASK_BYTES = 32 << 10
-"""Bytes that a block of the tiled kernel reads."""
-TASKS_TOGETHER = 512
-"""Tasks of a tile, about as many as run at once: two tiles, 32 MiB, stay in the L2 cache."""
+ROW_BYTES = (256, 128)
+"""Bytes of a row that a block of the tiled kernel takes; fewer of a short row, so that fewer tasks
+share a slab and their sums are soon added."""
+ACROSS = 8
+"""Blocks side by side from which a row is not short."""
+TASKS = 264
+"""Tasks of a pass over a tile: two on each of 132 multiprocessors."""
+TILE_BYTES = 32 << 20
+"""Bytes of a tile of several replicas, which stays in the L2 cache."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +81,23 @@ def choose_launch(
 ) -> LaunchPlan:
     """Choose how (R, N, D) is normalised.
 
-    One pass wherever a slab fits into shared memory: first such that the blocks fill the device and
-    two of them fit on a multiprocessor, the widest rows first; else what comes nearest. The tiled
-    form is what remains.
+    One block a slab where two of them fit on a multiprocessor, or where one does and they fill the
+    device; then a cluster, then a slab in a few blocks, then the tiled form. A cluster that fits
+    only once leaves memory idle while its blocks wait for each other: forward, which waits twice,
+    the tiled form is faster. Of several plans the widest that fills the device, else the narrowest.
     """
     fitting = [p for p in one_pass(backward, shape, dtype, pack, arch) if p.shared <= shared_limit]
-    if not fitting:
+    slabs, clusters = ([p for p in fitting if p.form == form] for form in ("slab", "cluster"))
+    twice, clusters_twice = (
+        [p for p in plans if 2 * p.shared <= shared_limit] for plans in (slabs, clusters)
+    )
+    filling = [p for p in slabs if p.slabs >= FILL]
+    choices = (twice, filling, clusters_twice, clusters if backward else [], slabs)
+    plans = next((plans for plans in choices if plans), None)
+    if plans is None:
         return tiled(backward, shape, dtype, pack)
-    relaxed = [p for p in fitting if 2 * p.shared <= shared_limit] or fitting
-    for candidate in relaxed:
-        if candidate.slabs * candidate.cluster >= FILL:
-            return candidate
-    return max(relaxed, key=lambda p: p.slabs * p.cluster)
+    wide = [p for p in plans if p.slabs * p.cluster >= FILL]
+    return wide[0] if wide else max(plans, key=lambda p: p.slabs * p.cluster)
 
 
 def one_pass(
@@ -103,7 +117,7 @@ def one_pass(
         lanes = lanes_of(width, d, pack, itemsize)
         stride = THREADS // lanes
         for cluster in (1, *(CLUSTERS if arch >= CLUSTER_ARCH else ())):
-            if cluster > 1 and n < cluster * least_rows:
+            if cluster > 1 and (n < cluster * least_rows or width < CLUSTER_BYTES):
                 continue
             rows = -(-n // (cluster * stride)) * stride
             if (cluster - 1) * rows >= n:  # a block would have no row
@@ -119,15 +133,16 @@ def tiled(backward: bool, shape: tuple[int, int, int], dtype: str, pack: int) ->
     """The plan for any number of rows."""
     replicas, n, d = shape
     itemsize, statistic = _sizes(dtype)
-    lanes = lanes_of(WIDTHS[0], d, pack, itemsize)
-    stride = THREADS // lanes
-    slabs = replicas * -(-d // (lanes * pack))
     arrays = 2 if backward else 1
-    rows = max(1, TASK_BYTES // (arrays * lanes * pack * itemsize * stride)) * stride
+    width = ROW_BYTES[d * itemsize < ACROSS * ROW_BYTES[0]]
+    lanes = lanes_of(width, d, pack, itemsize)
+    stride = THREADS // lanes
+    across = -(-d // (lanes * pack))
+    together = across * min(replicas, max(1, TILE_BYTES // (arrays * n * d * itemsize)))
+    rows = -(-n // (stride * max(1, TASKS // together))) * stride
     values = 2 * (WARPS + 1) * pack if backward else WARPS * (1 + 2 * pack)
     shared = values * lanes * statistic
-    together = min(slabs, max(1, TASKS_TOGETHER // -(-n // rows)))
-    return LaunchPlan("tiled", pack, lanes, rows, 1, slabs, shared, together)
+    return LaunchPlan("tiled", pack, lanes, rows, 1, replicas * across, shared, together)
 
 
 def lanes_of(width: int, d: int, pack: int, itemsize: int) -> int:
@@ -141,40 +156,102 @@ def _sizes(dtype: str) -> tuple[int, int]:
     return {"float64": (8, 8), "float32": (4, 4)}.get(dtype, (2, 4))
 
 
-def choose_for(backward: bool, device: Device, x: Array, *arrays: Array) -> LaunchPlan:
-    """Choose how x is normalised; x and the arrays are what packs are moved from and to."""
-    n, d = x.shape[-2:]
-    pack = source.pack_of(d, x, *arrays)
-    shape = (replicas_of(x), n, d)
-    return choose_launch(backward, shape, x.dtype.name, pack, device.arch, device.shared_limit)
+class Batch(NamedTuple):
+    """What a launch depends on besides the addresses.
+
+    Attributes:
+        shape: of x.
+        dtype: name of its dtype.
+        pack: numbers that a thread moves at once.
+        dof: N - correction.
+        activation: its name.
+        shared: whether gamma, beta are one (D,), or None, for all replicas.
+        eps, momentum: one number; 0 where there is one a replica.
+        average: what the running spread averages.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    pack: int
+    dof: int
+    activation: str
+    shared: tuple[bool, bool]
+    eps: float = 0.0
+    momentum: float = 0.0
+    average: str = "var"
+
+
+class _Launch(NamedTuple):
+    kernel: Kernel
+    blocks: int
+    numbers: np.ndarray
+    partial: int
+    counters: int
 
 
 def launch(
-    direction: str, plan: LaunchPlan, x: Array, arguments: list[Any], partial: int, device: Device
+    direction: str,
+    batch: Batch,
+    arrays: Sequence[Array | None],
+    device: Device,
+    plan: LaunchPlan | None = None,
 ) -> None:
-    """Launch one direction.
+    """Launch one direction; `plan` overrides the choice of the kernel."""
+    plan = plan or choose_launch(
+        *(direction == "backward", _three(batch.shape), batch.dtype, batch.pack),
+        *(device.arch, device.shared_limit),
+    )
+    prepared = _prepare(direction, batch, plan)
+    arguments = [*arrays, prepared.numbers]
+    if prepared.counters:
+        arguments.append(device.xp.empty(prepared.partial, np.uint8))
+        arguments.append(device.zeros(prepared.counters, np.uint32))
+    device.launch(prepared.kernel, prepared.blocks, arguments, threads=THREADS, shared=plan.shared)
 
-    Args:
-        arguments: those that every form has.
-        partial: bytes that a lane of a task of the tiled form leaves for the second pass.
-    """
+
+@lru_cache(maxsize=1024)
+def _prepare(direction: str, batch: Batch, plan: LaunchPlan) -> _Launch:
+    replicas, n, d = _three(batch.shape)
     template: tuple[int, ...] = (plan.pack,)
-    blocks = plan.slabs * plan.cluster
+    blocks, partial, counters = plan.slabs * plan.cluster, 0, 0
     if plan.form == "cluster":
         template = (*template, plan.cluster)
     elif plan.form == "tiled":
-        chunks = plan.chunks(x.shape[-2])
-        tiles = -(-plan.slabs // plan.together)
-        blocks = 2 * tiles * plan.together * chunks
-        arguments = [
-            *arguments,
-            device.xp.empty(plan.slabs * chunks * plan.lanes * partial, np.uint8),
-            device.zeros(1 + plan.slabs, np.uint32),
-            *(np.int32(plan.together), np.int64(plan.slabs)),
-        ]
+        chunks = plan.chunks(n)
+        blocks = 2 * -(-plan.slabs // plan.together) * plan.together * chunks
+        values = 2 * plan.pack + (direction == "forward")
+        partial = plan.slabs * chunks * plan.lanes * values * _sizes(batch.dtype)[1]
+        counters = 1 + plan.slabs
+    strides = (0 if shared else d for shared in batch.shared)
+    layout = _layout(_sizes(batch.dtype)[1])
+    numbers = np.array(
+        (
+            *(batch.momentum, batch.eps, replicas * d, plan.slabs, n, d, batch.dof),
+            *(NUMBERS[batch.activation], plan.lanes, plan.rows, plan.together, *strides),
+            batch.average == "std",
+        ),
+        layout,
+    ).view(f"V{layout.itemsize}")  # CuPy would describe each field at each launch
     stem = f"batch_norm_{direction}"
-    kernel = source.kernel(stem, f"{stem}_{plan.form}", x.dtype.name, *template)
-    device.launch(kernel, blocks, arguments, threads=THREADS, shared=plan.shared)
+    kernel = source.kernel(stem, f"{stem}_{plan.form}", batch.dtype, *template)
+    return _Launch(kernel, blocks, numbers, partial, counters)
+
+
+@lru_cache
+def _layout(statistic: int) -> np.dtype[np.void]:
+    """`Numbers` of batch_norm.cuh, for statistics of so many bytes."""
+    wholes = ("n", "d", "dof", "activation", "lanes", "rows", "together")
+    more = ("gamma_stride", "beta_stride", "average_std")
+    fields = [(name, f"f{statistic}") for name in ("momentum", "eps")]
+    fields += [(name, "i8") for name in ("units", "slabs")]
+    fields += [(name, "i4") for name in (*wholes, *more)]
+    return np.dtype(fields, align=True)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(R, N, D) of (N, D) or (R, N, D)."""
+    n, d = shape[-2:]
+    return (shape[0] if len(shape) == 3 else 1), n, d
 
 
 def replicas_of(x: Array) -> int:

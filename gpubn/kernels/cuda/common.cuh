@@ -5,6 +5,9 @@
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
+// Blocks of a slab kernel that fit on a multiprocessor, where shared memory allows it.
+template <class T>
+constexpr int RESIDENT = sizeof(T) == 4 ? 4 : 3;
 
 // Statistics are float32 at least.
 template <class T>
@@ -88,36 +91,36 @@ __device__ __forceinline__ void sum_over_rows(S (&value)[K][V], int lanes, S* sc
 #pragma unroll
       for (int j = 0; j < V; ++j) value[k][j] += __shfl_xor_sync(ALL_LANES, value[k][j], offset);
   }
-  const int lane = threadIdx.x & (lanes - 1), warp = threadIdx.x / 32;
-  const int width = lanes * K * V;
-  S* own = scratch + lane * K * V;
+  const int warp = threadIdx.x / 32, width = lanes * K;
+  auto* own = reinterpret_cast<Pack<S, V>*>(scratch) + (threadIdx.x & (lanes - 1)) * K;
   if ((threadIdx.x & 31) < lanes) {
 #pragma unroll
-    for (int k = 0; k < K; ++k)
-#pragma unroll
-      for (int j = 0; j < V; ++j) own[warp * width + k * V + j] = value[k][j];
+    for (int k = 0; k < K; ++k) store<S, V>(value[k], own[warp * width + k].value);
   }
   __syncthreads();
 #pragma unroll
-  for (int k = 0; k < K; ++k)
+  for (int k = 0; k < K; ++k) load<S, V>(own[k].value, value[k]);
 #pragma unroll
-    for (int j = 0; j < V; ++j) {
-      value[k][j] = own[k * V + j];
-      for (int w = 1; w < WARPS; ++w) value[k][j] += own[w * width + k * V + j];
+  for (int w = 1; w < WARPS; ++w) {
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      S part[V];
+      load<S, V>(own[w * width + k].value, part);
+#pragma unroll
+      for (int j = 0; j < V; ++j) value[k][j] += part[j];
     }
+  }
   if constexpr (C > 1) {
     own += WARPS * width;
     if (threadIdx.x < lanes) {
 #pragma unroll
-      for (int k = 0; k < K; ++k)
-#pragma unroll
-        for (int j = 0; j < V; ++j) own[k * V + j] = value[k][j];
+      for (int k = 0; k < K; ++k) store<S, V>(value[k], own[k].value);
     }
     cluster_sync();
     Pack<S, V> total[K] = {};
 #pragma unroll
     for (int rank = 0; rank < C; ++rank) {
-      const auto* there = reinterpret_cast<const Pack<S, V>*>(in_block(own, rank));
+      const Pack<S, V>* there = in_block(own, rank);
 #pragma unroll
       for (int k = 0; k < K; ++k) {
         const Pack<S, V> part = there[k];

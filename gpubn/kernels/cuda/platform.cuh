@@ -64,9 +64,15 @@ __device__ __forceinline__ void wait_for_copies() {
 #if __CUDA_ARCH__ >= 900
 #define CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
 
-__device__ __forceinline__ void cluster_sync() {
+__device__ __forceinline__ void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
 }
 
 // Where `shared` lies in the block `rank` of this cluster.
@@ -77,6 +83,8 @@ __device__ __forceinline__ const T* in_block(const T* shared, int rank) {
   return there;
 }
 #else
+__device__ __forceinline__ void cluster_arrive() {}
+__device__ __forceinline__ void cluster_wait() {}
 __device__ __forceinline__ void cluster_sync() {}
 template <class T>
 __device__ __forceinline__ const T* in_block(const T* shared, int rank) {
@@ -88,8 +96,11 @@ __device__ __forceinline__ const T* in_block(const T* shared, int rank) {
 __device__ __forceinline__ void publish() { __threadfence(); }
 
 // Waits until another block has counted this far.
-__device__ __forceinline__ void wait_until(unsigned* counter, unsigned count) {
-  while (atomicAdd(counter, 0u) < count) {
+__device__ __forceinline__ void wait_until(const unsigned* counter, unsigned count) {
+  while (*(const volatile unsigned*)counter < count) {
+#if __CUDA_ARCH__ >= 700
+    __nanosleep(40);
+#endif
   }
   __threadfence();
 }
@@ -97,3 +108,7 @@ __device__ __forceinline__ void wait_until(unsigned* counter, unsigned count) {
 // Reads past the first-level cache, which other blocks do not update.
 __device__ __forceinline__ float read_fresh(const float* p) { return __ldcg(p); }
 __device__ __forceinline__ double read_fresh(const double* p) { return __ldcg(p); }
+
+// A product that is rounded, whatever is added to it.
+__device__ __forceinline__ float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ double rounded_product(double a, double b) { return __dmul_rn(a, b); }

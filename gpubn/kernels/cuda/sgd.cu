@@ -8,7 +8,7 @@ __global__ void __launch_bounds__(THREADS)
   for (long long i = blockIdx.x * (long long)THREADS + threadIdx.x; i < size;
        i += (long long)gridDim.x * THREADS) {
     const T rate = rates[i / replica_size * rate_stride];
-    first[i] -= rate * first_gradient[i];
-    if (second != nullptr) second[i] -= rate * second_gradient[i];
+    first[i] -= rounded_product(rate, first_gradient[i]);  // the bits of the CPU
+    if (second != nullptr) second[i] -= rounded_product(rate, second_gradient[i]);
   }
 }

@@ -66,7 +66,11 @@ class PyTorch(Package):
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="relaxed"):
             work()
         self._pool = graph.pool()
-        return graph.replay
+
+        def replay(keep: Any = work) -> None:  # what it reads and writes must outlive the capture
+            graph.replay()
+
+        return replay
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
         arrays = (work.data.x_train, work.data.y_train, work.order)

@@ -1,5 +1,6 @@
 """Targets of the benchmark, decided from the tables alone."""
 
+import json
 import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from gpubn.report.benchmarks import write_benchmark
 from race.batchnorm import SHAPES
 from race.timings import BATCHNORM, COMPILED, EAGER, JAX, MADE_DRY, OURS, TRAINING, read_timings
 
-TARGETS = "gpu_targets.csv"
+TARGETS, PARITY = "gpu_targets.csv", "gpu_parity.csv"
 RATIOS = (
     ("batchnorm", EAGER, "python", "never slower than PyTorch eager, at every shape", ">= 1"),
     ("batchnorm", EAGER, "python", f"{EAGER} over ours, geometric mean", ">= 1.6"),
@@ -52,7 +53,7 @@ def decide(folder: Path) -> list[Target]:
     # Of batchnorm all shapes that a run measures, whether it got so far or not.
     planned = set() if dry else {"x".join(map(str, shape)) for shape in SHAPES}
     shapes = len(planned | set(table.loc[table["work"] == "batchnorm", "shape"]))
-    targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS])]
+    targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS], _grid_seconds(folder))]
     for target in targets if dry else ():
         target.met = "dry run"
     write_benchmark(folder / TARGETS, [asdict(target) for target in targets])
@@ -75,12 +76,19 @@ def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
         yield target
 
 
-def _ours(table: pd.DataFrame) -> Iterator[Target]:
+def _grid_seconds(folder: Path) -> float:
+    """What `scripts/verify.py` took to make all tables on the card, where it did."""
+    path = (folder / PARITY).with_suffix(".json")
+    facts = json.loads(path.read_text()) if path.exists() else {}
+    return float(facts["seconds"]) if facts.get("experiments") == "all" else float("nan")
+
+
+def _ours(table: pd.DataFrame, grid_seconds: float) -> Iterator[Target]:
     name = "batchnorm: share of the copy rate, tensors far beyond the L2 cache"
     far = table[(table["launch"] == "python") & (table["far"] == 1)]
     yield _target(name, far["copy_share"].min(), ">= 0.85")
-    grid = table[table["work"] == "grid"]
-    yield _target("the whole default grid, seconds", grid["seconds"].min(), "< 60")
+    grid = pd.concat([table.loc[table["work"] == "grid", "seconds"], pd.Series([grid_seconds])])
+    yield _target("the whole default grid, seconds", grid.astype(float).min(), "< 60")
 
 
 def _target(name: str, value: float, needed: str) -> Target:

@@ -18,8 +18,7 @@ import numpy as np
 
 from gpubn.backend import Array, Kernel
 from gpubn.backend.matmul import gemm_arguments
-from gpubn.kernels.cuda import source
-from tests.cuda import catalog
+from gpubn.kernels.cuda import catalog, source
 from tests.cuda.standin import bare, check_strips
 
 _FOLDER = Path(__file__).parent
@@ -195,10 +194,11 @@ def _library(stem: str, folder: Path) -> Library:
 
 
 def _raw(arg: Any) -> np.ndarray:
-    """The bytes of an argument: an address, or a scalar."""
+    """The bytes of an argument: an address, or a number or a record of numbers."""
     if arg is None:
         return np.array(0, np.uintp)
-    return np.array(arg.ctypes.data, np.uintp) if isinstance(arg, np.ndarray) else np.array(arg)
+    is_address = isinstance(arg, np.ndarray) and not (arg.ndim == 0 and arg.dtype.kind == "V")
+    return np.array(arg.ctypes.data, np.uintp) if is_address else np.asarray(arg)
 
 
 def _gemm(

@@ -126,7 +126,9 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
 }
 
 inline void __syncthreads() { shim::wait(shim::me->block->barrier); }
-inline void cluster_sync() { shim::wait(shim::me->block->cluster->barrier); }
+inline void cluster_arrive() {}
+inline void cluster_wait() { shim::wait(shim::me->block->cluster->barrier); }
+inline void cluster_sync() { cluster_wait(); }
 
 template <class T>
 const T* in_block(const T* shared, int rank) {
@@ -152,6 +154,11 @@ inline void wait_until(unsigned* counter, unsigned count) {
 template <class T>
 T read_fresh(const T* p) {
   return *p;
+}
+
+template <class T>
+T rounded_product(T a, T b) {
+  return a * b;
 }
 
 // A copy arrives only when it is waited for: until then its place holds NaN.

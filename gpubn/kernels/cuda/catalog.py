@@ -10,7 +10,7 @@ _FLOATS = ("float32", "float64")
 _STORED = ("float16", "bfloat16", *_FLOATS)
 _DIRECTIONS = ("forward", "backward")
 # Name of a source -> its kernels, each with the dtypes it takes and whether it moves packs of them.
-_KERNELS = {
+_KERNELS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
     "activation": {f"activation_{direction}": (_FLOATS, True) for direction in _DIRECTIONS},
     "affine": {
         f"affine_{name}": (_FLOATS, False) for name in ("add_bias", "bias_gradient", "descend_bias")

@@ -1,0 +1,62 @@
+"""The check of a card: what it runs, what it says, and that its oracle finds what is planted."""
+
+import sys
+
+import pytest
+from gpu_check import FAULTS, Step, check, compare, main, plan
+
+from gpubn.kernels.cuda import source
+
+PYTHON = [sys.executable, "-c"]
+
+
+def test_without_a_card_one_step_says_why_and_no_other_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--results", str(tmp_path)])
+    monkeypatch.setattr("gpu_check.plan", lambda *a: [s for s in plan(*a) if s.name != "tests"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code
+    page = (tmp_path / "gpu_check.md").read_text().splitlines()[2:]
+    assert "| card | WRONG |" in page[0]
+    assert "CuPy" in page[0]
+    assert all("| not run | 0 |" in line for line in page[1:])
+    assert len(capsys.readouterr().out.splitlines()) == len(page)
+
+
+def test_each_step_has_its_limit_and_leaves_its_log(tmp_path):
+    steps = [
+        Step("quick", 60, [*PYTHON, "print('first'); print('all | right')"]),
+        Step("endless", 0.5, [*PYTHON, "print('begun', flush=True)\nwhile True: pass"]),
+        Step("missing", 60, [], "it is not there"),
+        Step("failing", 60, [*PYTHON, "raise SystemExit('why')"]),
+    ]
+    assert not check(steps, tmp_path, 60)
+    page = (tmp_path / "gpu_check.md").read_text()
+    for line in ("| quick | right", "all / right", "| missing | not run", "it is not there"):
+        assert line in page
+    assert "| endless | WRONG" in page
+    assert "| failing | WRONG" in page
+    assert (tmp_path / "quick.log").read_text() == "first\nall | right\n"
+    assert check(steps[:1], tmp_path, 60)
+
+
+def test_an_unknown_step_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--only", "card", "speed"])
+    with pytest.raises(SystemExit, match="--only is speed; expected some of card, compile"):
+        main()
+
+
+@pytest.mark.parametrize(
+    "backend", ["shim", pytest.param("cupy", marks=pytest.mark.gpu)], indirect=True
+)
+def test_what_is_right_is_within_what_is_allowed(backend):
+    found = dict(compare(backend, [(3, 33, 7), (700, 12)]))
+    assert len(found) == 2 * 4 * 6
+    assert max(found.values()) < 0.5
+
+
+def test_each_fault_stands_in_a_source():
+    texts = [source.source_text(f"batch_norm_{direction}") for direction in ("forward", "backward")]
+    for before, after in FAULTS.values():
+        assert any(before in text for text in texts)
+        assert before != after
