@@ -181,7 +181,14 @@ class Batch(NamedTuple):
     average: str = "var"
 
 
-class _Launch(NamedTuple):
+class Launch(NamedTuple):
+    """A kernel, its blocks, its `Numbers` as one record, and what the tiled form needs besides.
+
+    Attributes:
+        partial: bytes of the sums that tasks leave.
+        counters: how many there are; 0 for the other forms.
+    """
+
     kernel: Kernel
     blocks: int
     numbers: np.ndarray
@@ -201,7 +208,7 @@ def launch(
         *(direction == "backward", _three(batch.shape), batch.dtype, batch.pack),
         *(device.arch, device.shared_limit),
     )
-    prepared = _prepare(direction, batch, plan)
+    prepared = prepare(direction, batch, plan)
     arguments = [*arrays, prepared.numbers]
     if prepared.counters:
         arguments.append(device.xp.empty(prepared.partial, np.uint8))
@@ -210,7 +217,8 @@ def launch(
 
 
 @lru_cache(maxsize=1024)
-def _prepare(direction: str, batch: Batch, plan: LaunchPlan) -> _Launch:
+def prepare(direction: str, batch: Batch, plan: LaunchPlan) -> Launch:
+    """Return what is launched for every batch of this kind."""
     replicas, n, d = _three(batch.shape)
     template: tuple[int, ...] = (plan.pack,)
     blocks, partial, counters = plan.slabs * plan.cluster, 0, 0
@@ -234,7 +242,7 @@ def _prepare(direction: str, batch: Batch, plan: LaunchPlan) -> _Launch:
     ).view(f"V{layout.itemsize}")  # CuPy would describe each field at each launch
     stem = f"batch_norm_{direction}"
     kernel = source.kernel(stem, f"{stem}_{plan.form}", batch.dtype, *template)
-    return _Launch(kernel, blocks, numbers, partial, counters)
+    return Launch(kernel, blocks, numbers, partial, counters)
 
 
 @lru_cache

@@ -69,7 +69,8 @@ def draw_all(folder: Path) -> list[Path]:
 def _draw_batchnorm(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
     """Bandwidth, and time over ours, against the shape; launched and captured."""
     launches = [name for name in LAUNCHES if name in set(timed["launch"])]
-    by_size = table.drop_duplicates("shape").sort_values("bytes")["shape"]
+    raced = {who: look for who, look in RACED.items() if who in set(timed["who"])}
+    by_size = timed.drop_duplicates("shape").sort_values("bytes")["shape"]
     shapes = sorted(by_size, key=lambda shape: shape.count("x"))
     figure, axes = new_figure(
         *(2, len(launches)),
@@ -77,15 +78,11 @@ def _draw_batchnorm(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
         height=6.3,
         title="Batch norm, forward and backward, float32",
         caption=f"""
-            {_made(table, timed)} Training mode with gamma, beta and running statistics. Above: 20
-            bytes an element (x, y, x, dy and dx once each) over the median time of a call, with its
-            95% interval; small tensors stay in the L2 cache between the passes, so they may lie
-            above the dashed line, a device-to-device copy, read and written bytes counted. Below:
-            time over that of gpubn launched in the same way, the median of the ratios of each
-            round, and their least and greatest; above 1 gpubn is faster. Inputs rotate among so
-            many sets that they exceed the L2 cache four times.
+            {_made(table, timed)} Above: 20 bytes an element (x, y, x, dy, dx) over the median time
+            of a call, with its 95% interval; dashed: a copy on the device. Below: time over gpubn's
+            of the same round, median, least and greatest; above 1 gpubn is faster.
         """,
-        legend=keys(RACED, line=False),
+        legend=keys(raced, line=False),
     )
     for seconds, rate in (("high", "slowest"), ("seconds", "rate"), ("low", "fastest")):
         timed = timed.assign(**{rate: 1e-9 * timed["bytes"] / timed[seconds]})
@@ -95,11 +92,11 @@ def _draw_batchnorm(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
             top.sharey(axes[0, 0])
             bottom.sharey(axes[1, 0])
         here = timed[timed["launch"] == launch].set_index(["who", "shape"])
-        _marks(top, here[["slowest", "rate", "fastest"]], shapes, RACED)
+        _marks(top, here[["slowest", "rate", "fastest"]], shapes, raced)
         top.axhline(copy, label=f"copy: {copy:,.0f} GB/s", **THEORY)
         top.legend(loc="lower right")
         bottom.axhline(1, color=BLUE)
-        _marks(bottom, here[_RATIO], shapes, RACED)
+        _marks(bottom, here[_RATIO], shapes, raced)
     for ax in axes.flat:
         ax.tick_params(axis="x", rotation=40)
     for top, bottom in axes.T:
@@ -124,11 +121,9 @@ def _draw_training(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
         height=3.4,
         title="Training a network of MNIST's size with batch norm",
         caption=f"""
-            {_made(table, timed)} {timed["shape"].iloc[0]}, tanh, batch norm before it, SGD at rate
-            0.1, float32 without TF32, data on the device. Left: median time, with its 95% interval,
-            often within the mark. Right: time over gpubn's of the same round, the median, the least
-            and the greatest. gpubn's time includes shuffling on the host; the others find their
-            order ready. Many networks: PyTorch trains one after another, so one is timed. {took}
+            {_made(table, timed)} {timed["shape"].iloc[0]}, tanh, float32 without TF32. Left: median
+            time and its 95% interval. Right: time over gpubn's of the same round, median, least and
+            greatest. Of many networks PyTorch trains one after another: one is timed. {took}
         """,
         legend=keys(TRAINED, line=False),
     )
