@@ -3,7 +3,8 @@
 Exact experiments (float64, no feedback) may differ by rounding alone: value by value within
 `EXACT_RTOL`, or within `EXACT_SHARE_ATOL` for shares, where rounding can carry a value across the
 edge of a bin; errors that are 0 but for rounding within `EXACT_ATOL`. Where rounding itself is
-measured it may be `ROUNDING_FACTOR` times as large. Training feeds rounding back through hundreds
+measured it may be `ROUNDING_FACTOR` times as large as in the worst of the seeds, and one step of the
+dtype, for what is 0 here is a step elsewhere. Training feeds rounding back through hundreds
 of steps, so another BLAS or a GPU gives other digits, and where training is chaotic (deep networks,
 rates at the edge of divergence) another draw of the same distribution. There `TRAINED_MOST` of a
 metric's means over seeds have to agree within the half-width of their 95% interval, or within
@@ -90,9 +91,9 @@ def _compare_metric(
     if exact:
         alone = alone | (np.isnan(old) != np.isnan(new))
     if exact:
-        rtol = ROUNDING_FACTOR - 1 if rounding else EXACT_RTOL
         share = metric.endswith(("_share", "_hist"))
-        tolerance = EXACT_SHARE_ATOL if share else EXACT_ATOL * _is_error(metric) + rtol * abs(old)
+        atol = EXACT_SHARE_ATOL if share else EXACT_ATOL * _is_error(metric)
+        tolerance = atol + (_of_rounding(rows) if rounding else EXACT_RTOL * abs(old) * (not share))
         excess = np.where(alone | rows["equal"], 0, np.abs(old - new) / tolerance)
         compared = len(rows)
     else:
@@ -109,6 +110,14 @@ def _compare_metric(
         float(rows["equal"].mean()),
         int(alone.sum()),
     )
+
+
+def _of_rounding(rows: pd.DataFrame) -> np.ndarray:
+    """What an error may differ by: from the worst seed of its cell, and one step of its dtype."""
+    cell = rows.columns.difference(["seed", "value", "value_fresh", "_merge", "equal"])
+    worst = rows["value"].abs().groupby([rows[c] for c in cell], dropna=False).transform("max")
+    step = rows["dtype"].map(lambda d: np.finfo(d).eps) if "dtype" in rows else 0.0
+    return np.asarray((ROUNDING_FACTOR - 1) * worst + step)
 
 
 def _is_error(metric: str) -> bool:

@@ -68,6 +68,21 @@ def test_where_rounding_is_measured_its_size_counts(new, within):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "old", "new", "within"),
+    [
+        ("float64", [0.0, 1e-8], [8e-8, 1e-8], True),  # as the worst seed may
+        ("float64", [0.0, 1e-8], [1e-7, 1e-8], False),
+        ("float32", [0.0, 0.0], [1.1e-7, 0.0], True),  # one step of the dtype
+        ("float64", [0.0, 0.0], [1.1e-7, 0.0], False),
+    ],
+)
+def test_rounding_is_held_against_the_worst_seed_of_its_cell(dtype, old, new, within):
+    tables = [table({"fold": values}).assign(dtype=dtype) for values in (old, new)]
+    (result,) = compare_tables("t", *tables, exact=True, rounding=True)
+    assert result.within is within
+
+
+@pytest.mark.parametrize(
     ("metric", "old", "new", "within"),
     [
         ("loss", FOUR, [v + 0.8 * HALF for v in FOUR], True),
