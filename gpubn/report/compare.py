@@ -3,8 +3,8 @@
 Exact experiments (float64, no feedback) may differ by rounding alone: value by value within
 `EXACT_RTOL`, or within `EXACT_SHARE_ATOL` for shares, where rounding can carry a value across the
 edge of a bin; errors that are 0 but for rounding within `EXACT_ATOL`. Where rounding itself is
-measured it may be `ROUNDING_FACTOR` times as large as in the worst of the seeds, and one step of the
-dtype, for what is 0 here is a step elsewhere. Training feeds rounding back through hundreds
+measured it may be `ROUNDING_FACTOR` times as large as in the worst of the seeds, and one step of
+the dtype: what is 0 here is a step elsewhere. Training feeds rounding back through hundreds
 of steps, so another BLAS or a GPU gives other digits, and where training is chaotic (deep networks,
 rates at the edge of divergence) another draw of the same distribution. There `TRAINED_MOST` of a
 metric's means over seeds have to agree within the half-width of their 95% interval, or within
