@@ -1,7 +1,7 @@
 """The array module of an array, and arrays of other packages taken in and given back."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from types import ModuleType, NoneType
 from typing import Any, ParamSpec, TypeVar
@@ -48,7 +48,7 @@ def takes_foreign_arrays(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        first = next(_foreign((*args, *kwargs.values())), None)
+        first = _first_foreign((*args, *kwargs.values()))
         if first is None:
             return function(*args, **kwargs)
         found: Any = function(
@@ -73,13 +73,15 @@ def _module_of(array: Array) -> ModuleType:
     )
 
 
-def _foreign(values: Iterable[Any]) -> Iterator[Any]:
-    """The arrays of other packages, those in tuples and lists included."""
+def _first_foreign(values: Iterable[Any]) -> Any:
+    """The first array of another package, those in tuples and lists included; None without one."""
     for value in values:
         if isinstance(value, tuple | list):
-            yield from _foreign(value)
+            if (found := _first_foreign(value)) is not None:
+                return found
         elif _is_foreign(value):
-            yield value
+            return value
+    return None
 
 
 def _is_foreign(value: Any) -> bool:

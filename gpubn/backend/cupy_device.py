@@ -89,6 +89,7 @@ class CupyDevice:
         Relaxed capture lets the pool ask the driver for memory; the pool is the capture's own, so
         that nobody else is given an address that the graph writes to.
         """
+        self._cupy.get_default_memory_pool().free_all_blocks()  # of which the new pool has nothing
         pool = self._cupy.cuda.MemoryPool()
         stream = self._cupy.cuda.Stream(non_blocking=True)
         with stream, self._cupy.cuda.using_allocator(pool.malloc):

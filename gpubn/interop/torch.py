@@ -34,7 +34,7 @@ class BatchNorm1d(torch.nn.BatchNorm1d):
 
     Raises:
         ArgumentError: input, parameters or momentum are not as above, training has one value a
-            channel, or a second derivative is computed.
+            channel, a second derivative is computed, or a CUDA graph is being captured.
         BackendError: a CUDA tensor without CuPy.
     """
 
@@ -221,6 +221,11 @@ def _check(module: BatchNorm1d, x: Tensor, by_batch: bool) -> None:
     c, shape = module.num_features, tuple(x.shape)
     if x.device.type not in ("cpu", "cuda"):
         raise ArgumentError(f"x lies on {x.device}; expected the CPU or a CUDA device")
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise ArgumentError(
+            "x is normalised while a CUDA graph is captured; expected a call outside of it: the "
+            "output is CuPy's memory, which the graph would write to after others have it"
+        )
     if x.dtype not in _WIDE or x.layout != torch.strided:
         raise ArgumentError(
             f"x has dtype {x.dtype} and layout {x.layout}; expected a dense tensor of float16, "

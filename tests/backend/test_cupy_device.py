@@ -215,7 +215,7 @@ def test_which_errors_say_that_memory_is_out(device, error, expected):
 
 # Recording ----------------------------------------------------------------------------------------
 
-RECORDED = ["stream on", "own memory", "begin", "end", "memory as before", "stream off"]
+RECORDED = ["free_all_blocks", "stream on", "own memory", "begin", "end", "memory as before", "stream off"]
 
 
 def test_work_is_recorded_on_its_own_stream_and_replayed_on_the_current_one(cupy, device):

@@ -38,10 +38,11 @@ class Percentiles(Evenly):
         xp = network.backend.xp
         for number, activation in _activation_outputs(network):
             flat = activation.reshape(len(network.seeds), -1)
-            for q, values in zip(
-                PERCENTILES, xp.percentile(flat, xp.asarray(PERCENTILES), axis=-1), strict=True
-            ):
+            diverged = xp.isnan(flat).any(axis=-1)  # which CuPy's percentile passes over
+            every = xp.percentile(flat, xp.asarray(PERCENTILES), axis=-1)
+            for q, values in zip(PERCENTILES, every, strict=True):
                 metric = f"activation_percentile[{q}]"
+                values = xp.where(diverged, xp.nan, values)
                 yield from network.rows(metric, values, step=step, layer=number)
 
 
