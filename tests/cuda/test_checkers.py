@@ -3,60 +3,27 @@
 import numpy as np
 import pytest
 
-from gpubn.errors import ArgumentError
 from gpubn.kernels import batch_norm, batch_norm_backward
 from tests.cuda.checkers import assert_same, check_gradient
 
 E = np.array([1.0, -2.0, np.nan, np.inf, -np.inf])
 
 
-def replaced(index, value):
-    a = E.copy()
-    a[index] = value
-    return a
-
-
-def test_assert_same_accepts_what_is_the_same():
-    assert_same(E, E.copy(), rtol=0)
-    assert_same(replaced(1, -2.0 - 1e-9), E, rtol=1e-9)
-    assert_same(replaced(0, 1.0 + 1e-9), E, rtol=0, atol=1.1e-9)
-    assert_same(np.float32(3), np.float32(3), rtol=0)
-    assert_same(np.zeros((0, 3)), np.zeros((0, 3)), rtol=0)
-    assert_same(np.array([True]), np.array([True]), rtol=0)
-
-
 @pytest.mark.parametrize(
-    ("actual", "why"),
-    [
-        (replaced(0, 1.0 + 1e-6), r"1 of 5 .* at \(0,\): got .*1.000001"),
-        (replaced(0, np.nan), r"at \(0,\): got .*nan"),
-        (replaced(0, np.inf), r"at \(0,\): got .*inf"),
-        (replaced(2, 1.0), r"at \(2,\)"),
-        (replaced(2, np.inf), r"at \(2,\)"),
-        (replaced(3, np.nan), r"at \(3,\)"),
-        (replaced(3, -np.inf), r"at \(3,\)"),
-        (replaced(3, 1e308), r"at \(3,\)"),
-        (replaced(4, np.inf), r"at \(4,\)"),
-        (E.astype(np.float32), "float32.*expected.*float64"),
-        (E[:, None], r"\(5, 1\).*expected.*\(5,\)"),
-        (E[:1], r"\(1,\).*expected.*\(5,\)"),
-    ],
+    ("index", "value"), [(0, 1.0 + 1e-6), (0, np.nan), (2, 1.0), (3, -np.inf), (3, 1e308)]
 )
-def test_assert_same_refuses_every_planted_difference(actual, why):
-    with pytest.raises(AssertionError, match=why):
-        assert_same(actual, E, rtol=1e-7, atol=1e-7)
+def test_assert_same_refuses_each_planted_value(index, value):
+    assert_same(E.copy(), E, rtol=0)
+    spoilt = E.copy()
+    spoilt[index] = value
+    with pytest.raises(AssertionError):
+        assert_same(spoilt, E, rtol=1e-7, atol=1e-7)
 
 
-def test_assert_same_refuses_what_hides_behind_a_type():
-    for bad in (np.nan, np.inf, -np.inf):
-        with pytest.raises(AssertionError):
-            assert_same(np.array([bad]), np.array([1.0]), rtol=0, atol=1e300)
-    with pytest.raises(AssertionError, match="1 of 2"):
-        assert_same(np.array([1, 2]), np.array([1, 3]), rtol=0)
-    with pytest.raises(AssertionError, match="1 of 1"):
-        assert_same(np.array([True]), np.array([False]), rtol=0)
-    with pytest.raises(ArgumentError, match=r"builtins\.list"):
-        assert_same([1.0], np.array([1.0]), rtol=0)
+@pytest.mark.parametrize("other", [E.astype(np.float32), E[:, None], E[:1]], ids=str)
+def test_assert_same_refuses_another_dtype_or_shape(other):
+    with pytest.raises(AssertionError, match="expected"):
+        assert_same(other, E, rtol=1, atol=1e300)
 
 
 @pytest.fixture

@@ -102,32 +102,18 @@ __global__ void __launch_bounds__(1024, 2) planted(double* x) {
   for (int j = 0; j < 64; ++j) x[j * 1024 + threadIdx.x] = a[j];
 }
 """
-INDEXED = """
-__global__ void planted(int* x, int i) {
-  int a[400];
-  for (int j = 0; j < 400; ++j) a[j] = x[j];
-  for (int j = 0; j < 400; ++j) a[a[j] % 400] += j;
-  *x = a[i];
-}
-"""
 ADDS = "__global__ void planted({0}* x) {{ x[1] = atomicAdd(x, {0}(1)); }}"
-CALLS = """
-__device__ __noinline__ void add(float* x) { atomicAdd(x, 1.0f); }
-__global__ void planted(float* x) { add(x); }
-"""
 
 
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
         (SPILLS, r"planted spills \d+ bytes"),
-        (INDEXED, r"planted has a stack frame of 1600 bytes"),
         (SPILLS.replace("(1024, 2)", "(256)"), r"planted takes 1[3-9]\d registers"),
         (ADDS.format("double"), r"planted has the atomic atom\.\S*add\.f64"),
-        (CALLS, r"planted has the atomic (atom|red)\.\S*add\.f32"),
         (ADDS.format("unsigned"), r"^$"),
     ],
-    ids=["spill", "stack", "registers", "atomic", "not inlined", "sound"],
+    ids=["spill", "registers", "atomic", "sound"],
 )
 def test_a_planted_fault_is_found(compiled, text, wrong):
     found = faults(nvrtc.compile_text(text, ["planted"], 90))
@@ -135,22 +121,16 @@ def test_a_planted_fault_is_found(compiled, text, wrong):
 
 
 @pytest.mark.parametrize(
-    ("text", "kernel", "message"),
+    ("text", "message"),
     [
-        ("__global__ void f(int* x) { *x = ; }", "f", "does not compile.*expected an expr"),
-        ("__global__ void f(int* x) {}", "f<float>", "does not compile.*f"),
-        ('__global__ void f() { asm volatile("no;"); }', "f", "does not compile.*'no'"),
-        (
-            "constexpr int OTHER = 2;\n__global__ void f() {}",
-            "f",
-            'with warnings.*variable "OTHER"',
-        ),
+        ("__global__ void f(int* x) { *x = ; }", "does not compile.*expected an expr"),
+        ("constexpr int OTHER = 2;\n__global__ void f() {}", 'with warnings.*variable "OTHER"'),
     ],
-    ids=["syntax", "no such template", "assembly", "warning"],
+    ids=["syntax", "warning"],
 )
-def test_what_does_not_compile_is_one_error_with_the_log(compiled, text, kernel, message):
+def test_what_does_not_compile_is_one_error_with_the_log(compiled, text, message):
     with pytest.raises(RuntimeError, match=rf"(?s)^planted\.cu .*{message}"):
-        nvrtc.compile_text(text, [kernel], 90, name="planted.cu")
+        nvrtc.compile_text(text, ["f"], 90, name="planted.cu")
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail), ("", pytest.skip)])
