@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 
 from gpubn.config import InitConfig, ModelConfig, NormConfig
+from gpubn.nn.init import initial_weight
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.optim import SGD, constant_rate
@@ -29,6 +30,11 @@ def build(backend, *, placement="none", seeds=(0, 1), init=None, dtype="float64"
         backend=backend,
         dtype=dtype,
     )
+
+
+def draw_weight(kind, fan_in, fan_out, seeds, layer, **options):
+    """Weights (R, fan_in, fan_out), float64, as a network of this configuration gets them."""
+    return initial_weight(InitConfig(kind=kind, **options), fan_in, fan_out, seeds, layer)
 
 
 def state(model):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubn.nn.rng import generator
-from tests.nn.weights import draw_weight
+from tests.nn.networks import draw_weight
 
 
 class Passes(NamedTuple):
