@@ -76,14 +76,6 @@ def test_where_an_activation_is_flat_and_that_a_nan_is_not_hidden(backend, name)
         np.testing.assert_array_equal(found, [0, np.nan, 0])
 
 
-def test_cosine(backend, rng):
-    a, b = rng.standard_normal((2, 3, 4, 5))
-    right = [np.vdot(u, v) / (np.vdot(u, u) * np.vdot(v, v)) ** 0.5 for u, v in zip(a, b)]  # noqa: B905
-    for other, expected in ((b, right), (2 * a, [1] * 3), (-0.1 * a, [-1] * 3)):
-        found = backend.to_host(stats.cosine(backend.asarray(a), backend.asarray(other)))
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
 def test_histogram_in_range_is_numpys(backend, rng):
     values = 1e-20 * rng.uniform(-2, 3, (30, 40))
     counts = backend.to_host(stats.histogram(backend.asarray(values), 41, 5.125))

@@ -146,22 +146,11 @@ SEES = {
         "def f(x): return g(x)",
         *("n = 1", "n = 2"),
     ),
-    "imported in two functions": (
-        "def f(x):\n  from gpubn.fake_n import f as g\n  return g(x)\n"
-        "def other():\n  from gpubn.fake_o import f as g",
-        *("n = 1", "n = 2"),
-    ),
     "import hidden in a function by a definition": (
         "def g(x): return 0\ndef f(x):\n  from gpubn.fake_n import f as g\n  return g(x)",
         *("n = 1", "n = 2"),
     ),
-    "comprehension named as a function": (
-        "def g(x): return x\ndef f(x): return [g for g in x], g(x)",
-        *("return x\n", "return -x\n"),
-    ),
     "global": ("n = 1\ndef f(x):\n  global n\n  n = n + x\n  return n", "n = 1", "n = 2"),
-    "walrus": ("def f(x): return (y := x + 1) * y", "+ 1", "+ 2"),
-    "match": ("def f(x):\n  match x:\n    case [a, b]: return a", "return a", "return b"),
     "slots of a class": ("class f:\n  __getattr__ = lambda self, name: 1", ": 1", ": 2"),
     "__getattr__ of a module": ("from gpubn.fake_g import a\ndef f(x): return a", "n = 1", "n = 2"),
     "re-exported by a module that is a value": (

@@ -73,8 +73,8 @@ class Run:
             **{"seeds": self.seeds, "steps": steps, "batch": batch} | options,
         )
 
-    def evaluate(self, chosen=None, **options):
-        """On the test set, all of it unless a choice is made."""
+    def evaluate(self):
+        """Loss and accuracy on the test set."""
         x, y = self.data.x_test, self.data.y_test
-        chosen = np.stack([np.arange(len(x))] * len(self.seeds)) if chosen is None else chosen
-        return loss_and_accuracy(self.model, x, y, chosen, self.backend, **options)
+        chosen = np.stack([np.arange(len(x))] * len(self.seeds))
+        return loss_and_accuracy(self.model, x, y, chosen, self.backend)

@@ -223,18 +223,6 @@ def test_gradient_of_the_loss(backend, xp, rng, placement, options):
     check_gradient(loss, vjp, [vector], rng=rng, eps=1e-5, rtol=1e-7)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("training", [True, False])
-def test_one_input_shared_by_all_replicas(backend, xp, same_bits, rng, placement, training):
-    model = build(backend, placement=placement, seeds=range(3))
-    x, _ = draw_examples(rng, backend, 1)
-    shared, caches = model.forward(x[0], training=training, track=False)
-    repeated, _ = model.forward(xp.concatenate([x] * 3), training=training, track=False)
-    assert shared.shape == (3, N, CLASSES)
-    same_bits(shared, repeated)
-    assert [a.shape for a in model.activations(caches)] == [(3, N, WIDTH)] * 2
-
-
 @pytest.mark.parametrize("ghost", [0, 2, N])
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, ghost):

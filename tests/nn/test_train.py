@@ -10,7 +10,7 @@ from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.optim import linear_decay
 from gpubn.nn.rng import batch_order, example_order
 from gpubn.nn.train import check_batch_fits, to_device
-from tests.nn.networks import PLACEMENTS, Run, build, draw_weight, state
+from tests.nn.networks import PLACEMENTS, Run, build, draw_weight
 
 WIDTH, BATCH = Run.WIDTH, Run.BATCH
 
@@ -34,32 +34,6 @@ def test_a_dataset_is_moved_once_and_its_inputs_have_the_dtype(synthetic, backen
     assert to_device(synthetic, backend, "float64") is data
     arrays = [data.x_train, data.y_train, data.x_test, data.y_test]
     assert [str(array.dtype) for array in arrays] == ["float64", "int64"] * 2
-
-
-@pytest.mark.parametrize(
-    ("placement", "dtype", "sample", "options"),
-    [
-        ("none", "float64", 0, {}),
-        ("before", "float32", 50, {}),
-        ("after", "float32", 0, {}),
-        ("before", "float64", 0, {"dropout": 0.3}),
-        ("after", "float32", 50, {"ghost": 8}),
-    ],
-)
-def test_a_seed_gives_the_same_bits_whatever_trains_with_it(
-    digits, backend, same_bits, placement, dtype, sample, options
-):
-    options = {"placement": placement, "dtype": dtype, **options}
-    together = Run(digits, backend, [5, 0, 3], **options)
-    losses = together.train(13, sample=sample)
-    assert (type(losses), losses.shape, losses.dtype) == (np.ndarray, (13, 3), dtype)
-    assert not (losses[:, 0] == losses[:, 1]).any()
-    for seeds in ([5], [3, 5]):
-        other = Run(digits, backend, seeds, **options)
-        columns = [[5, 0, 3].index(s) for s in seeds]
-        same_bits(other.train(13, sample=sample), losses[:, columns])
-        for one, all_of_them in zip(state(other.model), state(together.model), strict=True):
-            same_bits(one, all_of_them[columns])
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -181,25 +155,3 @@ def test_a_seed_trains_on_its_own_sample_in_its_own_order(backend, sample, batch
         own = np.arange(100) if all_of_them else example_order(seed, "train", 100)[:sample]
         expected = own[batch_order(seed, len(own), batch, 12)]
         assert (np.stack(found)[:, r] == expected).all()
-
-
-@pytest.mark.parametrize("placement", ["before", "after"])
-def test_loss_and_accuracy_are_those_of_the_logits_whatever_the_chunk(digits, backend, placement):
-    run = Run(digits, backend, [0, 1], placement=placement, dtype="float64")
-    run.train(30)
-    # Of each replica's own, some of them twice.
-    chosen = np.random.default_rng(3).integers(0, 360, (2, 300))
-    labels = digits.y_test[chosen]
-    logits, _ = run.model.forward(run.data.x_test[backend.asarray(chosen)], training=False)
-    h = backend.to_host(logits)
-    p = np.exp(h) / np.exp(h).sum(axis=-1, keepdims=True)
-    expected = -np.log(np.take_along_axis(p, labels[..., None], axis=2)).mean(axis=(1, 2))
-    right = (h.argmax(axis=-1) == labels).mean(axis=1)
-    assert (right > 0.5).all()
-    before = [backend.to_host(a).tobytes() for a in state(run.model)]
-    for chunk in (7, 150, 299, 300, 2000):
-        loss, accuracy = run.evaluate(chosen, chunk=chunk)
-        assert loss.shape == accuracy.shape == (2,)
-        np.testing.assert_allclose(loss, expected, rtol=1e-11)
-        np.testing.assert_allclose(accuracy, right, rtol=1e-12)
-    assert [backend.to_host(a).tobytes() for a in state(run.model)] == before

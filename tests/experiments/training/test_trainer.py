@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 import pytest
 
-from gpubn.data import Dataset, load
+from gpubn.data import Dataset
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
 from gpubn.experiments.probes.activations import Histograms, Saturation
@@ -18,7 +18,6 @@ from gpubn.experiments.probes.gradients import UpdateRatios
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells
-from gpubn.nn.layers import Affine
 from gpubn.nn.rng import example_order
 from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
 from tests.experiments.probes import by_hand
@@ -122,10 +121,8 @@ def test_a_diverged_training_is_counted_and_yields_its_rows(placement):
     assert sorted(map(place, rows)) == sorted(map(place, sound))
     for of, diverged in ((rows, 1.0), (sound, 0.0)):
         assert values(of, "diverged", 12) == dict.fromkeys((2, 3, 4), diverged)
-        assert np.isfinite([*values(of, "batch_loss", 12).values()]).all() != diverged
-        for metric in ("train_loss", "test_loss", "best_test_loss"):
-            finite = np.isfinite([*values(of, metric, 12).values()])
-            assert finite.all() if not diverged else not finite.any(), metric
+        for metric in ("batch_loss", "train_loss", "test_loss", "best_test_loss"):
+            assert np.isfinite([*values(of, metric, 12).values()]).all() != diverged, metric
     assert np.isfinite([*values(rows, "batch_loss", 0).values()]).all()
 
 
@@ -168,23 +165,6 @@ def test_the_rate_falls_to_its_floor_over_the_run(schedule):
     assert used == [pytest.approx([rate]) for rate in expected] * 2
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_what_a_seed_does_not_train_on_reaches_none_of_its_numbers(monkeypatch, placement):
-    """Of three seeds the middle one; probes and evaluation included."""
-    data = load("digits")
-    outside = example_order(3, "train", 1437)[40:]
-    x, y = data.x_train.copy(), data.y_train.copy()
-    x[outside], y[outside] = 1 - x[outside], (y[outside] + 1) % 10
-    rows = []
-    for seen in (data, Dataset("spoilt", x, y, data.x_test, data.y_test, 10)):
-        monkeypatch.setattr(trainer, "load", lambda *_, seen=seen: seen)
-        rows.append(run(make(placement, depth=2, train_examples=40), *EVERYTHING))
-    one, other = ([r for r in of if r.seed == 3] for of in rows)
-    assert one == other
-    assert len(one) > 100
-    assert [r for r in rows[0] if r.seed == 2] != [r for r in rows[1] if r.seed == 2]
-
-
 @pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
 def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
     with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
@@ -206,31 +186,6 @@ def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
             assert [*map(place, found)] == [*map(place, right)]
             close = pytest.approx([r.value for r in right], rel=1e-14, abs=1e-16)
             assert [r.value for r in found] == close
-
-
-def test_a_probe_sees_its_group_after_as_many_updates_as_it_asked_for():
-    seen = []
-
-    class Look(Probe):
-        def __init__(self):
-            self.passes = 0
-
-        def at(self, config):
-            return [3, config.steps, 0, 3, 99]
-
-        def observe(self, network, caches):
-            self.passes += 1
-
-        def measure(self, network, step):
-            layer = network.model.layers_of(Affine)[0]
-            seen.append((list(network.seeds), step, self.passes, layer.params["bias"].any()))
-            yield from network.rows("mine", np.array(network.seeds) / 8, step=step, layer=7)
-
-    rows = run(make("before"), Look, group=2)
-    looks = [(step, step, step > 0) for step in (0, 3, 12)]
-    assert sorted(seen) == [(seeds, *look) for seeds in ([2, 3], [4]) for look in looks]
-    for step in (0, 3, 12):
-        assert values(rows, "mine", step, layer=7) == {2: 0.25, 3: 0.375, 4: 0.5}
 
 
 def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
@@ -310,19 +265,15 @@ def test_mnist_init_counts_activations_every_200_steps_and_evaluates_10_000_exam
     assert {r.step for r in rows if r.metric.startswith("pre_")} == {0, 200, 400}
 
 
-@pytest.mark.parametrize("ghost", [4, 16])
-def test_ghost_batches_in_the_batch_sweep(ghost):
-    """Its losses on the way are by the population, so that the noise is that of training alone."""
-    rows, slow, whole = (
+def test_losses_on_the_way_of_the_batch_sweep_are_by_the_population():
+    """What the running averages are is no matter: the noise is that of training alone."""
+    rows, slow = (
         get("batch_sweep").run(named("batch_sweep", "before", batch=16, **options), Context(NUMPY))
-        for options in ({"ghost": ghost}, {"ghost": ghost, "momentum": 0.01}, {})
+        for options in ({"ghost": 4}, {"ghost": 4, "momentum": 0.01})
     )
     for metric in ("train_loss_path", "test_loss_path", "train_loss"):
         alike = values(rows, metric, 12) == values(slow, metric, 12)
-        assert alike == metric.endswith("path")  # what the running averages are is no matter
-    start, end = ([values(of, "train_loss_path", at) for of in (rows, whole)] for at in (0, 12))
-    assert start[0] == start[1]  # no step was taken
-    assert (end[0] == pytest.approx(end[1], rel=1e-5)) == (ghost == 16)
+        assert alike == metric.endswith("path")
 
 
 @pytest.mark.parametrize("name", ["recipe", "inference"])
