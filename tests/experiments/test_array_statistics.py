@@ -14,7 +14,6 @@ X = [
 """(R, N, D) = (2, 2, 4). 0.99 itself is not saturated."""
 SIZES = [[[3.0, 0.0], [4.0, 0.0]], [[1.0, -1.0], [1.0, -1.0]]]
 SMALL = [[0.0, -0.0, 0.0099, -0.0099], [0.01, -0.01, 1e-300, 5.0]]
-NEGATIVE = [[-1.0, 1.0], [-1.0, -1.0], [-0.999, 0.2]]
 SHUT = [[[0.0, 0.0, 2.0], [0.0, 1.0, 3.0]]]
 SQUARE = [[[1.0, 2.0], [-2.0, 4.0]], [[-3.0, 0.0], [0.0, -3.0]]]
 
@@ -27,8 +26,6 @@ SQUARE = [[[1.0, 2.0], [-2.0, 4.0]], [[-3.0, 0.0], [0.0, -3.0]]]
         (stats.dead_share, X, [1 / 4, 0.0]),
         (stats.zero_share, X, [2 / 8, 4 / 8]),
         (stats.small_share, SMALL, 5 / 8),  # below a hundredth on either side
-        (stats.dead_share, NEGATIVE, 1 / 2),
-        (stats.saturated_share, NEGATIVE, 5 / 6),
         (partial(stats.dead_share, name="relu"), SHUT, [1 / 3]),
         (partial(stats.saturated_share, name="relu"), SHUT, [1 / 2]),
         (stats.norm, SIZES, [5.0, 2.0]),

@@ -12,20 +12,20 @@ from torch.nn import functional
 EPS = 1e-5
 
 
-def glorot(sizes, generator: torch.Generator) -> list[torch.Tensor]:
-    """Return one (1, in, out) matrix a layer, normal with variance 2 / (in + out)."""
+def normal(sizes, generator: torch.Generator, variance) -> list[torch.Tensor]:
+    """Return one (1, in, out) matrix a layer, normal with variance(in, out)."""
     return [
-        torch.randn(1, *pair, generator=generator) * (2 / sum(pair)) ** 0.5
+        torch.randn(1, *pair, generator=generator) * variance(*pair) ** 0.5
         for pair in pairwise(sizes)
     ]
+
+
+def glorot(sizes, generator: torch.Generator) -> list[torch.Tensor]:
+    return normal(sizes, generator, lambda fan_in, fan_out: 2 / (fan_in + fan_out))
 
 
 def he(sizes, generator: torch.Generator) -> list[torch.Tensor]:
-    """Return one (1, in, out) matrix a layer, normal with variance 2 / in."""
-    return [
-        torch.randn(1, *pair, generator=generator) * (2 / pair[0]) ** 0.5
-        for pair in pairwise(sizes)
-    ]
+    return normal(sizes, generator, lambda fan_in, fan_out: 2 / fan_in)
 
 
 def copies(weights, replicas: int) -> list[torch.Tensor]:
@@ -33,7 +33,16 @@ def copies(weights, replicas: int) -> list[torch.Tensor]:
     return [w.repeat(replicas, 1, 1) for w in weights]
 
 
-class BatchNorm:
+class Norm:
+    """What both normalizations learn, and the running average that they share."""
+
+    def __init__(self, replicas, features):
+        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
+        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
+        self.mean = torch.zeros(replicas, 1, features)
+
+
+class BatchNorm(Norm):
     """Batch normalization over all examples, or over groups of consecutive ones.
 
     weight is the share of the new value in the running averages, which start at 0 and 1;
@@ -41,10 +50,8 @@ class BatchNorm:
     """
 
     def __init__(self, replicas, features, group=None, weight=0.1, unbiased=True):
+        super().__init__(replicas, features)
         self.group, self.weight, self.unbiased = group, weight, unbiased
-        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
-        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
-        self.mean = torch.zeros(replicas, 1, features)
         self.var = torch.ones(replicas, 1, features)
 
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:
@@ -65,15 +72,13 @@ class BatchNorm:
         return normalized * self.gamma + self.beta
 
 
-class ListedNorm:
+class ListedNorm(Norm):
     """The document's own layer: unbiased standard deviation, no eps, averages of mean and std."""
 
     WEIGHT = 0.01
 
     def __init__(self, replicas, features):
-        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
-        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
-        self.mean = torch.zeros(replicas, 1, features)
+        super().__init__(replicas, features)
         self.std = torch.zeros(replicas, 1, features)
 
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:

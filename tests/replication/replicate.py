@@ -71,7 +71,6 @@ def start_worker(with_data: bool) -> None:
 
 
 def measure(claim: str, seed: int) -> dict[str, float]:
-    """Return every measurement of one claim at one seed."""
     return CLAIMS[claim][0](seed, _data)
 
 
@@ -97,7 +96,8 @@ def table_rows(values, evidence) -> list[dict[str, object]]:
     for claim, measured in values.items():
         rules = CLAIMS[claim][1]
         for name, rule in rules.items():
-            mine, theirs = verdict.decide(name, measured, rule), evidence.get((claim, name))
+            mine, theirs = verdict.describe(measured[name]), evidence.get((claim, name))
+            mine.decision = verdict.decide(name, measured, rule)
             row = {"id": claim, "quantity": name, "role": "primary"} | vars(mine)
             row["agrees"] = "missing"
             if theirs:
@@ -123,7 +123,6 @@ def write(rows, path: Path) -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--claims", default=",".join(CLAIMS), help="ids, with commas between")
     parser.add_argument("--seeds", type=int, default=20, help="seeds a claim, from 1000 on")

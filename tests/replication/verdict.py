@@ -67,14 +67,9 @@ def place(finding: Finding, inner: Range) -> str:
     return "within" if inner[0] < finding.low and finding.high < inner[1] else "across"
 
 
-def decide(name: str, values: dict[str, list[float]], rule: Rule) -> Finding:
-    """Return the finding of a quantity: shown, other value, fails, opposite or open, at 5%."""
+def decide(name: str, values: dict[str, list[float]], rule: Rule) -> str:
+    """Return shown, other value, fails, opposite or open for a quantity, at 5%."""
     finding = describe(values[name])
-    finding.decision = _decision(name, values, rule, finding)
-    return finding
-
-
-def _decision(name: str, values, rule: Rule, finding: Finding) -> str:
     if rule.kind == "published":
         p = min(p_single(values[key], printed) for key, printed in rule.printed.items())
         if p * len(rule.printed) >= 0.05:

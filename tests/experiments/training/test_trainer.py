@@ -150,21 +150,6 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "constant"])
-def test_the_rate_falls_to_its_floor_over_the_run(schedule):
-    used = []
-
-    class Look(Probe):
-        def measure(self, network, step):
-            used.extend(network.sgd.rates(step).tolist() for step in range(12))
-            return []
-
-    run(make(schedule=schedule, rate=0.4, min_rate=0.1, seeds=1), Look)
-    fall = [max(0.4 * (1 - step / 12), 0.1) for step in range(12)]
-    expected = fall if schedule == "linear" else [0.4] * 12
-    assert used == [pytest.approx([rate]) for rate in expected] * 2
-
-
 @pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
 def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
     with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
@@ -188,7 +173,8 @@ def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
             assert [r.value for r in found] == close
 
 
-def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views(schedule):
     seen, passed = set(), set()
 
     class Look(Probe):
@@ -196,7 +182,9 @@ def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
             rate, weight = network.config.optim.rate, network.model.layers[0].params["weight"]
             seen.add((rate, step, *network.seeds))
             assert len(weight) == len(network.seeds)
-            assert network.sgd.rates(0).tolist() == [rate] * len(network.seeds)
+            falls = (rate, rate / 2, 0.1) if schedule == "linear" else [rate] * 3
+            for at, fallen in zip((0, 6, 11), falls, strict=True):
+                assert network.sgd.rates(at).tolist() == [fallen] * len(network.seeds)
             weight *= 0 if rate == 0.25 else 1
             return network.rows("mine", np.full(len(network.seeds), rate), step=step)
 
@@ -207,7 +195,8 @@ def test_a_probe_of_a_stack_sees_the_seeds_of_one_cell_as_views():
         context = Context(replace(NUMPY, workers=1))
         return train_cells(configs, context, probes=probes, group=5, evaluated=9)
 
-    configs = [make(rate=rate, seeds=seeds, every=12) for rate, seeds in ((0.25, 3), (0.5, 2))]
+    cells = partial(make, every=12, schedule=schedule, min_rate=0.1)
+    configs = [cells(rate=rate, seeds=seeds) for rate, seeds in ((0.25, 3), (0.5, 2))]
     spoilt, sound = train(*configs)
     assert seen == {cell for at in (0, 12) for cell in ((0.25, at, 2, 3, 4), (0.5, at, 2, 3))}
     assert passed == {(0.25, 3, (3, 32, 64)), (0.5, 2, (2, 32, 64))}
