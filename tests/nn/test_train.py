@@ -5,12 +5,10 @@ import pytest
 
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
-from gpubn.nn.layers import Affine
-from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.optim import linear_decay
 from gpubn.nn.rng import batch_order, example_order
 from gpubn.nn.train import check_batch_fits, to_device
-from tests.nn.networks import PLACEMENTS, Run, build, draw_weight
+from tests.nn.networks import PLACEMENTS, Run, build, draw_weight, state
 
 WIDTH, BATCH = Run.WIDTH, Run.BATCH
 
@@ -34,6 +32,47 @@ def test_a_dataset_is_moved_once_and_its_inputs_have_the_dtype(synthetic, backen
     assert to_device(synthetic, backend, "float64") is data
     arrays = [data.x_train, data.y_train, data.x_test, data.y_test]
     assert [str(array.dtype) for array in arrays] == ["float64", "int64"] * 2
+
+
+@pytest.mark.parametrize("sample", [0, 70, 200, 201])
+def test_training_is_the_plain_loop_over_the_seeds_own_sample_in_its_own_order(
+    synthetic, backend, sample
+):
+    """Softmax regression on a ReLU layer, written out for one network at a time, float64."""
+    options = {"activation": "relu", "dtype": "float64", "rate": 1}
+    run, seen = Run(synthetic, backend, [3, 1], schedule=linear_decay(40), **options), []
+    losses = run.train(sample=sample, observe=seen.append)
+    assert len(seen) == 20
+    evaluated = run.evaluate()
+
+    def passes(part, rows):
+        x, y = (getattr(synthetic, f"{name}_{part}")[rows] for name in "xy")
+        x = x.astype(np.float64)
+        h = np.maximum(x @ w1 + b1, 0)
+        p = np.exp(h @ w2 + b2)
+        p /= p.sum(axis=1, keepdims=True)
+        return x, y, h, p, -np.log(p[np.arange(len(y)), y]).mean()
+
+    for r, seed in enumerate((3, 1)):
+        w1, w2 = (
+            draw_weight("glorot_normal", *fans, [seed], i)[0]
+            for i, fans in enumerate([(12, WIDTH), (WIDTH, 4)])
+        )
+        b1, b2 = np.zeros(WIDTH), np.zeros(4)
+        own = example_order(seed, "train", 200)[:sample] if 0 < sample < 200 else np.arange(200)
+        for step, places in enumerate(batch_order(seed, len(own), BATCH, 20)):
+            x, y, h, p, loss = passes("train", own[places])
+            assert losses[step, r] == pytest.approx(loss, rel=1e-10)
+            dz2 = (p - np.eye(4)[y]) / BATCH
+            dz1 = (dz2 @ w2.T) * (h > 0)
+            rate = 1 - step / 40
+            w2, b2 = w2 - rate * h.T @ dz2, b2 - rate * dz2.sum(axis=0)
+            w1, b1 = w1 - rate * x.T @ dz1, b1 - rate * dz1.sum(axis=0)
+        for found, right in zip(state(run.model), (w1, b1, w2, b2), strict=True):
+            np.testing.assert_allclose(backend.to_host(found)[r], right, rtol=1e-9, atol=1e-12)
+        _, y, _, p, loss = passes("test", slice(None))
+        accuracy = (p.argmax(axis=1) == y).mean()
+        assert [of_all[r] for of_all in evaluated] == pytest.approx([loss, accuracy], rel=1e-9)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -64,21 +103,15 @@ def test_parity_with_torch(synthetic, backend, placement):
                 for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
                     parameter -= 0.5 * (1 - step / 60) * gradient
             assert losses[step, r] == pytest.approx(loss.item(), rel=1e-9)
-        for ours, module in zip(run.model.layers, theirs, strict=True):
-            params, pairs = ours.params, []
-            if isinstance(ours, Affine):
-                pairs = [(params["weight"][r].T, module.weight), (params["bias"][r], module.bias)]
-            elif isinstance(ours, BatchNorm):
-                pairs = [
-                    (params["gamma"][r], module.weight),
-                    (params["beta"][r], module.bias),
-                    (ours.running_mean[r], module.running_mean),
-                    (ours.running_var[r], module.running_var),
-                ]
-            for a, b in pairs:
-                np.testing.assert_allclose(
-                    backend.to_host(a), b.detach().numpy(), rtol=1e-9, atol=1e-9
-                )
+        tensors = []
+        for module in theirs:
+            if isinstance(module, nn.Linear):
+                tensors += [module.weight.T, module.bias]
+            elif isinstance(module, nn.BatchNorm1d):
+                tensors += [module.weight, module.bias, module.running_mean, module.running_var]
+        for found, right in zip(state(run.model), tensors, strict=True):
+            near = {"rtol": 1e-9, "atol": 1e-9}
+            np.testing.assert_allclose(backend.to_host(found)[r], right.detach().numpy(), **near)
         theirs.eval()
         logits = theirs(torch.tensor(synthetic.x_test, dtype=torch.float64))
         loss = nn.functional.cross_entropy(logits, torch.tensor(synthetic.y_test)).item()
@@ -136,22 +169,3 @@ def test_a_batch_must_fit_the_data_and_the_sample(digits, sample, most):
     text = f"optim.batch is {most + 1}; expected at most {most}, the number of training examples of"
     with pytest.raises(ConfigError, match=f"^{text} digits$"):
         check_batch_fits(most + 1, digits, sample)
-
-
-@pytest.mark.parametrize(("sample", "batch"), [(0, 8), (40, 40), (10, 3), (100, 8), (101, 8)])
-def test_a_seed_trains_on_its_own_sample_in_its_own_order(backend, sample, batch):
-    """The first feature of an example is its number over 256."""
-    x = np.random.default_rng(1).random((120, 5)).astype(np.float32)
-    x[:, 0] = np.arange(120) / 256
-    numbered = Dataset("numbered", x[:100], np.arange(100) % 3, x[100:], np.arange(20) % 3, 3)
-    found = []
-
-    def observe(caches):
-        found.append(np.rint(backend.to_host(caches[0].x)[..., 0] * 256).astype(int))
-
-    Run(numbered, backend, [3, 8]).train(12, batch, sample=sample, observe=observe)
-    for r, seed in enumerate((3, 8)):
-        all_of_them = not 0 < sample < 100
-        own = np.arange(100) if all_of_them else example_order(seed, "train", 100)[:sample]
-        expected = own[batch_order(seed, len(own), batch, 12)]
-        assert (np.stack(found)[:, r] == expected).all()

@@ -150,10 +150,9 @@ def test_examples_of_each_seed_are_evaluated_in_inference_mode(evaluated, sample
             assert values(rows, f"{part}_accuracy", 12)[seed] == pytest.approx(right, abs=1e-12)
 
 
-@pytest.mark.parametrize(("examples", "batch", "most"), [(0, 1438, 1437), (31, 32, 31)])
-def test_a_batch_larger_than_the_data_is_refused(examples, batch, most):
-    with pytest.raises(ConfigError, match=rf"optim\.batch is {batch}; expected at most {most}"):
-        run(make(batch=batch, train_examples=examples))
+def test_a_batch_larger_than_the_sample_is_refused():
+    with pytest.raises(ConfigError, match=r"optim\.batch is 32; expected at most 31"):
+        run(make(batch=32, train_examples=31))
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
