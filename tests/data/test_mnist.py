@@ -99,13 +99,6 @@ def test_a_wrong_file_in_a_named_folder_is_named_and_nothing_stands_in(
     assert (contents(folder), fetched) == (before, [])
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")])
-def test_a_named_folder_has_to_be_one(tmp_path, make):
-    make(tmp_path / "given")
-    with pytest.raises(DataError, match=r"given, .* is not a folder"):
-        mnist.load(tmp_path / "given")
-
-
 def test_environment_variable_wins_over_the_cache_and_root_over_both(tmp_path, cache, monkeypatch):
     good = fill(tmp_path / "good")
     fill(cache)
@@ -114,12 +107,10 @@ def test_environment_variable_wins_over_the_cache_and_root_over_both(tmp_path, c
         mnist.load()
     assert mnist.load(good).x_train.shape == (6, 6)
     monkeypatch.setenv("GPUBN_DATA", str(good))
-    with pytest.raises(DataError, match="other"):
+    with pytest.raises(DataError, match=r"other, .* is not a folder"):
         mnist.load(tmp_path / "other")
     monkeypatch.setenv("GPUBN_DATA", "")
     assert mnist.locate() is None
-    monkeypatch.chdir(tmp_path)
-    assert mnist.locate("here") == tmp_path / "here"
 
 
 @pytest.mark.parametrize("spelling", ["{}.gz", "{}"])
@@ -132,9 +123,7 @@ def test_a_wrong_file_in_the_cache_is_named_and_downloaded_again(
     with caplog.at_level(logging.WARNING, "gpubn"):
         np.testing.assert_array_equal(mnist.load().y_train, LABELS)
     assert fetched == [victim]
-    (said,) = caplog.messages
-    assert str(victim) in said
-    assert said.endswith("it is downloaded again")
+    assert str(victim) in caplog.text
 
 
 def test_an_empty_cache_is_filled_once(cache, fetched):
@@ -157,12 +146,6 @@ def test_a_wrong_file_in_the_cache_outlives_a_machine_without_a_network(monkeypa
     for part in (*NAMES, *ways):
         assert part in str(caught.value)
     assert contents(cache) == before
-
-
-def test_a_cache_that_cannot_be_made_is_said(tmp_path):
-    (tmp_path / "cache").write_bytes(b"a file in the way")
-    with pytest.raises(DataUnavailableError, match="data=digits"):
-        mnist.load()
 
 
 def test_each_folder_is_read_once(tmp_path, monkeypatch):

@@ -1,20 +1,14 @@
 """Cells of an experiment, and their rows."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 
 from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
+from gpubn.config import Config
 from gpubn.experiments import Context, get
 
 NUMPY = resolve("numpy")
 PLACEMENTS = ["none", "before", "after"]
-GROUPS = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "norm": NormConfig,
-    "init": InitConfig,
-    "optim": OptimConfig,
-}
+GROUPS = {f.name: f.default_factory for f in fields(Config) if is_dataclass(f.default_factory)}
 
 
 def cell(name, placement="none", dataset="gaussian", **options):

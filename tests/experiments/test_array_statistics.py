@@ -14,7 +14,6 @@ X = [
 """(R, N, D) = (2, 2, 4). 0.99 itself is not saturated."""
 SIZES = [[[3.0, 0.0], [4.0, 0.0]], [[1.0, -1.0], [1.0, -1.0]]]
 SMALL = [[0.0, -0.0, 0.0099, -0.0099], [0.01, -0.01, 1e-300, 5.0]]
-NEGATIVE = [[-1.0, 1.0], [-1.0, -1.0], [-0.999, 0.2]]
 SHUT = [[[0.0, 0.0, 2.0], [0.0, 1.0, 3.0]]]
 SQUARE = [[[1.0, 2.0], [-2.0, 4.0]], [[-3.0, 0.0], [0.0, -3.0]]]
 
@@ -27,9 +26,6 @@ SQUARE = [[[1.0, 2.0], [-2.0, 4.0]], [[-3.0, 0.0], [0.0, -3.0]]]
         (stats.dead_share, X, [1 / 4, 0.0]),
         (stats.zero_share, X, [2 / 8, 4 / 8]),
         (stats.small_share, SMALL, 5 / 8),  # below a hundredth on either side
-        (stats.zero_share, SMALL, 2 / 8),
-        (stats.dead_share, NEGATIVE, 1 / 2),
-        (stats.saturated_share, NEGATIVE, 5 / 6),
         (partial(stats.dead_share, name="relu"), SHUT, [1 / 3]),
         (partial(stats.saturated_share, name="relu"), SHUT, [1 / 2]),
         (stats.norm, SIZES, [5.0, 2.0]),
@@ -42,8 +38,6 @@ SQUARE = [[[1.0, 2.0], [-2.0, 4.0]], [[-3.0, 0.0], [0.0, -3.0]]]
         (partial(stats.offset, axis=-1), [[1.0, -1.0], [1.0, -1.0]], 0.0),
         (partial(stats.offset, axis=-2), [[3.0, 1.0], [3.0, 1.0]], 5**0.5),  # about its mean
         (stats.off_diagonal_share, SQUARE, [8 / 25, 0.0]),
-        (stats.off_diagonal_share, [[[5.0]], [[5.0]]], [0.0, 0.0]),
-        (stats.off_diagonal_share, [[[1.0, 2.0]], [[3.0, 4.0]]], [np.nan, np.nan]),
         (stats.off_diagonal_share, [[1.0, 2.0]], np.nan),  # a weight that is not square has none
     ],
 )
@@ -66,15 +60,10 @@ FLAT = {
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_where_an_activation_is_flat(backend, name):
+def test_where_an_activation_is_flat_and_that_a_nan_is_not_hidden(backend, name):
     flat, steep = FLAT[name]
     found = backend.to_host(stats.is_flat(backend.asarray(np.array([flat + steep])), name))
-    assert found.dtype == bool
     assert found.tolist() == [[True] * len(flat) + [False] * len(steep)]
-
-
-@pytest.mark.parametrize("name", FLAT)
-def test_a_nan_makes_the_shares_of_its_replica_nan(backend, name):
     values = np.full((3, 4, 5), 0.5)
     values[1, 2, 3] = np.nan
     shares = [stats.zero_share, stats.small_share, partial(stats.pinned_share, value=0.9)]
@@ -84,26 +73,11 @@ def test_a_nan_makes_the_shares_of_its_replica_nan(backend, name):
         np.testing.assert_array_equal(found, [0, np.nan, 0])
 
 
-def test_cosine(backend, rng):
-    a, b = rng.standard_normal((2, 3, 4, 5))
-    right = [np.vdot(u, v) / (np.vdot(u, u) * np.vdot(v, v)) ** 0.5 for u, v in zip(a, b)]  # noqa: B905
-    for other, expected in ((b, right), (2 * a, [1] * 3), (-0.1 * a, [-1] * 3)):
-        found = backend.to_host(stats.cosine(backend.asarray(a), backend.asarray(other)))
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("bins", "reach"), [(41, 5.125), (1, 6.0)])
-def test_histogram_in_range_is_numpys(backend, rng, bins, reach, dtype):
-    values = (1e-20 * rng.uniform(-2, 3, (30, 40))).astype(dtype)
-    counts = backend.to_host(stats.histogram(backend.asarray(values), bins, reach))
-    z = values / values.std()
-    assert np.abs(z).max() < reach
-    expected, _ = np.histogram(z, bins, range=(-reach, reach))
-    assert counts.shape == (bins,)
-    assert counts.sum() == values.size
-    # A value on the very edge of a bin may fall to either side.
-    assert np.abs(counts - expected).sum() <= (0 if dtype == "float64" else 4)
+def test_histogram_in_range_is_numpys(backend, rng):
+    values = 1e-20 * rng.uniform(-2, 3, (30, 40))
+    counts = backend.to_host(stats.histogram(backend.asarray(values), 41, 5.125))
+    expected, _ = np.histogram(values / values.std(), 41, range=(-5.125, 5.125))
+    assert counts.tolist() == expected.tolist()
 
 
 FAR = np.zeros((100, 10))

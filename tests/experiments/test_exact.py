@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -36,16 +37,14 @@ def tolerance(name, dtype, examples, mean=0.0):
 def test_all_hold(dtype, examples, features):
     rows = run(make(examples=examples, features=features, dtype=dtype))
     expected = {c.__name__ for c in (ROUNDING if dtype == "float32" else ROUNDING + DIFFERENCES)}
-    assert {r.metric for r in rows} == expected | {f"{name}_shifted" for name in expected}
-    assert len(rows) == 2 * len(expected) * 3
-    assert {(r.step, r.layer) for r in rows} == {(None, None)}
-    values = {"": [], "_shifted": []}
+    found = {suffix: {} for suffix in ("", "_shifted")}
     for r in rows:
         name = r.metric.removesuffix("_shifted")
-        mean = experiment.SHIFT if r.metric != name else 0.0
-        assert 0 <= r.value <= tolerance(name, dtype, examples, mean), r
-        values[r.metric.removeprefix(name)].append(r.value)
-    assert values[""] != values["_shifted"]
+        suffix = r.metric.removeprefix(name)
+        found[suffix][name, r.seed] = r.value
+        assert 0 <= r.value <= tolerance(name, dtype, examples, experiment.SHIFT * bool(suffix)), r
+    assert {*found[""]} == {*found["_shifted"]} == set(product(expected, (5, 6, 7)))
+    assert found[""] != found["_shifted"]
 
 
 def slip(values):
@@ -58,79 +57,68 @@ def slip(values):
 def slips_in(index):
     """A kernel with a slip in one of its results."""
 
-    def broken(kernel):
-        def run(*args, **options):
-            results = list(kernel(*args, **options))
-            results[index] = slip(results[index])
-            return tuple(results)
-
-        return run
-
-    return broken
-
-
-def slips(kernel):
-    return lambda *args, **options: slip(kernel(*args, **options))
-
-
-def keeps_some_eps(kernel):
-    return lambda *args, eps=1e-5, **options: kernel(*args, eps=max(eps, 0.01), **options)
-
-
-def divides_by_n_minus_1(kernel):
-    return lambda *args, **options: kernel(*args, correction=1, **options)
-
-
-def leaves_some_mean(kernel):
-    """What the cache holds has a mean of a hundredth of that of the input."""
-
-    def run(x, *args, **options):
-        y, cache = kernel(x, *args, **options)
-        rest = 0.01 * (x.mean(axis=-2, keepdims=True) + 1) * cache.inv_std
-        return y, cache._replace(x_hat=cache.x_hat + rest)
+    def run(kernel, *args, **options):
+        results = list(kernel(*args, **options))
+        results[index] = slip(results[index])
+        return tuple(results)
 
     return run
 
 
-def leaks(kernel):
-    return lambda x: (np.where(x > 0, x, 0.01 * x), x)
+def slips(kernel, *args, **options):
+    return slip(kernel(*args, **options))
+
+
+def keeps_some_eps(kernel, *args, eps=1e-5, **options):
+    return kernel(*args, eps=max(eps, 0.01), **options)
+
+
+def divides_by_n_minus_1(kernel, *args, **options):
+    return kernel(*args, correction=1, **options)
+
+
+def leaves_some_mean(kernel, x, *args, **options):
+    """What the cache holds has a mean of a hundredth of that of the input."""
+    y, cache = kernel(x, *args, **options)
+    rest = 0.01 * (x.mean(axis=-2, keepdims=True) + 1) * cache.inv_std
+    return y, cache._replace(x_hat=cache.x_hat + rest)
+
+
+def leaks(kernel, x):
+    return np.where(x > 0, x, 0.01 * x), x
 
 
 BACKWARD = {"finite_difference_error", "closed_vs_graph_error"}
 NORM, NORM_GRADIENT = "affine_norm_relu_error", "affine_norm_relu_gradient_error"
 
 
-@pytest.mark.parametrize(
-    ("kernel", "fault", "caught_by"),
-    [
-        ("batch_norm", slips_in(0), {"identity_error"}),
-        ("batch_norm", keeps_some_eps, {"scale_invariance_error", "scale_gradient_error"}),
-        ("batch_norm", divides_by_n_minus_1, {NORM, "batch_norm_jacobian_error"}),
-        ("batch_norm", leaves_some_mean, {"mean_path", "centring_jacobian_error"}),
-        ("fold_batch_norm", slips_in(0), {"fold_error"}),
-        ("fold_batch_norm", slips_in(1), {"fold_error"}),
-        ("batch_norm_inference", slips, {"fold_error"}),
-        ("batch_norm_backward", slips_in(0), {*BACKWARD, NORM_GRADIENT, "gradient_radial"}),
-        ("batch_norm_backward", slips_in(1), BACKWARD),
-        ("batch_norm_backward", slips_in(2), BACKWARD),
-        ("batch_norm_backward_graph", slips_in(0), {"closed_vs_graph_error"}),
-        ("affine_backward", slips_in(0), {NORM_GRADIENT}),
-        ("affine_backward", slips_in(1), {NORM_GRADIENT, "gradient_radial"}),
-        ("relu", leaks, {NORM, NORM_GRADIENT}),
-    ],
-)
+FAULTS = [
+    ("batch_norm", slips_in(0), {"identity_error"}),
+    ("batch_norm", keeps_some_eps, {"scale_invariance_error", "scale_gradient_error"}),
+    ("batch_norm", divides_by_n_minus_1, {NORM, "batch_norm_jacobian_error"}),
+    ("batch_norm", leaves_some_mean, {"mean_path", "centring_jacobian_error"}),
+    ("fold_batch_norm", slips_in(0), {"fold_error"}),
+    ("fold_batch_norm", slips_in(1), {"fold_error"}),
+    ("batch_norm_inference", slips, {"fold_error"}),
+    ("batch_norm_backward", slips_in(0), {*BACKWARD, NORM_GRADIENT, "gradient_radial"}),
+    ("batch_norm_backward", slips_in(1), BACKWARD),
+    ("batch_norm_backward", slips_in(2), BACKWARD),
+    ("batch_norm_backward_graph", slips_in(0), {"closed_vs_graph_error"}),
+    ("affine_backward", slips_in(0), {NORM_GRADIENT}),
+    ("affine_backward", slips_in(1), {NORM_GRADIENT, "gradient_radial"}),
+    ("relu", leaks, {NORM, NORM_GRADIENT}),
+]
+
+
+@pytest.mark.parametrize(("kernel", "fault", "caught_by"), FAULTS)
 def test_every_check_can_fail(monkeypatch, kernel, fault, caught_by):
     right = {name: CHECKS[name](case()).max() for name in caught_by}
-    monkeypatch.setattr(checks, kernel, fault(getattr(checks, kernel)))
+    monkeypatch.setattr(checks, kernel, partial(fault, getattr(checks, kernel)))
     for name in caught_by:
         allowed = tolerance(name, "float64", 7)
         assert right[name] < allowed, name
         assert CHECKS[name](case()).min() > 10 * allowed, name
-
-
-def test_every_check_is_broken_above():
-    (mark,) = test_every_check_can_fail.pytestmark
-    assert set().union(*(caught_by for _, _, caught_by in mark.args[1])) == set(CHECKS)
+    assert set().union(*(names for _, _, names in FAULTS)) == set(CHECKS)
 
 
 def test_a_nan_is_not_hidden():
@@ -141,10 +129,8 @@ def test_a_nan_is_not_hidden():
 
 
 def test_what_is_drawn():
-    c, shifted = case(examples=400), case(mean=1000.0, examples=400)
+    c, shifted = case(), case(mean=1000.0)
     np.testing.assert_allclose(shifted.x - 1000, c.x, atol=1e-12)
-    assert c.x.std() == pytest.approx(1, rel=0.05)
     assert np.abs([*c.gamma.ravel(), *c.wide_gamma.ravel()]).min() >= check_input.GAMMA_GAP
-    assert {*np.sign(c.wide_gamma).ravel()} == {-1, 1}
     arrays = [getattr(c, f.name) for f in dataclasses.fields(c)][2:]
     assert len({a.ravel()[0] for a in arrays}) == len(arrays)

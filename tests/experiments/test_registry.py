@@ -7,7 +7,7 @@ import pytest
 
 from gpubn.config import Config
 from gpubn.errors import ConfigError
-from gpubn.experiments import Experiment, catalogue, get, names
+from gpubn.experiments import catalogue, get, names
 from gpubn.experiments.training.trainer import training_experiment
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -27,34 +27,25 @@ def test_the_names_are_those_of_the_files():
     assert sorted(files) == sorted(names())
 
 
-@pytest.mark.parametrize("name", ["mnist", ""])
-def test_an_unknown_name_is_refused(name):
-    text = f"experiment is '{name}'; expected one of {', '.join(names())}"
-    with pytest.raises(ConfigError, match=f"^{text}$"):
-        get(name)
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ConfigError, match="experiment is 'mnist'; expected one of depth_grid, "):
+        get("mnist")
 
 
 @pytest.mark.parametrize("name", names())
 def test_axes_and_identity_are_keys_of_the_configuration(name):
     experiment, known = get(name), set(keys_of(Config))
-    assert isinstance(experiment, Experiment)
     assert experiment.name == name
     assert set(experiment.axes.values()) | set(experiment.keys) <= known
-    assert len(set(experiment.keys)) == len(experiment.keys)
     # Where and how a cell runs is not part of its identity; `data` would take the root along.
     assert {"seeds", "first_seed", "dtype"} <= set(experiment.keys)
     assert not {"data", "data.root", "results", "force"} & set(experiment.keys)
     assert not [key for key in experiment.keys if key.startswith("backend")]
     one, five = (experiment.work(Config(seeds=n)) for n in (1, 5))
     assert five == 5 * one > 0
-
-
-@pytest.mark.parametrize("name", names())
-def test_the_axes_that_a_sweep_varies_are_columns(name):
-    yaml = (CONF / "experiment" / f"{name}.yaml").read_text()
-    params = yaml.split("params:")[1].split()
+    params = (CONF / "experiment" / f"{name}.yaml").read_text().split("params:")[1].split()
     swept = {key.rstrip(":") for key in params if key.endswith(":")}
-    columns = {key.removesuffix(".name") for key in get(name).axes.values()}
+    columns = {key.removesuffix(".name") for key in experiment.axes.values()}
     assert set() < swept <= columns
 
 

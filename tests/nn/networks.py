@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 
 from gpubn.config import InitConfig, ModelConfig, NormConfig
+from gpubn.nn.init import initial_weight
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.optim import SGD, constant_rate
@@ -29,6 +30,11 @@ def build(backend, *, placement="none", seeds=(0, 1), init=None, dtype="float64"
         backend=backend,
         dtype=dtype,
     )
+
+
+def draw_weight(kind, fan_in, fan_out, seeds, layer, **options):
+    """Weights (R, fan_in, fan_out), float64, as a network of this configuration gets them."""
+    return initial_weight(InitConfig(kind=kind, **options), fan_in, fan_out, seeds, layer)
 
 
 def state(model):
@@ -67,8 +73,8 @@ class Run:
             **{"seeds": self.seeds, "steps": steps, "batch": batch} | options,
         )
 
-    def evaluate(self, chosen=None, **options):
-        """On the test set, all of it unless a choice is made."""
+    def evaluate(self):
+        """Loss and accuracy on the test set."""
         x, y = self.data.x_test, self.data.y_test
-        chosen = np.stack([np.arange(len(x))] * len(self.seeds)) if chosen is None else chosen
-        return loss_and_accuracy(self.model, x, y, chosen, self.backend, **options)
+        chosen = np.stack([np.arange(len(x))] * len(self.seeds))
+        return loss_and_accuracy(self.model, x, y, chosen, self.backend)

@@ -13,8 +13,16 @@ from gpubn.nn.model import build_mlp, select_from_cache
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
 from tests.cuda.checkers import check_gradient
-from tests.nn.networks import CLASSES, FEATURES, PLACEMENTS, WIDTH, build, shake, state
-from tests.nn.weights import draw_weight
+from tests.nn.networks import (
+    CLASSES,
+    FEATURES,
+    PLACEMENTS,
+    WIDTH,
+    build,
+    draw_weight,
+    shake,
+    state,
+)
 
 DROPPED_AT = ["before_norm", "end", "last"]
 FUNCTIONS = {
@@ -74,24 +82,6 @@ def test_the_order_of_the_layers(backend, placement, dropout_at, depth, ghost):
     for number in range(1, depth + 1):
         expected += [Affine, *(kinds[c] for c in block[number == depth].split())]
     assert [type(layer) for layer in model.layers] == [*expected, Affine]
-    # The number of the hidden layer draws the masks.
-    for at, layer in enumerate(model.layers):
-        if isinstance(layer, Dropout):
-            number = sum(isinstance(below, Affine) for below in model.layers[:at])
-            same, x = Dropout(0.4, (0, 1), number, backend), backend.asarray(np.ones((2, 30, 5)))
-            one, other = (la.forward(x, training=True, track=True)[0] for la in (layer, same))
-            assert (backend.to_host(one) == backend.to_host(other)).all()
-
-
-def test_the_layers_and_caches_of_a_kind(backend, rng):
-    model = build(backend, placement="before", depth=3, dropout=0.5, dropout_at="last")
-    _, caches = model.forward(draw_examples(rng, backend, 2)[0], training=True)
-    places = {Affine: [0, 3, 6, 10], BatchNorm: [1, 4, 7], Activation: [2, 5, 8], Dropout: [9]}
-    for kind, expected in (places | {int: []}).items():
-        layers, own = model.layers_of(kind), model.caches_of(kind, caches)
-        assert [id(layer) for layer in layers] == [id(model.layers[i]) for i in expected]
-        assert [id(cache) for cache in own] == [id(caches[i]) for i in expected]
-    assert [id(a) for a in model.activations(caches)] == [id(caches[i]) for i in (2, 5, 8)]
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -147,21 +137,19 @@ SCALED = [
 ]
 
 
-@pytest.mark.parametrize("init", [SCALED, *SCALED], ids=["one a replica", *"0123"])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_weights_are_drawn_and_scaled_as_their_configuration_says(backend, depth, init):
-    seeds, inits = (0, 1, 0, 7), init if isinstance(init, list) else [init] * 4
-    model = build(backend, depth=depth, init=init, seeds=seeds)
+def test_weights_are_drawn_and_scaled_as_their_configuration_says(backend, depth):
+    seeds = (0, 1, 0, 7)
+    model = build(backend, depth=depth, init=SCALED, seeds=seeds)
     sizes = [FEATURES, *[WIDTH] * depth, CLASSES]
     for i, layer in enumerate(model.layers_of(Affine)):
         assert not backend.to_host(layer.params["bias"]).any()
         weight = backend.to_host(layer.params["weight"])
-        for found, one, seed in zip(weight, inits, seeds, strict=True):
+        for found, one, seed in zip(weight, SCALED, seeds, strict=True):
             factor = 1 if one.scaled == "hidden" and i == depth else one.scale
             options = {"scale": factor, "per_sqrt_fan_in": one.per_sqrt_fan_in}
             right = draw_weight(one.kind, sizes[i], sizes[i + 1], [seed], i, **options)
             assert found.tobytes() == right[0].tobytes()
-    assert [one.scale for one in SCALED] == [5.0, 5.0, 0.1, 1.0]  # nobody wrote to them
 
 
 @pytest.mark.parametrize("ghost", [0, 4])
@@ -235,32 +223,6 @@ def test_gradient_of_the_loss(backend, xp, rng, placement, options):
     check_gradient(loss, vjp, [vector], rng=rng, eps=1e-5, rtol=1e-7)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_broken_replica_leaves_the_others_alone(backend, rng, placement):
-    sound, broken = (build(backend, placement=placement, seeds=range(3)) for _ in "12")
-    x, labels = draw_examples(rng, backend, 3)
-    _, expected = loss_and_gradients(sound, x, labels)
-    broken.layers[0].params["weight"][1] = float("nan")
-    loss, found = loss_and_gradients(broken, x, labels)
-    assert np.isnan(backend.to_host(loss)).tolist() == [False, True, False]
-    for one, other in zip(found, expected, strict=True):
-        for name in one:
-            a, b = backend.to_host(one[name]), backend.to_host(other[name])
-            assert (a[[0, 2]] == b[[0, 2]]).all()
-
-
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("training", [True, False])
-def test_one_input_shared_by_all_replicas(backend, xp, same_bits, rng, placement, training):
-    model = build(backend, placement=placement, seeds=range(3))
-    x, _ = draw_examples(rng, backend, 1)
-    shared, caches = model.forward(x[0], training=training, track=False)
-    repeated, _ = model.forward(xp.concatenate([x] * 3), training=training, track=False)
-    assert shared.shape == (3, N, CLASSES)
-    same_bits(shared, repeated)
-    assert [a.shape for a in model.activations(caches)] == [(3, N, WIDTH)] * 2
-
-
 @pytest.mark.parametrize("ghost", [0, 2, N])
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, ghost):
@@ -290,45 +252,38 @@ def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, gho
 
 # One configuration a replica ----------------------------------------------------------------------
 
-ALIKE = [({}, {}, {})] * 3
 ARMS = [
     ({}, {}, {}),
     ({"dropout": 0.7}, {"eps": 0.0, "momentum": 1.0}, {"kind": "normal", "std": 0.4}),
-    (
-        {"name": "mine"},
-        {"initial_beta": -1.0, "initial_spread": 3.0},
-        {"scale": 5.0, "scaled": "hidden"},
-    ),
+    ({}, {"initial_beta": -1.0, "initial_spread": 3.0}, {"scale": 5.0, "scaled": "hidden"}),
 ]
 SEEDS = [4, 0, 4]
 KINDS = [{}, *({"dropout": 0.3, "dropout_at": at} for at in DROPPED_AT), {"ghost": 2}]
 
 
 def build_arms(backend, arms, seeds, placement, dtype, *, ghost=0, **dropout):
-    model = {"depth": 2, "width": WIDTH} | dropout
     configs = [
         (
-            ModelConfig(**model | (of_model if dropout else {})),
+            ModelConfig(depth=2, width=WIDTH, **dropout | (of_model if dropout else {})),
             NormConfig(placement, placement, ghost=ghost, **norm),
             InitConfig(**init),
         )
         for of_model, norm, init in arms
     ]
-    sizes = {"features": FEATURES, "classes": CLASSES}
     options = {"seeds": seeds, "backend": backend, "dtype": dtype}
-    return build_mlp(*zip(*configs, strict=True), **sizes, **options)
+    return build_mlp(*zip(*configs, strict=True), features=FEATURES, classes=CLASSES, **options)
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize(("dtype", "arms"), [("float32", ARMS), ("float64", ALIKE)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_replicas_of_any_configuration_have_the_bits_that_they_have_alone(
-    backend, same_bits, rng, dtype, arms, placement, options
+    backend, same_bits, rng, dtype, placement, options
 ):
-    together = build_arms(backend, arms, SEEDS, placement, dtype, **options)
+    together = build_arms(backend, ARMS, SEEDS, placement, dtype, **options)
     singles = [
         build_arms(backend, [arm], [seed], placement, dtype, **options)
-        for arm, seed in zip(arms, SEEDS, strict=True)
+        for arm, seed in zip(ARMS, SEEDS, strict=True)
     ]
     x, labels = draw_examples(rng, backend, 3, dtype)
     for _ in range(2):
@@ -355,7 +310,6 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
 ):
     whole = build_arms(backend, ARMS, SEEDS, placement, "float64", **options)
     part = whole.select(some)
-    assert [type(layer) for layer in part.layers] == [type(layer) for layer in whole.layers]
     x, _ = draw_examples(rng, backend, 3)
     whole.forward(x, training=True)  # moves the running statistics, which the part shares
     for training in (False, True):
@@ -367,10 +321,13 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
         for one, other in zip(arrays_of(caches), arrays_of(own), strict=True):
             assert namespace(one).shares_memory(one, other)
     same_gradients(same_bits, some, whole.backward(y, caches), part.backward(y[some], own))
+    before = [backend.to_host(array).copy() for array in state(whole)]
     for layer in part.layers:
         for value in layer.params.values():
-            value[...] = 7
+            value += 1
+    part.forward(x[some] + 9, training=True)
     inside = [r in range(3)[some] for r in range(3)]
-    for layer in whole.layers:
-        for value in layer.params.values():
-            assert [(v == 7).all() for v in backend.to_host(value)] == inside
+    for array, was in zip(state(whole), before, strict=True):
+        assert (backend.to_host(array) != was).any(
+            axis=tuple(range(1, was.ndim))
+        ).tolist() == inside

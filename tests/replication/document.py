@@ -1,31 +1,65 @@
-"""D1, D4 and D11: the numbers that the document itself reports."""
+"""A6, A10, D1, D4 and D11: the numbers that the document itself reports."""
 
 import torch
-from mnist import batches, stream, subset, to_float
+from data import feed, stream, subset
 from nets import ListedNorm, Net, decaying, glorot, train
 
+LAYERS, UNITS, EXAMPLES, STD = 20, 100, 1000, 0.01
 SIZES = (784, 128, 10)
 STEPS = 1500
 
 
-def feed(seed: int, data, name: str):
-    """Return batches of 32 of the 60,000 images."""
-    return batches(data["train_x"], data["train_y"], 32, stream(seed, name, "order"))
+def draw(seed: int) -> tuple[torch.Tensor, list[torch.Tensor], torch.Generator]:
+    """Return the (features, examples) input, small weights and the stream they came from."""
+    generator = stream(seed, "deep")
+    x = torch.randn(UNITS, EXAMPLES, generator=generator, dtype=torch.float64)
+    weights = [
+        STD * torch.randn(UNITS, UNITS, generator=generator, dtype=torch.float64)
+        for _ in range(LAYERS)
+    ]
+    return x, weights, generator
 
 
-def layer_weights(reading: str, fan_in: int, fan_out: int, generator) -> torch.Tensor:
-    """Return one (1, in, out) matrix as a reading of the document draws it."""
-    draw = torch.randn if reading.startswith("randn") else torch.rand
-    weights = draw(1, fan_in, fan_out, generator=generator)
-    if reading in ("listing", "randn_f"):
-        return weights / fan_in**0.5
-    return weights * 0.01 if reading == "scaled" else weights
+def a6(seed: int, data) -> dict[str, float]:
+    """Return log10 of the gradient's variance at layer 20 over that at layer 2."""
+    h, weights, generator = draw(seed)
+    for w in weights:
+        w.requires_grad_()
+        h = torch.relu(w @ h)
+    upstream = torch.randn(h.shape, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad(h, weights, upstream)
+    spread = [g.var().log10().item() for g in gradients]
+    return {
+        "ratio": spread[LAYERS - 1] - spread[1],
+        "first_over_second_layer": spread[0] - spread[1],
+    }
+
+
+def a10(seed: int, data) -> dict[str, float]:
+    """Return how far the listing's output is from mean 0, by either reading of its axes."""
+    h, weights, _ = draw(seed)
+    for w in weights:
+        h = torch.relu(w @ h)
+        h = (h - h.mean(0)) / h.std(0, correction=0)
+    per_row = h.mean(1)
+    diagonal = sum(w.diagonal().square().sum() for w in weights)
+    total = sum(w.square().sum() for w in weights)
+    return {
+        "by_shapes": per_row.square().mean().sqrt().item(),
+        "by_names": h.mean(0).square().mean().sqrt().item(),
+        "by_shapes_own_std": (per_row / h.std(1)).square().mean().sqrt().item(),
+        "off_diagonal": (1 - diagonal / total).item(),
+    }
 
 
 def both_layers(reading: str, seed: int) -> list[torch.Tensor]:
-    """Return the weights of the two layers under a reading."""
+    """Return the (1, in, out) weights of the two layers as a reading of the document draws them."""
     generator = stream(seed, "document", reading)
-    return [layer_weights(reading, *pair, generator) for pair in (SIZES[:2], SIZES[1:])]
+    draw = torch.randn if reading.startswith("randn") else torch.rand
+    layers = [draw(1, *pair, generator=generator) for pair in (SIZES[:2], SIZES[1:])]
+    if reading in ("listing", "randn_f"):
+        return [w / w.shape[1] ** 0.5 for w in layers]
+    return [w * 0.01 for w in layers] if reading == "scaled" else layers
 
 
 def plateaus(losses: torch.Tensor) -> int:
@@ -59,8 +93,7 @@ def d1(seed: int, data) -> dict[str, float]:
 
 def d4(seed: int, data) -> dict[str, float]:
     """Return the share of units at 1 under a reading less that with scaled weights."""
-    images, _ = subset(data["train_x"], data["train_y"], 1000, stream(seed, "d4"))
-    x = to_float(images)
+    x, _ = subset(data, "train", 1000, stream(seed, "d4"))
     means = {
         reading: torch.tanh(x @ both_layers(reading, seed)[0][0]).mean(0)
         for reading in ("listing", "rand", "randn", "scaled")
@@ -80,12 +113,11 @@ def d4(seed: int, data) -> dict[str, float]:
 
 def d11(seed: int, data) -> dict[str, float]:
     """Return the last training loss and the test loss with the document's layer."""
-    test = to_float(data["test_x"]), data["test_y"]
     weights = glorot(SIZES, stream(seed, "d11", "init"))
     found = {}
     for name, order in (("after", ("tanh", "norm")), ("before", ("norm", "tanh"))):
         net = Net(weights, [order], ListedNorm)
         losses = train(net, feed(seed, data, "d11"), decaying(STEPS), STEPS)
         found[f"{name}_batch"] = losses[-25:].mean().item()
-        found[f"{name}_test"] = net.test_loss(*test).item()
+        found[f"{name}_test"] = net.test_loss(data["test_x"], data["test_y"]).item()
     return found

@@ -4,7 +4,6 @@ Weights are (replicas, in, out), activations (replicas, examples, units). The re
 batches. The summed loss gives each replica its own gradient.
 """
 
-from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,29 +12,37 @@ from torch.nn import functional
 EPS = 1e-5
 
 
-def glorot(sizes: Sequence[int], generator: torch.Generator) -> list[torch.Tensor]:
-    """Return one (1, in, out) matrix a layer, normal with variance 2 / (in + out)."""
-    return _normal(sizes, generator, lambda fan_in, fan_out: 2 / (fan_in + fan_out))
-
-
-def he(sizes: Sequence[int], generator: torch.Generator) -> list[torch.Tensor]:
-    """Return one (1, in, out) matrix a layer, normal with variance 2 / in."""
-    return _normal(sizes, generator, lambda fan_in, _: 2 / fan_in)
-
-
-def _normal(sizes, generator, variance) -> list[torch.Tensor]:
+def normal(sizes, generator: torch.Generator, variance) -> list[torch.Tensor]:
+    """Return one (1, in, out) matrix a layer, normal with variance(in, out)."""
     return [
-        torch.randn(1, fan_in, fan_out, generator=generator) * variance(fan_in, fan_out) ** 0.5
-        for fan_in, fan_out in pairwise(sizes)
+        torch.randn(1, *pair, generator=generator) * variance(*pair) ** 0.5
+        for pair in pairwise(sizes)
     ]
 
 
-def copies(weights: Sequence[torch.Tensor], replicas: int) -> list[torch.Tensor]:
+def glorot(sizes, generator: torch.Generator) -> list[torch.Tensor]:
+    return normal(sizes, generator, lambda fan_in, fan_out: 2 / (fan_in + fan_out))
+
+
+def he(sizes, generator: torch.Generator) -> list[torch.Tensor]:
+    return normal(sizes, generator, lambda fan_in, fan_out: 2 / fan_in)
+
+
+def copies(weights, replicas: int) -> list[torch.Tensor]:
     """Return the same initial weights for each replica."""
     return [w.repeat(replicas, 1, 1) for w in weights]
 
 
-class BatchNorm:
+class Norm:
+    """What both normalizations learn, and the running average that they share."""
+
+    def __init__(self, replicas, features):
+        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
+        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
+        self.mean = torch.zeros(replicas, 1, features)
+
+
+class BatchNorm(Norm):
     """Batch normalization over all examples, or over groups of consecutive ones.
 
     weight is the share of the new value in the running averages, which start at 0 and 1;
@@ -43,10 +50,8 @@ class BatchNorm:
     """
 
     def __init__(self, replicas, features, group=None, weight=0.1, unbiased=True):
+        super().__init__(replicas, features)
         self.group, self.weight, self.unbiased = group, weight, unbiased
-        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
-        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
-        self.mean = torch.zeros(replicas, 1, features)
         self.var = torch.ones(replicas, 1, features)
 
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:
@@ -60,35 +65,29 @@ class BatchNorm:
         mean = groups.mean(2, keepdim=True)
         centred = groups - mean
         var = centred.square().mean(2, keepdim=True)
-        self._follow(mean.detach(), var.detach(), size)
+        counted = var.detach() * (size / (size - 1)) if self.unbiased else var.detach()
+        self.mean.lerp_(mean.detach().mean(1), self.weight)
+        self.var.lerp_(counted.mean(1), self.weight)
         normalized = (centred * torch.rsqrt(var + EPS)).reshape(x.shape)
         return normalized * self.gamma + self.beta
 
-    def _follow(self, mean, var, size) -> None:
-        if self.unbiased:
-            var = var * (size / (size - 1))
-        self.mean.lerp_(mean.mean(1), self.weight)
-        self.var.lerp_(var.mean(1), self.weight)
 
-
-class ListedNorm:
+class ListedNorm(Norm):
     """The document's own layer: unbiased standard deviation, no eps, averages of mean and std."""
 
-    def __init__(self, replicas, features, weight=0.01):
-        self.weight = weight
-        self.gamma = torch.ones(replicas, 1, features, requires_grad=True)
-        self.beta = torch.zeros(replicas, 1, features, requires_grad=True)
-        self.mean = torch.zeros(replicas, 1, features)
+    WEIGHT = 0.01
+
+    def __init__(self, replicas, features):
+        super().__init__(replicas, features)
         self.std = torch.zeros(replicas, 1, features)
 
     def __call__(self, x: torch.Tensor, training: bool) -> torch.Tensor:
         """Return the normalized x; in training also move the running averages."""
-        if not training:
-            return (x - self.mean) / self.std * self.gamma + self.beta
-        mean = x.mean(1, keepdim=True)
-        std = x.std(1, keepdim=True)
-        self.mean.lerp_(mean.detach(), self.weight)
-        self.std.lerp_(std.detach(), self.weight)
+        mean, std = self.mean, self.std
+        if training:
+            mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+            self.mean.lerp_(mean.detach(), self.WEIGHT)
+            self.std.lerp_(std.detach(), self.WEIGHT)
         return (x - mean) / std * self.gamma + self.beta
 
 
@@ -108,12 +107,8 @@ class Net:
             norm(len(w), w.shape[2]) if "norm" in order else None
             for w, order in zip(weights, orders, strict=False)
         ]
-
-    @property
-    def params(self) -> list[torch.Tensor]:
-        """Return every tensor that is trained."""
         learned = [p for norm in self.norms if norm for p in (norm.gamma, norm.beta)]
-        return [*self.weights, *self.biases, *learned]
+        self.params = [*self.weights, *self.biases, *learned]
 
     def affine(self, layer: int, x: torch.Tensor) -> torch.Tensor:
         """Return x times the weights of a layer plus its bias; x may lack the replica axis."""
@@ -122,28 +117,22 @@ class Net:
             x = x.expand(len(weights), *x.shape)
         return torch.baddbmm(self.biases[layer], x, weights)
 
-    def logits(self, x: torch.Tensor, training: bool) -> torch.Tensor:
-        """Return (replicas, examples, classes)."""
-        for layer, order in enumerate(self.orders):
-            x = self.affine(layer, x)
-            for step in order:
-                x = self._step(step, layer, x, training)
-        return self.affine(len(self.orders), x)
-
     def _step(self, step, layer, x, training):
         if step == "norm":
             return self.norms[layer](x, training)
         if step == "drop":
-            return self._drop(x) if training else x
+            if not training:
+                return x
+            return x * (torch.rand(x.shape, generator=self.dropout_stream) < 0.5) * 2.0
         return {"tanh": torch.tanh, "relu": torch.relu}[step](x)
-
-    def _drop(self, x):
-        kept = torch.rand(x.shape, generator=self.dropout_stream) < 0.5
-        return x * kept * 2.0
 
     def loss(self, x, y, training: bool) -> torch.Tensor:
         """Return the mean cross-entropy of each replica, in nats."""
-        logits = self.logits(x, training)
+        for layer, order in enumerate(self.orders):
+            x = self.affine(layer, x)
+            for step in order:
+                x = self._step(step, layer, x, training)
+        logits = self.affine(len(self.orders), x)
         replicas = len(logits)
         each = functional.cross_entropy(logits.flatten(0, 1), y.repeat(replicas), reduction="none")
         return each.view(replicas, -1).mean(1)
@@ -154,55 +143,45 @@ class Net:
         return self.loss(x, y, training=False)
 
 
-def descend(net: Net, x, y, rate: torch.Tensor) -> torch.Tensor:
-    """Take one step of plain gradient descent and return the losses before it."""
-    losses = net.loss(x, y, training=True)
-    gradients = torch.autograd.grad(losses.sum(), net.params, allow_unused=True)
-    with torch.no_grad():
-        for param, gradient in zip(net.params, gradients, strict=True):
-            if gradient is not None:
-                param.addcmul_(rate, gradient, value=-1)
-    return losses.detach()
-
-
-def decaying(steps: int) -> Callable[[int], torch.Tensor]:
+def decaying(steps: int):
     """Return the rate as a function of the step: down from 0.1 in a line, at least 0.01."""
     return lambda step: torch.tensor(max(0.1 * (1 - step / steps), 0.01))
 
 
-def constant(rates: Sequence[float]) -> Callable[[int], torch.Tensor]:
+def constant(rates):
     """Return the rates of the replicas as a function of the step."""
     column = torch.tensor(rates).view(-1, 1, 1)
     return lambda step: column
 
 
-def train(net, data: Iterator, rate, steps: int, after=None, stop=None) -> torch.Tensor:
-    """Return the mini-batch losses, (steps, replicas).
+def train(net, data, rate, steps: int, after=None, stop=None) -> torch.Tensor:
+    """Take steps of plain gradient descent; return the losses before each, (steps, replicas).
 
     after(step) is called when step steps are done; stop(losses) may end the run early.
     """
-    losses = []
+    found = []
     for step in range(steps):
-        x, y = next(data)
-        losses.append(descend(net, x, y, rate(step)))
+        now, losses = rate(step), net.loss(*next(data), training=True)
+        gradients = torch.autograd.grad(losses.sum(), net.params, allow_unused=True)
+        with torch.no_grad():
+            for param, gradient in zip(net.params, gradients, strict=True):
+                if gradient is not None:
+                    param.addcmul_(now, gradient, value=-1)
+        found.append(losses.detach())
         if after:
             after(step + 1)
-        if stop and stop(losses):
+        if stop and stop(found):
             break
-    return torch.stack(losses)
-
-
-def spread(steps: int, count: int = 18) -> set[int]:
-    """Return the steps at which a run is tested: spread quadratically, densest early."""
-    return {max(1, round(steps * (k / count) ** 2)) for k in range(1, count + 1)}
+    return torch.stack(found)
 
 
 def best_test_loss(net, data, rates, steps: int, test, prepare=None) -> float:
     """Return the lowest test loss along training over the rates, one replica a rate.
 
-    prepare() is called before each test.
+    prepare() is called before each of the 18 tests, which are spread quadratically.
     """
-    when, seen = spread(steps), []
+    when = {max(1, round(steps * (k / 18) ** 2)) for k in range(1, 19)}
+    seen = []
 
     def look(step: int) -> None:
         if step in when:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from scipy.stats import t as student
 
-COLUMNS = ("id", "quantity", "role", "mean", "low", "high", "decision")
 Range = tuple[float, float]
 
 
@@ -24,7 +23,7 @@ class Rule:
     printed: dict[str, Range] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Finding:
     """Mean of one quantity over n seeds, its 95% interval and the decision."""
 
@@ -86,29 +85,18 @@ def decide(name: str, values: dict[str, list[float]], rule: Rule) -> str:
     return {"above": "shown", "within": "fails", "below": "opposite"}[where]
 
 
-def number(text: str) -> float:
-    """Return the number in a cell, or nan."""
-    return float(text) if text.strip() else math.nan
-
-
-def read_evidence(path: Path) -> tuple[dict[tuple[str, str], Finding], str]:
-    """Return the primary rows by id and quantity, and what is wrong with the file."""
-    if not path.is_file():
-        return {}, f"{path} does not exist"
+def read_evidence(path: Path) -> dict[tuple[str, str], Finding]:
+    """Return the primary rows by id and quantity."""
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if absent:
-            return {}, f"{path} lacks the columns {', '.join(absent)}"
         return {
             (row["id"], row["quantity"]): Finding(
-                int(number(row.get("n") or "0")),
-                *(number(row[name]) for name in ("mean", "low", "high")),
+                int(row["n"] or 0),
+                *(float(row[name] or "nan") for name in ("mean", "low", "high")),
                 row["decision"],
             )
-            for row in reader
+            for row in csv.DictReader(file)
             if row["role"] == "primary"
-        }, ""
+        }
 
 
 def agree(mine: Finding, theirs: Finding) -> bool:

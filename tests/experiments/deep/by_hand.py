@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubn.nn.rng import generator
-from tests.nn.weights import draw_weight
+from tests.nn.networks import draw_weight
 
 
 class Passes(NamedTuple):
-    """Of one seed: outputs h[0 ... L], gradients of them, and of the weights 1 ... L, by layer."""
+    """Of one seed: outputs h[0 ... L], activations, gradients of outputs and weights, by layer."""
 
     h: dict
     activated: dict
@@ -29,20 +29,25 @@ def drawn(config, seed):
     return x, weights, generator(seed, "upstream").standard_normal((d.examples, m.width))
 
 
-def complex_step(config, seed):
-    """By complex differentiation: exact to rounding, and no backward pass."""
+def complex_step(config, seed, axis=-2, eps=None):
+    """By complex differentiation: exact to rounding, and no backward pass.
+
+    Batch normalisation over the examples; over the units, as the listing has it, with axis -1.
+    """
     x, weights, upstream = drawn(config, seed)
     placement, step = config.norm.placement, 1e-30
+    eps = config.norm.eps if eps is None else eps
 
     def norm(v):
-        c = v - v.mean(axis=-2, keepdims=True)
-        return c / np.sqrt((c * c).mean(axis=-2, keepdims=True) + config.norm.eps)
+        c = v - v.mean(axis=axis, keepdims=True)
+        return c / np.sqrt((c * c).mean(axis=axis, keepdims=True) + eps)
+
+    def activated(h, w):
+        z = norm(h @ w) if placement == "before" else h @ w
+        return z * (z.real > 0) if config.model.activation == "relu" else z
 
     def block(h, w):
-        z = h @ w
-        z = norm(z) if placement == "before" else z
-        a = z * (z.real > 0) if config.model.activation == "relu" else z
-        return norm(a) if placement == "after" else a
+        return norm(activated(h, w)) if placement == "after" else activated(h, w)
 
     def derivative(start, out):
         """d sum(upstream * out(start)) / d each value of start; one direction a replica."""
@@ -60,7 +65,7 @@ def complex_step(config, seed):
         h = found.h[i]
         found.signal[i] = derivative(h, lambda h, i=i: rest(h, i))
         found.weight_grad[i + 1] = derivative(w, lambda w, i=i, h=h: rest(block(h, w), i + 1))
-        found.h[i + 1] = block(h, w)
+        found.activated[i + 1], found.h[i + 1] = activated(h, w), block(h, w)
     return found
 
 
@@ -83,26 +88,19 @@ def listing_norm_backward(dxhat, v, faults):
     return dxhat / std + sign * dvar * 2 * c / units + dmean / units
 
 
-def listing_forward(x, weights, placement):
-    """The output (examples, units), and what stands on either side of each step, (units, ...)."""
+def listing(config, seed, faults):
+    """By the document's lines, forward and back; a last layer that it skips has no gradient."""
+    x, weights, upstream = drawn(config, seed)
+    placement, depth = config.norm.placement, config.model.depth
+    found = Passes({0: x}, {}, {}, {depth: np.zeros_like(weights[-1])})
     layers, h = [], x.T
-    for weight in weights:
+    for i, weight in enumerate(weights, 1):
         z = weight.T @ h
         v = listing_norm(z) if placement == "before" else z
         a = np.maximum(0, v)
         layers.append((h, z, v, a))
         h = listing_norm(a) if placement == "after" else a
-    return h.T, layers
-
-
-def listing(config, seed, faults):
-    """By the document's lines, forward and back; a last layer that it skips has no gradient."""
-    x, weights, upstream = drawn(config, seed)
-    placement, depth = config.norm.placement, config.model.depth
-    last, layers = listing_forward(x, weights, placement)
-    found = Passes({depth: last}, {}, {}, {depth: np.zeros_like(weights[-1])})
-    for i, (h, _, _, a) in enumerate(layers):
-        found.h[i], found.activated[i + 1] = h.T, a.T
+        found.h[i], found.activated[i] = h.T, a.T
     g = upstream.T
     end = depth - ("early" in faults)
     found.signal[end] = upstream

@@ -7,10 +7,7 @@ import pytest
 
 from gpubn.errors import ConfigError
 from gpubn.experiments.deep.network import draw_network
-from tests.experiments.cells import NUMPY, cell, run
-
-PLACEMENTS = ["before", "after"]
-
+from tests.experiments.cells import NUMPY, cell, run, values
 
 make = partial(
     cell,
@@ -20,14 +17,10 @@ make = partial(
 )
 
 
-def values(rows, metric, layer=None):
-    return np.array([r.value for r in rows if (r.metric, r.layer) == (metric, layer)])
-
-
-def network(config, weights, gammas, betas, x):
-    """The forward pass written out; gamma and beta of a layer (D,) or a number."""
+def forward(config, x, parameters):
+    """Written out for weights, gammas and betas; gamma and beta of a layer (D,) or a number."""
     h = x
-    for w, gamma, beta in zip(weights, gammas, betas, strict=True):
+    for w, gamma, beta in zip(parameters[:3], parameters[3:6], parameters[6:], strict=True):
         h = h @ w
         if config.norm.placement == "after":
             h = np.maximum(h, 0)
@@ -40,56 +33,46 @@ def network(config, weights, gammas, betas, x):
 
 def differences(function, parameters, step=1e-6):
     """Gradient by central differences, entry by entry."""
-    gradients = []
-    for index, parameter in enumerate(parameters):
-        gradient = np.zeros_like(parameter)
+    gradients = [np.zeros_like(parameter) for parameter in parameters]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         for at in np.ndindex(parameter.shape):
-            moved = []
+            kept = parameter[at]
             for sign in (1, -1):
-                copy = [p.copy() for p in parameters]
-                copy[index][at] += sign * step
-                moved.append(function(copy))
-            gradient[at] = (moved[0] - moved[1]) / (2 * step)
-        gradients.append(gradient)
+                parameter[at] = kept + sign * step
+                gradient[at] += sign * function(parameters) / (2 * step)
+            parameter[at] = kept
     return gradients
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", ["before", "after"])
 def test_a_step_by_differences(placement):
     """The whole comparison once more: numeric gradients, the step, the outputs."""
     config = make(placement, seeds=1, rate=0.05)
     (x,), of_layers, (upstream,) = draw_network(config, NUMPY, [5])
-    weights = [w[0] for w in of_layers]
     dy = upstream / np.linalg.norm(upstream, axis=1, keepdims=True) / 12
-    outputs, updates = {}, {}
-    for kind, shape in (("per_unit", (7,)), ("shared", ())):
-        parameters = [*weights, *[np.ones(shape)] * 3, *[np.zeros(shape)] * 3]
-
-        def output(p):
-            return network(config, p[:3], p[3:6], p[6:], x)
-
-        gradients = differences(lambda p, f=output: (dy * f(p)).sum(), parameters)
+    outputs, updates = [], []
+    for shape in ((7,), ()):  # one a unit, shared
+        parameters = [w[0].copy() for w in of_layers]
+        parameters += [np.ones(shape) for _ in range(3)] + [np.zeros(shape) for _ in range(3)]
+        gradients = differences(lambda p: (dy * forward(config, x, p)).sum(), parameters)
         moved = [p - 0.05 * g for p, g in zip(parameters, gradients, strict=True)]
-        outputs[kind] = output(parameters), output(moved)
-        updates[kind] = gradients[3:]
-    (start, end), (shared_start, shared_end) = outputs["per_unit"], outputs["shared"]
-    np.testing.assert_array_equal(start, shared_start)
-    rows = run(config)
-    norm = np.linalg.norm
-    for metric, expected in (
-        ("forward_difference", 0),
-        ("output_change", norm(end - start) / norm(start)),
-        ("output_difference_after_step", norm(shared_end - end) / norm(end)),
-        ("output_change_difference", norm(shared_end - end) / norm(end - start)),
-    ):
-        assert values(rows, metric) == pytest.approx(expected, rel=1e-4), metric
+        outputs.append((forward(config, x, parameters), forward(config, x, moved)))
+        updates.append(gradients[3:])
+    ((start, end), (_, shared_end)), norm = outputs, np.linalg.norm
+    expected = {
+        ("forward_difference", None): 0,
+        ("output_change", None): norm(end - start) / norm(start),
+        ("output_difference_after_step", None): norm(shared_end - end) / norm(end),
+        ("output_change_difference", None): norm(shared_end - end) / norm(end - start),
+    }
     for layer in range(3):
-        assert values(rows, "weight_grad_difference", layer + 1) == 0
-        units, one = ([updates[kind][i] for i in (layer, layer + 3)] for kind in outputs)
+        units, one = ([of_kind[i] for i in (layer, layer + 3)] for of_kind in updates)
         apart = sum(((s - u) ** 2).sum() for s, u in zip(one, units, strict=True))
-        expected = np.sqrt(apart / sum((u**2).sum() for u in units))
-        found = values(rows, "scale_update_difference", layer + 1)
-        assert found == pytest.approx(expected, rel=1e-4)
+        size = sum((u**2).sum() for u in units)
+        expected["scale_update_difference", layer + 1] = np.sqrt(apart / size)
+        expected["weight_grad_difference", layer + 1] = 0
+    found = {(r.metric, r.layer): r.value for r in run(config)}
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_without_batchnorm_there_is_nothing_to_share():
@@ -99,4 +82,4 @@ def test_without_batchnorm_there_is_nothing_to_share():
 
 def test_a_step_too_large_is_recorded():
     rows = run(make("before", rate=1e300))
-    assert not np.isfinite(values(rows, "output_difference_after_step")).all()
+    assert not np.isfinite([*values(rows, "output_difference_after_step").values()]).all()

@@ -12,6 +12,7 @@ from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import example_order, generator
 from gpubn.nn.train import to_device
 from tests.experiments.cells import NUMPY, cell
+from tests.nn import networks
 
 SEEDS = (2, 5)
 EPS, CLASSES = 1e-3, 3
@@ -41,12 +42,10 @@ def build(placement="before", *, dataset=DATA, seeds=SEEDS, **options):
         **{"backend": NUMPY, "dtype": "float64"},
     )
     rng = np.random.default_rng(0)
-    for layer in network.layers:
-        for array in layer.params.values():
-            array += rng.uniform(-0.5, 0.5, array.shape)
-        if isinstance(layer, BatchNorm):
-            layer.running_mean += rng.uniform(-0.5, 0.5, layer.running_mean.shape)
-            layer.running_spread *= rng.uniform(0.5, 2.0, layer.running_spread.shape)
+    move(network, rng, 0.5)
+    for layer in network.layers_of(BatchNorm):
+        layer.running_mean += rng.uniform(-0.5, 0.5, layer.running_mean.shape)
+        layer.running_spread *= rng.uniform(0.5, 2.0, layer.running_spread.shape)
     o = config.optim
     schedule = optim.linear_decay(o.steps) if o.schedule == "linear" else optim.constant_rate
     sgd = optim.SGD(o.rate, schedule, o.min_rate, NUMPY, "float64")
@@ -66,22 +65,20 @@ def measured(probe, network, step=0):
     return found
 
 
-def check(found, expected, rtol=1e-9):
-    """That exactly these metrics, layers and seeds were measured, with these values."""
-    assert set(found) == set(expected)
-    for key, by_seed in expected.items():
-        assert found[key] == pytest.approx(dict(zip(SEEDS, by_seed, strict=True)), rel=rtol), key
+def check(probe, network, of_replica, step=0, rtol=1e-9):
+    """That it measures {(metric, layer): value} of each replica, and nothing else."""
+    found, expected = measured(probe, network, step), [of_replica(r) for r in range(len(SEEDS))]
+    assert set(found) == set(expected[0])
+    for key, by_seed in found.items():
+        right = dict(zip(SEEDS, (of_one[key] for of_one in expected), strict=True))
+        assert by_seed == pytest.approx(right, rel=rtol), key
+    return expected
 
 
 def state(network):
     """Every number that training could feel, as bytes."""
-    arrays = []
-    for layer in network.model.layers:
-        arrays += layer.params.values()
-        if isinstance(layer, BatchNorm):
-            arrays += [layer.running_mean, layer.running_spread]
     passes = [la._passes for la in network.model.layers if isinstance(la, Dropout)]
-    return [a.tobytes() for a in arrays], passes
+    return [a.tobytes() for a in networks.state(network.model)], passes
 
 
 def own(network, r, part="train", count=None):
@@ -106,8 +103,11 @@ def parameters(network, r):
     ]
 
 
-def forward(network, r, x, params=None, training=True):
-    """[(layer, input, output)] of replica r for examples x (N, D)."""
+def forward(network, r, x, params=None, training=True, population=None):
+    """[(layer, input, output)] of replica r for examples x (N, D).
+
+    A batchnorm may normalise all of them as the first `population` ones.
+    """
     params = parameters(network, r) if params is None else params
     activation = network.config.model.activation
     rate, number, parts = network.config.model.dropout, 0, []
@@ -127,8 +127,8 @@ def forward(network, r, x, params=None, training=True):
             kept = draw.random(x.shape, np.float32) >= rate
             y = x * kept / (1 - rate) if training else x
         else:
-            mean, var = x.mean(axis=0), x.var(axis=0)
-            if not training:
+            mean, var = x[:population].mean(axis=0), x[:population].var(axis=0)
+            if not training and population is None:
                 mean, var = layer.running_mean[r], layer.running_spread[r]
             y = (x - mean) / np.sqrt(var + EPS)
             y = y * p.get("gamma", 1) + p.get("beta", 0)
@@ -162,13 +162,17 @@ def gradient(network, r, params=None, step=1e-5):
     return found
 
 
-def each(network, measure):
-    """[measure(replica)] of both."""
-    return [measure(r) for r in range(len(network.seeds))]
+def layers_of(parts, kind):
+    """(number, input, output) of each layer of a kind, counted from 1."""
+    pairs = [(x, y) for layer, x, y in parts if isinstance(layer, kind)]
+    return [(number, x, y) for number, (x, y) in enumerate(pairs, 1)]
 
 
-def of_kind(parts, kind):
-    return [(x, y) for layer, x, y in parts if isinstance(layer, kind)]
+def move(model, rng, reach):
+    """Change every parameter."""
+    for layer in model.layers:
+        for array in layer.params.values():
+            array += rng.uniform(-reach, reach, array.shape)
 
 
 def frobenius(a):

@@ -1,0 +1,98 @@
+"""Experiments without training: every number against NumPy, however seeds are grouped."""
+
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from gpubn.experiments import estimators, get, moving_average
+from gpubn.nn.rng import generator
+from tests.experiments.cells import PLACEMENTS, cell, run, values
+
+
+def test_dropout_shift_is_the_ratio_of_the_variances():
+    found = values(run(cell("dropout_shift", dropout=0.3, examples=50)), "variance_ratio")
+    for seed in range(3):
+        x = np.maximum(generator(seed, "values").standard_normal(50), 0)
+        kept = x * (generator(seed, "dropout").random(50) >= 0.3) / 0.7
+        assert found[seed] == pytest.approx(np.var(x) / np.var(kept), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch", [2, 7])
+def test_estimators_are_the_means_over_batches_by_the_true_value(monkeypatch, batch):
+    monkeypatch.setattr(estimators, "BATCHES", 50)
+    rows = run(cell("estimators", examples=batch, dtype="float64", first_seed=4))
+    for seed in (4, 5, 6):
+        normal, expected = generator(seed, "batches").standard_normal((50, batch)), {}
+        for source, x, var in (("", normal, 1), ("_relu", normal.clip(0), 0.5 - 0.5 / np.pi)):
+            for kind, correction in (("biased", 0), ("unbiased", 1)):
+                of_batches = np.array([np.var(one, ddof=correction) for one in x])
+                std_ratio = np.mean(of_batches**0.5) / var**0.5
+                expected[f"var_{kind}_ratio{source}"] = np.mean(of_batches) / var
+                expected[f"std_{kind}_ratio{source}"] = std_ratio
+        found = {r.metric: r.value for r in rows if r.seed == seed}
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+make_average = partial(cell, "moving_average", steps=12, examples=5, dtype="float64", first_seed=4)
+
+
+def test_moving_averages_are_those_of_a_loop(monkeypatch):
+    monkeypatch.setattr(moving_average, "CHUNK", 5)  # 12 updates are no multiple of it
+    rows, units = run(make_average(momentum=0.3)), moving_average.UNITS
+    for seed in (4, 5, 6):
+        g, expected = generator(seed, "batches"), {}
+        uniform = np.concatenate([g.random((n, 5, units)) for n in (5, 5, 2)])
+        x = 1 + np.sqrt(48) * (uniform - 0.5)
+        mean, var = np.zeros(units), np.ones(units)
+        for step in range(13):
+            if step:
+                mean = 0.7 * mean + 0.3 * x[step - 1].mean(axis=0)
+                var = 0.7 * var + 0.3 * x[step - 1].var(axis=0, ddof=1)
+            if step in {0, 1, 2, 3, 5, 7, 10, 12}:
+                expected["mean_bias", step] = mean.mean() - 1
+                expected["var_bias", step] = var.mean() / 4 - 1
+                expected["mean_variance", step] = mean.var(ddof=1)
+        found = {(r.metric, r.step): r.value for r in rows if r.seed == seed}
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_moving_averages_start_as_configured():
+    for average, var in (("var", 3), ("std", 9)):  # which is squared for inference
+        rows = run(make_average(average=average, initial_spread=3.0))
+        assert set(values(rows, "var_bias", 0).values()) == {var / 4 - 1}
+
+
+def make(name, placement="before", arithmetic="corrected"):
+    size = {"examples": 9, "features": 5, "depth": 12, "width": 6, "steps": 70}
+    options = {"activation": "relu", "dropout": 0.3, "eps": 1e-3, "kind": "he_normal", "rate": 0.01}
+    own = {"arithmetic": arithmetic, "dtype": "float64", "first_seed": 5}
+    return cell(name, placement, **size, **options, **own)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *map(make, ("dropout_shift", "estimators", "exact", "moving_average", "shared_scale")),
+        *(make("signal_batch", placement) for placement in PLACEMENTS),
+        *(make("signal_propagation", placement) for placement in PLACEMENTS),
+        *(
+            make(name, "after", arithmetic)
+            for name in ("listing_backward", "signal_propagation")
+            for arithmetic in ("published", "corrected")
+        ),
+    ],
+    ids=lambda c: f"{c.name}-{c.norm.name}-{c.arithmetic}",
+)
+def test_how_seeds_are_grouped_changes_no_bit_and_progress_adds_up(monkeypatch, config):
+    experiment = get(config.name)
+    module = sys.modules[experiment.run.__module__]
+    results = []
+    for group in (1, 2, 3):
+        monkeypatch.setattr(module, "GROUP", group)
+        ticks = []
+        rows = run(config, tick=ticks.append)
+        results.append(sorted(map(repr, rows)))  # as text, for NaN is equal to nothing
+        assert sum(ticks) == experiment.work(config)
+    assert results[0] == results[1] == results[2]
