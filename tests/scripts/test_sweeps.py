@@ -48,7 +48,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def swept(start, start_at_terminal, alone, tmp_path_factory):
+def swept(start, alone, tmp_path_factory):
     """launcher -> (folder, process) of a sweep where a cell is finished, one is new, one fails.
 
     That of the pool runs at a terminal.
@@ -60,9 +60,7 @@ def swept(start, start_at_terminal, alone, tmp_path_factory):
         (folder / first.relative_to(alone)).parent.mkdir(parents=True)
         shutil.copy2(first, folder / first.relative_to(alone))
         arguments = ["run.py", "-m", *MIXED, f"hydra/launcher={launcher}"]
-        if launcher == "pool":
-            return folder, start_at_terminal(*arguments, cwd=folder)
-        return folder, start(*arguments, cwd=folder).wait()
+        return folder, start(*arguments, cwd=folder, terminal=launcher == "pool").wait()
 
     return two_at_a_time(sweep, HERE)
 
@@ -107,11 +105,12 @@ BAR = r"(\x1b\[A|\n)*[\w ]+: +\d+%\|.*\| \S+ \[.*\](\x1b\[A)*"
 
 
 @pytest.mark.parametrize("launcher", [p for p in EACH_LAUNCHER if p.values[0] in "vectorized pool"])
-def test_at_a_terminal_there_is_one_bar(swept, start_at_terminal, tmp_path, launcher):
+def test_at_a_terminal_there_is_one_bar(swept, start, tmp_path, launcher):
     if launcher == "pool":
         _, process = swept[launcher]
     else:
-        process = start_at_terminal("run.py", "-m", *CELL, "optim.batch=34,100000", cwd=tmp_path)
+        bad = ("-m", *CELL, "optim.batch=34,100000")
+        process = start("run.py", *bad, cwd=tmp_path, terminal=True).wait()
     lines = [line for line in process.out.split("\r\n") if line.strip()]
     parts = [part for line in lines for part in line.split("\r") if part.strip()]
     logged = [part for part in parts if not re.fullmatch(BAR, part)]

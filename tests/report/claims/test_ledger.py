@@ -20,14 +20,11 @@ SHIPPED = ledger.load_ledger()
 
 
 def test_the_ledger_that_ships_is_whole_and_sound():
-    assert len(ledger.EXPECTED) == 46
-    assert ledger.EXPECTED[:2] + ledger.EXPECTED[-1:] == ("A1", "A2", "D14")
     assert SHIPPED.faults == {}
     assert tuple(SHIPPED.claims) == ledger.EXPECTED
     assert set(SHIPPED.titles) == set(ledger.DOCUMENTS)
     declared = {id_ for script in figures.find() for id_ in script.claims}
-    assert declared
-    assert declared <= set(ledger.EXPECTED)
+    assert set() < declared <= set(ledger.EXPECTED)
 
 
 def test_what_the_claims_that_ship_say_of_themselves():
@@ -80,38 +77,28 @@ def load(world):
 
 
 def test_a_claim(load, claim):
-    matters = {"value": "batchnorm_relu_gradient_growth(1000) ** 2", "basis": "theory", "why": "t"}
-    twice = {"label": "two", "scale": "log", "predicted": "2 * pi", "source": "a book"}
+    """What is printed may name a threshold."""
+    growth = "batchnorm_relu_gradient_growth(1000) ** 2"
+    case = {"quantity": "gain", "published": ["log(0.9)", "log(two)"], "beside": {"more": [-1, 2]}}
     entry = claim(
         "A2",
-        matters=matters,
-        quantities={
-            "gain": {"value": "x / one", "unit": "times"},
-            "twice": {"value": "2 * gain", "unit": "times"} | twice,
-        },
-        thresholds={"one": {"value": "2 / 2", "basis": "words", "why": "one"}},
+        matters={"value": growth, "basis": "theory", "why": "t"},
+        quantities={"gain": GAIN, "more": GAIN | {"label": "two"}},
+        thresholds={"two": {"value": "4 / 2", "basis": "words", "why": "two"}},
+        cases=[case],
+        kind="published",
         note="Nothing\n  more.",
-        published=None,
     )
     book = load(claim("B2"), claim("A10"), entry)
     assert (book.titles, book.faults) == ({"A": "Title A", "B": "Title B"}, {})
     assert list(book.claims) == ["A2", "A10", "B2"]
-    found, plain = book.claims["A2"], book.claims["A10"]
-    assert (plain.text, plain.published, plain.tables) == ("The gain is above one.", "1.5", ("t",))
-    assert (found.published, found.note) == (None, "Nothing more.")
+    found = book.claims["A2"]
+    assert found.note == "Nothing more."
     assert found.matters.value == pytest.approx(1.46854**2, rel=1e-4)
-    assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
-    assert [(q.label, q.log) for q in found.quantities.values()] == [("gain", False), ("two", True)]
-
-
-def test_what_is_printed_may_name_a_threshold(load, claim):
-    two = {"value": 2, "basis": "words", "why": "two"}
-    case = {"quantity": "gain", "published": ["log(0.9)", "log(two)"], "beside": {"more": [-1, 2]}}
-    quantities = {"gain": GAIN, "more": GAIN}
-    entry = claim(thresholds={"two": two}, quantities=quantities, cases=[case], kind="published")
-    (found,) = load(entry).claims["A1"].cases
-    assert found.published == pytest.approx(np.log([0.9, 2]))
-    assert found.beside == {"more": (-1, 2)}
+    assert found.thresholds == {"two": Threshold(value=2.0, basis="words", why="two")}
+    assert [q.label for q in found.quantities.values()] == ["gain", "two"]
+    assert found.cases[0].published == pytest.approx(np.log([0.9, 2]))
+    assert found.cases[0].beside == {"more": (-1, 2)}
 
 
 X = {"table": "t", "metric": "gain"}
@@ -147,23 +134,17 @@ def cases(first, second=None, **changes):
     ("changes", "said"),
     [
         ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
-        ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
         ({"claim": " "}, "has claim ' '; expected text"),
         ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
         (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
         (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
-        (one(value="1 / 0"), "threshold one divides by zero"),
-        ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
         ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
         ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
-        ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
         ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
-        (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
         (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
         (matters(value=0), "matters has value 0; expected more than 0"),
-        ({"predicted": "true"}, "has predicted 'true'; expected one of reproduced, reproduced, o"),
         ({"cases": []}, "cases is []; expected a list with the primary quantity"),
         ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
         (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
@@ -171,21 +152,14 @@ def cases(first, second=None, **changes):
         (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
         (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
         (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
-        (gain(scale="log"), "case 1 has quantity 'gain' of kind mean, scale log; expected a mean"),
-        (gain(kind="single"), "case 1 has quantity 'gain' of kind single"),
         (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
         ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
         (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
-        (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
         (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
         (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
         (
             cases({"quantity": "gain", "beside": {"more": [1, 2]}}),
             "case 1 has printed values beside it and none of its own; expected both",
-        ),
-        (
-            cases(PRINTED | {"beside": {"more": [1, 2]}}, kind="single"),
-            "case 1 has 'more' beside it; expected another mean",
         ),
     ],
 )
@@ -199,17 +173,14 @@ def test_what_is_no_claim_is_named_and_others_go_on(load, claim, changes, said):
 
 def test_every_problem_of_an_entry_has_a_line(load, claim):
     entry = claim(kind="sure", cases=[{"quantity": 3, "whne": "a"}], claim="")
-    assert load(entry).faults["A1"].splitlines() == [
-        "A1: has claim ''; expected text",
-        "A1: has kind 'sure'; expected one of effect, equal, exact, published",
-        "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
-        "A1: case 1 has quantity 3; expected text",
+    del entry["threat"]
+    assert [line.partition(";")[0] for line in load(entry).faults["A1"].splitlines()] == [
+        "A1: has claim ''",
+        "A1: has kind 'sure'",
+        "A1: has no threat",
+        "A1: case 1 has the unknown key 'whne'",
+        "A1: case 1 has quantity 3",
     ]
-    for field in set(claim()).difference(("id", "published")):
-        entry = claim()
-        del entry[field]
-        said = f"A1: has no {field}; expected the keys id, claim, kind"
-        assert load(entry).faults["A1"].startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -217,12 +188,10 @@ def test_every_problem_of_an_entry_has_a_line(load, claim):
     [
         ("document: E\ntitle: T\nclaims: []\n", "has document 'E'; expected one of A, B, C, D"),
         ("document: A\nclaims: []\n", "has no title"),
-        ("document: A\ntitle: T\nclaims: [3]\n", "claim 1 is 3; expected a mapping"),
         ("document: A\ntitle: T\nclaims: [{claim: x}]\n", "claim 1 has no id; expected"),
         ("document: A\ntitle: T\nclaims: [{id: A13}]\n", "id is 'A13'; expected A1 to A12"),
         ("document: A\ntitle: T\nclaims: [{id: A1, a: 1, a: 2}]\n", "is no YAML .*'a' stands tw"),
         ("document: !!python/object/apply:os.getcwd []\n", "is no YAML"),
-        ("", "is None; expected a mapping"),
         ("document: \x00\n", "is no YAML"),
     ],
 )
@@ -236,10 +205,3 @@ def test_what_is_no_file_of_the_ledger_is_named(tmp_path, content, said):
 def test_an_id_that_stands_twice(load, claim, changes):
     with pytest.raises(LedgerError, match="A1: stands in the ledger twice"):
         load(claim(**changes), claim())
-
-
-def test_a_file_of_other_bytes_is_named_and_no_file_is_no_claim(tmp_path):
-    assert ledger.load_ledger(tmp_path) == ledger.Ledger({}, {}, {})
-    (tmp_path / "A.yaml").write_bytes(b"document: \xff\n")
-    with pytest.raises(LedgerError, match=r"A\.yaml: is no YAML"):
-        ledger.load_ledger(tmp_path)

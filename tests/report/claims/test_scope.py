@@ -8,31 +8,20 @@ from gpubn.report.claims import ledger
 from gpubn.report.claims.scope import scope
 from gpubn.rows import Observation
 
+ROWS = [Observation(0, 0, 1, "m", 1.0)]
 TRAINED = {
-    "data.name": "mnist",
-    "data.train_examples": 0,
-    "model.depth": 2,
-    "model.width": 64,
-    "model.activation": "tanh",
-    "init.kind": "glorot_normal",
-    "optim.rate": 0.1,
-    "optim.schedule": "constant",
-    "optim.batch": 32,
-    "optim.steps": 1500,
-    "seeds": 10,
+    **{"data.name": "mnist", "data.train_examples": 0, "seeds": 10},
+    **{"model.depth": 2, "model.width": 64, "model.activation": "tanh"},
+    **{"init.kind": "glorot_normal", "optim.rate": 0.1, "optim.schedule": "constant"},
+    **{"optim.batch": 32, "optim.steps": 1500},
 }
 TRAINED_TEXT = (
     "2 hidden layers of 64 tanh units, weights Glorot normal, MNIST, 1,500 steps of batch 32, "
     "rate 0.1, constant, 10 seeds"
 )
 FRESH = {
-    "data.name": "gaussian",
-    "data.examples": 1000,
-    "model.depth": 20,
-    "model.width": 100,
-    "model.activation": "relu",
-    "init.kind": "he_normal",
-    "seeds": 20,
+    **{"data.name": "gaussian", "data.examples": 1000, "init.kind": "he_normal", "seeds": 20},
+    **{"model.depth": 20, "model.width": 100, "model.activation": "relu"},
 }
 FRESH_TEXT = (
     "20 layers of 100 ReLU units, weights He normal, at initialisation, standard normal input, "
@@ -44,12 +33,11 @@ FRESH_TEXT = (
 def about(world, claim):
     """about(config, axes, *measures): the scope of a claim that rests on measures of one table."""
 
-    def find(config, axes, *measures, stem="t"):
-        rows = [Observation(0, 0, 1, "m", 1.0)]
+    def find(config, axes, *measures):
         levels = max(map(len, axes.values()))
         cells = [{c: v[n % len(v)] for c, v in axes.items()} for n in range(levels)]
-        world.table(stem, [(cell, rows) for cell in cells], **config)
-        measured = {f"x{n}": {"table": stem, "metric": "m"} | m for n, m in enumerate(measures)}
+        world.table("t", [(cell, ROWS) for cell in cells], **config)
+        measured = {f"x{n}": {"table": "t", "metric": "m"} | m for n, m in enumerate(measures)}
         value = " + ".join(measured)
         entry = claim(measures=measured, quantities={"gain": {"value": value, "unit": "u"}})
         return scope(ledger.load_ledger(world.ledger(entry)).claims["A1"], world.fresh())
@@ -104,10 +92,9 @@ def test_provenance_of_which_a_part_is_missing(about, config):
 
 
 def test_two_tables_and_one_that_decides_nothing(world, claim):
-    rows = [({"norm": "none"}, [Observation(0, 0, 1, "m", 1.0)])]
-    for stem, config in (("t", TRAINED), ("u", FRESH), ("v", TRAINED | {"seeds": 99})):
-        world.table(stem, rows, **config)
-    world.table("w", rows, **FRESH)
+    tables = {"t": TRAINED, "u": FRESH, "v": TRAINED | {"seeds": 99}, "w": FRESH}
+    for stem, config in tables.items():
+        world.table(stem, [({"norm": "none"}, ROWS)], **config)
     entry = claim(
         measures={stem: {"table": stem, "metric": "m"} for stem in "tuvw"},
         quantities={

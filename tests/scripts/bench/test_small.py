@@ -15,7 +15,7 @@ from race.training import TrainingWork, random_images
 
 from gpubn.errors import GpubnError
 from gpubn.report.tables import read_table, table_is_current
-from tests.scripts.sweeping import ROOT
+from tests.scripts.sweeping import ROOT, nothing_but_a_sentence
 
 
 def rows_of(path):
@@ -85,13 +85,11 @@ def test_the_page_that_is_committed_is_that_of_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("script", "option", "value"),
-    [("sweeps", "--cells", "0"), ("sweeps", "--cells", "1500"), ("step_cost", "--rounds", "0")],
+    ("script", "option", "value"), [("sweeps", "--cells", "1500"), ("step_cost", "--rounds", "0")]
 )
 def test_a_number_that_makes_no_grid_or_no_round(run, script, option, value):
     process = run(f"bench/{script}.py", option, value)
-    assert process.code == 1
-    assert process.err.startswith(f"error: {option} is {value}; expected")
+    nothing_but_a_sentence(process, f"{option} is {value}; expected")
 
 
 # Training steps -----------------------------------------------------------------------------------
@@ -128,12 +126,9 @@ def test_every_metric_in_every_round_and_where_it_was_measured(tmp_path):
     assert not table_is_current(tmp_path / "step_cost.csv", (), {})  # no cells stand behind it
     peaks = table[table["metric"].str.endswith("_peak_bytes")]
     assert (peaks.groupby(["shape", "metric"])["value"].nunique() == 1).all()
-    closed, graph = (
-        peaks.loc[peaks["metric"] == f"{kind}_peak_bytes", "value"].to_numpy()
-        for kind in ("closed", "graph")
-    )
-    assert (closed > 4 * 3 * 4).all()  # dx at the least
-    assert (graph > closed).all()
+    found = peaks.pivot(index=["shape", "seed"], columns="metric", values="value")
+    assert (found["closed_peak_bytes"] > 4 * 3 * 4).all()  # dx at the least
+    assert (found["graph_peak_bytes"] > found["closed_peak_bytes"]).all()
 
 
 def test_a_training_counts_as_a_step_of_one_network(tmp_path, monkeypatch):
