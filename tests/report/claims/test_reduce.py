@@ -22,13 +22,8 @@ def reduced(kind, *columns, keys=KEYS, threshold=2.0, none=-1.0):
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [
-        ("mean", [1, NAN, 1], NAN),
-        ("median", [1, NAN, 1], NAN),
-        ("max", [1, NAN, 1], NAN),
-        ("min", [1, NAN, 1], NAN),
-        ("sum", [1, NAN, 1], NAN),
+        *((kind, [1, NAN, 1], NAN) for kind in ("mean", "median", "max", "min", "sum", "slope")),
         ("last", [1, 2, NAN], NAN),
-        ("slope", [1, NAN, 1], NAN),
         ("log10_slope", [1, 0, 1], NAN),
         ("first", [1, NAN, 1], 1),
         ("best", [3, NAN, 2], 2),  # an arm that has diverged is not the best one
