@@ -48,14 +48,6 @@ def test_arguments_are_passed_on_to_a_program_of_the_venv(make, target, expected
     assert "a=1" not in make("-n", target, "GPU=0")
 
 
-def test_the_files_that_targets_need_exist():
-    called = set(re.findall(r"scripts/[\w/]+\.py", TEXT))
-    assert {"scripts/build.py", "scripts/run.py"} <= called
-    assert [name for name in sorted(called) if not (ROOT / name).is_file()] == []
-    for extra in ("cpu", "cuda12", "cuda13", "extras"):
-        assert "--hash=sha256:" in (ROOT / f"scripts/lock/{extra}.txt").read_text()
-
-
 def test_clean_keeps_tables_and_figures(make):
     removed = make("-n", "clean").split()
     assert "results/cells" in removed

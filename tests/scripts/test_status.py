@@ -1,11 +1,8 @@
 """`scripts/status.py`: what a results folder holds, in lines that a person reads."""
 
-import json
 import os
 import re
-import shutil
 import socket
-import time
 
 import pytest
 from tqdm import tqdm
@@ -16,25 +13,18 @@ from gpubn.sweeps import status
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.store.leases import Leases
 from tests.scripts.sweeping import load_script
 
 GRID = ["experiment=estimators", "data.examples=2,4,8,16", "seeds=2"]
 OTHER = ["experiment=moving_average", "optim.steps=10", "norm=before", "seeds=2"]
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    """A results folder in which two sweeps were begun and nothing is finished, and their cells."""
-    results = tmp_path_factory.mktemp("planned")
-    grid, _ = (expand(overrides, results / "plans") for overrides in (GRID, OTHER))
-    return results, grid
-
-
 @pytest.fixture
-def world(planned, tmp_path):
-    """A copy of it, its store and its cells."""
-    shutil.copytree(planned[0], tmp_path / "results")
-    return tmp_path / "results", CellStore(tmp_path / "results" / "cells"), planned[1]
+def world(tmp_path):
+    """A results folder in which two sweeps were begun, its store, and the cells of one."""
+    grid, _ = (expand(overrides, tmp_path / "plans") for overrides in (GRID, OTHER))
+    return tmp_path, CellStore(tmp_path / "cells"), grid
 
 
 @pytest.fixture
@@ -48,15 +38,6 @@ def show(monkeypatch, capsys):
         return capsys.readouterr().out.splitlines()
 
     return run
-
-
-def lease(store, cell, pid=None, host=None, age=0):
-    """Somebody works on a cell."""
-    path = store.path(cell).with_suffix(".running")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    holder = {"host": host or socket.gethostname(), "pid": os.getpid() if pid is None else pid}
-    path.write_text(json.dumps(holder))
-    os.utime(path, (time.time() - age,) * 2)
 
 
 def row(lines):
@@ -82,10 +63,10 @@ def test_a_sweep_that_was_only_begun(show, world):
 def test_cells_of_every_kind(show, world):
     results, store, cells = world
     assert all(outcome.result for outcome in run_cells(cells[:1], store, resolve("numpy")))
-    lease(store, cells[0])  # left behind
-    lease(store, cells[1])
     store.save_failure(cells[2], Failure("it is too large", "Traceback ..."))
-    said = show(results)
+    with Leases(store) as leases:
+        leases.take(cells[1])
+        said = show(results)
     assert row(said)[:4] == ["1/4", "1", "1", "1"]
     assert f"running: process {os.getpid()} on {socket.gethostname()}" in "\n".join(said)
     at = next(i for i, line in enumerate(said) if "failed: estimators" in line)
@@ -95,30 +76,12 @@ def test_cells_of_every_kind(show, world):
     assert said[-1].startswith("retry_failed=true runs what failed again")
 
 
-@pytest.mark.parametrize(
-    ("who", "runs"),
-    [
-        ({}, True),
-        ({"host": "elsewhere", "pid": 1}, True),
-        ({"age": 1000}, False),
-        ({"pid": 2**22 - 1}, False),  # nobody's
-    ],
-)
-def test_a_lease_counts_while_its_holder_lives(show, world, who, runs):
-    results, store, cells = world
-    store.save_failure(cells[1], Failure("no", ""))
-    lease(store, cells[0], **who)
-    lease(store, cells[1], **who)  # what is tried again is running
-    assert row(show(results))[1:4] == (["2", "0", "2"] if runs else ["0", "1", "3"])
-
-
 def test_time_left_is_judged_by_work(show, world, monkeypatch):
     """Cells of four times the work take four times as long; what failed is not waited for."""
     results, store, cells = world
     works = [cell.experiment.work(cell.config) for cell in cells]
     store.save(cells[0], [], {"backend": "numpy", "seconds": 10.0 * works[0]})
     store.save_failure(cells[1], Failure("no", ""))
-    lease(store, cells[2])
     monkeypatch.setattr(status, "cores", lambda: 3)
     seconds = 10 * (works[2] + works[3])
     assert row(show(results))[4] == f"~{tqdm.format_interval(round(seconds / 3))}"

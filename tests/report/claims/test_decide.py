@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpubn.report.claims import decide_all, infer
+from gpubn.report.claims.rules import verdict_of
 from gpubn.report.statistics import predictive_interval, t_test
 from gpubn.rows import Observation, per_seed
 
@@ -98,7 +99,36 @@ def test_what_is_printed_beside_it_comes_from_the_same_run(world, beside, state)
     assert outcome.p_draw == pytest.approx(min(1, 2 * min(each)))
 
 
-def test_the_cases_make_the_verdict_and_the_first_that_is_shown_leads(world):
+@pytest.mark.parametrize(
+    ("kind", "states", "text"),
+    [
+        ("effect", "opposite", "contradicted"),
+        ("effect", "opposite, fails, opposite", "not reproduced"),
+        ("equal", "fails, fails", "contradicted"),
+        ("exact", "shown, shown", "reproduced"),
+        ("published", "shown, other value", "reproduced, other value"),
+        ("effect", "open", "undecided"),
+        ("effect", "fails, open", "undecided: fails when it is red; open when it is blue"),
+        ("equal", "fails, shown", "holds only when it is blue; not when it is red"),
+        (
+            "published",
+            "other value, open, fails, shown",
+            "holds only when it is red (with another value), or it is grey; "
+            "not when it is green; open when it is blue",
+        ),
+        ("effect", "opposite, open", "undecided: fails when it is red; open when it is blue"),
+        ("effect", "open, shown", "undecided: shown when it is blue; open when it is red"),
+    ],
+)
+def test_a_condition_needs_a_case_on_either_side_and_nothing_open_is_passed_over(
+    kind, states, text
+):
+    found = states.split(", ")
+    when = ("it is red", "it is blue", "it is green", "it is grey")
+    assert verdict_of(kind, found, when[: len(found)] if len(found) > 1 else [None]) == text
+
+
+def test_the_first_case_that_is_shown_leads(world):
     decision = world.decide(world.plant(OPPOSITE, SHOWN))["A1"]
     assert decision.verdict == "holds only when it is blue; not when it is red"
     assert decision.headline.mean == pytest.approx(2)

@@ -48,26 +48,23 @@ def caption(figure):
     return " ".join(figure.texts[-1].get_text().split())
 
 
-def of_rate(cell, seed):
-    return float(cell["optim.rate"]) * (1 + 0.1 * seed)
-
-
 def of_seed(cell, seed):
     return seed
 
 
-TRAININGS = {"train_loss": of_rate, "batch_loss": of_rate, "test_loss": of_rate}
-TRAININGS["test_accuracy"] = TRAININGS["weight_change"] = lambda cell, seed: 0.5
+def of_rate(cell, seed):
+    return float(cell["optim.rate"]) * (1 + 0.1 * seed)
 
 
 def test_a_training_against_what_was_swept(draw):
+    metrics = dict.fromkeys(("train_loss", "batch_loss", "test_loss"), of_rate)
+    metrics |= dict.fromkeys(("test_accuracy", "weight_change"), lambda cell, seed: 0.5)
     cells = grid(data=["mnist"], norm=["none", "before"], **{"optim.rate": ["0.1", "1.0", "0.01"]})
-    figure = draw(cells, TRAININGS)
+    figure = draw(cells, metrics)
     axes = visible(figure)
     assert [ax.get_ylabel() for ax in axes] == ["train loss", "test loss", "test accuracy"]
     assert [ax.get_yscale() for ax in axes] == ["log", "log", "linear"]
     assert [t.get_text() for t in axes[0].get_xticklabels()] == ["0.01", "0.1", "1"]
-    assert list(axes[0].get_xticks()) == [-2, -1, 0]
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["norm=none", "norm=before"]
     first = axes[0].containers[0].lines[0].get_ydata()
@@ -82,7 +79,6 @@ def test_a_table_of_one_cell_and_cells_that_end_at_other_steps(tmp_path, draw):
     figure = draw(grid(norm=["none"]), {"m": of_seed}, seeds=1)
     (ax,) = visible(figure)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["none"]
-    assert ax.containers[0].lines[0].get_linestyle() == "None"
     assert not figure.legends
     assert "Dataset: standard normal input." in caption(figure)
     assert "n = 1 seed (" in caption(figure)
