@@ -24,7 +24,7 @@ TIMEOUT = 300.0
 """Seconds after which what a test waits for will never happen, on a machine however busy."""
 
 FORKING = """
-import contextlib, gc, json, os, pty, resource, runpy, signal, sys, termios
+import contextlib, gc, json, os, pty, runpy, signal, sys, termios
 sys.path[0] = os.path.join(os.getcwd(), "scripts")  # Hydra looks for plugins when it is imported
 from hydra.core.plugins import Plugins
 import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
@@ -47,8 +47,6 @@ def become(request):
         streams = (os.path.join(request["folder"], name) for name in ("out", "err"))
         for descriptor, path in enumerate((os.devnull, *streams)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
-    if request["file_size"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -181,12 +179,12 @@ def forking(clean_env):
 def start(forking, clean_env, tmp_path_factory):
     """start("run.py", *arguments, cwd=folder, **env): a running Process of scripts/run.py.
 
-    terminal: whether it runs at one; file_size: bytes that a file may have.
+    terminal: whether it runs at one.
     """
     running = []
     lock = threading.Lock()
 
-    def begin(script, *arguments, cwd, terminal=False, file_size=None, **env):
+    def begin(script, *arguments, cwd, terminal=False, **env):
         with lock:
             folder = tmp_path_factory.mktemp("process")
             request = {
@@ -194,7 +192,7 @@ def start(forking, clean_env, tmp_path_factory):
                 "cwd": str(cwd),
                 "env": clean_env | {"STARTED_BY": str(folder)} | env,
                 "folder": str(folder),
-                **{"terminal": terminal, "file_size": file_size},
+                "terminal": terminal,
             }
             print(json.dumps(request), file=forking.stdin, flush=True)
             running.append(Process(folder))

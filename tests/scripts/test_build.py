@@ -73,7 +73,6 @@ def test_digits_where_there_is_no_mnist(run, tmp_path):
 
 HUGE = "optim.batch=1000000000"  # with which nothing would run, should the refusal be lost
 BAD = {
-    "unknown backend": (["--tables-only", *ONE, "backend=tpu"], ("backend", "'tpu'", "cupy")),
     "unwritable": (["--results", "file/x", *ONE[:2], *DIGITS], ("file/x", "cannot be written")),
     "no such figure": (["--figure", "nope"], ("'nope'", "mnist_init_loss")),
     "no tables": (["--redraw", *ONE], ("mine/tables/mnist_init.csv", "make results")),
@@ -162,9 +161,7 @@ DECIDE = ("decide", "mine")
         (MINE, [RUN, "time", DECIDE, "draw"]),
         ([*MINE, "--redraw"], [DECIDE, "draw"]),
         ([*MINE, "--figure", "x"], [RUN, "draw"]),
-        ([*MINE, "--redraw", "--figure", "x"], ["draw"]),
         (["--tables-only", "--full"], [("run", "results/full", True), "time"]),
-        (["--tables-only"], [("run", "results", False), "time"]),
     ],
 )
 def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):

@@ -19,9 +19,7 @@ def make():
 
     def run(*arguments):
         command = ["make", "--no-print-directory", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return subprocess.check_output(command, cwd=ROOT, text=True)
 
     return run
 

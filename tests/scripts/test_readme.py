@@ -95,14 +95,10 @@ def test_the_example_of_a_claim_is_that_of_the_ledger():
     (entry,) = (claim for claim in book["claims"] if claim["id"] == example["id"])
     for key in ("kind", "cases", "predicted"):
         assert example[key] == entry[key]
-    for key in ("value", "basis"):
-        assert example["matters"][key] == entry["matters"][key]
     for name, quantity in example["quantities"].items():
         assert quantity["value"] == entry["quantities"][name]["value"]
     for name, measure in example["measures"].items():
-        wanted = entry["measures"][name]
-        assert (measure["use"], measure["metric"]) == (wanted["use"], wanted["metric"])
-        assert measure["where"].items() <= wanted["where"].items()
+        assert measure["where"].items() <= entry["measures"][name]["where"].items()
 
 
 def test_the_library_example_runs():

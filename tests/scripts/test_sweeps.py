@@ -88,10 +88,8 @@ def test_piped_a_person_sees_each_cell_once_and_no_bar(swept, launcher):
     _, process = swept[launcher]
     assert not re.search(r"\r|\x1b|%\|", process.out + process.err)
     count = 1 if launcher == "basic" else 2
-    line = (
-        rf"^.*\d/{count} mnist_init \(data=digits, init=rand, norm=before[^)]*\): \d+\.\d s, loss"
-    )
-    assert len(re.findall(line, process.out, re.M)) == 1
+    line = rf"\d/{count} mnist_init \(data=digits, init=rand, norm=before.*\): \d+\.\d s, loss"
+    assert len(re.findall(line, process.out)) == 1
     if launcher != "basic":  # of which Hydra prints what every job says
         assert len(re.findall(r"^mnist_init .* failed: ", process.out, re.M)) == 1
         assert "kept in out/cells" not in process.out
@@ -104,13 +102,9 @@ BAR = r"(\x1b\[A|\n)*[\w ]+: +\d+%\|.*\| \S+ \[.*\](\x1b\[A)*"
 """What tqdm writes between two carriage returns."""
 
 
-@pytest.mark.parametrize("launcher", [p for p in EACH_LAUNCHER if p.values[0] in "vectorized pool"])
-def test_at_a_terminal_there_is_one_bar(swept, start, tmp_path, launcher):
-    if launcher == "pool":
-        _, process = swept[launcher]
-    else:
-        bad = ("-m", *CELL, "optim.batch=34,100000")
-        process = start("run.py", *bad, cwd=tmp_path, terminal=True).wait()
+@pytest.mark.skipif("pool" not in HERE, reason="it is not installed")
+def test_at_a_terminal_there_is_one_bar(swept):
+    _, process = swept["pool"]
     lines = [line for line in process.out.split("\r\n") if line.strip()]
     parts = [part for line in lines for part in line.split("\r") if part.strip()]
     logged = [part for part in parts if not re.fullmatch(BAR, part)]
@@ -119,20 +113,6 @@ def test_at_a_terminal_there_is_one_bar(swept, start, tmp_path, launcher):
     seen = [line.rsplit("\r", 1)[-1] for line in lines]  # what is left to see of each line
     (bar,) = [line for line in seen if re.fullmatch(BAR, line)]
     assert "2/2 cells, 1 failed" in bar
-
-
-def test_a_known_failure_is_run_again_where_that_is_asked_for(swept, start):
-    folder, _ = swept["vectorized"]
-    (path,) = (folder / "out").rglob("*.failed")
-    kept, cells = path.stat().st_mtime_ns, states(folder)
-    process = start("run.py", "-m", *MIXED, cwd=folder).wait()
-    one_sentence(process, f"failed before: {BAD_BATCH}", "retry_failed=true", path.name)
-    assert path.stat().st_mtime_ns == kept
-    for arguments in (["-m", *MIXED, "retry_failed=true"], [*CELL, "optim.batch=100000"]):
-        one_sentence(start("run.py", *arguments, cwd=folder).wait(), f"failed: {BAD_BATCH}")
-        assert path.stat().st_mtime_ns > kept
-        kept = path.stat().st_mtime_ns
-    assert states(folder) == cells
 
 
 def test_parts_of_a_sweep_and_what_is_forced(run, tmp_path, alone):
@@ -264,16 +244,3 @@ def test_a_second_ctrl_c_does_no_harm(start, tmp_path):
     assert process.code in (130, -signal.SIGINT)
     assert process.others() == {}
     assert finished(tmp_path)
-
-
-# The store ----------------------------------------------------------------------------------------
-
-
-def test_no_room_for_a_cell(start, tmp_path):
-    """What limits the size of a file stands for a full disk."""
-    process = start("run.py", "-m", *PAIR, cwd=tmp_path, file_size=10_000).wait()
-    one_sentence(process, ".json cannot be written (File too large)", "room on the disk")
-    assert cells_in(tmp_path) == leases(tmp_path) == leftovers(tmp_path) == []
-    again = start("run.py", "-m", *PAIR, cwd=tmp_path).wait()
-    assert (again.code, again.err) == (0, "")
-    assert len(finished(tmp_path)) == 2

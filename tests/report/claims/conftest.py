@@ -47,18 +47,18 @@ def world(tmp_path, monkeypatch):
     def table(stem, parts, folder="results/tables", schema=SCHEMA_VERSION, **config):
         path = tmp_path / folder / f"{stem}.csv"
         write_table(path, parts, {"schema": schema, "config": config})
-        return path
 
-    def gains(values, stem="t", folder="results/tables", **axes):
+    def of_seeds(values):
+        return per_seed(range(len(values)), "gain", np.asarray(values, float))
+
+    def gains(values, stem="t", folder="results/tables"):
         """One row a seed with the metric `gain`."""
-        rows = per_seed(range(len(values)), "gain", np.asarray(values, float))
-        return table(stem, [({"norm": "before", **axes}, rows)], folder)
+        table(stem, [({"norm": "before"}, of_seeds(values))], folder)
 
     def plant(*arms, id_="A1", printed=(), **changes):
         """A table `id_` whose arms have these values, and a claim with a case for each."""
         names = COLOURS[: len(arms)]
-        rows = [per_seed(range(len(x)), "gain", np.asarray(x, float)) for x in arms]
-        table(id_, [({"arm": name}, found) for name, found in zip(names, rows, strict=True)])
+        table(id_, [({"arm": n}, of_seeds(x)) for n, x in zip(names, arms, strict=True)])
         place = {"table": id_, "metric": "gain"}
         cases = [{"quantity": name, "when": f"it is {name}"} for name in names]
         if len(cases) == 1:
@@ -96,7 +96,6 @@ def world(tmp_path, monkeypatch):
         plant=plant,
         ledger=book,
         decide=decided,
-        tables=fresh(),
         fresh=fresh,
     )
 
@@ -116,4 +115,4 @@ def layered(world):
         )
         for init, rate, factor in (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
     ]
-    return world.table("t", parts)
+    world.table("t", parts)

@@ -97,6 +97,8 @@ def test_what_is_printed_beside_it_comes_from_the_same_run(world, beside, state)
     assert outcome.state == state
     each = [infer.p_of_draw(0.1 * RAMP, *values) for values in ((-0.05, 0.05), beside)]
     assert outcome.p_draw == pytest.approx(min(1, 2 * min(each)))
+    entry["quantities"]["more"]["value"] = "0 * exp(9999 * in_red)"
+    assert world.decide(entry)["A1"].reason.startswith("A1: quantity more is NaN")
 
 
 @pytest.mark.parametrize(
@@ -167,15 +169,6 @@ def test_nan_never_passes(world, kind, bad):
             assert decision.reason.startswith("A1: quantity red ")
             assert decision.reason.endswith("for 1 of 10 seeds")
             assert (decision.outcomes, decision.estimates) == ((), {})
-
-
-def test_what_is_printed_beside_a_case_needs_a_value(world):
-    entry = world.plant(2 + 0.1 * RAMP, kind="published", printed=[(1.95, 2.05)])
-    entry["quantities"]["more"] = {"value": "0 * exp(9999 * in_red)", "unit": "u"}
-    entry["cases"][0]["beside"] = {"more": [-1, 1]}
-    decision = world.decide(entry)["A1"]
-    assert decision.verdict is None
-    assert decision.reason.startswith("A1: quantity more is NaN")
 
 
 def test_tables_are_looked_for_in_order_and_what_is_not_there_is_named(world, claim, tmp_path):

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from gpubn.errors import StoreError
-from gpubn.report.claims import decide_all, history, ledger, rules
+from gpubn.report.claims import decide_all, history, ledger
 from gpubn.report.claims.reports import HERE
-from gpubn.rows import per_seed
 
 X = np.arange(10) / 100
 TWELVE = np.linspace(-1, 1, 12)
@@ -114,8 +113,6 @@ def test_evidence(decided):
         ("green", "primary", "it is green", "open"),
     ]
     gain, always = found[:2]
-    assert (gain["n"], gain["mean"], gain["label"]) == ("10", "1.545", "the gain")
-    assert (gain["unit"], gain["matters"], gain["published"]) == ("times", "1", "")
     assert 0 < float(gain["p"]) < float(gain["p_holm"]) < 1e-10
     assert {always[k] for k in ("matters", "p", "p_holm", "published", "case")} == {""}
     red, _, exact = rows(files, "claims_evidence.csv", "B2", "C1")
@@ -124,7 +121,7 @@ def test_evidence(decided):
     assert (exact["decision"], exact["p"], exact["p_holm"]) == ("fails", "", "")
 
 
-def test_the_page(decided, world):
+def test_the_page(decided):
     text = decided()["claims.md"]
     counts = dict(re.findall(r"^\| ([a-z ,]+) \| (\d+) \|$", text, re.M))
     assert (counts["undecided"], counts["no verdict"]) == ("2", "39")
@@ -134,44 +131,31 @@ def test_the_page(decided, world):
         ("A1", "es/one.png), [two](figures/two.png)"),
         ("A1", "| broken | no value: it divides by zero for all seeds | times |  |"),
         ("A10", "* Note: Nothing more."),
+        ("B2", "printed 3 to 4; that too: printed 0 to 0.1; p "),
         ("B3", "* Verdict: no verdict (there is no table absent"),
         ("D2", "* Published: no value\n"),
         ("D2", "| a, b \\| c | blue |"),
     ):
         assert part in sections[id_]
-    measured = r"1\.545 \[1\.5\d*, 1\.5\d*\] times \| 10 \|  \| \d.*e-\d+ \| \*\*shown\*\* \|$"
-    assert re.search(rf"^\| always \| the gain \| {measured}", sections["A1"], re.M)
-    printed = r"runs \d\S* to \d\S*, printed 3 to 4; that too: printed 0 to 0\.1; p \S+ \|"
-    assert re.search(printed, sections["B2"])
     assert "| A1 | 2026-11-20 | a \\| b, c | undecided | contradicted |" in text
-    for target in re.findall(r"\]\((tables/t[^)]*)\)", text):
-        assert (world.results / target).exists()
-
-
-@pytest.mark.parametrize("kind", rules.KINDS)
-def test_the_rule_of_every_kind_and_the_scope_are_told(world, kind):
-    matters = {"value": 0.25, "basis": "margin", "why": "a quarter"}
-    printed = [(1, 2)] if kind == "published" else []
-    entry = world.plant(X, kind=kind, printed=printed, matters=matters)
-    world.table("A1", [({"arm": "red"}, per_seed(range(10), "gain", X))], seeds=10)
-    decide_all(world.results, rules=world.ledger(entry), expected=("A1",))
-    page = (world.results / "claims.md").read_text()
-    ((named, rule),) = re.findall(r"\* Rule \((\w+)\): (.*)", page)
-    assert (named, rule.count("0.25") >= 2) == (kind, True)
-    assert rule.endswith("0.25 (margin) is a quarter")
-    assert "\n* About: 10 seeds\n" in page
 
 
 def test_the_page_of_statistics_has_no_number_of_its_own(decided):
     said = " ".join(decided()["statistics.md"].split())
-    for part in (
-        *("10 cases for 7 claims", "18 tests in all", "stays at 5%"),
-        *("1 claims are identities", "2 claims are *undecided*"),
-    ):
+    for part in ("10 cases for 7 claims", "18 tests in all", "1 claims are identities"):
         assert part in said
     assert "{" not in said
     template = re.sub(r"\{.*?\}\}?", "", (HERE / "statistics.md.jinja").read_text())
     assert re.findall(r"\d+", template.replace("1 + 1/n", "")) == []
+
+
+def test_the_committed_reports_are_those_of_the_committed_tables(tmp_path):
+    results = HERE.parents[2] / "results"
+    for kind in ("tables", "benchmarks"):
+        (tmp_path / kind).symlink_to(results / kind)
+    decide_all(tmp_path)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
 
 
 def test_twice_the_same_bytes_and_nothing_is_written(decided, world):
