@@ -115,20 +115,14 @@ class Process:
     def others(self):
         """The processes that it started, directly or not, and that do not end: pid -> command."""
         with contextlib.suppress(AssertionError):
-            until(lambda: not self._others())
-        return self._others()
+            until(lambda: not self.still_there())
+        return self.still_there()
 
     def workers(self):
         """Those of them that measure cells."""
-        return [pid for pid, command in self._others().items() if "spawn_main" in command]
+        return [pid for pid, command in self.still_there().items() if "spawn_main" in command]
 
-    def end(self):
-        """Kill all that goes on."""
-        for pid in self._others():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _others(self):
+    def still_there(self):
         mark, found = f"STARTED_BY={self.folder}".encode(), {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -202,4 +196,6 @@ def start(forking, clean_env, tmp_path_factory):
     for process in running:
         if not (process.folder / "code").exists():  # a test failed before it waited
             process.signal(signal.SIGKILL).wait()
-        process.end()
+        for pid in process.still_there():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The README: its commands work, its numbers are the committed ones, its files are there."""
+"""README and Makefile: commands work, numbers are the committed ones, files are there."""
 
 import re
 import shlex
@@ -46,14 +46,6 @@ def readme():
 def test_the_generated_parts_are_those_of_the_committed_results(readme):
     assert readme.rewritten(README, ROOT / "results") == README
     assert README.count("<!-- generated: claims (") == 1
-
-
-def test_an_experiment_without_tables_and_a_figure_that_is_not_drawn_are_left_out(readme, tmp_path):
-    (tmp_path / "tables").mkdir()
-    shutil.copy(ROOT / "results" / "tables" / "exact.json", tmp_path / "tables")
-    *_, row = readme.generated("experiments", tmp_path).splitlines()
-    assert row.startswith("| `exact` |")
-    assert row.split(" | ")[3] == "-"
 
 
 def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
@@ -114,16 +106,25 @@ def test_the_example_for_pytorch_runs():
     assert names["net"][1].weight.grad.shape == (128,)
 
 
+@pytest.fixture
+def make():
+    """make(*arguments): its output."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+
+    command = ["make", "--no-print-directory"]
+    return lambda *words: subprocess.check_output([*command, *words], cwd=ROOT, text=True)
+
+
 NEEDS = {"pool": "joblib", "slurm": "submitit", "ray": "ray"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_of_a_kind_that_is_tested(command, tmp_path):
+def test_every_command_is_of_a_kind_that_is_tested(command, make, tmp_path):
     """A make target calls a script; run.py chooses cells, whose launcher is composed, too."""
     program, *words = shlex.split(command)
     if program == "make":
-        shown = subprocess.check_output([program, "-n", *words], cwd=ROOT, text=True)
-        assert re.search(r"scripts/[\w/]+\.py|pytest|ruff|pip install", shown)
+        assert re.search(r"scripts/[\w/]+\.py|pytest|ruff|pip install", make("-n", *words))
     elif program == "python":
         for launcher, extra in NEEDS.items():
             if f"hydra/launcher={launcher}" in words and not is_installed(extra):
@@ -133,3 +134,36 @@ def test_every_command_is_of_a_kind_that_is_tested(command, tmp_path):
         assert (script, [f"experiment={n}" for n in names]) == ("scripts/run.py", chosen[:1])
     else:
         assert command.startswith("pip install .")
+
+
+# The make targets ---------------------------------------------------------------------------------
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def test_help_lists_every_target(make):
+    phony = sorted(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[1].split())
+    lines = dict(re.findall(r"^  make ([a-z-]+) +(\S.*)$", make("help"), re.M))
+    assert sorted(lines) == phony == sorted(re.findall(r"^([a-z][\w-]*):(?!=)", MAKEFILE, re.M))
+
+
+CALLS = {
+    "figures": "scripts/build.py --figure x --results y a=1",
+    "results": "scripts/build.py --tables-only --figure x --results y a=1",
+    "redraw": "scripts/build.py --redraw --figure x --results y",
+    "sweep": "scripts/run.py -m a=1",
+    "test": "-m pytest -n 0 --dist loadfile a=1",
+}
+
+
+@pytest.mark.parametrize(("target", "expected"), CALLS.items())
+def test_arguments_are_passed_on_to_a_program_of_the_venv(make, target, expected):
+    shown = make("-n", target, "FIGURE=x", "RESULTS=y", "ARGS=a=1", "GPU=0")
+    assert f".venv/bin/python {expected}" in " ".join(shown.split())
+    assert "a=1" not in make("-n", target, "GPU=0")
+
+
+def test_clean_keeps_tables_and_figures(make):
+    removed = make("-n", "clean").split()
+    assert "results/cells" in removed
+    assert not {"results", "results/", "results/tables", "results/figures"} & set(removed)

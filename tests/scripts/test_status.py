@@ -46,11 +46,6 @@ def row(lines):
     return found.split()[:5]
 
 
-def test_a_folder_without_a_sweep(show, tmp_path):
-    assert show(tmp_path / "nowhere") == ["no sweep was begun here"]
-    assert not (tmp_path / "nowhere").exists()
-
-
 def test_a_sweep_that_was_only_begun(show, world):
     said = show(world[0])
     assert said[0].split() == ["done", "running", "failed", "missing", "left", "sweep"]

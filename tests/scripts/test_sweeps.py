@@ -145,12 +145,12 @@ def test_a_configuration_folder_of_one_s_own(run, tmp_path):
     assert "experiment=mine" not in run("status.py", "--results", "out").out
 
 
-@pytest.mark.parametrize(("name", "slot"), [("MainProcess", 0), ("LokyProcess-12:2", 11)])
-def test_gpus_are_dealt_by_the_number_of_the_process(monkeypatch, name, slot):
-    monkeypatch.setattr(jobs, "current_process", lambda: SimpleNamespace(name=name))
+def test_gpus_are_dealt_by_the_number_of_the_process(monkeypatch):
     monkeypatch.setattr(backend, "resolve", lambda name, slot: (name, slot))
     options = jobs.RunOptions("cupy", "results", force=False, retry_failed=False)
-    assert options.resolve() == ("cupy", slot)
+    for name, slot in (("MainProcess", 0), ("LokyProcess-12:2", 11)):
+        monkeypatch.setattr(jobs, "current_process", lambda name=name: SimpleNamespace(name=name))
+        assert options.resolve() == ("cupy", slot)
 
 
 # Sudden death -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def committed(made, tmp_path):
-    shutil.copytree(made / "tables", tmp_path / "committed" / "tables")
-    return tmp_path / "committed"
+    return Path(shutil.copytree(made, tmp_path / "committed"))
 
 
 @pytest.fixture

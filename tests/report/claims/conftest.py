@@ -103,16 +103,11 @@ def world(tmp_path, monkeypatch):
 @pytest.fixture
 def layered(world):
     """Table `t`: value of (init, seed, layer) is 10 ** (-layer) * (1 + seed) for init a."""
-    parts = [
-        (
-            {"init": init, "rate": rate},
-            [
-                Observation(seed, step, layer, "var", factor * (1 + seed) * 10.0**-layer)
-                for step in (0, 5)
-                for layer in range(1, 5)
-                for seed in (2, 0, 1)
-            ],
-        )
-        for init, rate, factor in (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
-    ]
-    world.table("t", parts)
+    arms = (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
+    places = [(step, layer, seed) for step in (0, 5) for layer in range(1, 5) for seed in (2, 0, 1)]
+
+    def rows(factor):
+        value = {layer: factor * 10.0**-layer for layer in range(1, 5)}
+        return [Observation(n, step, at, "var", value[at] * (1 + n)) for step, at, n in places]
+
+    world.table("t", [({"init": init, "rate": rate}, rows(f)) for init, rate, f in arms])

@@ -17,8 +17,6 @@ VALUES = {
     "n": np.array([np.nan, 1.0, np.inf]),
 }
 NAN = np.nan
-
-
 FOREIGN = [
     *("a.real", "a[0]", "[a]", "(a, b)", "{a}", "...", "True", "None", "f'{a}'"),
     *("lambda: a", "a if b else n", "[x for x in a]", "(c := a)", "(lambda: a)()", "a.sum()"),

@@ -1,11 +1,13 @@
-"""The ledger: every key counts, and one that does not is named with its claim."""
+"""The ledger, its short forms and its history: what does not count is named with its claim."""
 
 import numpy as np
 import pytest
 
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger, rules
+from gpubn.report.claims.history import history_rows, load_history
 from gpubn.report.claims.ledger import Threshold
+from gpubn.report.claims.selections import written_out
 from gpubn.report.figures import drawing as figures
 
 
@@ -69,14 +71,6 @@ def gain(**changes):
     return {"quantities": {"gain": GAIN | changes}}
 
 
-def one(**changes):
-    return {"thresholds": {"one": ONE | changes}}
-
-
-def matters(**changes):
-    return {"matters": ONE | changes}
-
-
 def printed(**changes):
     return {"cases": [PRINTED | changes]}
 
@@ -93,15 +87,21 @@ def cases(first, second=None, **changes):
         ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
         ({"claim": " "}, "has claim ' '; expected text"),
         ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
-        (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
-        (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
+        (
+            {"thresholds": {"one": ONE | {"basis": "guess"}}},
+            "threshold one has basis 'guess'",
+        ),
+        (
+            {"thresholds": {"one": ONE | {"value": "x"}}},
+            "threshold one names 'x', which is",
+        ),
         ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
         ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
         ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
         (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
-        (matters(value=0), "matters has value 0; expected more than 0"),
+        ({"matters": ONE | {"value": 0}}, "matters has value 0; expected more than 0"),
         ({"cases": []}, "cases is []; expected a list with the primary quantity"),
         ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
         (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
@@ -162,3 +162,131 @@ def test_what_is_no_file_of_the_ledger_is_named(tmp_path, content, said):
 def test_an_id_that_stands_twice(load, claim, changes):
     with pytest.raises(LedgerError, match="A1: stands in the ledger twice"):
         load(claim(**changes), claim())
+
+
+# Short forms: what a claim leaves out or says once for many ---------------------------------------
+
+BEST = {"table": "t", "metric": "loss", "where": {"init": "he", "norm": "none"}, "step": "last"}
+EACH = {"arm": {"a": {"said": "an arm"}, "b": {"said": "another"}}, "depth": [1, 20]}
+
+
+def written(selections=(), **claim):
+    return written_out({"id": "A1", **claim}, dict(selections))
+
+
+def test_a_selection_is_taken_in_and_its_keys_can_be_replaced():
+    measures = {"x": {"use": "best", "metric": "m", "where": {"norm": "after"}, "layer": 2}}
+    quantities = {"loss": {"value": {"use": "best"}, "unit": "nats"}}
+    claim = written({"best": BEST}, measures=measures, quantities=quantities)
+    replaced = {"metric": "m", "where": {"init": "he", "norm": "after"}, "layer": 2}
+    assert claim["measures"] == {"x": BEST | replaced, "raw_loss": BEST}
+    assert claim["quantities"] == {"loss": {"value": "raw_loss", "unit": "nats"}}
+    assert BEST["where"] == {"init": "he", "norm": "none"}
+
+
+def test_an_entry_for_each_value_that_it_mentions():
+    claim = written(
+        each=EACH,
+        measures={
+            "<arm>_<depth>": {"where": {"arm": "<arm>", "depth": "<depth>"}},
+            "one": {"layer": 1},
+        },
+        quantities={
+            "<arm>": {"value": "<arm>_1"},
+            "<arm>_deep": {"value": "log(<arm>_20)", "label": "<arm.said>, deep"},
+            "rest": {"value": "one < 2"},
+        },
+        cases=[{"quantity": "<arm>", "when": "it is <arm.said>"}],
+    )
+    assert "each" not in claim
+    assert list(claim["measures"]) == ["a_1", "a_20", "b_1", "b_20", "one"]
+    assert claim["measures"]["b_20"] == {"where": {"arm": "b", "depth": 20}}
+    assert list(claim["quantities"]) == ["a", "a_deep", "b", "b_deep", "rest"]
+    assert claim["quantities"]["b_deep"] == {"value": "log(b_20)", "label": "another, deep"}
+    assert claim["cases"] == [
+        {"quantity": "a", "when": "it is an arm"},
+        {"quantity": "b", "when": "it is another"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"measures": {"x": {"use": "worst"}}}, "measure x has use 'worst'; expected best"),
+        ({"measures": {"x": {"use": ["best"]}}}, r"measure x has use \['best'\]; expected best"),
+        ({"each": ["arm"]}, r"each is \['arm'\]; expected a mapping"),
+        ({"each": {"arm": "a"}}, "each has arm 'a'; expected a list or a mapping of values"),
+        ({"each": {"arm": []}}, r"each has arm \[\]; expected a list"),
+        ({"each": {"arm": {"a": 1}}}, "each arm is 1; expected a mapping"),
+        ({"measures": {"<depht>": {}}}, "measures has <depht>; expected a name of each: arm, dep"),
+        ({"quantities": {"<arm>": {"label": "<arm.sad>"}}}, r"<arm.sad>; arm a has said"),
+        ({"quantities": {"q": {"label": "<arm>"}}}, "quantities has a name twice"),
+        (
+            {"measures": {"raw_q": BEST}, "quantities": {"q": {"value": BEST}}},
+            "measure raw_q is that of q; expected another name",
+        ),
+    ],
+)
+def test_what_is_no_short_form_is_named(changes, said):
+    with pytest.raises(LedgerError, match=said):
+        written({"best": BEST}, **{"each": EACH, **changes})
+
+
+def test_what_is_wrong_otherwise_is_left_to_the_model():
+    odd = {"measures": 3, "quantities": ["x"], "cases": None}
+    assert written(**odd) == {"id": "A1", **odd}
+
+
+# The history of verdicts --------------------------------------------------------------------------
+
+LINES = """A2:
+- {date: 2026-11-20, before: reproduced, change: a margin}
+- {date: 2026-11-26, before: contradicted, change: a note}
+B1:
+- {date: 2026-11-26, before: holds only when it is red, change: other seeds}
+"""
+FIRST = "{date: 2026-11-20, before: y, change: x}"
+NO_HISTORY = {
+    "3": "is 3; expected the changes of each claim",
+    f"A99: [{FIRST}]": "A99: is no claim; expected the id of one",
+    "A1: []": "A1: changes is []; expected a list of changes",
+    f"A1: [{FIRST}, {{date: today, before: y, change: x}}]": "A1: change 2 has date 'today'; exp",
+    f"A1: [{FIRST.replace('y', 'y, after: z')}]": "A1: change 1 has the unknown key 'after'",
+    f"A1: [{FIRST}]\nA1: []": "is no YAML (the key 'A1' stands twice",
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def load(text):
+        (tmp_path / "history.yaml").write_text(text)
+        return load_history(tmp_path / "history.yaml")
+
+    return load
+
+
+def test_what_became_of_a_change_is_filled_in(read):
+    """The verdict before the next one, and after the last whatever it is now."""
+    rows = history_rows(read(LINES), {"A2": "undecided: open when it is red", "B2": "reproduced"})
+    assert rows == [
+        ("A2", "2026-11-20", "a margin", "reproduced", "contradicted"),
+        ("A2", "2026-11-26", "a note", "contradicted", "undecided: open when it is red"),
+        ("B1", "2026-11-26", "other seeds", "holds only when it is red", "no verdict"),
+    ]
+
+
+@pytest.mark.parametrize("text", NO_HISTORY)
+def test_what_is_no_history_is_named(read, text):
+    with pytest.raises(LedgerError) as caught:
+        read(text)
+    assert str(caught.value).startswith(f"history.yaml: {NO_HISTORY[text]}")
+    assert all(line.startswith("history.yaml: ") for line in str(caught.value).splitlines())
+
+
+def test_the_history_that_ships():
+    history = load_history()
+    assert set(history) <= set(ledger.EXPECTED)
+    words = (*rules.VERDICTS, "no verdict", "not decided in between")
+    for changes in history.values():
+        assert [c.before for c in changes if not c.before.startswith(words)] == []
+        assert [c.date for c in changes] == sorted(c.date for c in changes)

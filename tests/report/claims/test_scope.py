@@ -14,18 +14,10 @@ TRAINED = {
     **{"init.kind": "glorot_normal", "optim.rate": 0.1, "optim.schedule": "constant"},
     **{"optim.batch": 32, "optim.steps": 1500},
 }
-TRAINED_TEXT = (
-    "2 hidden layers of 64 tanh units, weights Glorot normal, scikit-learn's 8 × 8 digits, "
-    "NOT MNIST, 1,500 steps of batch 32, rate 0.1, constant, 10 seeds"
-)
 FRESH = {
     **{"data.name": "gaussian", "data.examples": 1000, "init.kind": "he_normal", "seeds": 20},
     **{"model.depth": 20, "model.width": 100, "model.activation": "relu"},
 }
-FRESH_TEXT = (
-    "20 layers of 100 ReLU units, weights He normal, at initialisation, standard normal input, "
-    "1,000 examples, 20 seeds"
-)
 
 
 @pytest.fixture
@@ -54,6 +46,6 @@ def test_provenance_of_which_a_part_is_missing(about, config):
 
 
 def test_two_tables_and_one_that_decides_nothing(about):
-    configs = {"t": TRAINED, "u": FRESH, "v": TRAINED | {"seeds": 99}, "w": FRESH}
+    configs = {stem: {"seeds": seeds} for stem, seeds in zip("tuvw", (10, 20, 99, 20), strict=True)}
     formulas = {"sum": "t + w", "gain": "sum + u", "rest": "v"}
-    assert about(configs, **formulas) == f"{TRAINED_TEXT}; {FRESH_TEXT}"
+    assert about(configs, **formulas) == "10 seeds; 20 seeds"

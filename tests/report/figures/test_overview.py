@@ -12,7 +12,7 @@ from gpubn.rows import Observation
 
 @pytest.fixture
 def draw(tmp_path):
-    """draw(cells, metrics): the figure of cells (dicts of columns) with value(cell, seed) at last."""
+    """draw(cells, metrics): the figure of cells (dicts of columns), with value(cell, seed)."""
 
     def rows(cell, metrics, seeds, last):
         return [

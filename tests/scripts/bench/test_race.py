@@ -153,10 +153,3 @@ def test_peers_compute_the_same(peer):
         *contest.hold(training.columns, training_entries(training, contest.backend, [peer])),
     ]
     assert not [row for row in rows if row.launch != "graph" and row.seconds is None]
-
-
-def test_ceilings_of_the_host_are_measured(monkeypatch):
-    monkeypatch.setattr(Contest, "seconds", lambda self, work: 0.5)
-    contest = Contest(resolve("numpy"), rounds=2)
-    contest.measure_ceilings()
-    assert contest.ceilings == {"copy_rate": 4 << 20, "matrix_rate": 2 * 128**3 / 0.5}
