@@ -124,6 +124,7 @@ def test_parts_of_a_sweep_and_what_is_forced(run, tmp_path, alone):
     batches = ("force=true", "hydra.sweeper.max_batch_size=1")
     forced = run("run.py", *GOOD, *batches, "hydra.mode=MULTIRUN")  # Hydra's own word for -m
     assert (forced.code, forced.err) == (0, "")
+    assert "no vectorized form" not in forced.out
     saved = [path.read_text() for path in tmp_path.glob("out/runs/*/*/.hydra/hydra.yaml")]
     assert sorted(re.findall(r"\n    num: (\d)\n", "".join(saved))) == ["0", "1"]
     assert all(state[1] > before[path][1] for path, state in states(tmp_path).items())

@@ -57,12 +57,12 @@ def test_the_same_numbers_are_reproduced(verify, tmp_path, capsys):
 
 
 def test_a_changed_number_is_named_and_so_is_a_missing_table(verify, committed, capsys):
-    table = committed / "tables" / f"{NAME}.csv"
+    table = committed / "tables" / f"{NAME}_pooled.csv"
     table.write_text(re.sub(r",[^,]*\n$", ",123\n", table.read_text()))
-    with pytest.raises(verify.refused, match=rf"^{NAME}:\w+ differ beyond"):
+    with pytest.raises(verify.refused, match=rf"^{NAME}_pooled:\w+ differ beyond"):
         verify(NAME)
     assert "DIFFERS" in capsys.readouterr().out
-    missing = committed / "tables" / f"{NAME}_pooled.csv"
+    missing = committed / "tables" / f"{NAME}.csv"
     missing.unlink()
     with pytest.raises(verify.refused, match=rf"^{missing} is not there; expected a"):
         verify(NAME)
