@@ -1,41 +1,10 @@
-"""Intervals and the t-test: coverage, agreement with SciPy, and when nothing is claimed."""
+"""Intervals and the t-test: agreement with SciPy, and when nothing is claimed."""
 
 import numpy as np
 import pytest
 from scipy.stats import t, ttest_1samp
 
 from gpubn.report.statistics import CEILING, mean_interval, parts_below, predictive_interval, t_test
-
-DRAWS = {
-    "normal": lambda rng, shape: rng.normal(3.0, 2.0, shape),
-    "tiny": lambda rng, shape: rng.normal(3.0, 1e-12, shape),
-    "uniform": lambda rng, shape: 3 + rng.uniform(-1, 1, shape),
-    "exponential": lambda rng, shape: 3 * rng.exponential(1.0, shape),
-}
-"""Ways to draw values with mean 3."""
-TIMES = 8000
-ERROR = 4 * np.sqrt(0.95 * 0.05 / TIMES)
-"""What a coverage of 95% may be off by in so many draws."""
-
-
-@pytest.mark.parametrize(
-    ("name", "seeds", "least", "most"),
-    [
-        ("normal", 2, 0.95 - ERROR, 0.95 + ERROR),
-        ("normal", 10, 0.95 - ERROR, 0.95 + ERROR),
-        ("tiny", 5, 0.95 - ERROR, 0.95 + ERROR),
-        ("uniform", 10, 0.95 - ERROR, 0.95 + ERROR),
-        ("exponential", 10, 0.88, 0.95),  # skewed values fall a little short
-    ],
-)
-def test_95_of_100_intervals_hold_the_mean(rng, name, seeds, least, most):
-    values = DRAWS[name](rng, (TIMES, seeds))
-    _, low, high = mean_interval(values)
-    assert least < ((low <= 3) & (high >= 3)).mean() < most
-    if name == "normal":
-        low, high = predictive_interval(values)
-        more = DRAWS[name](rng, TIMES)
-        assert least < ((low <= more) & (more <= high)).mean() < most
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 20])
@@ -79,11 +48,10 @@ def test_no_interval_of_a_diverged_seed(rng, bad):
 @pytest.mark.parametrize("shape", [(1,), (3, 1), (0,), (3, 0)], ids=str)
 def test_no_interval_and_no_p_of_one_seed_or_none(shape):
     values = np.full(shape, 2.5)
-    mean, low, high = mean_interval(values)
+    mean, *ends = (*mean_interval(values), *predictive_interval(values))
     assert np.isnan(mean).all() if shape[-1] == 0 else (mean == 2.5).all()
-    draws = predictive_interval(values)
-    assert np.isnan([low, high, *draws]).all()
-    assert mean.shape == low.shape == high.shape == draws[0].shape == shape[:-1]
+    assert np.isnan(ends).all()
+    assert {part.shape for part in (mean, *ends)} == {shape[:-1]}
     if len(shape) == 1:
         assert np.isnan([t_test(values, 2.5), t_test(values, 0.0, of_single=True)]).all()
 
@@ -99,9 +67,7 @@ def test_equal_seeds_are_their_value_and_no_other(n):
 
 
 def test_values_of_any_type_and_size():
-    mean, low, _ = mean_interval(np.array([1, 2, 4]))
-    assert mean.dtype == low.dtype == np.float64
-    assert float(mean) == pytest.approx(7 / 3, rel=1e-15)
+    assert mean_interval(np.array([1, 2, 4])).mean == pytest.approx(7 / 3, rel=1e-15)
     assert mean_interval(np.array([0.1, 0.2], np.float32)).mean.dtype == np.float64
     p = ttest_1samp([1, 2, 4], 0).pvalue
     for scale in (1, 1e200, 1e-200):

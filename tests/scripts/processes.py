@@ -24,7 +24,7 @@ TIMEOUT = 300.0
 """Seconds after which what a test waits for will never happen, on a machine however busy."""
 
 FORKING = """
-import gc, json, os, resource, runpy, signal, sys
+import contextlib, gc, json, os, pty, runpy, signal, sys, termios
 sys.path[0] = os.path.join(os.getcwd(), "scripts")  # Hydra looks for plugins when it is imported
 from hydra.core.plugins import Plugins
 import hydra, matplotlib.figure, pandas, scipy.stats, sklearn.datasets  # slow to import
@@ -40,15 +40,13 @@ def tell(request, name, value):
     os.rename(path + ".part", path)
 
 def become(request):
-    os.setsid()  # a terminal sends Ctrl-C to the whole group
-    os.dup2(os.open(request["terminal"] or os.devnull, os.O_RDWR), 0)
-    for descriptor, name in ((1, "out"), (2, "err")):
-        path = os.path.join(request["folder"], name)
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-        if request["terminal"]:
-            os.dup2(0, descriptor)
-    if request["file_size"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
+    if request["terminal"]:
+        termios.tcsetwinsize(0, (40, 150))
+    else:
+        os.setsid()  # a terminal sends Ctrl-C to the whole group
+        streams = (os.path.join(request["folder"], name) for name in ("out", "err"))
+        for descriptor, path in enumerate((os.devnull, *streams)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -63,11 +61,16 @@ while line := requests.readline():
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request = json.loads(line)
-    pid = os.fork()
+    pid, terminal = pty.fork() if request["terminal"] else (os.fork(), None)
     if pid == 0:
         become(request)
         sys.exit()
     tell(request, "pid", pid)
+    if terminal is not None:
+        path = os.path.join(request["folder"], "out")
+        with contextlib.suppress(OSError), open(path, "wb") as file:  # until nobody writes to it
+            while data := os.read(terminal, 65536):
+                file.write(data)
     tell(request, "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     os._exit(0)
 """
@@ -75,15 +78,17 @@ while line := requests.readline():
 
 @dataclass
 class Process:
-    """A script that runs; `wait` returns it with `code`, `out` and `err`."""
+    """A script that runs; `wait` returns it with `code`, `out` and `err` (at a terminal: out)."""
 
     folder: Path
 
     def wait(self):
         until((self.folder / "code").exists)
         self.code = int((self.folder / "code").read_text())
-        self.out = (self.folder / "out").read_text()
-        self.err = (self.folder / "err").read_text()
+        self.out, self.err = (
+            path.read_bytes().decode() if path.exists() else ""
+            for path in (self.folder / "out", self.folder / "err")
+        )
         return self
 
     @property
@@ -109,22 +114,15 @@ class Process:
 
     def others(self):
         """The processes that it started, directly or not, and that do not end: pid -> command."""
-        deadline = time.monotonic() + TIMEOUT
-        while (found := self._others()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return found
+        with contextlib.suppress(AssertionError):
+            until(lambda: not self.still_there())
+        return self.still_there()
 
     def workers(self):
         """Those of them that measure cells."""
-        return [pid for pid, command in self._others().items() if "spawn_main" in command]
+        return [pid for pid, command in self.still_there().items() if "spawn_main" in command]
 
-    def end(self):
-        """Kill all that goes on."""
-        for pid in self._others():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _others(self):
+    def still_there(self):
         mark, found = f"STARTED_BY={self.folder}".encode(), {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -138,7 +136,7 @@ def until(happened):
     deadline = time.monotonic() + TIMEOUT
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")
@@ -175,12 +173,12 @@ def forking(clean_env):
 def start(forking, clean_env, tmp_path_factory):
     """start("run.py", *arguments, cwd=folder, **env): a running Process of scripts/run.py.
 
-    terminal: the device to run at; file_size: bytes that a file may have.
+    terminal: whether it runs at one.
     """
     running = []
     lock = threading.Lock()
 
-    def begin(script, *arguments, cwd, terminal=None, file_size=None, **env):
+    def begin(script, *arguments, cwd, terminal=False, **env):
         with lock:
             folder = tmp_path_factory.mktemp("process")
             request = {
@@ -189,7 +187,6 @@ def start(forking, clean_env, tmp_path_factory):
                 "env": clean_env | {"STARTED_BY": str(folder)} | env,
                 "folder": str(folder),
                 "terminal": terminal,
-                "file_size": file_size,
             }
             print(json.dumps(request), file=forking.stdin, flush=True)
             running.append(Process(folder))
@@ -199,4 +196,6 @@ def start(forking, clean_env, tmp_path_factory):
     for process in running:
         if not (process.folder / "code").exists():  # a test failed before it waited
             process.signal(signal.SIGKILL).wait()
-        process.end()
+        for pid in process.still_there():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -77,8 +77,8 @@ def finished(folder):
 
 
 def states(folder):
-    """The file of every finished cell, with its age."""
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in cells_in(folder)}
+    """The file of every finished cell, with its age, by name."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in cells_in(folder)}
 
 
 def leases(folder):

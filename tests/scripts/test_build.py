@@ -30,13 +30,11 @@ def files(folder):
 def test_everything_once(run, tmp_path):
     tables = run("build.py", "--tables-only", *ONE, *DIGITS)
     folder = tmp_path / "mine" / "digits"
-    assert tables.code == 0, tables.err
     assert len(re.findall(r"^\d+/18 mnist_init \(", tables.err, re.M)) == 18
     names = [f"tables/mnist_init{k}" for k in (".csv", ".json", "_pooled.csv", "_pooled.json")]
     assert sorted(files(folder)) == names
 
     first = run("build.py", *TWO, *DIGITS)
-    assert first.code == 0, first.err
     drawn = ("mnist_init_final", "mnist_init_units")
     figures = [f"figures/{name}.{kind}" for name in drawn for kind in ("json", "png", "svg")]
     assert sorted(files(folder)) == [*figures, *names]
@@ -45,13 +43,10 @@ def test_everything_once(run, tmp_path):
     before = files(tmp_path / "mine")
 
     second = run("build.py", *TWO, *DIGITS)
-    assert second.code == 0
     assert second.err.count("(up to date)") == 2
-    assert "(drawn)" not in second.err
     assert files(tmp_path / "mine") == before
 
     redrawn = run("build.py", "--redraw", *ONE[:3], "mine/digits")
-    assert redrawn.code == 0
     assert "(drawn)" in redrawn.err
     assert files(tmp_path / "mine") == before  # whichever process drew it, and after what
     assert not (tmp_path / "results").exists()
@@ -65,7 +60,6 @@ def test_digits_where_there_is_no_mnist(run, tmp_path):
     before = files(committed)
     two_cells = ["--tables-only", *ONE, *TINY, "init=rand,randn", "norm=none"]
     process = run("build.py", *two_cells)
-    assert process.code == 0, process.err
     (said,) = [line for line in process.err.splitlines() if "MNIST" in line]
     for part in ("digits", "GPUBN_DATA", "mine/digits"):
         assert part in said
@@ -73,19 +67,15 @@ def test_digits_where_there_is_no_mnist(run, tmp_path):
     table = tmp_path / "mine" / "digits" / "tables" / "mnist_init.csv"
     assert set(read_table(table)["data"]) == {"digits"}
     assert "digits-images" in json.loads(table.with_suffix(".json").read_text())["data"]
-    again = run("build.py", *two_cells)  # what fell back once is not run again
-    assert again.code == 0
-    assert not re.search(r"\d/2 ", again.err)
+    again = run("build.py", *two_cells)
+    assert (again.code, re.search(r"\d/2 ", again.err)) == (0, None)  # nothing is run again
 
 
 HUGE = "optim.batch=1000000000"  # with which nothing would run, should the refusal be lost
 BAD = {
-    "no value": (["--tables-only", *ONE, "seeds"], ("seeds", "KEY=VALUE")),
-    "unknown backend": (["--tables-only", *ONE, "backend=tpu"], ("backend", "'tpu'", "cupy")),
     "unwritable": (["--results", "file/x", *ONE[:2], *DIGITS], ("file/x", "cannot be written")),
     "no such figure": (["--figure", "nope"], ("'nope'", "mnist_init_loss")),
     "no tables": (["--redraw", *ONE], ("mine/tables/mnist_init.csv", "make results")),
-    "no MNIST there": (["--tables-only", *ONE, "data.root=."], ("data.root", "train-images")),
     "other numbers": (["--tables-only", *ONE[:2], HUGE], (HUGE, "--results", "RESULTS=folder")),
 }
 
@@ -95,8 +85,7 @@ def test_bad_input(run, tmp_path, case):
     (tmp_path / "file").write_text("kept")
     arguments, parts = BAD[case]
     one_sentence(run("build.py", *arguments), *parts)
-    assert not list(tmp_path.rglob("*.csv"))
-    assert (tmp_path / "file").read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +126,13 @@ def test_training_steps_are_timed_once_for_a_folder(build, tmp_path, monkeypatch
 def did(build, monkeypatch):
     """did(*arguments, undecided, folders): what main did, without experiments and drawing."""
 
-    def call(*arguments, undecided=(), folders=("mine",)):
+    def call(*arguments, undecided="", folders=("mine",)):
         steps = []
 
         def decide(results, also):
-            steps.append(("decide", str(results), [str(folder) for folder in also]))
-            lacks = str(results) in undecided
-            first = Decision("A1", None, "A1: why", verdict=None if lacks else "reproduced")
-            return [first, Decision("A2", None, "", verdict="reproduced")]
+            steps.append(("decide", str(results), *map(str, also)))
+            verdict = None if str(results) == undecided else "reproduced"
+            return [Decision("A1", None, "A1: why", verdict=verdict)]
 
         def run(wanted, overrides, results, full):
             steps.append(("run", str(results), full))
@@ -164,7 +152,7 @@ def did(build, monkeypatch):
 
 MINE = ["--results", "mine"]
 RUN = ("run", "mine", False)
-DECIDE = ("decide", "mine", [])
+DECIDE = ("decide", "mine")
 
 
 @pytest.mark.parametrize(
@@ -173,27 +161,17 @@ DECIDE = ("decide", "mine", [])
         (MINE, [RUN, "time", DECIDE, "draw"]),
         ([*MINE, "--redraw"], [DECIDE, "draw"]),
         ([*MINE, "--figure", "x"], [RUN, "draw"]),
-        ([*MINE, "--redraw", "--figure", "x"], ["draw"]),
-        ([*MINE, "--tables-only", "--full"], [("run", "mine", True), "time"]),
         (["--tables-only", "--full"], [("run", "results/full", True), "time"]),
-        (["--tables-only"], [("run", "results", False), "time"]),
     ],
 )
 def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):
     assert did(*arguments) == steps
 
 
-def test_a_claim_without_verdict_is_named_at_the_end(did, caplog):
-    """Of claims decided from the digits those count that were decided last."""
-    caplog.set_level("INFO")
-    did(*MINE, undecided=["mine"])
-    assert "claims: mine/claims.md (1 of 2 decided)" in caplog.messages
-    named = "no verdict: A1 (`make claims` says why)"
-    assert named in caplog.messages
-    caplog.clear()
-    folders = ["mine", "mine/digits", "mine/digits"]
-    decided = [DECIDE, ("decide", "mine/digits", ["mine"])]
-    assert did(*MINE, undecided=["mine"], folders=folders) == [RUN, "time", *decided, "draw"]
-    assert named not in caplog.messages
-    did(*MINE, undecided=["mine/digits"], folders=folders)
-    assert named in caplog.messages
+@pytest.mark.parametrize(("undecided", "is_named"), [("mine", False), ("mine/digits", True)])
+def test_of_claims_decided_from_the_digits_those_count_that_were_decided_last(
+    did, caplog, undecided, is_named
+):
+    steps = did(*MINE, undecided=undecided, folders=["mine", "mine/digits", "mine/digits"])
+    assert steps == [RUN, "time", DECIDE, ("decide", "mine/digits", "mine"), "draw"]
+    assert ("no verdict: A1 (`make claims` says why)" in caplog.messages) == is_named

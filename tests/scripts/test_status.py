@@ -1,10 +1,8 @@
 """`scripts/status.py`: what a results folder holds, in lines that a person reads."""
 
-import json
 import os
 import re
 import socket
-import time
 
 import pytest
 from tqdm import tqdm
@@ -15,36 +13,18 @@ from gpubn.sweeps import status
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.store.leases import Leases
 from tests.scripts.sweeping import load_script
 
 GRID = ["experiment=estimators", "data.examples=2,4,8,16", "seeds=2"]
 OTHER = ["experiment=moving_average", "optim.steps=10", "norm=before", "seeds=2"]
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    """A results folder in which two sweeps were begun and nothing is finished, and their cells."""
-    results = tmp_path_factory.mktemp("planned")
-    grid, _ = (expand(overrides, results / "plans") for overrides in (GRID, OTHER))
-    return results, grid
-
-
 @pytest.fixture
-def results(planned, tmp_path):
-    (tmp_path / "plans").mkdir()
-    for path in (planned[0] / "plans").iterdir():
-        (tmp_path / "plans" / path.name).write_bytes(path.read_bytes())
-    return tmp_path
-
-
-@pytest.fixture
-def store(results):
-    return CellStore(results / "cells")
-
-
-@pytest.fixture
-def cells(planned):
-    return planned[1]
+def world(tmp_path):
+    """A results folder in which two sweeps were begun, its store, and the cells of one."""
+    grid, _ = (expand(overrides, tmp_path / "plans") for overrides in (GRID, OTHER))
+    return tmp_path, CellStore(tmp_path / "cells"), grid
 
 
 @pytest.fixture
@@ -60,54 +40,29 @@ def show(monkeypatch, capsys):
     return run
 
 
-def lease(store, cell, pid=None, host=None, age=0):
-    """Somebody works on a cell."""
-    path = store.path(cell).with_suffix(".running")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    holder = {"host": host or socket.gethostname(), "pid": os.getpid() if pid is None else pid}
-    path.write_text(json.dumps(holder))
-    os.utime(path, (time.time() - age,) * 2)
-
-
-def state(results):
-    (found,) = [s for s in status.inspect_all(results) if "estimators" in s.title]
-    return found
-
-
-def finish(store, cells):
-    assert all(outcome.result for outcome in run_cells(cells, store, resolve("numpy")))
-
-
 def row(lines):
     """The words of the line on the estimators, but for its title."""
     (found,) = [line for line in lines if line.endswith(" ".join(GRID))]
     return found.split()[:5]
 
 
-def test_a_folder_without_a_sweep(show, tmp_path):
-    assert show(tmp_path / "nowhere") == ["no sweep was begun here"]
-    assert not (tmp_path / "nowhere").exists()
-
-
-def test_a_sweep_that_was_only_begun(show, results):
-    said = show(results)
+def test_a_sweep_that_was_only_begun(show, world):
+    said = show(world[0])
     assert said[0].split() == ["done", "running", "failed", "missing", "left", "sweep"]
     assert row(said) == ["0/4", "0", "0", "4", "unknown"]
     (rest,) = re.findall(r"^not begun: (.*)$", "\n".join(said), re.M)
     assert {"depth_grid", "shared_scale"} <= set(rest.split(", "))
     assert not {"estimators", "moving_average"} & set(rest.split(", "))
-    assert "retry_failed" not in "\n".join(said)
 
 
-def test_cells_of_every_kind(show, results, store, cells):
-    finish(store, cells[:1])
-    lease(store, cells[1])
+def test_cells_of_every_kind(show, world):
+    results, store, cells = world
+    assert all(outcome.result for outcome in run_cells(cells[:1], store, resolve("numpy")))
     store.save_failure(cells[2], Failure("it is too large", "Traceback ..."))
-    before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
-    said = show(results)
-    assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+    with Leases(store) as leases:
+        leases.take(cells[1])
+        said = show(results)
     assert row(said)[:4] == ["1/4", "1", "1", "1"]
-    assert row(said)[4].startswith("~")
     assert f"running: process {os.getpid()} on {socket.gethostname()}" in "\n".join(said)
     at = next(i for i, line in enumerate(said) if "failed: estimators" in line)
     assert "8" in said[at]  # the number of examples, which tells it from the others
@@ -116,36 +71,12 @@ def test_cells_of_every_kind(show, results, store, cells):
     assert said[-1].startswith("retry_failed=true runs what failed again")
 
 
-def test_a_finished_sweep(show, results, store, cells):
-    finish(store, cells)
-    lease(store, cells[0])  # left behind
-    assert row(show(results)) == ["4/4", "0", "0", "0", "-"]
-
-
-@pytest.mark.parametrize(
-    ("who", "runs"),
-    [
-        ({}, True),
-        ({"host": "elsewhere", "pid": 1}, True),
-        ({"age": 1000}, False),
-        ({"pid": 2**22 - 1}, False),  # nobody's
-    ],
-)
-def test_a_lease_counts_while_its_holder_lives(results, store, cells, who, runs):
-    store.save_failure(cells[1], Failure("no", ""))
-    lease(store, cells[0], **who)
-    lease(store, cells[1], **who)  # what is tried again is running
-    of = state(results)
-    assert (len(of.running), len(of.failed), of.missing) == ((2, 0, 2) if runs else (0, 1, 3))
-
-
-def test_time_left_is_judged_by_work(show, results, store, cells, monkeypatch):
+def test_time_left_is_judged_by_work(show, world, monkeypatch):
     """Cells of four times the work take four times as long; what failed is not waited for."""
+    results, store, cells = world
     works = [cell.experiment.work(cell.config) for cell in cells]
     store.save(cells[0], [], {"backend": "numpy", "seconds": 10.0 * works[0]})
     store.save_failure(cells[1], Failure("no", ""))
-    lease(store, cells[2])
-    seconds = 10 * (works[2] + works[3])
-    assert state(results).seconds_left == pytest.approx(seconds)
     monkeypatch.setattr(status, "cores", lambda: 3)
+    seconds = 10 * (works[2] + works[3])
     assert row(show(results))[4] == f"~{tqdm.format_interval(round(seconds / 3))}"

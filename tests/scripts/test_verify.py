@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -25,20 +27,13 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def committed(made, tmp_path):
-    shutil.copytree(made / "tables", tmp_path / "committed" / "tables")
-    return tmp_path / "committed"
+    return Path(shutil.copytree(made, tmp_path / "committed"))
 
 
 @pytest.fixture
-def verify(monkeypatch, committed, made):
+def verify(monkeypatch, committed):
     """verify(*arguments): main on these small tables, which it makes again."""
     script = load_script("verify")
-
-    def again(chosen, folder, device):
-        shutil.copytree(made / "plans", folder / "plans")  # to compose a grid takes longest
-        return make_tables(chosen, folder, device)
-
-    monkeypatch.setattr(script, "make_tables", again)
     monkeypatch.setattr(script.experiments, "names", lambda: [NAME])
 
     def run(*arguments):
@@ -51,34 +46,23 @@ def verify(monkeypatch, committed, made):
     return run
 
 
-def change(path):
-    """Let another number stand in the first row of a table; return its metric."""
-    head, first, *rest = path.read_text().splitlines()
-    changed = first.rsplit(",", 1)[0] + ",123"
-    path.write_text("\n".join([head, changed, *rest, ""]))
-    return dict(zip(head.split(","), first.split(","), strict=True))["metric"].split("[")[0]
-
-
 def test_the_same_numbers_are_reproduced(verify, tmp_path, capsys):
     report = tmp_path / "report.csv"
     verify(NAME, "--report", report)
     rows = list(csv.DictReader(report.read_text().splitlines()))
-    assert rows
     assert {row["table"] for row in rows} == {NAME, f"{NAME}_pooled"}
     assert {row["within"] for row in rows} == {"1"}
     assert json.loads(report.with_suffix(".json").read_text())["backend"] == "numpy"
-    said = capsys.readouterr().out
-    assert said.count("100.0%") == len(rows)
-    assert said.endswith(f"reproduced: {len(rows)} metrics\n")
-    assert "DIFFERS" not in said
+    assert capsys.readouterr().out.endswith(f"reproduced: {len(rows)} metrics\n")
 
 
 def test_a_changed_number_is_named_and_so_is_a_missing_table(verify, committed, capsys):
-    metric = change(committed / "tables" / f"{NAME}.csv")
-    with pytest.raises(verify.refused, match=rf"^{NAME}:{metric} differ beyond"):
+    table = committed / "tables" / f"{NAME}_pooled.csv"
+    table.write_text(re.sub(r",[^,]*\n$", ",123\n", table.read_text()))
+    with pytest.raises(verify.refused, match=rf"^{NAME}_pooled:\w+ differ beyond"):
         verify(NAME)
     assert "DIFFERS" in capsys.readouterr().out
-    missing = committed / "tables" / f"{NAME}_pooled.csv"
+    missing = committed / "tables" / f"{NAME}.csv"
     missing.unlink()
     with pytest.raises(verify.refused, match=rf"^{missing} is not there; expected a"):
         verify(NAME)

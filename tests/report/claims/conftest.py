@@ -47,18 +47,18 @@ def world(tmp_path, monkeypatch):
     def table(stem, parts, folder="results/tables", schema=SCHEMA_VERSION, **config):
         path = tmp_path / folder / f"{stem}.csv"
         write_table(path, parts, {"schema": schema, "config": config})
-        return path
 
-    def gains(values, stem="t", folder="results/tables", **axes):
+    def of_seeds(values):
+        return per_seed(range(len(values)), "gain", np.asarray(values, float))
+
+    def gains(values, stem="t", folder="results/tables"):
         """One row a seed with the metric `gain`."""
-        rows = per_seed(range(len(values)), "gain", np.asarray(values, float))
-        return table(stem, [({"norm": "before", **axes}, rows)], folder)
+        table(stem, [({"norm": "before"}, of_seeds(values))], folder)
 
     def plant(*arms, id_="A1", printed=(), **changes):
         """A table `id_` whose arms have these values, and a claim with a case for each."""
         names = COLOURS[: len(arms)]
-        rows = [per_seed(range(len(x)), "gain", np.asarray(x, float)) for x in arms]
-        table(id_, [({"arm": name}, found) for name, found in zip(names, rows, strict=True)])
+        table(id_, [({"arm": n}, of_seeds(x)) for n, x in zip(names, arms, strict=True)])
         place = {"table": id_, "metric": "gain"}
         cases = [{"quantity": name, "when": f"it is {name}"} for name in names]
         if len(cases) == 1:
@@ -96,7 +96,6 @@ def world(tmp_path, monkeypatch):
         plant=plant,
         ledger=book,
         decide=decided,
-        tables=fresh(),
         fresh=fresh,
     )
 
@@ -104,16 +103,11 @@ def world(tmp_path, monkeypatch):
 @pytest.fixture
 def layered(world):
     """Table `t`: value of (init, seed, layer) is 10 ** (-layer) * (1 + seed) for init a."""
-    parts = [
-        (
-            {"init": init, "rate": rate},
-            [
-                Observation(seed, step, layer, "var", factor * (1 + seed) * 10.0**-layer)
-                for step in (0, 5)
-                for layer in range(1, 5)
-                for seed in (2, 0, 1)
-            ],
-        )
-        for init, rate, factor in (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
-    ]
-    return world.table("t", parts)
+    arms = (("a", "0.1", 1), ("b", "1.0", 2), ("nan", "10", 3))
+    places = [(step, layer, seed) for step in (0, 5) for layer in range(1, 5) for seed in (2, 0, 1)]
+
+    def rows(factor):
+        value = {layer: factor * 10.0**-layer for layer in range(1, 5)}
+        return [Observation(n, step, at, "var", value[at] * (1 + n)) for step, at, n in places]
+
+    world.table("t", [({"init": init, "rate": rate}, rows(f)) for init, rate, f in arms])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpubn import theory
 from gpubn.errors import LedgerError
-from gpubn.report.claims.expression import LONGEST, RESERVED, Expression
+from gpubn.report.claims.expression import LONGEST, Expression
 
 VALUES = {
     "a": np.array([1.0, 2.0, 4.0]),
@@ -17,8 +17,6 @@ VALUES = {
     "n": np.array([np.nan, 1.0, np.inf]),
 }
 NAN = np.nan
-
-
 FOREIGN = [
     *("a.real", "a[0]", "[a]", "(a, b)", "{a}", "...", "True", "None", "f'{a}'"),
     *("lambda: a", "a if b else n", "[x for x in a]", "(c := a)", "(lambda: a)()", "a.sum()"),
@@ -28,14 +26,10 @@ FOREIGN = [
 """What Python has and the grammar has not."""
 
 
-def parsed(source):
+def value(source):
     expression = Expression.parse(source)
     expression.require(VALUES)
-    return expression
-
-
-def value(source):
-    return parsed(source).evaluate(VALUES)
+    return expression.evaluate(VALUES)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +44,7 @@ def value(source):
         ("log2(a) + log(e) - log10(10 ** a)", [0, 0, -1]),
         ("minimum(a, 2) + maximum(b, 0)", [2, 2, 2]),
         ("where(b > 0, a, -a)", [1, -2, -4]),
-        ("n > 0", [NAN, 1, 1]),
+        *((f"0 * (n {sign} n)", [NAN, 0, 0]) for sign in ("<", "<=", ">", ">=", "==", "!=")),
         ("maximum(n, 2)", [NAN, 2, math.inf]),
         ("where(isfinite(n), n, 7)", [7, 1, 7]),
         ("where(n > 0, 1, 2)", [NAN, 1, 1]),
@@ -64,11 +58,6 @@ def value(source):
 )
 def test_value(source, expected):
     np.testing.assert_allclose(value(source)[0], expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("sign", ["<", "<=", ">", ">=", "==", "!="])
-def test_a_comparison_with_nan_is_nan(sign):
-    assert np.isnan(value(f"n {sign} n")[0]).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +77,6 @@ def test_what_is_not_finite_is_named(source, problem):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("", "no expression"),
         ("\0", "no expression"),
         ("(" * 300, "no expression"),
         ("-" * 600 + "1", f"at most {LONGEST}"),
@@ -100,21 +88,13 @@ def test_what_is_not_finite_is_named(source, problem):
         ("eval(1)", "calls 'eval', which is unknown"),
         ("log(a, b)", "calls log with 2 arguments; expected 1"),
         ("relu_gain(1)", "calls relu_gain with 1 arguments"),
+        ("batchnorm_relu_gradient_growth(3)", r"growth\(3\), which fails"),
         ("1e999", "finite"),
     ],
 )
 def test_what_is_no_expression_is_named(source, said):
     with pytest.raises(LedgerError, match=said):
-        parsed(source)
-
-
-def test_names():
-    assert parsed("log(a) + b * pi").names == {"a", "b"}
-    assert {"log", "pi", "e", "relu_gain", "BATCHNORM_RELU_VAR"} <= RESERVED
-    with pytest.raises(
-        LedgerError, match=r"calls batchnorm_relu_gradient_growth\(3\), which fails"
-    ):
-        value("batchnorm_relu_gradient_growth(3)")
+        value(source)
 
 
 LEAVES = st.sampled_from(["a", "b", "n", "0", "1", "2.5"])

@@ -1,76 +1,32 @@
-"""The ledger: every key counts, and one that does not is named with its claim."""
-
-from pathlib import Path
+"""The ledger, its short forms and its history: what does not count is named with its claim."""
 
 import numpy as np
 import pytest
-import yaml
 
-from gpubn import experiments
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger, rules
-from gpubn.report.claims.entries import as_number
+from gpubn.report.claims.history import history_rows, load_history
 from gpubn.report.claims.ledger import Threshold
+from gpubn.report.claims.selections import written_out
 from gpubn.report.figures import drawing as figures
-
-CONF = Path(__file__).resolve().parents[3] / "conf" / "experiment"
-TIMED = {"step_cost": {"kind": None, "shape": None}}
-"""Benchmark that claims read -> its axes."""
-SHIPPED = ledger.load_ledger()
 
 
 def test_the_ledger_that_ships_is_whole_and_sound():
-    assert len(ledger.EXPECTED) == 46
-    assert ledger.EXPECTED[:2] + ledger.EXPECTED[-1:] == ("A1", "A2", "D14")
-    assert SHIPPED.faults == {}
-    assert tuple(SHIPPED.claims) == ledger.EXPECTED
-    assert set(SHIPPED.titles) == set(ledger.DOCUMENTS)
+    shipped = ledger.load_ledger()
+    assert shipped.faults == {}
+    assert tuple(shipped.claims) == ledger.EXPECTED
+    assert set(shipped.titles) == set(ledger.DOCUMENTS)
     declared = {id_ for script in figures.find() for id_ in script.claims}
-    assert declared
-    assert declared <= set(ledger.EXPECTED)
-
-
-def test_what_the_claims_that_ship_say_of_themselves():
-    for id_, claim in SHIPPED.claims.items():
+    assert set() < declared <= set(ledger.EXPECTED)
+    for id_, claim in shipped.claims.items():
         words = {rules.REPRODUCED, rules.CONTRADICTED}
         words |= {rules.UNDECIDED} if claim.kind != rules.EXACT else set()
         words |= {rules.NOT_REPRODUCED} if claim.kind == rules.EFFECT else set()
         words |= {rules.OTHER_VALUE} if any(case.published for case in claim.cases) else set()
         words |= {rules.CONDITIONAL} if len(claim.cases) > 1 else set()
         assert claim.predicted in words, id_
-        assert min(len(text.split()) for text in (claim.threat, claim.excluded)) > 3, id_
-        said = [(q.label, q.unit) for q in claim.quantities.values()]
-        assert len(set(said)) == len(said), id_
         formulas = [f for q in claim.quantities.values() for f in (q.value, q.predicted) if f]
-        used = set().union(*(formula.names for formula in formulas))
-        assert set(claim.measures) <= used, id_
-
-
-def swept(experiment):
-    """Column -> the values that the experiment sweeps it over, None where it does not."""
-    raw = yaml.safe_load((CONF / f"{experiment}.yaml").read_text())
-    grid = raw.get("hydra", {}).get("sweeper", {}).get("params", {})
-    axes = experiments.get(experiment).axes
-    found = {c: grid.get(key, grid.get(key.removesuffix(".name"))) for c, key in axes.items()}
-    return {c: None if v is None else str(v).split(",") for c, v in found.items()}
-
-
-def test_what_the_claims_that_ship_read_is_swept_over():
-    """Every table is an experiment's or the benchmark's, every cell one of its default grid."""
-    grids = TIMED | {name: swept(name) for name in experiments.names()}
-    wanted = [(id_, m) for id_, claim in SHIPPED.claims.items() for m in claim.measures.values()]
-    for id_, measure in wanted:
-        assert measure.table in grids, id_
-        grid = grids[measure.table]
-        for column, value in measure.where.items():
-            assert column in grid, (id_, column)
-            values = grid[column]
-            known = values is None or value in values
-            assert known or as_number(value) in map(as_number, values), (id_, column, value)
-        assert measure.along in {None, *grid, "layer", "step"}, id_
-        free = {c for c, values in grid.items() if values and len(values) > 1}
-        free -= {*measure.where, measure.along}
-        assert free <= {"data"} or measure.table in TIMED, (id_, free)
+        assert set(claim.measures) <= set().union(*(formula.names for formula in formulas)), id_
 
 
 @pytest.fixture
@@ -80,38 +36,28 @@ def load(world):
 
 
 def test_a_claim(load, claim):
-    matters = {"value": "batchnorm_relu_gradient_growth(1000) ** 2", "basis": "theory", "why": "t"}
-    twice = {"label": "two", "scale": "log", "predicted": "2 * pi", "source": "a book"}
+    """What is printed may name a threshold."""
+    growth = "batchnorm_relu_gradient_growth(1000) ** 2"
+    case = {"quantity": "gain", "published": ["log(0.9)", "log(two)"], "beside": {"more": [-1, 2]}}
     entry = claim(
         "A2",
-        matters=matters,
-        quantities={
-            "gain": {"value": "x / one", "unit": "times"},
-            "twice": {"value": "2 * gain", "unit": "times"} | twice,
-        },
-        thresholds={"one": {"value": "2 / 2", "basis": "words", "why": "one"}},
+        matters={"value": growth, "basis": "theory", "why": "t"},
+        quantities={"gain": GAIN, "more": GAIN | {"label": "two"}},
+        thresholds={"two": {"value": "4 / 2", "basis": "words", "why": "two"}},
+        cases=[case],
+        kind="published",
         note="Nothing\n  more.",
-        published=None,
     )
     book = load(claim("B2"), claim("A10"), entry)
     assert (book.titles, book.faults) == ({"A": "Title A", "B": "Title B"}, {})
     assert list(book.claims) == ["A2", "A10", "B2"]
-    found, plain = book.claims["A2"], book.claims["A10"]
-    assert (plain.text, plain.published, plain.tables) == ("The gain is above one.", "1.5", ("t",))
-    assert (found.published, found.note) == (None, "Nothing more.")
+    found = book.claims["A2"]
+    assert found.note == "Nothing more."
     assert found.matters.value == pytest.approx(1.46854**2, rel=1e-4)
-    assert found.thresholds == {"one": Threshold(value=1.0, basis="words", why="one")}
-    assert [(q.label, q.log) for q in found.quantities.values()] == [("gain", False), ("two", True)]
-
-
-def test_what_is_printed_may_name_a_threshold(load, claim):
-    two = {"value": 2, "basis": "words", "why": "two"}
-    case = {"quantity": "gain", "published": ["log(0.9)", "log(two)"], "beside": {"more": [-1, 2]}}
-    quantities = {"gain": GAIN, "more": GAIN}
-    entry = claim(thresholds={"two": two}, quantities=quantities, cases=[case], kind="published")
-    (found,) = load(entry).claims["A1"].cases
-    assert found.published == pytest.approx(np.log([0.9, 2]))
-    assert found.beside == {"more": (-1, 2)}
+    assert found.thresholds == {"two": Threshold(value=2.0, basis="words", why="two")}
+    assert [q.label for q in found.quantities.values()] == ["gain", "two"]
+    assert found.cases[0].published == pytest.approx(np.log([0.9, 2]))
+    assert found.cases[0].beside == {"more": (-1, 2)}
 
 
 X = {"table": "t", "metric": "gain"}
@@ -123,14 +69,6 @@ TWO = ({"quantity": "gain", "when": "a"}, {"quantity": "more", "when": "b"})
 
 def gain(**changes):
     return {"quantities": {"gain": GAIN | changes}}
-
-
-def one(**changes):
-    return {"thresholds": {"one": ONE | changes}}
-
-
-def matters(**changes):
-    return {"matters": ONE | changes}
 
 
 def printed(**changes):
@@ -147,23 +85,23 @@ def cases(first, second=None, **changes):
     ("changes", "said"),
     [
         ({"tests": 1}, "has the unknown key 'tests'; expected only id, claim"),
-        ({"matters": ONE | {1: 2}}, "matters has the unknown key 1;"),
         ({"claim": " "}, "has claim ' '; expected text"),
         ({"thresholds": [1]}, "thresholds is [1]; expected a mapping"),
-        (one(basis="guess"), "threshold one has basis 'guess'; expected one of words, theory"),
-        (one(value="x"), "threshold one names 'x', which is not defined here; expected numbers"),
-        (one(value="1 / 0"), "threshold one divides by zero"),
-        ({"thresholds": {"x": ONE}}, "measure x is named 'x', which is taken"),
+        (
+            {"thresholds": {"one": ONE | {"basis": "guess"}}},
+            "threshold one has basis 'guess'",
+        ),
+        (
+            {"thresholds": {"one": ONE | {"value": "x"}}},
+            "threshold one names 'x', which is",
+        ),
         ({"quantities": {"log": GAIN}}, "quantity log is named 'log', which is taken"),
         ({"quantities": {"my gain": GAIN}}, "quantity my gain is named 'my gain'; expected letter"),
-        ({"quantities": {"lambda": GAIN}}, "quantity lambda is named 'lambda'; expected letters"),
         ({"measures": {"x": X | {"along": "layer"}}}, "measure x has no reduce; expected one of"),
-        (gain(value="gain"), "quantity gain names 'gain', which is not defined here; expected x"),
         (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
-        (matters(value=0), "matters has value 0; expected more than 0"),
-        ({"predicted": "true"}, "has predicted 'true'; expected one of reproduced, reproduced, o"),
+        ({"matters": ONE | {"value": 0}}, "matters has value 0; expected more than 0"),
         ({"cases": []}, "cases is []; expected a list with the primary quantity"),
         ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
         (cases(TWO[0]), "case 1 has the condition 'a' and no counter-test; expected another case"),
@@ -171,21 +109,14 @@ def cases(first, second=None, **changes):
         (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
         (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
         (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
-        (gain(scale="log"), "case 1 has quantity 'gain' of kind mean, scale log; expected a mean"),
-        (gain(kind="single"), "case 1 has quantity 'gain' of kind single"),
         (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
         ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
         (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
-        (printed(published=1.5), "case 1 has the printed value 1.5; expected [lowest, highest]"),
         (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),
         (printed(beside={"gain": [2, 1]}), "case 1 has the printed value [2, 1]; expected the"),
         (
             cases({"quantity": "gain", "beside": {"more": [1, 2]}}),
             "case 1 has printed values beside it and none of its own; expected both",
-        ),
-        (
-            cases(PRINTED | {"beside": {"more": [1, 2]}}, kind="single"),
-            "case 1 has 'more' beside it; expected another mean",
         ),
     ],
 )
@@ -199,17 +130,14 @@ def test_what_is_no_claim_is_named_and_others_go_on(load, claim, changes, said):
 
 def test_every_problem_of_an_entry_has_a_line(load, claim):
     entry = claim(kind="sure", cases=[{"quantity": 3, "whne": "a"}], claim="")
-    assert load(entry).faults["A1"].splitlines() == [
-        "A1: has claim ''; expected text",
-        "A1: has kind 'sure'; expected one of effect, equal, exact, published",
-        "A1: case 1 has the unknown key 'whne'; expected only quantity, when, published, beside",
-        "A1: case 1 has quantity 3; expected text",
+    del entry["threat"]
+    assert [line.partition(";")[0] for line in load(entry).faults["A1"].splitlines()] == [
+        "A1: has claim ''",
+        "A1: has kind 'sure'",
+        "A1: has no threat",
+        "A1: case 1 has the unknown key 'whne'",
+        "A1: case 1 has quantity 3",
     ]
-    for field in set(claim()).difference(("id", "published")):
-        entry = claim()
-        del entry[field]
-        said = f"A1: has no {field}; expected the keys id, claim, kind"
-        assert load(entry).faults["A1"].startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -217,12 +145,10 @@ def test_every_problem_of_an_entry_has_a_line(load, claim):
     [
         ("document: E\ntitle: T\nclaims: []\n", "has document 'E'; expected one of A, B, C, D"),
         ("document: A\nclaims: []\n", "has no title"),
-        ("document: A\ntitle: T\nclaims: [3]\n", "claim 1 is 3; expected a mapping"),
         ("document: A\ntitle: T\nclaims: [{claim: x}]\n", "claim 1 has no id; expected"),
         ("document: A\ntitle: T\nclaims: [{id: A13}]\n", "id is 'A13'; expected A1 to A12"),
         ("document: A\ntitle: T\nclaims: [{id: A1, a: 1, a: 2}]\n", "is no YAML .*'a' stands tw"),
         ("document: !!python/object/apply:os.getcwd []\n", "is no YAML"),
-        ("", "is None; expected a mapping"),
         ("document: \x00\n", "is no YAML"),
     ],
 )
@@ -238,8 +164,129 @@ def test_an_id_that_stands_twice(load, claim, changes):
         load(claim(**changes), claim())
 
 
-def test_a_file_of_other_bytes_is_named_and_no_file_is_no_claim(tmp_path):
-    assert ledger.load_ledger(tmp_path) == ledger.Ledger({}, {}, {})
-    (tmp_path / "A.yaml").write_bytes(b"document: \xff\n")
-    with pytest.raises(LedgerError, match=r"A\.yaml: is no YAML"):
-        ledger.load_ledger(tmp_path)
+# Short forms: what a claim leaves out or says once for many ---------------------------------------
+
+BEST = {"table": "t", "metric": "loss", "where": {"init": "he", "norm": "none"}, "step": "last"}
+EACH = {"arm": {"a": {"said": "an arm"}, "b": {"said": "another"}}, "depth": [1, 20]}
+
+
+def written(selections=(), **claim):
+    return written_out({"id": "A1", **claim}, dict(selections))
+
+
+def test_a_selection_is_taken_in_and_its_keys_can_be_replaced():
+    measures = {"x": {"use": "best", "metric": "m", "where": {"norm": "after"}, "layer": 2}}
+    quantities = {"loss": {"value": {"use": "best"}, "unit": "nats"}}
+    claim = written({"best": BEST}, measures=measures, quantities=quantities)
+    replaced = {"metric": "m", "where": {"init": "he", "norm": "after"}, "layer": 2}
+    assert claim["measures"] == {"x": BEST | replaced, "raw_loss": BEST}
+    assert claim["quantities"] == {"loss": {"value": "raw_loss", "unit": "nats"}}
+    assert BEST["where"] == {"init": "he", "norm": "none"}
+
+
+def test_an_entry_for_each_value_that_it_mentions():
+    claim = written(
+        each=EACH,
+        measures={
+            "<arm>_<depth>": {"where": {"arm": "<arm>", "depth": "<depth>"}},
+            "one": {"layer": 1},
+        },
+        quantities={
+            "<arm>": {"value": "<arm>_1"},
+            "<arm>_deep": {"value": "log(<arm>_20)", "label": "<arm.said>, deep"},
+            "rest": {"value": "one < 2"},
+        },
+        cases=[{"quantity": "<arm>", "when": "it is <arm.said>"}],
+    )
+    assert "each" not in claim
+    assert list(claim["measures"]) == ["a_1", "a_20", "b_1", "b_20", "one"]
+    assert claim["measures"]["b_20"] == {"where": {"arm": "b", "depth": 20}}
+    assert list(claim["quantities"]) == ["a", "a_deep", "b", "b_deep", "rest"]
+    assert claim["quantities"]["b_deep"] == {"value": "log(b_20)", "label": "another, deep"}
+    assert claim["cases"] == [
+        {"quantity": "a", "when": "it is an arm"},
+        {"quantity": "b", "when": "it is another"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"measures": {"x": {"use": "worst"}}}, "measure x has use 'worst'; expected best"),
+        ({"measures": {"x": {"use": ["best"]}}}, r"measure x has use \['best'\]; expected best"),
+        ({"each": ["arm"]}, r"each is \['arm'\]; expected a mapping"),
+        ({"each": {"arm": "a"}}, "each has arm 'a'; expected a list or a mapping of values"),
+        ({"each": {"arm": []}}, r"each has arm \[\]; expected a list"),
+        ({"each": {"arm": {"a": 1}}}, "each arm is 1; expected a mapping"),
+        ({"measures": {"<depht>": {}}}, "measures has <depht>; expected a name of each: arm, dep"),
+        ({"quantities": {"<arm>": {"label": "<arm.sad>"}}}, r"<arm.sad>; arm a has said"),
+        ({"quantities": {"q": {"label": "<arm>"}}}, "quantities has a name twice"),
+        (
+            {"measures": {"raw_q": BEST}, "quantities": {"q": {"value": BEST}}},
+            "measure raw_q is that of q; expected another name",
+        ),
+    ],
+)
+def test_what_is_no_short_form_is_named(changes, said):
+    with pytest.raises(LedgerError, match=said):
+        written({"best": BEST}, **{"each": EACH, **changes})
+
+
+def test_what_is_wrong_otherwise_is_left_to_the_model():
+    odd = {"measures": 3, "quantities": ["x"], "cases": None}
+    assert written(**odd) == {"id": "A1", **odd}
+
+
+# The history of verdicts --------------------------------------------------------------------------
+
+LINES = """A2:
+- {date: 2026-11-20, before: reproduced, change: a margin}
+- {date: 2026-11-26, before: contradicted, change: a note}
+B1:
+- {date: 2026-11-26, before: holds only when it is red, change: other seeds}
+"""
+FIRST = "{date: 2026-11-20, before: y, change: x}"
+NO_HISTORY = {
+    "3": "is 3; expected the changes of each claim",
+    f"A99: [{FIRST}]": "A99: is no claim; expected the id of one",
+    "A1: []": "A1: changes is []; expected a list of changes",
+    f"A1: [{FIRST}, {{date: today, before: y, change: x}}]": "A1: change 2 has date 'today'; exp",
+    f"A1: [{FIRST.replace('y', 'y, after: z')}]": "A1: change 1 has the unknown key 'after'",
+    f"A1: [{FIRST}]\nA1: []": "is no YAML (the key 'A1' stands twice",
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def load(text):
+        (tmp_path / "history.yaml").write_text(text)
+        return load_history(tmp_path / "history.yaml")
+
+    return load
+
+
+def test_what_became_of_a_change_is_filled_in(read):
+    """The verdict before the next one, and after the last whatever it is now."""
+    rows = history_rows(read(LINES), {"A2": "undecided: open when it is red", "B2": "reproduced"})
+    assert rows == [
+        ("A2", "2026-11-20", "a margin", "reproduced", "contradicted"),
+        ("A2", "2026-11-26", "a note", "contradicted", "undecided: open when it is red"),
+        ("B1", "2026-11-26", "other seeds", "holds only when it is red", "no verdict"),
+    ]
+
+
+@pytest.mark.parametrize("text", NO_HISTORY)
+def test_what_is_no_history_is_named(read, text):
+    with pytest.raises(LedgerError) as caught:
+        read(text)
+    assert str(caught.value).startswith(f"history.yaml: {NO_HISTORY[text]}")
+    assert all(line.startswith("history.yaml: ") for line in str(caught.value).splitlines())
+
+
+def test_the_history_that_ships():
+    history = load_history()
+    assert set(history) <= set(ledger.EXPECTED)
+    words = (*rules.VERDICTS, "no verdict", "not decided in between")
+    for changes in history.values():
+        assert [c.before for c in changes if not c.before.startswith(words)] == []
+        assert [c.date for c in changes] == sorted(c.date for c in changes)

@@ -1,7 +1,5 @@
 """Figure scripts: what they declare, the verdicts in their captions, and when they are stale."""
 
-import json
-
 import pytest
 
 from gpubn.errors import ConfigError
@@ -64,18 +62,13 @@ def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, captions)
     figures.draw(script, results)
     assert captions == ["Rows: 1."]
     assert figures.is_current(script, results)
-    for content in ("id,verdict\nA1,reproduced\n", "", "id\nA2\n"):  # which decide nothing
-        (results / "claims.csv").write_text(content)
-        assert figures.is_current(script, results)
+    (results / "claims.csv").write_text("id,verdict\nA1,reproduced\n")  # of another figure
+    assert figures.is_current(script, results)
     (results / "claims.csv").write_text(CLAIMS)
     assert not figures.is_current(script, results)
     figures.draw(script, results)
     said = "Verdicts: A2 reproduced, other value; B1 holds under a condition."
     assert " ".join(captions[1].split()) == f"Rows: 1. {said}"
-    assert figures.is_current(script, results)
-    made_from = json.loads((results / "figures" / "one.json").read_text())["made_from"]
-    assert made_from["verdicts"] == said
-    (results / "claims.csv").write_text(CLAIMS.replace("A1,A,reproduced", "A1,A,contradicted"))
     assert figures.is_current(script, results)
     undecided = CLAIMS.replace("holds only when it is so", "undecided: open when it is so")
     (results / "claims.csv").write_text(undecided)

@@ -3,23 +3,21 @@
 import itertools
 import math
 import signal
-import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from race.batchnorm import BatchnormWork, sets_needed
-from race.contest import Contest, Entry, Sample, median_interval, sentence, time_limit
-from race.contestants import batchnorm_entries, check, training_entries
+from harness import take_turns
+from race.batchnorm import BatchnormWork
+from race.contest import Contest, Entry, Sample, median_interval, time_limit
+from race.contestants import batchnorm_entries, training_entries
 from race.package import Ours
-from race.timings import EAGER, JAX, MADE_DRY, OURS
+from race.timings import EAGER, JAX, OURS
 from race.training import TrainingWork, random_images
 
 from gpubn.backend import resolve
 
-MIB = 1 << 20
 WORK = BatchnormWork((8, 4), 1 << 10)
 
 
@@ -41,16 +39,24 @@ def contest():
     return ToldContest(resolve("numpy"), rounds=2, ceilings=ceilings)
 
 
-def entry(who, launch, seconds, networks=1):
+def entry(who, launch, seconds, networks=1, calls=1):
     times = itertools.chain([0.0], itertools.cycle(seconds))  # the first call warms up
-    return Entry(who, launch, lambda: Sample(lambda: next(times), error=1e-7), networks)
+    return Entry(who, launch, lambda: Sample(lambda: next(times), 1e-7, calls), networks)
 
 
-def failing(error, who=JAX, launch="python"):
+def failing(error, who=JAX):
     def make():
         raise error
 
-    return Entry(who, launch, make)
+    return Entry(who, "python", make)
+
+
+def test_each_round_hears_all_and_another_one_begins():
+    heard = []
+    three = [lambda name=name: heard.append(name) or ord(name) for name in "abc"]
+    times = take_turns(4, three)
+    assert "".join(heard) == "abcbcacababc"
+    np.testing.assert_array_equal(times, [[ord(name)] * 4 for name in "abc"])
 
 
 def test_rows_hold_medians_shares_and_ratios_by_round(contest):
@@ -61,30 +67,33 @@ def test_rows_hold_medians_shares_and_ratios_by_round(contest):
     assert ours.copy_share == pytest.approx(640 / 100 / 1.5)
     assert ours.matrix_share == pytest.approx(544 / 10 / 1.5)
     assert (peer.shape, peer.sets, peer.bytes, peer.error) == ("8x4", 16, 640, 1e-7)
-    assert peer.made == MADE_DRY
+    assert median_interval(np.arange(50, 0.0, -1)) == (18, 33)  # order statistics
 
 
 def test_a_peer_is_compared_with_ours_as_it_is_launched_and_network_by_network(contest):
     ours = [entry(OURS, "python", [8.0]), entry(OURS, "graph", [4.0], networks=4)]
-    rows = list(contest.hold(WORK.columns, [*ours, entry(EAGER, "graph", [2.0])]))
+    rows = list(contest.hold(WORK.columns, [*ours, entry(EAGER, "graph", [4.0], calls=2)]))
     assert [row.seconds for row in rows] == [8.0, 1.0, 2.0]
     assert rows[2].ratio == 2.0
 
 
-def test_who_is_missing_or_wrong_or_slow_is_a_row_with_a_reason(contest):
+def test_who_is_missing_or_slow_is_a_row_with_a_reason(contest):
+    """Peers have times without ours, too."""
     entries = [
         failing(ModuleNotFoundError("No module named 'jax'")),
-        entry(OURS, "python", [1.0]),
+        failing(ValueError("WRONG\nand a long tale"), OURS),
         failing(TimeoutError("not ready after 9 s")),
         failing(AssertionError("never asked")),
+        entry(EAGER, "python", [1.0]),
     ]
-    rows = list(contest.hold(WORK.columns, entries))
-    assert [row.note for row in rows if row.seconds is None] == [
+    *lost, peer = contest.hold(WORK.columns, entries)
+    assert [row.note for row in lost] == [
         "ModuleNotFoundError: No module named 'jax'",
+        "ValueError: WRONG",
         "TimeoutError: not ready after 9 s",
         "not tried: it was not ready in time before",
     ]
-    assert (rows[-1].who, rows[-1].seconds) == (OURS, 1.0)
+    assert (peer.seconds, peer.ratio) == (1.0, None)
 
 
 def test_who_fails_in_a_round_is_out_and_the_others_go_on(contest):
@@ -96,33 +105,6 @@ def test_who_fails_in_a_round_is_out_and_the_others_go_on(contest):
     assert (ours.rounds, ours.note) == (1, "stopped after 1 of 50 rounds: out of time")
     assert peer.seconds is None
     assert peer.note == "failed when it was timed: ZeroDivisionError: division by zero"
-
-
-def test_without_ours_peers_have_times_and_no_ratios(contest):
-    broken = failing(ValueError("WRONG\nand a long tale"), OURS)
-    four = Entry(EAGER, "python", lambda: Sample(lambda: 8.0, error=0.0, calls=4))
-    first, second = contest.hold(WORK.columns, [broken, four])
-    assert first.note == "ValueError: WRONG"
-    assert (second.seconds, second.calls, second.ratio) == (2.0, 4, None)
-    assert sentence(ValueError()) == "ValueError"
-
-
-def test_check_refuses_what_is_wrong():
-    expected = {"y": np.arange(1.0, 5.0)}
-    assert check({"y": np.arange(1.0, 5.0, dtype=np.float32)}, expected) == 0
-    for wrong in (np.arange(1.0, 5.0) * 1.001, np.full(4, np.nan), np.arange(1.0, 4.0)):
-        with pytest.raises(ValueError, match="WRONG: y"):
-            check({"y": wrong}, expected)
-
-
-@pytest.mark.parametrize(("mib", "sets"), [(1 / 32, 6400), (1, 256), (8, 25), (512, 2)])
-def test_sets_exceed_the_cache_four_times_in_whole_graphs(mib, sets):
-    assert sets_needed(int(mib * MIB), 50 * MIB) == sets
-
-
-@pytest.mark.parametrize(("n", "low", "high"), [(3, 1, 3), (5, 1, 5), (6, 1, 6), (50, 18, 33)])
-def test_the_interval_of_a_median_is_of_order_statistics(n, low, high):
-    assert median_interval(np.arange(n, 0.0, -1)) == (low, high)
 
 
 def test_what_takes_too_long_is_stopped():
@@ -148,11 +130,12 @@ def test_ours_is_checked_and_captured(backend):
     contestant.run()
 
 
-def test_wrong_results_are_never_timed(contest, monkeypatch):
+@pytest.mark.parametrize("factor", [1.01, math.nan])
+def test_wrong_results_are_never_timed(contest, monkeypatch, factor):
     right = Ours.batchnorm
 
     def wrong(self, x, dy, *others):
-        return right(self, x, np.float32(1.01) * dy, *others)
+        return right(self, x, np.float32(factor) * dy, *others)
 
     monkeypatch.setattr(Ours, "batchnorm", wrong)
     python, _ = contest.hold(WORK.columns, batchnorm_entries(WORK, contest, ()))
@@ -169,32 +152,4 @@ def test_peers_compute_the_same(peer):
         *contest.hold(work.columns, batchnorm_entries(work, contest, [peer])),
         *contest.hold(training.columns, training_entries(training, contest.backend, [peer])),
     ]
-    lost = [row for row in rows if row.launch != "graph" and row.seconds is None]
-    assert not lost
-    assert not any(math.isnan(row.seconds) for row in rows if row.seconds)
-
-
-def test_a_device_is_timed_by_cupys_events_call_by_call(monkeypatch):
-    def benchmark(work, *, name, n_repeat, n_warmup):
-        assert (n_repeat, n_warmup) == (1, 0)
-        work()
-        return SimpleNamespace(gpu_times={(0, 0): 0.25})
-
-    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
-    runtime = SimpleNamespace(
-        getDevice=lambda: 0, getDeviceProperties=lambda number: {"l2CacheSize": 50 * MIB}
-    )
-    xp = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
-    contest = Contest(SimpleNamespace(name="cupy", xp=xp), rounds=2)
-    heard = []
-    assert contest.seconds(lambda: heard.append("work")) == 0.25
-    assert heard == ["work"]
-    assert (contest.gpu, contest.cache) == (True, 50 * MIB)
-
-
-def test_ceilings_of_the_host_are_measured(monkeypatch):
-    monkeypatch.setattr(Contest, "seconds", lambda self, work: 0.5)
-    contest = Contest(resolve("numpy"), rounds=2)
-    contest.measure_ceilings()
-    assert contest.ceilings == {"copy_rate": 4 * MIB, "matrix_rate": 2 * 128**3 / 0.5}
+    assert not [row for row in rows if row.launch != "graph" and row.seconds is None]
