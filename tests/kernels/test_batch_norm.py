@@ -98,15 +98,20 @@ def test_a_mean_far_above_the_spread_costs_no_digits(
 
 @pytest.mark.parametrize("outlier", [30, 1e4, -1e6])
 @pytest.mark.parametrize("row", [0, 17, -1])
-def test_an_outlier_in_any_row_costs_no_digits_and_leaves_the_output_centred(
-    backend, xp, oracle, rng, dtype, outlier, row
-):
+def test_an_outlier_in_any_row_costs_no_digits(backend, oracle, rng, dtype, outlier, row):
     x, dy = rng.standard_normal((2, 1000, 3)).astype(dtype)
     x[row, 1] = outlier
-    y, _ = check(backend, oracle, (x, None, None, dy))
+    check(backend, oracle, (x, None, None, dy))
+
+
+@pytest.mark.parametrize("row", [0, 5, -1])
+def test_an_outlier_in_any_row_leaves_the_output_centred(backend, xp, oracle, rng, dtype, row):
+    x = rng.standard_normal((10_000, 3)).astype(dtype)
+    x[row] = 1e6
+    y, _ = batch_norm(backend.asarray(x))
     # x_hat is 1 in root mean square, whatever its largest value: that is the size to err against.
     mean = y.astype(xp.float64).mean(axis=0)
-    assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 1000))
+    assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 10_000))
 
 
 CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
