@@ -69,7 +69,8 @@ def only_x(rng, shape):
 
 
 def with_mask(rng, shape):
-    return [*only_x(rng, shape), rng.random(shape) >= RATE]
+    every_third = np.arange(np.prod(shape)).reshape(shape) % 3 == 0
+    return [*only_x(rng, shape), ~every_third]
 
 
 def with_weights(rng, shape):
