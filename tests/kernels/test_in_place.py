@@ -188,6 +188,18 @@ def test_a_replica_alone_takes_the_same_step_to_the_bit(backend, same_bits, rng,
             same_bits(alone[written][0], together[written][r])
 
 
+def test_a_step_without_dx_and_with_a_scratch_has_the_same_bits(backend, same_bits, rng, dtype):
+    case = SMALL["affine_descend"](rng, dtype, False)
+
+    def call(x, weight, bias, dy, rates, dx):
+        options = {"need_dx": False, "scratch": backend.xp.zeros_like(weight)}
+        return affine_descend(dy, affine(x, weight)[1], bias, rates, **options)
+
+    with_dx, without = case.run(backend), case._replace(call=call).run(backend)
+    for name in ("weight", "bias"):
+        same_bits(without[name], with_dx[name])
+
+
 @pytest.mark.parametrize("backend", ["shim"], indirect=True)
 @pytest.mark.parametrize("of", ["data", "own_x"])
 def test_rows_that_start_between_packs_are_copied_one_number_at_a_time(backend, oracle, rng, of):
