@@ -1,7 +1,6 @@
 """Groups of replicas on threads: order, threads of BLAS, errors and interrupts."""
 
 import threading
-from itertools import count
 
 import numpy as np
 import pytest
@@ -96,18 +95,6 @@ def test_an_error_in_one_group_stops_the_others(error):
     assert 0 in endless.cancelled
     assert sorted(endless.cancelled) == sorted(endless.started)
     assert len(endless.started) < 7  # those that had not begun never did
-
-
-def test_an_interrupt_in_the_progress_bar_stops_all_groups():
-    endless, calls = Endless(), count()
-
-    def on_progress(n):
-        if next(calls) == 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        on_threads(3).map_groups(endless, range(3), group=1, on_progress=on_progress)
-    assert len(endless.cancelled) == len(endless.started) - 1  # one met the interrupt itself
 
 
 def test_an_interrupt_while_waiting_stops_all_groups(monkeypatch):

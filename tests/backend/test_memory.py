@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubn.backend import Backend, Cancelled
-from gpubn.backend.memory import SHARE, equal_chunk, halves, run_or_halve
+from gpubn.backend.memory import halves, run_or_halve
 from gpubn.errors import BackendError
 
 STEPS = 12
@@ -98,32 +98,7 @@ def test_chunks_fit_into_the_share_of_the_memory(on_device, replicas, each, free
     assert on_device(None).chunk(replicas, each) == replicas
 
 
-@given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 100_000))
-def test_chunks_are_as_few_and_as_equal_as_fit(replicas, each, free):
-    size = equal_chunk(replicas, each, free)
-    assert 1 <= size <= replicas
-    assert size == 1 or size * each <= SHARE * free
-    chunks = -(-replicas // size)
-    larger = max(1, int(SHARE * free) // each)
-    assert chunks == -(-replicas // larger)  # as many as if each took all that fits
-    assert size == 1 or (size - 1) * chunks < replicas  # and no smaller one does with as many
-
-
 # Halves -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        ([], []),
-        ([7], [[7]]),
-        ([7, 8, 9], [[7, 8], [9]]),
-        (range(2, 7), [range(2, 5), range(5, 7)]),
-    ],
-    ids=str,
-)
-def test_halves_are_as_equal_as_can_be_and_never_empty(items, expected):
-    assert halves(items) == expected
 
 
 @given(st.integers(1, 13), st.integers(1, 14), st.integers(0, STEPS - 1))
@@ -145,19 +120,6 @@ def test_halves_are_halved_again_one_after_the_other_with_a_warning_each(caplog)
     assert [len(group) for group in work.begun] == [8, 4, 2, 2, 4, 2, 2]
     said = "out of memory (cannot allocate 7 bytes): going on in two halves"
     assert caplog.messages == [said] * 3
-
-
-def test_a_part_of_a_report_counts_where_the_rest_was_reported_before():
-    def work(group, tick):
-        if len(group) > 1:
-            tick(3)
-            raise MemoryError
-        tick(2)
-        return group
-
-    ticks = []
-    run_or_halve(work, [0, 1], ticks.append, halves, Device())
-    assert ticks == [3, 1]  # 2 + 2 in all
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,12 @@
-"""Programs: one by one, or recorded and replayed; and training, which must not feel the difference.
-
-The first part needs no arrays, the second only the products of a device, the last all kernels.
-"""
+"""Programs, one by one or replayed, and training, which must not feel the difference."""
 
 import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gpubn.backend import device_of
-from gpubn.backend.program import STEPS_TOGETHER, Replay
+from gpubn.backend.program import STEPS_TOGETHER
 from gpubn.data import Dataset
 from gpubn.nn.optim import linear_decay
 from tests.nn.networks import Run, state
@@ -22,115 +17,16 @@ on_device = pytest.mark.parametrize(
 )
 
 
-class Tape:
-    """A device on which a step is a launch of a name, and such a step.
+class Accumulate:
+    """out += a b by the products of a device, or by NumPy: n steps give n a b, without rounding.
 
     Attributes:
-        done: what ran, launch by launch.
-        events: how: "run" for each launch that was not recorded, "record n" and "replay n".
-        broken: how many recordings still fail at their end.
         calls: how often Python got to the step.
+        fails_at: the call that fails.
     """
 
-    def __init__(self, broken=0):
-        self.done, self.events, self.broken, self.calls = [], [], broken, 0
-        self._recording = None
-
-    def step(self):
-        self.calls += 1
-        if self._recording is not None:
-            self._recording.append("step")
-        else:
-            self.done.append("step")
-            self.events.append("run")
-
-    def capture(self, work):
-        recording = self._recording = []
-        try:
-            work()
-            if self.broken:
-                self.broken -= 1
-                raise MemoryError("no room for a recording")
-        finally:
-            self._recording = None
-        self.events.append(f"record {len(recording)}")
-
-        def replay():
-            self.done += recording
-            self.events.append(f"replay {len(recording)}")
-
-        return replay
-
-
-# Replayed -----------------------------------------------------------------------------------------
-
-
-def test_the_first_step_runs_as_it_is_and_the_rest_in_tens_and_ones_recorded_when_needed():
-    tape, ticks = Tape(), []
-    program = Replay(tape.step, tape)
-    for n, events in (
-        (0, []),
-        (1, ["run"]),
-        (2, ["record 1", "replay 1", "replay 1"]),
-        (21, ["record 10", "replay 10", "replay 10", "replay 1"]),
-        (11, ["replay 10", "replay 1"]),
-    ):
-        del tape.events[:], ticks[:]
-        program(n, ticks.append)
-        assert tape.events == events
-        assert ticks == [int(event.split()[1]) for event in events if "replay" in event] or n == 1
-    assert tape.calls == 1 + STEPS_TOGETHER + 1
-
-
-@given(st.lists(st.integers(0, 45), max_size=6))
-def test_any_calls_take_as_many_steps_as_they_say_and_report_them(calls):
-    tape = Tape()
-    program = Replay(tape.step, tape)
-    for n in calls:
-        before, ticks = len(tape.done), []
-        program(n, ticks.append)
-        assert len(tape.done) - before == sum(ticks) == n
-        assert set(ticks) <= {1, STEPS_TOGETHER}
-    recorded = [event for event in tape.events if event.startswith("record")]
-    assert len(recorded) == len(set(recorded))
-    assert tape.events.count("run") == (sum(calls) > 0)
-
-
-@pytest.mark.parametrize("n", [5, 15])
-def test_a_recording_that_fails_is_made_anew(n):
-    tape, ticks = Tape(broken=1), []
-    program = Replay(tape.step, tape)
-    with pytest.raises(MemoryError):
-        program(n, ticks.append)
-    assert (len(tape.done), ticks) == (1, [1])  # the first step alone
-    program(n, ticks.append)
-    assert len(tape.done) == sum(ticks) == 1 + n
-    assert tape.events.count("run") == 1
-
-
-def test_a_first_step_that_fails_is_run_as_it_is_once_more():
-    tape, fails = Tape(), [True]
-
-    def step():
-        if fails:
-            raise fails.pop() and MemoryError
-        tape.step()
-
-    program = Replay(step, tape)
-    with pytest.raises(MemoryError):
-        program(3, None)
-    program(3, None)
-    assert tape.events == ["run", "record 1", "replay 1", "replay 1"]
-
-
-# By a backend -------------------------------------------------------------------------------------
-
-
-class Accumulate:
-    """out += a b by the products of a device, or by NumPy: n steps give n a b, without rounding."""
-
-    def __init__(self, backend):
-        self.backend, self.calls = backend, 0
+    def __init__(self, backend, fails_at=None):
+        self.backend, self.calls, self.fails_at = backend, 0, fails_at
         host = np.arange(12, dtype=np.float64).reshape(1, 3, 4)
         self.a, self.b = backend.asarray(host), backend.asarray(host.reshape(1, 4, 3))
         self.out = backend.asarray(np.zeros((1, 3, 3)))
@@ -138,6 +34,8 @@ class Accumulate:
 
     def __call__(self):
         self.calls += 1
+        if self.calls == self.fails_at:
+            raise MemoryError
         device = device_of(self.backend.xp)
         if device is None:
             self.out += self.a @ self.b
@@ -152,41 +50,32 @@ class Accumulate:
 
 
 @pytest.mark.parametrize("replayable", [True, False])
-def test_n_steps_are_n_steps_on_every_backend(backend, replayable):
-    step, total, ticks = Accumulate(backend), 0, []
+def test_n_steps_are_n_steps_the_first_as_it_is_and_the_rest_in_tens_and_ones(backend, replayable):
+    step, total = Accumulate(backend), 0
     program = backend.program(step, replayable=replayable)
-    for n in (0, 1, 24, 3, 10, 0, 1):
-        program(n, ticks.append)
-        total += n
-        assert step.taken() == sum(ticks) == total
     replayed = replayable and backend.name != "numpy"
-    assert step.calls == (12 if replayed else total)
-    assert (set(ticks) == {1}) != replayed
+    for n, together in ((0, []), (1, [1]), (2, [1, 1]), (21, [10, 10, 1]), (11, [10, 1])):
+        ticks = []
+        program(n, ticks.append)
+        assert ticks == (together if replayed else [1] * n)
+        total += n
+        assert step.taken() == total
+    assert step.calls == (1 + STEPS_TOGETHER + 1 if replayed else total)
     program(2, None)
     assert step.taken() == total + 2
 
 
 @on_device
-def test_a_recorded_step_runs_as_often_as_it_is_replayed_also_after_an_error(
-    backend,
-):
-    step, device = Accumulate(backend), device_of(backend.xp)
-
-    def breaks():
-        step()
-        raise ValueError("broke")
-
-    step()  # libraries make their plans
-    with pytest.raises(ValueError, match="broke"):
-        device.capture(breaks)
-    replay = device.capture(step)
-    assert step.taken() == 1
-    replay()
-    replay()
-    assert step.taken() == 3
-    step()  # and what follows is not recorded
-    assert step.taken() == 4
-    assert step.calls == 4
+@pytest.mark.parametrize(("fails_at", "done"), [(1, 0), (2, 1), (7, 1), (12, 11)])
+def test_a_step_or_a_recording_that_fails_is_made_anew(backend, fails_at, done):
+    """The first step, the ten that are recorded, and the one."""
+    step, ticks = Accumulate(backend, fails_at), []
+    program = backend.program(step, replayable=True)
+    with pytest.raises(MemoryError):
+        program(12, ticks.append)
+    assert step.taken() == sum(ticks) == done
+    program(25, ticks.append)
+    assert step.taken() == sum(ticks) == done + 25
 
 
 @on_device

@@ -3,11 +3,8 @@
 import copy
 import functools
 import itertools
-import subprocess
-import sys
 import weakref
 
-import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
@@ -20,8 +17,6 @@ from gpubn.interop.torch import BatchNorm1d  # noqa: E402
 
 C = 5
 SHAPES = {"(N, C)": (7, C), "(N, C, L)": (4, C, 3), "(1, C, L)": (1, C, 6)}
-DTYPES = ["float32", "float64", "bfloat16", "float16"]
-HALF = ["bfloat16", "float16"]
 OPTIONS = [
     {"track_running_stats": track, "momentum": momentum, "eps": eps}
     for track, momentum, eps in (
@@ -113,7 +108,7 @@ def assert_parity(theirs, ours, steps, draw_one):
 @both_modes
 @pytest.mark.parametrize("contiguous", [True, False], ids=["contiguous", "strided"])
 @of_every_shape
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_parity(device, dtype, shape, contiguous, training, affine):
     own = torch.float64 if dtype == "float64" else torch.float32
     for options in OPTIONS:
@@ -140,55 +135,12 @@ def test_statistics_that_are_no_longer_tracked(training):
 
 @both_modes
 @of_every_shape
-@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_parameters_in_half_precision(dtype, shape, training):
     theirs, ours = pair(dtype=getattr(torch, dtype), training=training)
     addresses = [buffer.data_ptr() for buffer in ours.buffers()]
     assert_parity(theirs, ours, 1, lambda: draw(SHAPES[shape], dtype))
     assert [buffer.data_ptr() for buffer in ours.buffers()] == addresses
-
-
-def test_constructor_and_state_are_torchs():
-    """So beta starts at 0, as is customary, and gamma at 1; and state goes both ways."""
-    for args, options in (((C,), {}), ((C, 1e-3, None, False, False), {"dtype": torch.float64})):
-        theirs, ours = torch.nn.BatchNorm1d(*args, **options), BatchNorm1d(*args, **options)
-        assert isinstance(ours, torch.nn.BatchNorm1d)
-        assert repr(ours) == repr(theirs)
-        assert [*ours.state_dict()] == [*theirs.state_dict()]
-        assert all(torch.equal(a, theirs.state_dict()[n]) for n, a in ours.state_dict().items())
-    theirs, ours = torch.nn.BatchNorm1d(C), BatchNorm1d(C)
-    assert (theirs.weight.tolist(), theirs.bias.tolist()) == ([1.0] * C, [0.0] * C)
-    for source, target in ((ours, theirs), (theirs, ours)):
-        source(draw()[0])
-        target.load_state_dict(source.state_dict())
-        for name, value in source.state_dict().items():
-            assert torch.equal(value, target.state_dict()[name])
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """What the kernel was given and gave back: a list of (arguments, options, y, cache)."""
-    calls, kernel = [], interop.batch_norm
-
-    def spy(*args, **options):
-        y, cache = kernel(*args, **options)
-        calls.append((args, options, y, cache))
-        return y, cache
-
-    monkeypatch.setattr(interop, "batch_norm", spy)
-    return calls
-
-
-def test_memory_is_shared(seen):
-    ours = BatchNorm1d(C)
-    x, _ = draw()
-    y = ours(x)
-    ((arrays, options, of_y, _),) = seen
-    running = options["running"]
-    tensors = (x, ours.weight, ours.bias, ours.running_mean, ours.running_var, y)
-    for array, tensor in zip((*arrays, running.mean, running.spread, of_y), tensors, strict=True):
-        assert type(array) is np.ndarray
-        assert array.ctypes.data == tensor.data_ptr()
 
 
 @both_modes
@@ -235,12 +187,19 @@ def test_nothing_is_recorded_without_gradients(training):
             torch.testing.assert_close(y, theirs(x))
 
 
-def test_autograd_frees_what_the_backward_pass_needed(seen):
+def test_autograd_frees_what_the_backward_pass_needed(monkeypatch):
+    def spy(*args, **options):
+        y, cache = kernel(*args, **options)
+        kept.append(weakref.ref(cache.x_hat))
+        return y, cache
+
+    kept, kernel = [], interop.batch_norm
+    monkeypatch.setattr(interop, "batch_norm", spy)
     leaf, dy = draw()
     x = leaf * 1
     of_x = weakref.ref(x)
     y = BatchNorm1d(C)(x)
-    x_hat = weakref.ref(seen.pop()[3].x_hat)
+    (x_hat,) = kept
     del x
     assert of_x() is None  # x_hat is enough
     assert x_hat() is not None
@@ -353,15 +312,6 @@ def test_the_compiler_is_kept_out(monkeypatch):
     y = BatchNorm1d(C)(x)
     assert [f.__name__ for f in kept_out] == ["_normalise"]
     torch.testing.assert_close(y, torch.nn.BatchNorm1d(C)(x))
-
-
-def test_the_package_does_without_torch():
-    code = (
-        "import sys, gpubn.interop, gpubn.backend.streams; "
-        "print(*{'torch', 'cupy'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
 
 
 @pytest.fixture

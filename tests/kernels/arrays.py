@@ -1,4 +1,4 @@
-"""What the tests of all kernels share: layouts, arrays on a backend, their bits, refusals."""
+"""What the tests of all kernels share: layouts, arrays on a backend, comparisons, refusals."""
 
 import ml_dtypes
 import numpy as np
@@ -33,8 +33,9 @@ def bits(backend, values):
 
 def refuses(message, call, *args, **kwargs):
     """The call raises one sentence that begins so."""
-    with pytest.raises(ArgumentError, match=f"^{message}") as error:
+    with pytest.raises(ArgumentError) as error:
         call(*args, **kwargs)
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
@@ -44,8 +45,18 @@ def wide_of(stored):
 
 
 def close(actual, expected, *, atol):
-    """Host arrays differ by no more than `atol` and one rounding to half precision."""
+    """Host arrays differ by no more than `atol` and one rounding to half precision.
+
+    NaN and inf stand exactly where they are expected.
+    """
+    assert actual.shape == np.shape(expected)
     half = actual.dtype.itemsize == 2
     rounding = float(ml_dtypes.finfo(actual.dtype).eps) if half else 0.0
-    error = np.abs(np.asarray(actual, dtype="float64") - expected)
-    assert (error <= atol + rounding * np.abs(expected)).all(), error.max()  # nor is NaN close
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual.astype("longdouble") - expected)
+        right = np.where(
+            np.isfinite(expected),
+            error <= atol + rounding * np.abs(expected),
+            (actual == expected) | (np.isnan(actual) & np.isnan(expected)),
+        )
+    assert right.all(), f"{(~right).sum()} of {right.size} are wrong, by up to {error.max()}"

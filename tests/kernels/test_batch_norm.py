@@ -1,7 +1,9 @@
-"""Batch norm against the oracle: training, inference, one eps a replica, running statistics."""
+"""Batch norm against the oracle: parameters, statistics, and columns that are hard to compute."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpubn.kernels import (
     RunningStatistics,
@@ -13,11 +15,9 @@ from gpubn.kernels import (
 )
 from gpubn.kernels.agnostic import activation as activations
 from tests.cuda.checkers import assert_same
-from tests.kernels.arrays import DTYPES, STORED, close, place, wide_of
+from tests.kernels.arrays import STORED, close, place, wide_of
 
 BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]
-# Batch of 2, one unit, odd widths, many rows, one replica and several.
-SHAPES = [(2, 1), (33, 33), (10_000, 7), (1, 2, 1), (3, 2, 7), (4, 33, 5)]
 
 
 def draw(rng, shape, dtype, parameters="both"):
@@ -29,42 +29,114 @@ def draw(rng, shape, dtype, parameters="both"):
     return [None if a is None else a.astype(dtype) for a in arrays]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "correction"),
-    [
-        ("none", 0),
-        ("none", 1),
-        ("gamma", 0),
-        ("beta", 1),
-        ("both", 0),
-        ("both", 1),
-        ("replicas", 1),
-    ],
-)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_equals_the_oracle(backend, oracle, rng, shape, dtype, parameters, correction):
-    host = draw(rng, shape, dtype, parameters)
-    expected = oracle.batch_norm(*host, correction=correction)
-    x, gamma, beta, dy = place(backend, *host)
-    tolerance = oracle.tolerance(dtype, shape[-2])
+def check(backend, oracle, host, **options):
+    """Values, statistics and gradients are as near to the oracle's as rounding allows."""
+    x, gamma, beta, _ = host
+    right = oracle.batch_norm(*host, **options)
+    tolerance = oracle.tolerance(x.dtype, x.shape[-2])
+    *given, dy = place(backend, *host)
+    y, cache = batch_norm(*given, **options)
 
-    def check(value, right, size):
-        assert_same(value, backend.asarray(right, dtype), rtol=0, atol=tolerance * size)
+    def near(value, name, atol):
+        close(backend.to_host(value), getattr(right, name), atol=atol)
 
-    y, cache = batch_norm(x, gamma, beta, correction=correction)
-    check(y, expected.y, expected.scale["y"])
-    check(cache.mean, expected.mean, 10)
-    check(cache.var, expected.var, expected.var.max())
-    replicas = shape[0] if len(shape) == 3 else 1
+    near(y, "y", tolerance * right.scale["y"])
+    near(cache.var, "var", tolerance * right.var)
+    # The mean is the first row and what is added to it: it rounds at the size of either, and
+    # keeps what rounding left in the sum of the differences from it.
+    spread = np.abs(x - right.mean[..., None, :]).mean(axis=-2).max()
+    size = max(np.abs(right.mean).max(), np.abs(x[..., 0, :]).max())
+    near(cache.mean, "mean", 2 * np.finfo(x.dtype).eps * size + tolerance * spread)
+    for name, parameter in (("dgamma", gamma), ("dbeta", beta)):
+        if parameter is not None and parameter.ndim < x.ndim - 1:  # shared by the replicas
+            setattr(right, name, getattr(right, name).sum(axis=0))
+            right.scale[name] *= len(x)
     for backward in BACKWARDS:
-        dx, dgamma, dbeta = backward(dy, cache)
-        check(dx, expected.dx, expected.scale["dx"])
-        for name, value, parameter in (("dgamma", dgamma, gamma), ("dbeta", dbeta, beta)):
-            gradient = getattr(expected, name)
-            if parameter is not None and parameter.ndim < gradient.ndim:
-                gradient = gradient.sum(axis=0)  # shared by the replicas
-            check(value, gradient, expected.scale[name] * replicas)
+        for name, value in zip(("dx", "dgamma", "dbeta"), backward(dy, cache), strict=True):
+            near(value, name, tolerance * right.scale[name])
+    return y, cache
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("parameters", ["none", "gamma", "beta", "both", "replicas"])
+@pytest.mark.parametrize("shape", [(2, 1), (33, 33), (3, 2, 7), (4, 33, 5)], ids=str)
+def test_parameters_are_of_all_replicas_or_of_each_or_absent(
+    backend, oracle, rng, shape, dtype, parameters, correction
+):
+    check(backend, oracle, draw(rng, shape, dtype, parameters), correction=correction)
+
+
+@given(
+    *(st.integers(0, 3), st.integers(2, 40), st.integers(1, 9)),
+    *(st.sampled_from(["float32", "float64"]), st.integers(0, 2**32 - 1)),
+    *(st.floats(-3, 3), st.floats(-100, 100), st.sampled_from([0, 1e-5, 0.1])),
+)
+def test_any_shape_scale_and_mean(backend, oracle, replicas, n, d, dtype, seed, power, mean, eps):
+    shape = (replicas, n, d) if replicas else (n, d)
+    x, gamma, beta, dy = draw(np.random.default_rng(seed), shape, dtype)
+    x = (10**power * (x + mean)).astype(dtype)
+    check(backend, oracle, (x, gamma, beta, dy), eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("std", "eps", "correction"), [(1e-3, 0, 0), (1, 1e-5, 1), (1e3, 0, 1), (1e-3, 1e-5, 0)]
+)
+@pytest.mark.parametrize(
+    ("dtype", "ratio"),
+    [*[("float32", r) for r in (1e2, 1e4, -1e6, 1e6)], *[("float64", r) for r in (1e6, 1e12)]],
+)
+@pytest.mark.parametrize("shape", [(100, 3), (2, 1000, 5), (10_000, 1)], ids=str)
+def test_a_mean_far_above_the_spread_costs_no_digits(
+    backend, oracle, rng, shape, dtype, ratio, std, eps, correction
+):
+    # Two values within a factor of 2 of each other subtract without rounding (Sterbenz), so the
+    # tolerance has no ratio in it: what the input's own rounding lost, the oracle lost too.
+    x = (std * (rng.standard_normal(shape) + ratio)).astype(dtype)
+    dy = rng.standard_normal(shape).astype(dtype)
+    check(backend, oracle, (x, None, None, dy), eps=eps, correction=correction)
+
+
+@pytest.mark.parametrize("outlier", [30, 1e4, -1e6])
+@pytest.mark.parametrize("row", [0, 17, -1])
+def test_an_outlier_in_any_row_costs_no_digits(backend, oracle, rng, dtype, outlier, row):
+    x, dy = rng.standard_normal((2, 1000, 3)).astype(dtype)
+    x[row, 1] = outlier
+    check(backend, oracle, (x, None, None, dy))
+
+
+@pytest.mark.parametrize("row", [0, 5, -1])
+def test_an_outlier_in_any_row_leaves_the_output_centred(backend, xp, oracle, rng, dtype, row):
+    x = rng.standard_normal((10_000, 3)).astype(dtype)
+    x[row] = 1e6
+    y, _ = batch_norm(backend.asarray(x))
+    # x_hat is 1 in root mean square, whatever its largest value: that is the size to err against.
+    mean = y.astype(xp.float64).mean(axis=0)
+    assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 10_000))
+
+
+CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
+
+
+@pytest.mark.parametrize("eps", [0, 1e-5])
+@pytest.mark.parametrize(("parameters", "correction"), [("none", 0), ("both", 1)])
+@pytest.mark.parametrize("n", [2, 10, 1001])
+def test_a_constant_column_is_exactly_beta(
+    backend, oracle, rng, n, parameters, correction, eps, dtype
+):
+    x, gamma, beta, dy = draw(rng, (2, n, len(CONSTANTS) + 1), dtype, parameters)
+    x[..., :-1] = np.array(CONSTANTS, dtype)
+    y, cache = check(backend, oracle, (x, gamma, beta, dy), eps=eps, correction=correction)
+    dx, dgamma, _ = batch_norm_backward(backend.asarray(dy), cache)
+    y, mean, var, dx, dgamma = map(backend.to_host, (y, cache.mean, cache.var, dx, dgamma))
+    plain = np.zeros(x.shape[-1]) if beta is None else beta
+    assert (y == plain)[..., :-1].all()
+    assert not (y == plain)[..., -1].all()
+    assert (mean == x[..., 0, :])[..., :-1].all()
+    zeros = [var, dgamma, dx] if eps == 0 else [var, dgamma]
+    assert not any(array[..., :-1].any() for array in zeros)
+
+
+# The options --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stored", STORED)
@@ -103,24 +175,30 @@ def test_inference_equals_the_formula_and_its_folded_form(backend, rng, shape, p
     close(backend.to_host(folded), z, atol=atol)
 
 
+def test_inference_poisons_single_values_and_columns(backend):
+    x = np.zeros((4, 3))
+    x[1, 1] = np.nan
+    mean, var = np.array([0.0, 0, np.inf]), np.ones(3)
+    y = backend.to_host(batch_norm_inference(*place(backend, x, mean, var)))
+    assert np.argwhere(np.isnan(y)).tolist() == [[1, 1]]
+    assert (y[:, 2] == -np.inf).all()
+
+
 @pytest.mark.parametrize("stored", ["float16", "bfloat16"])
-def test_half_precision_is_rounded_once(backend, rng, stored):
-    """What is computed is float32: the output is that of float32, rounded to what is stored."""
+def test_half_precision_is_float32_rounded_once(backend, rng, stored):
     x, gamma, beta, dy = draw(rng, (512, 4), "float32")
-    x, dy = (100 + x).astype(stored), dy.astype(stored)
-    gamma, beta, x, dy = place(backend, gamma, beta, x, dy)
-    y, cache = batch_norm(x, gamma, beta)
-    inferred = batch_norm_inference(x, cache.mean, cache.var, gamma, beta)
-    wide_x = x.astype("float32")
-    wide, wide_cache = batch_norm(wide_x, gamma, beta)
-    wide_inferred = batch_norm_inference(wide_x, cache.mean, cache.var, gamma, beta)
-    dx, *sums = batch_norm_backward(dy, cache)
-    wide_dx, *wide_sums = batch_norm_backward(dy.astype("float32"), wide_cache)
-    for half, whole in ((y, wide), (inferred, wide_inferred), (dx, wide_dx)):
+    gamma, beta = place(backend, gamma, beta)
+    halves = place(backend, (100 + x).astype(stored), dy.astype(stored))
+    found = []
+    for x, dy in (halves, [a.astype("float32") for a in halves]):
+        y, cache = batch_norm(x, gamma, beta)
+        inferred = batch_norm_inference(x, cache.mean, cache.var, gamma, beta)
+        dx, *sums = batch_norm_backward(dy, cache)
+        found.append(([y, inferred, dx], [*sums, cache.mean, cache.var]))
+    (narrow, sums), (wide, wide_sums) = found
+    for half, whole in zip(narrow, wide, strict=True):
         assert half.dtype == stored
         assert (backend.to_host(half) == backend.to_host(whole).astype(stored)).all()
-    sums += [cache.mean, cache.var]
-    wide_sums += [wide_cache.mean, wide_cache.var]
     for one, other in zip(sums, wide_sums, strict=True):
         assert one.dtype == "float32"
         assert (backend.to_host(one) == backend.to_host(other)).all()
@@ -131,29 +209,25 @@ EPS = [1e-5, 0.0, 0.7, 30.0]
 
 @pytest.mark.parametrize("correction", [0, 1])
 @pytest.mark.parametrize("parameters", ["none", "both", "replicas"])
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_one_eps_a_replica(backend, same_bits, rng, dtype, parameters, correction):
     """The second replica, whose eps is 0, has a unit that does not vary."""
     host = draw(rng, (4, 6, 7), dtype, parameters)
     host[0][1, :, 3] = 2.5
     x, gamma, beta, dy = place(backend, *host)
-    each = backend.asarray(np.array(EPS, dtype))
-    y, cache = batch_norm(x, gamma, beta, eps=each, correction=correction)
-    inferred = batch_norm_inference(x, cache.mean, cache.var, gamma, beta, eps=each)
-    assert (y.dtype, cache.inv_std.dtype, cache.var.dtype, inferred.dtype) == (dtype,) * 4
-    together = [backward(dy, cache) for backward in BACKWARDS]
+
+    def run(here, eps):
+        own = [p[here] if p is not None and p.ndim == 2 else p for p in (gamma, beta)]
+        y, cache = batch_norm(x[here], *own, eps=eps, correction=correction)
+        inferred = batch_norm_inference(x[here], cache.mean, cache.var, *own, eps=eps)
+        gradients = [backward(dy[here], cache)[0] for backward in BACKWARDS]
+        return [y, inferred, *gradients, cache.x_hat, cache.inv_std, cache.mean, cache.var]
+
+    together = run(slice(None), backend.asarray(np.array(EPS, dtype)))
+    assert {str(array.dtype) for array in together} == {dtype}
     for r, eps in enumerate(EPS):
-        here = slice(r, r + 1)
-        own = [None if p is None else p[here] if p.ndim == 2 else p for p in (gamma, beta)]
-        y_alone, alone = batch_norm(x[here], *own, eps=eps, correction=correction)
-        same_bits(y[here], y_alone)
-        for name in ("x_hat", "inv_std", "mean", "var"):
-            same_bits(getattr(cache, name)[here], getattr(alone, name))
-        for backward, (dx, *_) in zip(BACKWARDS, together, strict=True):
-            same_bits(dx[here], backward(dy[here], alone)[0])
-        alone = batch_norm_inference(x[here], cache.mean[here], cache.var[here], *own, eps=eps)
-        same_bits(inferred[here], alone)
-    assert (backend.to_host(cache.x_hat[1, :, 3]) == 0).all()
+        for one, all_of_them in zip(run(slice(r, r + 1), eps), together, strict=True):
+            same_bits(all_of_them[r], one[0])
+    assert (backend.to_host(together[4][1, :, 3]) == 0).all()
 
 
 @pytest.mark.parametrize("average", ["var", "std"])

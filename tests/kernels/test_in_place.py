@@ -1,0 +1,214 @@
+"""Kernels that write to what they are given: steps of descent, both ends of a training step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from gpubn.backend import device_of
+from gpubn.kernels import Batch, Feed, affine, affine_descend, begin_step, descend, end_step
+from tests.kernels.arrays import LAYOUTS, close, place
+from tests.kernels.table import Exact
+
+STEPS, STEP, EXAMPLES = 5, 3, 11
+
+
+class Case(NamedTuple):
+    """A call with arrays of the host by name, what it writes, and what it may spoil."""
+
+    call: Callable
+    arrays: dict
+    written: dict
+    spoilt: tuple = ()
+
+    def run(self, backend, chosen=slice(None), **layouts):
+        """The arrays after the call, with these replicas alone or some arrays in a layout."""
+        names = self.arrays
+        arrays = dict(zip(names, place(backend, *names.values()), strict=True))
+        arrays = {name: layouts.get(name, lambda a: a)(a[chosen]) for name, a in arrays.items()}
+        assert self.call(**arrays) is None
+        return arrays
+
+    def check(self, backend, oracle, found):
+        """What is written is right, and the rest is as it was."""
+        for name, given in self.arrays.items():
+            host = backend.to_host(found[name])
+            if name in self.written:
+                right = self.written[name]
+                assert host.dtype == given.dtype
+                close(host, right.value, atol=right.atol(oracle, given.dtype))
+            elif name not in self.spoilt:
+                assert host.tobytes() == given.tobytes()
+
+
+def wide(*arrays):
+    return [a.astype(np.longdouble) for a in arrays]
+
+
+def a_descent(rng, dtype, one_rate, shapes):
+    normal = [rng.standard_normal((2, *shape)).astype(dtype) for shape in shapes]
+    rates = rng.uniform(0.01, 1, 1 if one_rate else shapes[0][0]).astype(dtype)
+    parameters = {f"parameter{i}": pair[0] for i, pair in enumerate(normal)}
+    gradients = {f"gradient{i}": pair[1] for i, pair in enumerate(normal)}
+
+    def call(rates, **arrays):
+        descend([arrays[name] for name in parameters], [arrays[name] for name in gradients], rates)
+
+    def stepped(old, gradient):
+        step = rates.reshape(-1, *[1] * (old.ndim - 1)) * gradient
+        return Exact(old - step, abs(old) + abs(step))
+
+    written = {name: stepped(*wide(*normal[i])) for i, name in enumerate(parameters)}
+    return Case(call, {"rates": rates, **parameters, **gradients}, written, tuple(gradients))
+
+
+def an_affine_descent(rng, dtype, one_rate, size):
+    replicas, n, d, h = size
+    shapes = {"x": (n, d), "weight": (d, h), "bias": (h,), "dy": (n, h)}
+    arrays = {
+        name: rng.standard_normal((replicas, *shape)).astype(dtype)
+        for name, shape in shapes.items()
+    }
+    rates = rng.uniform(0.01, 1, 1 if one_rate else replicas).astype(dtype)
+    x, weight, bias, dy = wide(*arrays.values())
+    arrays |= {"rates": rates, "dx": np.full((replicas, n, d), np.nan, dtype)}
+
+    def call(x, weight, bias, dy, rates, dx):
+        dx[...] = affine_descend(dy, affine(x, weight)[1], bias, rates)
+
+    def down(a, b):
+        return a.swapaxes(1, 2) @ b
+
+    rate = rates[:, None, None]
+    written = {
+        "weight": Exact(weight - rate * down(x, dy), abs(weight) + rate * down(abs(x), abs(dy)), n),
+        "bias": Exact(
+            bias - rate[..., 0] * dy.sum(axis=1), abs(bias) + rate[..., 0] * abs(dy).sum(axis=1), n
+        ),
+        # From the weights before the step.
+        "dx": Exact(dy @ weight.swapaxes(1, 2), abs(dy) @ abs(weight).swapaxes(1, 2), h),
+    }
+    return Case(call, arrays, written)
+
+
+def a_beginning(rng, dtype, one_rate, size):
+    replicas, n, d = size
+    order = rng.integers(0, EXAMPLES, (STEPS, replicas, n))
+    rates = rng.uniform(0, 1, (STEPS, 1 if one_rate else replicas)).astype(dtype)
+    data = rng.standard_normal((EXAMPLES, d)).astype(dtype)
+    labels = rng.integers(0, 10, EXAMPLES)
+    rows = order[STEP]
+    found = Batch(data[rows], labels[rows], rates[STEP])
+    arrays = Feed(data, labels, order, rates, np.array([STEP]))._asdict()
+    arrays |= {f"own_{name}": np.zeros_like(a) for name, a in found._asdict().items()}
+
+    def call(own_x, own_labels, own_rates, **feed):
+        begin_step(Feed(**feed), Batch(own_x, own_labels, own_rates))
+
+    written = {f"own_{name}": Exact(array, 0) for name, array in found._asdict().items()}
+    return Case(call, arrays, written)
+
+
+def an_end(rng, dtype, one_rate, replicas):
+    losses = rng.standard_normal((STEPS, replicas)).astype(dtype)
+    loss = np.resize([np.nan, 1.5, -np.inf], replicas).astype(dtype)
+    arrays = {"losses": losses, "loss": loss, "cursor": np.array([STEP])}
+    kept = losses.copy()
+    kept[STEP] = loss
+    return Case(end_step, arrays, {"losses": Exact(kept, 0), "cursor": Exact([STEP + 1], 0)})
+
+
+SMALL = {
+    "descend": partial(a_descent, shapes=[(3, 5, 7), (3, 7)]),
+    "affine_descend": partial(an_affine_descent, size=(3, 6, 5, 7)),
+    "begin_step": partial(a_beginning, size=(3, 4, 8)),
+    "end_step": partial(an_end, replicas=3),
+}
+# Arrays of gradient descent as a pair, with a partner further on, all unlike, and so many numbers
+# that threads take several; of the others batch of 1, one of everything, odd widths, more rows than
+# a block has, rows that are packed or not, and more replicas than threads.
+CASES = {
+    **SMALL,
+    **{
+        f"descend {shapes}": partial(a_descent, shapes=shapes)
+        for shapes in (
+            [(3, 7), (3, 7)],
+            [(3, 5, 7), (3, 7), (3, 5, 7), (3, 1)],
+            [(3, 5), (3, 7), (3, 5, 7), (3, 1, 1), (3,)],
+            [(1, 300, 5), (1, 5)],
+            [(2, 40, 7500), (2, 40, 7500)],
+        )
+    },
+    **{
+        f"affine_descend {size}": partial(an_affine_descent, size=size)
+        for size in ((3, 1, 7, 3), (1, 2, 1, 1), (3, 33, 7, 33), (2, 300, 5, 3), (2, 5, 3, 70))
+    },
+    **{
+        f"begin_step {size}": partial(a_beginning, size=size)
+        for size in ((3, 4, 7), (2, 3, 2500), (2, 3, 515), (1, 1, 1), (300, 1, 2))
+    },
+    **{f"end_step {replicas}": partial(an_end, replicas=replicas) for replicas in (1, 300)},
+}
+
+
+@pytest.mark.parametrize("one_rate", [False, True], ids=["each its rate", "one rate"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_written_is_right_and_the_rest_stays(backend, oracle, rng, name, one_rate, dtype):
+    case = CASES[name](rng, dtype, one_rate)
+    case.check(backend, oracle, case.run(backend))
+
+
+def in_layouts():
+    """Every array of every kernel, in each layout that it may have."""
+    for name, make in SMALL.items():
+        for of, array in make(np.random.default_rng(0), "float32", False).arrays.items():
+            if array.ndim > 1:
+                yield from ((name, of, layout) for layout in LAYOUTS.values())
+            elif array.size > 1:
+                yield name, of, lambda a: a.repeat(2)[::2]
+
+
+@pytest.mark.parametrize(("name", "of", "layout"), [*in_layouts()])
+def test_any_memory_layout_is_read_and_filled(backend, oracle, rng, name, of, layout):
+    case = SMALL[name](rng, "float32", False)
+    found = case.run(backend, **{of: layout})
+    assert not found[of].flags.c_contiguous
+    case.check(backend, oracle, found)
+
+
+@pytest.mark.parametrize("name", ["descend", "affine_descend"])
+def test_a_replica_alone_takes_the_same_step_to_the_bit(backend, same_bits, rng, name, dtype):
+    case = SMALL[name](rng, dtype, False)
+    together = case.run(backend)
+    for r in range(3):
+        alone = case.run(backend, slice(r, r + 1))
+        for written in case.written:
+            same_bits(alone[written][0], together[written][r])
+
+
+def test_a_step_without_dx_and_with_a_scratch_has_the_same_bits(backend, same_bits, rng, dtype):
+    case = SMALL["affine_descend"](rng, dtype, False)
+
+    def call(x, weight, bias, dy, rates, dx):
+        options = {"need_dx": False, "scratch": backend.xp.zeros_like(weight)}
+        return affine_descend(dy, affine(x, weight)[1], bias, rates, **options)
+
+    with_dx, without = case.run(backend), case._replace(call=call).run(backend)
+    for name in ("weight", "bias"):
+        same_bits(without[name], with_dx[name])
+
+
+@pytest.mark.parametrize("backend", ["shim"], indirect=True)
+@pytest.mark.parametrize("of", ["data", "own_x"])
+def test_rows_that_start_between_packs_are_copied_one_number_at_a_time(backend, oracle, rng, of):
+    case = SMALL["begin_step"](rng, "float32", False)
+
+    def shifted(array):
+        room = backend.asarray(np.zeros(array.size + 1, "float32"))
+        room[1:] = array.reshape(-1)
+        return room[1:].reshape(array.shape)
+
+    case.check(backend, oracle, case.run(backend, **{of: shifted}))
+    assert device_of(backend.xp).launched[-1] == "step_begin<float, 1>"
