@@ -12,6 +12,8 @@ from tests.cuda.standin import lift
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: its layer is not tested")
 
+from torch._subclasses import FakeTensorMode  # noqa: E402
+
 from gpubn.interop import torch as interop  # noqa: E402
 from gpubn.interop.torch import BatchNorm1d  # noqa: E402
 
@@ -296,6 +298,12 @@ def test_refusals_are_one_sentence_and_count_no_batch(message):
     assert not str(caught.value).endswith(".")
     if message in REFUSED:
         assert int(ours.num_batches_tracked) == 0
+
+
+def test_the_capture_of_somebody_elses_graph_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with FakeTensorMode(), pytest.raises(ArgumentError, match="while a CUDA graph is captured"):
+        BatchNorm1d(C, device="cuda")(torch.empty(4, C, device="cuda"))
 
 
 def test_one_value_a_channel_evaluates_by_running_statistics_alone():
