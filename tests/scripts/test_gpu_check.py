@@ -1,11 +1,13 @@
 """The check of a card: what it runs, what it says, and that its oracle finds what is planted."""
 
 import sys
+from itertools import product
 
+import gpu_check
 import pytest
-from gpu_check import FAULTS, Step, check, compare, main, plan
+from gpu_check import Step, check, compare, main, plan
 
-from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda.batch_norm_launch import Batch, choose_launch, prepare
 
 PYTHON = [sys.executable, "-c"]
 
@@ -55,8 +57,20 @@ def test_what_is_right_is_within_what_is_allowed(backend):
     assert max(found.values()) < 0.5
 
 
-def test_each_fault_stands_in_a_source():
-    texts = [source.source_text(f"batch_norm_{direction}") for direction in ("forward", "backward")]
-    for before, after in FAULTS.values():
-        assert any(before in text for text in texts)
-        assert before != after
+def test_each_fault_is_planted_in_what_is_launched_and_taken_out_again(monkeypatch):
+    def launched():
+        """The sources of a slab, a cluster and the tiled form, both ways."""
+        for backward, (n, d) in product((False, True), ((32, 128), (8192, 64), (70_000, 64))):
+            plan = choose_launch(backward, (1, n, d), "float32", 4, 90, 227 << 10)
+            batch = Batch((n, d), "float32", 4, n, "linear", (True, True))
+            yield prepare("backward" if backward else "forward", batch, plan).kernel.text
+
+    def look(backend, shapes):
+        return [("faults", 2.0 * (set(launched()) != sound))]
+
+    sound = set(launched())
+    monkeypatch.setattr(gpu_check, "compare", look)
+    assert not gpu_check._is_found(None, "", "")
+    for before, after in gpu_check.FAULTS.values():
+        assert gpu_check._is_found(None, before, after)
+        assert set(launched()) == sound
