@@ -1,13 +1,21 @@
 """A made-up experiment without arithmetic, for what happens to cells around the numbers."""
 
+import contextlib
+import copy
+import dataclasses
+import os
+import pickle
+import signal
+import subprocess
 import sys
+from operator import attrgetter
 from types import SimpleNamespace
 
 import pytest
 
 import gpubn.experiments.base as registry
 from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig
+from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
 from gpubn.experiments import Experiment
 from gpubn.rows import Observation
 from gpubn.sweeps.cells import Cell
@@ -92,3 +100,102 @@ def finish(outcomes):
         return [found[cell.id].result for cell in cells]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def averages():
+    """averages(momentum, steps): a configuration without data, so that a process starts quickly."""
+
+    def make(momentum=0.1, steps=20):
+        return Config(
+            name="moving_average",
+            data=DataConfig("gaussian", examples=4),
+            norm=NormConfig("before", "before", momentum=momentum),
+            optim=OptimConfig(steps=steps),
+            dtype="float64",
+            seeds=2,
+        )
+
+    return make
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """begin(code, given, cwd): a process that runs `code`, in which `given` is what it is here.
+
+    It is in a group of its own, with its output in one pipe.
+    """
+    # Trackers take pytest and build servers for a reason to be silent.
+    leaks = ("GPUBN_", "HYDRA_", "PYTHON", "PYTEST_", "CI")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
+    running = []
+
+    def start(code, given=None, cwd=tmp_path):
+        pickled = tmp_path / f"given{len(running)}"
+        pickled.write_bytes(pickle.dumps(given))
+        head = f"import pickle\ngiven = pickle.load(open({str(pickled)!r}, 'rb'))\n"
+        process = subprocess.Popen(
+            [sys.executable, "-c", head + code],
+            cwd=cwd,
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+WORDS = {
+    "data.name": ("digits", "mnist"),
+    "model.activation": ("relu", "tanh"),
+    "norm.placement": ("before", "after"),
+    "norm.average": ("std", "var"),
+    "init.scaled": ("hidden", "all"),
+    "init.kind": ("he_normal", "normal"),
+    "optim.schedule": ("constant", "linear"),
+    "arithmetic": ("published", "corrected"),
+    "dtype": ("float64", "float32"),
+}
+"""Two valid values of the keys that take only some words."""
+
+
+@pytest.fixture(scope="session")
+def changes():
+    """changes(config): every key but the name -> the configuration with another value there."""
+
+    def leaves(config, prefix=""):
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if dataclasses.is_dataclass(value):
+                yield from leaves(value, f"{prefix}{field.name}.")
+            else:
+                yield prefix, field.name, value
+
+    def another(key, old):
+        if isinstance(old, bool):
+            return not old
+        if isinstance(old, int):
+            return 1 if key == "norm.correction" else old + 3
+        if isinstance(old, float):
+            return old * 0.5 + 0.2
+        return next(word for word in WORDS.get(key, ("other",)) if word != old)
+
+    def of(config):
+        found = {}
+        for prefix, name, old in leaves(config):
+            changed = found[prefix + name] = copy.deepcopy(config)
+            owner = attrgetter(prefix[:-1])(changed) if prefix else changed
+            setattr(owner, name, another(prefix + name, old))
+        del found["name"]
+        return found
+
+    return of
