@@ -113,7 +113,7 @@ def test_leases_are_touched_while_they_are_held(store, fake, monkeypatch):
         held.release(released)
         Leases(store).take(others)
         looked.clear()
-        assert touched.wait(120)
+        assert touched.wait(60)
     assert held._stop.is_set()
     assert set(looked[2:]) == {place(store, kept)}  # a look may have begun before
 
