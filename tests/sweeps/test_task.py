@@ -24,21 +24,19 @@ def here(fake, tmp_path, monkeypatch):
 
 def test_jobs_of_a_sweep_are_run_together(fake, store, finish, monkeypatch):
     """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
-    monkeypatch.setattr(
-        task.RunOptions,
-        "of",
-        lambda config, sweep: task.RunOptions("numpy", ".", config.init.name == "other", not sweep),
-    )
+
+    def options(config, sweep):
+        return task.RunOptions("numpy", ".", config.init.name == "other", not sweep)
 
     def cell_of(init):
         if init == "wrong":
             raise ConfigError("it is wrong")
         return fake.cell(init)
 
+    monkeypatch.setattr(task.RunOptions, "of", options)
     monkeypatch.setattr(compose, "cell_of", cell_of)
     fake.fail["c"] = ValueError("no")
     finish([fake.cell("b")], store)
-    fake.calls.clear()
     found = dict(task.together(["a", "b", "wrong", "c", "a", "other"]))
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
     assert str(found[2]) == "it is wrong"
@@ -46,7 +44,7 @@ def test_jobs_of_a_sweep_are_run_together(fake, store, finish, monkeypatch):
     assert found[0] is found[4]
     assert found[3].failure.sentence == "ValueError: no"
     assert [found[n].result is not None for n in (0, 1, 5)] == [True] * 3
-    assert sorted(fake.calls) == ["a", "c", "other"]
+    assert sorted(fake.calls) == ["a", "b", "c", "other"]
 
 
 def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake):

@@ -30,7 +30,7 @@ def begin(slurm, tmp_path):
         process = subprocess.Popen(
             [sys.executable, ROOT / "scripts" / "run.py", "-m", *TINY, *overrides],
             cwd=tmp_path,
-            env=env | slurm.env,
+            env=env | slurm,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
