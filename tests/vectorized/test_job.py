@@ -45,14 +45,8 @@ def test_yaml_is_what_omegaconf_writes(content):
 # Around a job -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
-
-
 @pytest.fixture
-def run(here):
+def run(here, own_folder):
     """run(task, *settings): a job of a sweep with these settings, whose number is 7."""
 
     def run(task, *settings, console=True):
