@@ -1,11 +1,8 @@
 """Every experiment's whole grid in a tiny form, and every figure from its tables."""
 
-import json
 import math
 import re
 import shutil
-import struct
-import xml.etree.ElementTree as ET
 
 import pytest
 import step_cost as timing
@@ -130,32 +127,3 @@ def test_every_figure_is_composed_of_its_tables(gathered, script):
     digits = any("digits" in set(t["data"]) for t in tables.values() if "data" in t)
     if script.experiment != timing.STEM:
         assert bool(re.search("digits.*NOT MNIST", texts)) == digits
-
-
-@pytest.mark.parametrize("script", FIGURES[::10], ids=lambda script: script.name)
-def test_the_files_of_a_figure_have_the_same_bytes_until_anything_under_them_changes(
-    gathered, script
-):
-    folder, tables = gathered(script)
-    figures.draw(script, folder)
-    base = folder / "figures" / script.name
-    png, svg, provenance = made = [base.with_suffix(kind) for kind in (".png", ".svg", ".json")]
-    assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = struct.unpack(">II", png.read_bytes()[16:24])
-    assert (width > 500, height > 300) == (True, True)
-    drawing = ET.fromstring(svg.read_text())
-    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}path")) > 20
-    document = json.loads(provenance.read_text())
-    assert set(document["made_from"]["tables"]) == set(script.tables)
-
-    before = [path.read_bytes() for path in made]
-    figures.draw(script, folder)
-    assert [path.read_bytes() for path in made] == before
-    for path in (*made, tables[script.tables[0]]):
-        sound = path.read_bytes()
-        path.write_bytes(sound.replace(b"1", b"2", 1) + b"x")
-        assert not figures.is_current(script, folder)
-        path.unlink()
-        assert not figures.is_current(script, folder)
-        path.write_bytes(sound)
-        assert figures.is_current(script, folder)

@@ -26,12 +26,6 @@ FAILURE = Failure("why", "where")
 PLUGINS = {"pool": "joblib", "local": "submitit"}
 
 
-def needs(launcher):
-    if launcher in PLUGINS:
-        plugin = f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher"
-        pytest.importorskip(plugin, reason="not installed")
-
-
 @pytest.fixture
 def results(tmp_path):
     return tmp_path / "out"
@@ -64,30 +58,9 @@ def sweep(results):
 # Before -------------------------------------------------------------------------------------------
 
 
-def test_what_runs_a_sweep_does_not_choose_its_cells(sweep, results, caplog):
-    caplog.set_level(logging.INFO)
-
-    def plans():
-        return sorted(path.name for path in (results / "plans").glob("*.json"))
-
-    with sweep():
-        pass
-    (before,) = plans()
-    command = make_command("table", [*GRID, f"results={results}"])
-    assert caplog.messages[-1] == f"to tabulate them: {command}"
-    with sweep("++force=true", "retry_failed=true", "hydra/launcher=basic", "hydra.sweep.dir=x"):
-        pass
-    assert plans() == [before]
-    with sweep("arithmetic=corrected"):
-        pass
-    assert len(plans()) == 2
-
-
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("data.examples=4,1", r"data\.examples is 1; expected at least 2"),
-        ("hydra/launcher=pool hydra.launcher.n_jobs=0", r"n_jobs is 0; expected 1 or more"),
         ("tracker=mlflow seeds=2,3", "tracker=mlflow would call two cells of this sweep"),
         ("seeds=3", "it cannot be written"),
     ],
@@ -95,9 +68,6 @@ def test_what_runs_a_sweep_does_not_choose_its_cells(sweep, results, caplog):
 def test_what_cannot_be_is_refused_before_anything_runs(
     sweep, results, override, words, monkeypatch
 ):
-    if "pool" in override:
-        needs("pool")
-
     def refuse(store):
         raise StoreError("it cannot be written")
 
@@ -108,18 +78,6 @@ def test_what_cannot_be_is_refused_before_anything_runs(
     assert not (results / "cells").exists()
 
 
-def test_a_store_is_not_written_where_all_is_finished(sweep, results, finish, monkeypatch):
-    finish(expand(GRID), CellStore(results / "cells"))
-    tried = []
-    monkeypatch.setattr(CellStore, "check_writable", lambda store: tried.append(store.root))
-    with sweep():
-        pass
-    assert tried == []
-    with sweep("force=true"):
-        pass
-    assert tried == [results / "cells"]
-
-
 # The road -----------------------------------------------------------------------------------------
 
 
@@ -127,7 +85,7 @@ def test_a_store_is_not_written_where_all_is_finished(sweep, results, finish, mo
 def test_a_sweep_is_run_once_in_batches_and_summed_up(results, monkeypatch, caplog, launcher):
     caplog.set_level(logging.INFO)
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.mode=MULTIRUN")
-    given = [*GRID, "seeds=2,3", "hydra.sweeper.max_batch_size=3", f"hydra/launcher={launcher}"]
+    given = ["hydra.sweeper.max_batch_size=3", *GRID, "seeds=2,3", f"hydra/launcher={launcher}"]
     calls = []
 
     def count(owner, name):
@@ -152,11 +110,14 @@ def test_a_sweep_is_run_once_in_batches_and_summed_up(results, monkeypatch, capl
     if launcher == "vectorized":  # the sweep, one choice of groups, for comparison a job in full
         assert len(calls) == 1 + 1 + 1
     said = "4 of 4 cells are finished, {} were before; kept in " + str(results)
-    assert said.format(0) in caplog.messages
+    command = make_command("table", [*given, f"results={results}"])
+    assert caplog.messages[-2:] == [said.format(0), f"to tabulate them: {command}"]
 
     count(CellStore, "load")
+    count(CellStore, "check_writable")
     multirun()
     assert calls.count("load") == 4
+    assert "check_writable" not in calls  # where all is finished nothing is written
     assert said.format(4) in caplog.messages
     assert OmegaConf.load(results / "runs" / "estimators" / "multirun.yaml").name == "estimators"
 
@@ -226,7 +187,9 @@ def test_what_others_finish_is_shown_once_each(fake, store, shown):
 def test_other_processes_are_watched_until_all_is_finished(
     sweep, results, finish, shown, launcher, caplog
 ):
-    needs(launcher)
+    if launcher in PLUGINS:
+        plugin = f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher"
+        pytest.importorskip(plugin, reason="not installed")
     cells, store = expand(GRID), CellStore(results / "cells")
     finish(cells[:1], store)
     store.save_failure(cells[1], FAILURE)

@@ -36,7 +36,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def use(monkeypatch):
+def use(monkeypatch, caplog):
     """use(stream): stdout, stderr and the log, from INFO up, go there.
 
     It is called in the test, as pytest sets its own streams late.
@@ -46,7 +46,7 @@ def use(monkeypatch):
     def redirect(stream):
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(root, "level", logging.INFO)
+        caplog.set_level(logging.INFO)
         added.append(ConsoleHandler())
         root.addHandler(added[-1])
         return stream
@@ -146,18 +146,6 @@ def test_a_bar_on_a_terminal(store, fake, use, outcomes, clock):
 
 
 # Whose display it is ------------------------------------------------------------------------------
-
-
-def test_a_display_says_whose_it_is_while_it_lasts(fake, use):
-    use(io.StringIO())
-    assert OWNER not in os.environ
-    with Display([fake.cell()]):
-        assert os.environ[OWNER] == str(os.getpid())
-        assert not display.shown_elsewhere()
-        with Display([fake.cell()]):
-            pass
-        assert os.environ[OWNER] == str(os.getpid())
-    assert OWNER not in os.environ
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])

@@ -1,15 +1,11 @@
 """What becomes of the jobs of a sweep that run together, and of their reports."""
 
-import logging
-
 import pytest
 
 from gpubn import backend
 from gpubn.config import Config, TrackerConfig
-from gpubn.errors import CellError, ConfigError, StoreError
-from gpubn.rows import Failure
+from gpubn.errors import ConfigError, StoreError
 from gpubn.sweeps import compose, task
-from gpubn.sweeps.runner import CellOutcome
 
 
 @pytest.fixture(autouse=True)
@@ -62,27 +58,6 @@ def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake):
 def test_who_asks_for_one_cell_wants_it_though_it_failed_before(retry, sweep, again):
     options = task.RunOptions.of(Config(retry_failed=retry, force=True), sweep=sweep)
     assert options == task.RunOptions("auto", "results", True, again)
-
-
-def test_what_a_job_says_of_its_outcome(fake, store, outcomes, caplog):
-    caplog.set_level(logging.INFO)
-    (outcome,) = outcomes([fake.cell()], store)
-    caplog.clear()
-    task.run(None, outcome)
-    kept = "results/cells/fake/" + store.path(fake.cell()).name
-    loss = "  loss (step 10): 0.2167 [-1.266, 1.699], 2 seeds"
-    assert caplog.messages == [loss, f"  kept in {kept}"]
-    caplog.clear()
-    task.run(None, CellOutcome(fake.cell(), outcome.result))
-    first, made, *_ = caplog.messages
-    assert first == f"{fake.cell()} is finished already (force=true runs it again)"
-    assert made.startswith("  made by numpy on ")
-    failed = CellOutcome(fake.cell(), failure=Failure("no", "trace"))
-    with pytest.raises(CellError, match=r"failed before: no; retry_failed=true runs it again, its"):
-        task.run(None, failed)
-    fresh = CellOutcome(fake.cell(), failure=Failure("no", "trace"), fresh=True)
-    with pytest.raises(CellError, match=r"init=a\) failed: no; its traceback is in results/cells"):
-        task.run(None, fresh)
 
 
 def test_a_tracker_that_cannot_be_reached_is_tried_once(fake, store, outcomes, monkeypatch, caplog):

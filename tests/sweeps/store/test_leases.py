@@ -133,20 +133,6 @@ def test_a_store_that_takes_no_lease(store, fake, monkeypatch):
     assert not place(store, fake.cell("b")).exists()
 
 
-def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake, monkeypatch):
-    """Kept until the cell is saved: who gets the lease then finds the result."""
-    cells, save = [fake.cell(init) for init in "abc"], CellStore.save
-
-    def leased(cell, *arguments):
-        assert place(store, cell).exists()
-        return save(store, cell, *arguments)
-
-    monkeypatch.setattr(store, "save", leased)
-    for done, _ in enumerate(run_cells(cells, store, NUMPY)):
-        assert not any(place(store, cell).exists() for cell in cells[:done])
-    assert done == 2
-
-
 # Two sweeps, each a process -----------------------------------------------------------------------
 
 HOLD = """

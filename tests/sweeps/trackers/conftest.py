@@ -89,7 +89,11 @@ def start(begin, tmp_path):
 
 
 class Board:
-    """What TensorBoard shows of a cell: by its rule, files with "tfevents" in their names."""
+    """What TensorBoard shows of a cell: by its rule, files with "tfevents" in their names.
+
+    reports(cell) is a pair for every piece: the digest, "" where it is not complete, and what
+    changes when it is written again.
+    """
 
     convert = np.float32
 
@@ -97,13 +101,10 @@ class Board:
         self.folder = root / "tensorboard" / "mnist_init"
 
     def reports(self, cell):
-        """(digest, what changes when it is written again) of each."""
-        files = [path for path in (self.folder / cell.id).glob("*") if "tfevents" in path.name]
-        return [(path.suffix[1:], path.stat().st_mtime_ns) for path in files]
-
-    def left(self, cell):
-        """How many pieces of reports there are, complete or not."""
-        return len(list((self.folder / cell.id).iterdir()))
+        return [
+            (path.suffix[1:] * ("tfevents" in path.name), path.stat().st_mtime_ns)
+            for path in (self.folder / cell.id).iterdir()
+        ]
 
     def read(self, cell):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -146,11 +147,10 @@ class Runs:
         return self.client.search_runs(found, f"tags.`gpubn.cell` = '{cell.id}'")
 
     def reports(self, cell):
-        complete = [run for run in self.of(cell) if run.info.status == "FINISHED"]
-        return [(run.data.tags["gpubn.digest"], run.info.end_time) for run in complete]
-
-    def left(self, cell):
-        return len(self.of(cell))
+        return [
+            (run.data.tags["gpubn.digest"] * (run.info.status == "FINISHED"), run.info.end_time)
+            for run in self.of(cell)
+        ]
 
     def read(self, cell):
         (run,) = self.of(cell)
