@@ -154,7 +154,7 @@ def shown(monkeypatch):
     return told
 
 
-def test_what_others_finish_is_shown_once_each(fake, store, shown):
+def test_what_others_finish_is_shown_once_each(fake, store, shown, monkeypatch):
     a, b, c, d = cells = [fake.cell(init) for init in "abcd"]
 
     def save(cell, rows):
@@ -177,7 +177,9 @@ def test_what_others_finish_is_shown_once_each(fake, store, shown):
         wait_for(4)
         save(a, fake.rows[:1])
         wait_for(6)
-        save(d, fake.rows)  # seen by the last look
+        monkeypatch.setattr(sweeps, "_POLL", 1e6)
+        time.sleep(0.1)  # the look that is under way
+        save(d, fake.rows)
         raise KeyError
     found = [1, ("b", 2, 1.5), ("c", "why"), 1, ("a", 1, 1.5), 1, ("d", 2, 1.5)]
     assert shown == [4, *found, "closed"]

@@ -10,10 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpubn.config import Config
 from gpubn.rows import Observation
 from gpubn.sweeps import progress as display
-from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.progress import ConsoleHandler, Display, last_loss
 
 OWNER = "GPUBN_DISPLAY"
@@ -118,7 +116,7 @@ def test_a_line_says_how_long_it_will_take(fake, use, clock):
 # A bar --------------------------------------------------------------------------------------------
 
 
-def test_a_bar_on_a_terminal(store, fake, use, outcomes, clock):
+def test_a_bar_on_a_terminal(store, fake, use, outcomes):
     """With lines that stand whole above it, and none for what is finished."""
     terminal = use(Terminal())
     fake.rows[:] = losses(0.25, 0.5)
@@ -134,15 +132,6 @@ def test_a_bar_on_a_terminal(store, fake, use, outcomes, clock):
     assert after == ""
     assert "0/7 cells" in terminal.getvalue()
     assert "1/7 cells, loss 0.375" in terminal.getvalue()
-
-    cells = [fake.cell(), Cell.of(Config(name="exact"))]
-    with Display(cells) as shown:
-        for cell in cells:
-            clock.now += 1
-            shown.finished(cell, [], 0.5)
-    *_, bar, _ = terminal.screen()
-    assert bar.startswith("2 experiments:")
-    assert "2/2 cells, 1 cells/s" in bar
 
 
 # Whose display it is ------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Only what is missing runs, and what is finished is kept, whatever happens to the next cell."""
 
-import io
 import itertools
-import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from gpubn.backend import resolve
+from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, OptimConfig
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.rows import Failure
@@ -18,11 +17,6 @@ from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.store.leases import Leases
 
 NUMPY = resolve("numpy")
-
-
-@pytest.fixture(autouse=True)
-def no_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
 
 
 def suffixes(store):
@@ -78,6 +72,14 @@ def test_each_outcome_is_kept_before_it_is_told_and_who_stops_listening_stops_th
     sweep.close()
     assert fake.calls == ["a", "b", "c"]
     assert not list(store.root.rglob("*.running"))
+
+
+def test_no_process_is_started_for_one_stack_or_on_a_gpu(store, fake, monkeypatch, finish):
+    monkeypatch.setattr(runner, "run_in_processes", lambda *_: pytest.fail("processes started"))
+    finish([fake.cell()], store, processes=2)
+    gpu = Backend("cupy", np, "a GPU", 1)  # which several processes would only share
+    finish([fake.cell(init) for init in "bcd"], store, processes=2, backend=gpu)
+    assert fake.calls == ["a", "b", "c", "d"]
 
 
 def test_the_seconds_of_a_stack_are_shared_by_work(store, monkeypatch, finish):

@@ -4,8 +4,10 @@ import pytest
 
 from gpubn import backend
 from gpubn.config import Config, TrackerConfig
-from gpubn.errors import ConfigError, StoreError
+from gpubn.errors import CellError, ConfigError, StoreError
+from gpubn.rows import Failure
 from gpubn.sweeps import compose, task
+from gpubn.sweeps.runner import CellOutcome
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +60,19 @@ def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake):
 def test_who_asks_for_one_cell_wants_it_though_it_failed_before(retry, sweep, again):
     options = task.RunOptions.of(Config(retry_failed=retry, force=True), sweep=sweep)
     assert options == task.RunOptions("auto", "results", True, again)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "words"),
+    [
+        (False, r"failed before: no; retry_failed=true runs it again, its"),
+        (True, r"init=a\) failed: no; its traceback is in results/cells"),
+    ],
+)
+def test_a_job_says_when_and_why_its_cell_failed(fake, fresh, words):
+    failed = CellOutcome(fake.cell(), failure=Failure("no", "trace"), fresh=fresh)
+    with pytest.raises(CellError, match=words):
+        task.run(None, failed)
 
 
 def test_a_tracker_that_cannot_be_reached_is_tried_once(fake, store, outcomes, monkeypatch, caplog):

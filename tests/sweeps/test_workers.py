@@ -10,14 +10,13 @@ from concurrent.futures import wait
 from multiprocessing import active_children
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from gpubn.backend import Backend, resolve
+from gpubn.backend import resolve
 from gpubn.config import Config, DataConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.errors import DataError, WorkerError
 from gpubn.experiments import Context
-from gpubn.sweeps import cli, runner, workers
+from gpubn.sweeps import cli, workers
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.workers import run_in_processes
 
@@ -137,24 +136,6 @@ def test_whatever_ends_a_sweep_stops_the_cells_that_run(endless, how):
             next(sweep)
         assert cli.explain(died.value) == str(died.value)
     assert active_children() == []
-
-
-@pytest.mark.parametrize(
-    ("backend", "count", "processes"),
-    [
-        (NUMPY, 1, 2),  # one missing cell
-        (NUMPY, 3, 1),
-        (Backend("cupy", np, "a GPU", 1), 3, 2),  # which several processes would only share
-    ],
-)
-def test_where_no_process_is_started(store, fake, monkeypatch, finish, backend, count, processes):
-    monkeypatch.setattr(runner, "run_in_processes", lambda *_: pytest.fail("processes started"))
-    cells = [fake.cell(init) for init in "abc"]
-    finish(cells[count:], store)
-    fake.calls.clear()
-    results = finish(cells, store, processes=processes, backend=backend)
-    assert fake.calls == list("abc"[:count])
-    assert [r.rows for r in results] == [fake.rows] * 3
 
 
 # As processes of their own ------------------------------------------------------------------------

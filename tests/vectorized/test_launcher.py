@@ -178,8 +178,7 @@ def test_a_part_that_is_none(part):
 
 
 def test_configurations_come_together_and_jobs_run_as_their_shares_come(here):
-    events, handlers = [], [(h, h.level) for h in logging.root.handlers]
-    assert handlers
+    events = []
 
     def together(configs):
         assert HydraConfig.instance().cfg is None
@@ -200,7 +199,6 @@ def test_configurations_come_together_and_jobs_run_as_their_shares_come(here):
     done = here.launch(VectorizedLauncher(), task, jobs)
     assert [job.return_value for job in done] == [1, 2, 0]
     assert events == ["share 2", "job 2", "share 0", "job 0", "share 1", "job 1", "end"]
-    assert [(h, h.level) for h in logging.root.handlers] == handlers
 
 
 def forgets(configs):

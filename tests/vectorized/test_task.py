@@ -5,23 +5,12 @@ from enum import Enum
 import pytest
 from omegaconf import OmegaConf
 
-from gpubn.vectorized import alike, vectorized
-from gpubn.vectorized.task import together_of
+from gpubn.vectorized import alike
 
 
 class Kind(Enum):
     one = 1
     two = 2
-
-
-def test_a_decorated_task_is_the_task():
-    def task(config, share=None):
-        return config, share
-
-    assert together_of(task) is None
-    assert vectorized(iter)(task) is task
-    assert together_of(task) is iter
-    assert task(1) == (1, None)
 
 
 @pytest.mark.parametrize(

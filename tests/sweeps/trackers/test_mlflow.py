@@ -58,7 +58,6 @@ def test_a_folder_that_no_uri_can_name(tmp_path, name):
         ("sqlite+pysqlite:////a/b c.db?timeout=9", "/a/b c.db"),
         ("sqlite:///x/y.db", "here/x/y.db"),
         ("sqlite:///:memory:", None),
-        ("sqlite://", None),
         ("http://127.0.0.1:5000", None),
     ],
 )
