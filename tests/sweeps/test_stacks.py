@@ -202,14 +202,10 @@ def test_stacks_are_filled_and_stand_in_the_order_of_their_first_cells():
 
 
 @pytest.fixture
-def stackable(fake, monkeypatch):
-    """The experiment `fake` with a stack that raises what any of its cells raises.
-
-    stacked counts the cells of its stacks; cells(inits) are its cells.
-    """
+def measured(fake, monkeypatch):
+    """measured(inits): what a stack of fake cells measures; it raises what any of them raises."""
 
     def run_the_stack(configs, context):
-        state.stacked.append(len(configs))
         for config in configs:
             if config.init.name in fake.fail:
                 raise fake.fail[config.init.name]
@@ -219,19 +215,14 @@ def stackable(fake, monkeypatch):
     stacking = Stacking(run_the_stack, ("init", "seeds"), lambda config: None, group=100)
     replaced = SimpleNamespace(FAKE=replace(module.FAKE, stacking=stacking))
     monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", replaced)
-    state = SimpleNamespace(stacked=[], cells=lambda inits: [fake.cell(init) for init in inits])
-    return state
+    context = Context(NUMPY, lambda n: None)
+    return lambda inits: run_stack([fake.cell(init).config for init in inits], context)
 
 
-def measured(cells):
-    return run_stack([cell.config for cell in cells], Context(NUMPY, lambda n: None))
-
-
-def test_a_stack_is_measured_at_once_and_one_cell_by_itself(stackable, fake):
-    found = measured(stackable.cells("abc"))
-    assert [rows[0].metric for rows in found] == ["a", "b", "c"]
-    assert measured(stackable.cells("d")) == [fake.rows]
-    assert (stackable.stacked, fake.calls) == ([3], ["d"])
+def test_a_stack_is_measured_at_once_and_one_cell_by_itself(measured, fake):
+    assert [rows[0].metric for rows in measured("abc")] == ["a", "b", "c"]
+    assert measured("d") == [fake.rows]
+    assert fake.calls == ["d"]
 
 
 @pytest.mark.parametrize(
@@ -242,9 +233,9 @@ def test_a_stack_is_measured_at_once_and_one_cell_by_itself(stackable, fake):
         (ConfigError("no"), "no"),
     ],
 )
-def test_one_failing_cell_of_a_stack_fails_alone(stackable, fake, error, sentence):
+def test_one_failing_cell_of_a_stack_fails_alone(measured, fake, error, sentence):
     fake.fail["b"] = error
-    a, b, c = measured(stackable.cells("abc"))
+    a, b, c = measured("abc")
     assert (a, c) == (fake.rows, fake.rows)
     assert isinstance(b, Failure)
     assert b.sentence == sentence
@@ -255,9 +246,9 @@ def test_one_failing_cell_of_a_stack_fails_alone(stackable, fake, error, sentenc
 @pytest.mark.parametrize(
     "error", [BackendError("b"), DataError("d"), StoreError("s"), KeyboardInterrupt()], ids=repr
 )
-def test_what_is_not_the_fault_of_a_cell_is_raised(stackable, fake, error):
+def test_what_is_not_the_fault_of_a_cell_is_raised(measured, fake, error):
     fake.fail["b"] = error
     with pytest.raises(type(error)) as caught:
-        measured(stackable.cells("abc"))
+        measured("abc")
     assert caught.value is error
     assert "a" not in fake.calls

@@ -56,24 +56,26 @@ def test_the_same_result_is_reported_once_and_another_takes_its_place(tracker, c
 DIES = {
     "half way through the records": (
         "tensorboard",
+        5,
         "import tensorboardX as x; x.RecordWriter.write = "
         "lambda self, data, left=list(range(5)): self._writer.write(data) if left.pop() else die()",
     ),
-    "before it gets its name": ("tensorboard", "pathlib.Path.rename = die"),
+    "before it gets its name": ("tensorboard", 6, "pathlib.Path.rename = die"),
     "before its files": (
         "mlflow",
+        7,
         "from mlflow.tracking import MlflowClient; MlflowClient.log_artifacts = die",
     ),
 }
 
 
 @pytest.mark.parametrize(
-    ("tracker", "code"), DIES.values(), ids=DIES, indirect=["tracker"], scope="module"
+    ("tracker", "seed", "code"), DIES.values(), ids=DIES, indirect=["tracker"], scope="module"
 )
 def test_what_a_killed_process_left_is_no_report_and_is_replaced(
-    tracker, code, start, cell, result, request
+    tracker, seed, code, start, cell, result
 ):
-    own = cell(first_seed=5 + list(DIES).index(request.node.callspec.id))
+    own = cell(first_seed=seed)
     tracker.report(cell(first_seed=9), result())
     process = start(code, tracker.name, tracker.root, [(own, result())])
     assert process.wait(timeout=60) == -signal.SIGKILL
