@@ -195,6 +195,10 @@ def test_other_processes_are_watched_until_all_is_finished(
     cells, store = expand(GRID), CellStore(results / "cells")
     finish(cells[:1], store)
     store.save_failure(cells[1], FAILURE)
+    caplog.set_level(logging.INFO)
+    with sweep("hydra/launcher=basic"):
+        pass
+    assert f"1 of 2 cells are finished, 1 were before; kept in {results}" in caplog.messages
     with contextlib.suppress(KeyboardInterrupt), sweep(f"hydra/launcher={launcher}"):
         raise KeyboardInterrupt
     assert shown == ([] if launcher == "vectorized" else [1, "closed"])  # those to do
