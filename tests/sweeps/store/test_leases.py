@@ -128,6 +128,12 @@ def test_a_store_that_takes_no_lease(store, fake, monkeypatch):
     assert not place(store, fake.cell()).exists()
 
 
+def test_a_lease_ends_with_its_cell_and_not_with_the_sweep(store, fake):
+    cells = [fake.cell(init) for init in "abc"]
+    for done, _ in enumerate(run_cells(cells, store, NUMPY), start=1):
+        assert not any(place(store, cell).exists() for cell in cells[:done])
+
+
 # Two sweeps, each a process -----------------------------------------------------------------------
 
 HOLD = """
