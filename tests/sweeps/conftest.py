@@ -1,13 +1,21 @@
 """A made-up experiment without arithmetic, for what happens to cells around the numbers."""
 
+import contextlib
+import copy
+import dataclasses
+import os
+import pickle
+import signal
+import subprocess
 import sys
+from operator import attrgetter
 from types import SimpleNamespace
 
 import pytest
 
 import gpubn.experiments.base as registry
 from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig, InitConfig
+from gpubn.config import Config, DataConfig, InitConfig, NormConfig, OptimConfig
 from gpubn.experiments import Experiment
 from gpubn.rows import Observation
 from gpubn.sweeps.cells import Cell
@@ -92,3 +100,83 @@ def finish(outcomes):
         return [found[cell.id].result for cell in cells]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def averages():
+    """averages(momentum, steps): a configuration without data, so that a process starts quickly."""
+
+    def make(momentum=0.1, steps=20):
+        return Config(
+            name="moving_average",
+            data=DataConfig("gaussian", examples=4),
+            norm=NormConfig("before", "before", momentum=momentum),
+            optim=OptimConfig(steps=steps),
+            dtype="float64",
+            seeds=2,
+        )
+
+    return make
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """begin(code, given, cwd): a process that runs `code`, in which `given` is what it is here.
+
+    It is in a group of its own, with its output in one pipe.
+    """
+    # Trackers take pytest and build servers for a reason to be silent.
+    leaks = ("GPUBN_", "HYDRA_", "PYTHON", "PYTEST_", "CI")
+    running = []
+
+    def start(code, given=None, cwd=tmp_path):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
+        pickled = tmp_path / f"given{len(running)}"
+        pickled.write_bytes(pickle.dumps(given))
+        head = f"import pickle\ngiven = pickle.load(open({str(pickled)!r}, 'rb'))\n"
+        process = subprocess.Popen(
+            [sys.executable, "-c", head + code],
+            cwd=cwd,
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def changes():
+    """changes(config): every key but the name -> the configuration with another value there."""
+
+    def leaves(config, prefix=""):
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if dataclasses.is_dataclass(value):
+                yield from leaves(value, f"{prefix}{field.name}.")
+            elif field.name != "name" or prefix:
+                yield prefix, field.name, value
+
+    def another(old):  # what has been validated is not validated again
+        if isinstance(old, bool):
+            return not old
+        return old + 1 if isinstance(old, int | float) else "another"
+
+    def of(config):
+        found = {}
+        for prefix, name, old in leaves(config):
+            changed = found[prefix + name] = copy.deepcopy(config)
+            owner = attrgetter(prefix[:-1])(changed) if prefix else changed
+            setattr(owner, name, another(old))
+        return found
+
+    return of

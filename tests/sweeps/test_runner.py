@@ -1,15 +1,12 @@
 """Only what is missing runs, and what is finished is kept, whatever happens to the next cell."""
 
-import io
 import itertools
-import json
-import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from gpubn.backend import resolve
+from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, OptimConfig
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.rows import Failure
@@ -22,9 +19,8 @@ from gpubn.sweeps.store.leases import Leases
 NUMPY = resolve("numpy")
 
 
-@pytest.fixture(autouse=True)
-def no_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+def suffixes(store):
+    return {path.suffix for path in (store.root / "fake").iterdir()}
 
 
 def test_only_what_is_missing_runs_unless_forced(store, fake, finish, monkeypatch):
@@ -58,45 +54,10 @@ def test_what_is_finished_before_the_run_ends_is_kept(store, fake, error, outcom
     assert caught.value is error
     assert [store.load(cell) is not None for cell in cells] == [True, True, False, False]
     assert fake.calls == ["a", "b", "c"]
-    # The leases of what was to come next are given back.
-    assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
+    assert suffixes(store) == {".json"}  # the leases of what was to come next are given back
     fake.fail.clear()
     assert len(finish(cells, store)) == 4
     assert fake.calls[3:] == ["c", "d"]
-
-
-@pytest.mark.parametrize("error", [ValueError("third"), MemoryError()])
-def test_a_cell_that_fails_fails_alone(store, fake, error, outcomes, finish):
-    fake.fail["b"] = error
-    cells = [fake.cell(init) for init in "abc"]
-    a, b, c = outcomes(cells, store)
-    assert [o.cell for o in (a, b, c)] == cells
-    assert [(o.result is None, o.failure is None, o.fresh) for o in (a, b, c)] == [
-        *((False, True, True), (True, False, True), (False, True, True)),
-    ]
-    assert b.failure.sentence == f"{type(error).__name__}: {error}".strip()
-    assert fake.calls == ["a", "b", "c"]
-    assert store.failure(cells[1]) == b.failure
-    assert [store.load(cell) is not None for cell in cells] == [True, False, True]
-    fake.fail.clear()
-    assert len(finish(cells, store)) == 3
-    assert fake.calls[3:] == ["b"]
-
-
-def test_outcomes_come_once_each_and_what_is_known_first(store, fake, outcomes):
-    fake.fail["b"] = ValueError("no")
-    cells = [fake.cell(init) for init in "abcd"]
-    outcomes(cells[1:3], store)
-    fake.calls.clear()
-    found = outcomes([*cells, *cells], store, retry_failed=False)
-    assert [(o.cell.axes["init"], o.fresh) for o in found] == [
-        *(("b", False), ("c", False), ("a", True), ("d", True)),
-    ]
-    assert found[0] == CellOutcome(cells[1], failure=store.failure(cells[1]))
-    assert "ValueError: no" in found[0].failure.traceback
-    assert fake.calls == ["a", "d"]
-    assert all(o.fresh for o in outcomes(cells, store, force=True, retry_failed=False))
-    assert fake.calls[2:] == ["a", "b", "c", "d"]
 
 
 def test_each_outcome_is_kept_before_it_is_told_and_who_stops_listening_stops_the_run(store, fake):
@@ -113,79 +74,82 @@ def test_each_outcome_is_kept_before_it_is_told_and_who_stops_listening_stops_th
     assert not list(store.root.rglob("*.running"))
 
 
-@pytest.mark.parametrize(("data", "files"), [("gaussian", 0), ("digits", 2)])
-def test_provenance(store, fake, data, files, finish):
-    (result,) = finish([fake.cell(data=data)], store)
-    assert len(result.provenance["data"]) == files
-    assert result.provenance["backend"] == "numpy"
-    assert {"device", "numpy", "python", "seconds"} <= set(result.provenance)
-    assert json.loads(store.path(fake.cell(data=data)).read_text())["provenance"]
+def test_no_process_is_started_for_one_stack_or_on_a_gpu(store, fake, monkeypatch, finish):
+    monkeypatch.setattr(runner, "run_in_processes", lambda *_: pytest.fail("processes started"))
+    finish([fake.cell()], store, processes=2)
+    gpu = Backend("cupy", np, "a GPU", 1)  # which several processes would only share
+    finish([fake.cell(init) for init in "bcd"], store, processes=2, backend=gpu)
+    assert fake.calls == ["a", "b", "c", "d"]
 
 
 def test_the_seconds_of_a_stack_are_shared_by_work(store, monkeypatch, finish):
     seconds = iter([100.0, 130.0])
     monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
-    base = Config(name="rate_sweep", data=DataConfig("digits"), optim=OptimConfig(steps=2))
-    cells = [Cell.of(replace(base, every=1, seeds=seeds)) for seeds in (1, 2)]
-    found = finish(cells, store)
+    digits, steps = DataConfig("digits"), OptimConfig(steps=2)
+    configs = [Config("rate_sweep", data=digits, optim=steps, every=1, seeds=n) for n in (1, 2)]
+    found = finish([Cell.of(config) for config in configs], store)
     assert [result.provenance["seconds"] for result in found] == [10.0, 20.0]
 
 
 # Failures -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def failed(store, fake, outcomes):
-    """Of the cells a, b and c the second one has failed."""
-    fake.fail["b"] = ValueError("no")
+@pytest.mark.parametrize("error", [ValueError("third"), MemoryError()])
+def test_a_cell_that_fails_fails_alone_and_is_run_again(store, fake, error, outcomes):
+    fake.fail["b"] = error
     cells = [fake.cell(init) for init in "abc"]
-    outcomes(cells, store)
-    fake.calls.clear()
-    return cells
-
-
-@pytest.mark.parametrize("options", [{}, {"retry_failed": True}], ids=str)
-def test_a_known_failure_is_run_again(store, fake, failed, outcomes, options):
-    assert [o.failure is None for o in outcomes(failed, store, **options)] == [True, True, False]
-    assert fake.calls == ["b"]
+    a, b, c = outcomes(cells, store)
+    assert [o.cell for o in (a, b, c)] == cells
+    assert [(o.result is None, o.failure is None, o.fresh) for o in (a, b, c)] == [
+        *((False, True, True), (True, False, True), (False, True, True)),
+    ]
+    assert b.failure.sentence == f"{type(error).__name__}: {error}".strip()
+    assert store.failure(cells[1]) == b.failure
+    assert [store.load(cell) is not None for cell in cells] == [True, False, True]
+    assert [o.failure is None for o in outcomes(cells, store)] == [True, True, False]
     fake.fail.clear()
-    (found,) = outcomes(failed[1:2], store, **options)
-    assert (found.result.rows, found.fresh) == (fake.rows, True)
-    assert store.failure(failed[1]) is None
-    assert [o.fresh for o in outcomes(failed, store, retry_failed=False)] == [False] * 3
-    assert {path.suffix for path in (store.root / "fake").iterdir()} == {".json"}
+    *_, again = outcomes(cells, store, retry_failed=True)
+    assert (again.cell, again.result.rows, again.fresh) == (cells[1], fake.rows, True)
+    assert fake.calls == ["a", "b", "c", "b", "b"]
+    assert store.failure(cells[1]) is None
+    assert suffixes(store) == {".json"}
 
 
-def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, failed, outcomes):
+def test_outcomes_come_once_each_and_what_is_known_first(store, fake, outcomes):
+    fake.fail["b"] = ValueError("no")
+    cells = [fake.cell(init) for init in "abcd"]
+    outcomes(cells[1:3], store)
+    found = outcomes([*cells, *cells], store, retry_failed=False)
+    assert [(o.cell.axes["init"], o.fresh) for o in found] == [
+        *(("b", False), ("c", False), ("a", True), ("d", True)),
+    ]
+    assert found[0] == CellOutcome(cells[1], failure=store.failure(cells[1]))
+    assert "ValueError: no" in found[0].failure.traceback
+    assert all(o.fresh for o in outcomes(cells, store, force=True, retry_failed=False))
+    assert fake.calls == ["b", "c", "a", "d", "a", "b", "c", "d"]
+
+
+def test_a_finished_cell_that_fails_when_forced_is_still_finished(store, fake, finish, outcomes):
+    finish([fake.cell()], store)
     fake.fail["a"] = ValueError("not again")
-    found = {o.cell.axes["init"]: o for o in outcomes(failed, store, force=True)}
-    assert found["a"].failure.sentence == "ValueError: not again"
-    assert store.load(failed[0]).rows == fake.rows
-    again = {o.cell.axes["init"]: o for o in outcomes(failed, store, retry_failed=False)}
-    assert again["a"].result.rows == fake.rows
+    (found,) = outcomes([fake.cell()], store, force=True)
+    assert found.failure.sentence == "ValueError: not again"
+    (again,) = outcomes([fake.cell()], store, retry_failed=False)
+    assert again.result.rows == store.load(fake.cell()).rows == fake.rows
 
 
-@pytest.mark.parametrize(
-    ("retry", "theirs", "again"),
-    [(False, "failure", False), (True, "failure", True), (False, "result", False)],
-)
-def test_what_another_sweep_did_before_the_lease_was_taken_is_run_again_only_to_retry(
-    store, fake, outcomes, monkeypatch, retry, theirs, again
+@pytest.mark.parametrize("retry", [False, True])
+def test_what_failed_elsewhere_before_the_lease_was_taken_is_run_again_only_to_retry(
+    store, fake, outcomes, monkeypatch, retry
 ):
     failure, take = Failure("theirs", "trace"), Leases.take
 
     def late(self, cell):
-        if theirs == "failure":
-            store.save_failure(cell, failure)
-        else:
-            store.save(cell, fake.rows[:1], {"backend": "numpy", "seconds": 0.0, "data": {}})
+        store.save_failure(cell, failure)
         return take(self, cell)
 
     monkeypatch.setattr(Leases, "take", late)
     (outcome,) = outcomes([fake.cell()], store, retry_failed=retry)
-    assert (outcome.fresh, fake.calls) == (again, ["a"] * again)
-    if theirs == "result":
-        assert outcome.result.rows == fake.rows[:1]
-    else:
-        assert outcome.failure == (None if again else failure)
+    assert (outcome.fresh, fake.calls) == (retry, ["a"] * retry)
+    assert outcome.failure == (None if retry else failure)
     assert not list(store.root.rglob("*.running"))

@@ -1,6 +1,5 @@
 """Cells that are measured as one program: which ones, in which order, and to the bits of alone."""
 
-import dataclasses
 import math
 import sys
 from dataclasses import replace
@@ -9,8 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
@@ -26,7 +23,6 @@ from gpubn.experiments.training import trainer
 from gpubn.rows import Failure, Observation
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.stacks import run_stack, split_into_stacks
-from gpubn.sweeps.store.cell_store import CellStore
 
 NUMPY = resolve("numpy")
 GPU = Backend("cupy", np, "a GPU", 1)
@@ -52,17 +48,17 @@ def make(name="depth_grid", *, data=None, model=None, norm=None, init=None, opti
     )
 
 
-def train(configs, group, kinds=PROBES):
-    context = Context(replace(NUMPY, workers=2))
-    probes = lambda config: [probe() for probe in kinds]  # noqa: E731
-    return trainer.train_cells(configs, context, probes=probes, group=group, evaluated=40)
+def assert_as_alone(configs, group=8, kinds=PROBES):
+    """The rows of each cell, in programs of so many networks, are those alone, to the last bit."""
 
+    def train(some):
+        context = Context(replace(NUMPY, workers=2))
+        probes = lambda config: [probe() for probe in kinds]  # noqa: E731
+        return trainer.train_cells(some, context, probes=probes, group=group, evaluated=40)
 
-def assert_as_alone(configs, group, kinds=PROBES):
-    """The rows of each cell, in one stack, are those it has alone, to the last bit."""
-    together = train(configs, group, kinds)
+    together = train(configs)
     for config, rows in zip(configs, together, strict=True):
-        (alone,) = train([config], group, kinds)
+        (alone,) = train([config])
         assert list(map(repr, rows)) == list(map(repr, alone))
     return together
 
@@ -111,22 +107,22 @@ OTHER = (TANH, {"average": "std", "learnable": False}, {"dtype": "float64", "eve
 
 
 @pytest.mark.parametrize(
-    ("settings", "placement", "dropout_at"),
+    ("settings", "placement", "dropout_at", "group"),
     [
-        *((FIRST, "before", place) for place in (None, "before_norm", "end", "last")),
-        *((OTHER, "after", place) for place in (None, "before_norm", "end", "last")),
-        *((kind, "none", "end") for kind in (FIRST, OTHER)),
-        (FIRST, "after", "before_norm"),
-        (OTHER, "before", None),
+        *((FIRST, "before", place, 8) for place in (None, "before_norm", "last")),
+        *((OTHER, "after", place, 8) for place in (None, "end", "last")),
+        (FIRST, "after", "before_norm", 3),  # which splits the seeds of a cell
+        (OTHER, "before", None, 5),
+        *((kind, "none", "end", 8) for kind in (FIRST, OTHER)),
     ],
 )
-def test_the_rows_of_a_stack_are_those_of_each_cell_alone(settings, placement, dropout_at):
+def test_the_rows_of_a_stack_are_those_of_each_cell_alone(settings, placement, dropout_at, group):
     model, norm, options = settings
     drops = {"dropout": 0.2, "dropout_at": dropout_at} if dropout_at else {"dropout": 0.0}
     shared = {"model": model | drops, "norm": norm | {"placement": placement}, **options}
     configs = [cell(shared, own) for own in CELLS]
     configs[2].optim.rate = 1e30 if configs[2].dtype == "float32" else 1e300
-    found = assert_as_alone(configs, group=8)  # all in one program
+    found = assert_as_alone(configs, group)
     diverged = [any(values(rows, "diverged")) for rows in found]
     assert diverged == [False, False, True, False]
     assert any(math.isnan(row.value) for row in found[2])
@@ -137,7 +133,7 @@ def test_the_rows_of_a_stack_are_those_of_each_cell_alone(settings, placement, d
 def test_the_rows_of_ghost_batches_and_of_the_population(placement, ghost):
     norm = {"placement": placement, "ghost": ghost, "average": "std"}
     configs = [cell({"model": RELU | {"dropout": 0.0}, "norm": norm}, own) for own in CELLS]
-    found = assert_as_alone(configs, group=8, kinds=(*PROBES[:-2], *BY_POPULATION))
+    found = assert_as_alone(configs, kinds=(*PROBES[:-2], *BY_POPULATION))
     assert len({repr(values(rows, "best_test_loss")) for rows in found}) == len(found)
 
 
@@ -151,120 +147,27 @@ def test_cells_of_one_seed_share_what_is_drawn_and_nothing_that_is_written():
     assert list(map(repr, one)) == list(map(repr, twin))
     assert values(one, "batch_loss")[:2] == values(other, "batch_loss")[:2]
     assert values(one, "batch_loss") != values(other, "batch_loss")
-    assert max(values(one, "zero_variance_share")) < 1
     assert values(still, "zero_variance_share") == [1.0] * 3
     assert values(still, "zero_variance_step") == [0.0] * 3
 
 
 def test_the_rows_of_networks_of_the_usual_size():
     """Wide enough for the library to block its products."""
+    shared = {"data": {"train_examples": 0}, "model": {"width": 128, "depth": 2}}
+    shared["optim"] = {"batch": 32, "steps": 3}
     norms = [{"placement": "before"}, {"placement": "before", "eps": 0.3, "momentum": 0.2}]
-    configs = [
-        make(data={"train_examples": 0}, model={"width": 128, "depth": 2}, norm=norm, seeds=seeds)
-        for norm, seeds in zip(norms, (2, 3), strict=True)
-    ]
-    assert_as_alone([replace(c, optim=OptimConfig(batch=32, steps=3)) for c in configs], group=5)
-
-
-numbers = st.fixed_dictionaries(
-    {
-        "rate": st.sampled_from([1e-3, 0.1, 0.5, 3.0, 1e30]),
-        "min_rate": st.sampled_from([0.0, 0.2]),
-        "kind": st.sampled_from(["normal", "uniform", "glorot_uniform", "he_normal"]),
-        "scale": st.sampled_from([1e-3, 1.0, 30.0]),
-        "eps": st.sampled_from([0.0, 1e-5, 1.0]),
-        "momentum": st.sampled_from([0.01, 0.1, 1.0]),
-        "spread": st.sampled_from([0.0, 1.0]),
-        "beta": st.sampled_from([0.0, -2.0]),
-        "dropout": st.sampled_from([0.1, 0.5]),
-        "seeds": st.integers(1, 4),
-        "first_seed": st.integers(0, 2),
-    }
-)
-
-
-@settings(max_examples=10)
-@given(
-    cells=st.lists(numbers, min_size=2, max_size=4),
-    group=st.integers(1, 6),  # it may split the seeds of a cell
-    placement=st.sampled_from(["none", "before", "after"]),
-    drops=st.booleans(),
-    dtype=st.sampled_from(["float32", "float64"]),
-)
-def test_any_numbers_may_differ(cells, group, placement, drops, dtype):
-    assert_as_alone(
-        [
-            make(
-                model={"dropout": n["dropout"] if drops else 0.0},
-                norm={
-                    "placement": placement,
-                    **{key: n[key] for key in ("eps", "momentum")},
-                    **{"initial_spread": n["spread"], "initial_beta": n["beta"]},
-                },
-                init={key: n[key] for key in ("kind", "scale")},
-                optim={"rate": n["rate"], "min_rate": n["min_rate"], "steps": 3},
-                dtype=dtype,
-                **{key: n[key] for key in ("seeds", "first_seed")},
-            )
-            for n in cells
-        ],
-        group,
-    )
-
-
-SWEEP = [
-    *(make("rate_sweep", optim={"rate": rate}, seeds=3) for rate in (0.1, 0.3, 1e30)),
-    *(make("recipe", norm={"placement": "before", "eps": eps}) for eps in (0.0, 0.1)),
-    *(make("mnist_init", init={"scale": scale}) for scale in (0.1, 1.0)),
-    *(make("diagnostics", norm={"placement": "after", "momentum": m}) for m in (0.1, 0.9)),
-]
-
-
-def test_the_store_holds_the_same_however_it_was_run(outcomes, tmp_path):
-    cells = [Cell.of(config) for config in SWEEP]
-    assert len(split_into_stacks(cells, NUMPY)) < len(cells)
-    single, store = CellStore(tmp_path / "alone"), CellStore(tmp_path / "cells")
-    alone = {cell.id: o.result for cell in cells for o in outcomes([cell], single)}
-    found = outcomes(cells, store, processes=2)
-    assert {o.cell.id: o.result.digest for o in found} == {i: r.digest for i, r in alone.items()}
-    for cell in cells:
-        assert repr(store.get(cell).rows) == repr(alone[cell.id].rows)
-        assert {*store.get(cell).provenance} == {*alone[cell.id].provenance}
+    assert_as_alone([make(**shared, norm=n, seeds=2 + i) for i, n in enumerate(norms)], group=5)
 
 
 # Which cells --------------------------------------------------------------------------------------
 
 MAY_DIFFER = {
-    **{"optim.rate": 0.3, "optim.min_rate": 0.2},
-    **{"init.kind": "normal", "init.std": 0.3, "init.scale": 3.0, "init.name": "mine"},
-    **{"init.low": -1.0, "init.high": 7.0, "init.per_sqrt_fan_in": True, "init.scaled": "hidden"},
-    **{"norm.eps": 0.0, "norm.momentum": 0.7, "norm.name": "mine"},
-    **{"norm.initial_spread": 3.0, "norm.initial_beta": 1.0},
-    **{"model.dropout": 0.9, "model.name": "mine", "seeds": 3, "first_seed": 9},
-    **{"backend.name": "numpy", "tracker.name": "mlflow", "tracker.uri": "here"},
-    **{"results": "elsewhere", "force": True, "retry_failed": True},
+    *("optim.rate", "optim.min_rate", "model.dropout", "model.name", "seeds", "first_seed"),
+    *("init.kind", "init.std", "init.scale", "init.low", "init.high", "init.per_sqrt_fan_in"),
+    *("init.scaled", "init.name", "norm.eps", "norm.momentum", "norm.name"),
+    *("norm.initial_spread", "norm.initial_beta", "backend.name", "tracker.name", "tracker.uri"),
+    *("results", "force", "retry_failed"),
 }
-MAY_NOT = {
-    **{"optim.steps": 9, "optim.batch": 8, "optim.schedule": "constant", "optim.name": "mine"},
-    **{"model.width": 9, "model.depth": 3, "model.activation": "relu", "model.dropout_at": "last"},
-    **{"norm.placement": "after", "norm.correction": 1, "norm.average": "std"},
-    **{
-        "norm.ghost": 8,
-        "norm.learnable": False,
-        "model.dropout": 0.0,
-        "every": 3,
-        "dtype": "float64",
-    },
-    **{"data.name": "mnist", "data.root": "here", "data.train_examples": 9},
-    **{"data.examples": 9, "data.features": 9, "arithmetic": "published", "name": "rate_sweep"},
-}
-
-
-def changed(config, key, value):
-    group, _, name = key.rpartition(".")
-    if not group:
-        return replace(config, **{name: value})
-    return replace(config, **{group: replace(getattr(config, group), **{name: value})})
 
 
 def planned(configs, backend=NUMPY):
@@ -274,20 +177,14 @@ def planned(configs, backend=NUMPY):
     return [[place[id(cell)] for cell in stack] for stack in split_into_stacks(cells, backend)]
 
 
-BASE = make(model={"dropout": 0.5}, norm={"placement": "before"})
-
-
-def test_every_key_may_differ_in_a_stack_or_may_not():
-    groups = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)]
-    keys = {f"{g.name}.{f.name}" for g in groups for f in dataclasses.fields(g.type)}
-    keys |= {f.name for f in dataclasses.fields(Config)} - {g.name for g in groups}
-    assert {*MAY_DIFFER} | {*MAY_NOT} == keys
-    assert {*MAY_DIFFER} & {*MAY_NOT} == {"model.dropout"}  # some, or none
-    for table, stacks in ((MAY_DIFFER, [[0, 1, 2]]), (MAY_NOT, [[0, 2], [1]])):
-        for key, value in table.items():
-            other = changed(BASE, key, value)
-            assert other != BASE
-            assert planned([BASE, other, BASE]) == stacks, key
+def test_every_key_may_differ_in_a_stack_or_may_not(changes):
+    base = make(model={"dropout": 0.5}, norm={"placement": "before"})
+    for key, other in changes(base).items():
+        expected = [[0, 1, 2]] if key in MAY_DIFFER else [[0, 2], [1]]
+        assert planned([base, other, base]) == expected, key
+    never = make(model={"dropout": 0.0}, norm={"placement": "before"})
+    for other in (never, replace(base, name="rate_sweep")):
+        assert planned([base, other, base]) == [[0, 2], [1]]
 
 
 def test_stacks_are_filled_and_stand_in_the_order_of_their_first_cells():
@@ -305,14 +202,10 @@ def test_stacks_are_filled_and_stand_in_the_order_of_their_first_cells():
 
 
 @pytest.fixture
-def stackable(fake, monkeypatch):
-    """The experiment `fake` with a stack that raises what any of its cells raises.
-
-    stacked counts the cells of its stacks; cells(inits) are its cells.
-    """
+def measured(fake, monkeypatch):
+    """measured(inits): what a stack of fake cells measures; it raises what any of them raises."""
 
     def run_the_stack(configs, context):
-        state.stacked.append(len(configs))
         for config in configs:
             if config.init.name in fake.fail:
                 raise fake.fail[config.init.name]
@@ -322,44 +215,40 @@ def stackable(fake, monkeypatch):
     stacking = Stacking(run_the_stack, ("init", "seeds"), lambda config: None, group=100)
     replaced = SimpleNamespace(FAKE=replace(module.FAKE, stacking=stacking))
     monkeypatch.setitem(sys.modules, "gpubn.experiments.fake", replaced)
-    state = SimpleNamespace(stacked=[], cells=lambda inits: [fake.cell(init) for init in inits])
-    return state
+    context = Context(NUMPY, lambda n: None)
+    return lambda inits: run_stack([fake.cell(init).config for init in inits], context)
 
 
-def measured(cells):
-    return run_stack([cell.config for cell in cells], Context(NUMPY, lambda n: None))
+def test_a_stack_is_measured_at_once_and_one_cell_by_itself(measured, fake):
+    assert [rows[0].metric for rows in measured("abc")] == ["a", "b", "c"]
+    assert measured("d") == [fake.rows]
+    assert fake.calls == ["d"]
 
 
-def test_a_stack_is_measured_at_once_and_one_cell_by_itself(stackable, fake):
-    found = measured(stackable.cells("abc"))
-    assert [rows[0].metric for rows in found] == ["a", "b", "c"]
-    assert (stackable.stacked, fake.calls) == ([3], [])
-    assert measured(stackable.cells("d")) == [fake.rows]
-    assert (stackable.stacked, fake.calls) == ([3], ["d"])
-
-
-@pytest.mark.parametrize("error", [ValueError("two\nlines"), MemoryError(), ConfigError("no")])
-def test_one_failing_cell_of_a_stack_fails_alone(stackable, fake, error):
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (MemoryError(), "MemoryError:"),
+        (ConfigError("no"), "no"),
+    ],
+)
+def test_one_failing_cell_of_a_stack_fails_alone(measured, fake, error, sentence):
     fake.fail["b"] = error
-    a, b, c = measured(stackable.cells("abc"))
+    a, b, c = measured("abc")
     assert (a, c) == (fake.rows, fake.rows)
     assert isinstance(b, Failure)
-    known = isinstance(error, ConfigError)
-    text = " ".join(str(error).split())
-    assert b.sentence == ("no" if known else f"{type(error).__name__}: {text}".strip())
+    assert b.sentence == sentence
     assert "in run\n    raise state.fail[config.init.name]" in b.traceback
     assert b.traceback.rstrip().endswith(f"{type(error).__name__}: {error}".strip(": "))
 
 
 @pytest.mark.parametrize(
-    "error",
-    [BackendError("b"), DataError("d"), StoreError("s"), KeyboardInterrupt(), SystemExit()],
-    ids=repr,
+    "error", [BackendError("b"), DataError("d"), StoreError("s"), KeyboardInterrupt()], ids=repr
 )
-@pytest.mark.parametrize("inits", ["b", "abc"])
-def test_what_is_not_the_fault_of_a_cell_is_raised(stackable, fake, error, inits):
+def test_what_is_not_the_fault_of_a_cell_is_raised(measured, fake, error):
     fake.fail["b"] = error
     with pytest.raises(type(error)) as caught:
-        measured(stackable.cells(inits))
+        measured("abc")
     assert caught.value is error
     assert "a" not in fake.calls

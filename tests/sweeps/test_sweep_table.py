@@ -3,7 +3,7 @@
 import pytest
 
 from gpubn.errors import ConfigError, StoreError
-from gpubn.report.tables import provenance_path, read_table
+from gpubn.report.tables import read_table
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import make_command, table_name, tabulate
@@ -25,7 +25,6 @@ def test_the_table_of_a_finished_sweep(results, caplog):
     assert (table.cells, table.finished) == (2, 2)
     assert table.paths == [results / "sweeps" / f"{NAME}.csv"]
     assert set(read_table(table.paths[0])["batch"]) == {"2", "4"}
-    assert provenance_path(table.paths[0]).exists()
     assert "not finished" not in caplog.text
     # How it runs and the order of its overrides make no other table.
     (other,) = tabulate(["backend=numpy", "++force=true", f"results={results}", *reversed(SWEEP)])
@@ -33,46 +32,37 @@ def test_the_table_of_a_finished_sweep(results, caplog):
     assert len(list(results.glob("sweeps/*"))) == 2
 
 
-def test_an_unfinished_sweep_says_how_to_go_on(results, caplog):
-    overrides = ["experiment=estimators", "data.examples=2,4,8", "seeds=2", f"results={results}"]
-    (table,) = tabulate(overrides)
-    assert (table.cells, table.finished) == (3, 2)
-    assert set(read_table(table.paths[0])["batch"]) == {"2", "4"}
-    command = f'make sweep ARGS="{" ".join(overrides)}"'
-    said = f"1 of 3 cells are not finished (0 failed) and left out; `{command}` runs them"
+def test_of_unfinished_sweeps_each_has_a_table_of_what_is_finished_and_says_how_to_go_on(
+    results, finish, caplog
+):
+    finish(expand(["experiment=exact", "data.examples=2", "seeds=2"]), CellStore(results / "cells"))
+    given = ["experiment=estimators,exact", "data.examples=2,4", "seeds=2", f"results={results}"]
+    first, second = tabulate(given)
+    assert [(t.experiment, t.cells, t.finished) for t in (first, second)] == [
+        *(("estimators", 2, 2), ("exact", 12, 6)),
+    ]
+    assert not set(first.paths) & set(second.paths)
+    command = make_command("sweep", given)
+    said = f"6 of 14 cells are not finished (0 failed) and left out; `{command}` runs them"
     assert said in caplog.messages
-
-
-def test_a_sweep_of_which_nothing_is_finished(tmp_path):
-    with pytest.raises(StoreError, match=r"none of 2 cells is finished in .*; expected .* runs"):
-        tabulate([*SWEEP, f"results={tmp_path}"])
-    assert not (tmp_path / "sweeps").exists()
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        (SWEEP, r"none of 2 cells is finished in .*; expected .* runs"),
         ([], "experiment is ''; expected one of"),
         ([*SWEEP, "data.examples"], "'data.examples' is no override"),
         ([*SWEEP, "seeds=0"], "seeds is 0; expected"),
     ],
 )
-def test_a_sweep_that_cannot_be(overrides, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=words):
-        tabulate(overrides)
-
-
-def test_several_experiments_are_several_tables(results, finish):
-    overrides = ["experiment=estimators,exact", "data.examples=2,4", "seeds=2"]
-    finish(expand(overrides), CellStore(results / "cells"))
-    tables = tabulate([*overrides, f"results={results}"])
-    assert [table.experiment for table in tables] == ["estimators", "exact"]
-    assert len({path for table in tables for path in table.paths}) == 2
+def test_a_sweep_that_has_no_table(overrides, words, tmp_path):
+    with pytest.raises((ConfigError, StoreError), match=words):
+        tabulate([*overrides, f"results={tmp_path}"])
+    assert not (tmp_path / "sweeps").exists()
 
 
 def test_short_names_say_all_and_long_ones_have_a_hash():
-    assert table_name("estimators", SWEEP) == NAME
     assert table_name("estimators", ["experiment=estimators"]) == "estimators"
     rates = [f"optim.rate={','.join(str(i / 100) for i in range(1, n))}" for n in (40, 41)]
     names = [table_name("rate_sweep", ["experiment=rate_sweep", rate]) for rate in rates]

@@ -1,7 +1,5 @@
 """What becomes of the jobs of a sweep that run together, and of their reports."""
 
-import logging
-
 import pytest
 
 from gpubn import backend
@@ -24,21 +22,19 @@ def here(fake, tmp_path, monkeypatch):
 
 def test_jobs_of_a_sweep_are_run_together(fake, store, finish, monkeypatch):
     """Cells that are wrong, finished, new and failing, one of them twice, with two options."""
-    monkeypatch.setattr(
-        task.RunOptions,
-        "of",
-        lambda config, sweep: task.RunOptions("numpy", ".", config.init.name == "other", not sweep),
-    )
+
+    def options(config, sweep):
+        return task.RunOptions("numpy", ".", config.init.name == "other", not sweep)
 
     def cell_of(init):
         if init == "wrong":
             raise ConfigError("it is wrong")
         return fake.cell(init)
 
+    monkeypatch.setattr(task.RunOptions, "of", options)
     monkeypatch.setattr(compose, "cell_of", cell_of)
     fake.fail["c"] = ValueError("no")
     finish([fake.cell("b")], store)
-    fake.calls.clear()
     found = dict(task.together(["a", "b", "wrong", "c", "a", "other"]))
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
     assert str(found[2]) == "it is wrong"
@@ -46,7 +42,7 @@ def test_jobs_of_a_sweep_are_run_together(fake, store, finish, monkeypatch):
     assert found[0] is found[4]
     assert found[3].failure.sentence == "ValueError: no"
     assert [found[n].result is not None for n in (0, 1, 5)] == [True] * 3
-    assert sorted(fake.calls) == ["a", "c", "other"]
+    assert sorted(fake.calls) == ["a", "b", "c", "other"]
 
 
 def test_an_error_of_the_machine_is_every_job_s_that_is_left(fake):
@@ -66,25 +62,17 @@ def test_who_asks_for_one_cell_wants_it_though_it_failed_before(retry, sweep, ag
     assert options == task.RunOptions("auto", "results", True, again)
 
 
-def test_what_a_job_says_of_its_outcome(fake, store, outcomes, caplog):
-    caplog.set_level(logging.INFO)
-    (outcome,) = outcomes([fake.cell()], store)
-    caplog.clear()
-    task.run(None, outcome)
-    kept = "results/cells/fake/" + store.path(fake.cell()).name
-    loss = "  loss (step 10): 0.2167 [-1.266, 1.699], 2 seeds"
-    assert caplog.messages == [loss, f"  kept in {kept}"]
-    caplog.clear()
-    task.run(None, CellOutcome(fake.cell(), outcome.result))
-    first, made, *_ = caplog.messages
-    assert first == f"{fake.cell()} is finished already (force=true runs it again)"
-    assert made.startswith("  made by numpy on ")
-    failed = CellOutcome(fake.cell(), failure=Failure("no", "trace"))
-    with pytest.raises(CellError, match=r"failed before: no; retry_failed=true runs it again, its"):
+@pytest.mark.parametrize(
+    ("fresh", "words"),
+    [
+        (False, r"failed before: no; retry_failed=true runs it again, its"),
+        (True, r"init=a\) failed: no; its traceback is in results/cells"),
+    ],
+)
+def test_a_job_says_when_and_why_its_cell_failed(fake, fresh, words):
+    failed = CellOutcome(fake.cell(), failure=Failure("no", "trace"), fresh=fresh)
+    with pytest.raises(CellError, match=words):
         task.run(None, failed)
-    fresh = CellOutcome(fake.cell(), failure=Failure("no", "trace"), fresh=True)
-    with pytest.raises(CellError, match=r"init=a\) failed: no; its traceback is in results/cells"):
-        task.run(None, fresh)
 
 
 def test_a_tracker_that_cannot_be_reached_is_tried_once(fake, store, outcomes, monkeypatch, caplog):

@@ -5,23 +5,12 @@ from enum import Enum
 import pytest
 from omegaconf import OmegaConf
 
-from gpubn.vectorized import alike, vectorized
-from gpubn.vectorized.task import together_of
+from gpubn.vectorized import alike
 
 
 class Kind(Enum):
     one = 1
     two = 2
-
-
-def test_a_decorated_task_is_the_task():
-    def task(config, share=None):
-        return config, share
-
-    assert together_of(task) is None
-    assert vectorized(iter)(task) is task
-    assert together_of(task) is iter
-    assert task(1) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -32,14 +21,11 @@ def test_a_decorated_task_is_the_task():
         ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], (), [[0, 1]]),
         ([{"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 1}}], ("a.b",), [[0, 1]]),
         ([{"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 2}}], ("a.b",), [[0], [1]]),
-        ([{"a": {"b": 1}}, {"a": {"b": 2}}], ("a",), [[0, 1]]),
         ([{"a": 1}, {"a": 2}], ("a.b", "c.d", "e"), [[0], [1]]),
-        ([{"a": [1]}, {"a": [1]}], ("a.0",), [[0, 1]]),
         ([{"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}], (), [[0], [1], [2], [3]]),
         ([{"a": 1, "b": "${a}"}, {"a": 2, "b": 1}, {"a": 1, "b": 1}], ("a",), [[0, 1, 2]]),
         ([{"a": 1, "b": "${a}"}, {"a": 2, "b": "${a}"}], ("a",), [[0], [1]]),
         ([{"a": Kind.one}, {"a": Kind.two}, {"a": Kind.one}], (), [[0, 2], [1]]),
-        ([{"a": "???"}, {"a": "???"}], (), [[0, 1]]),
         ([{"a": {1: 2, "b": 3}}, {"a": {"b": 3, 1: 2}}], (), [[0, 1]]),
         ([{"a": float("nan")}, {"a": float("nan")}], (), [[0, 1]]),
     ],

@@ -1,19 +1,18 @@
-"""Cells whose rows are made by hand, and child processes that report them."""
+"""Cells whose rows are made by hand, trackers with a way to read them, and processes that report.
 
-import os
-import pickle
-import subprocess
-import sys
-from pathlib import Path
+Of MLflow a new database takes a second, so there is one a module, and tests differ by their cells.
+"""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import gpubn
-from gpubn.config import Config, DataConfig
+from gpubn.config import Config, DataConfig, TrackerConfig
 from gpubn.rows import Observation, per_seed
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.store.cell_store import Result
+from gpubn.sweeps.trackers import make_tracker
 
 
 @pytest.fixture(scope="session")
@@ -56,40 +55,8 @@ def result(rows):
     return make
 
 
-@pytest.fixture
-def start(tmp_path):
-    """start(code, name, root, reports): a process that runs `code` and then makes the reports.
-
-    It runs in a folder of its own, `tmp_path/child`, which nothing should be written to.
-    """
-    folder = tmp_path / "child"
-    folder.mkdir()
-    started = []
-
-    def run(code, name, root, reports=()):
-        task = tmp_path / f"task{len(started)}"
-        task.write_bytes(pickle.dumps((name, root, reports)))
-        # Trackers take pytest and build servers for a reason to be silent.
-        environ = {
-            k: v for k, v in os.environ.items() if k not in ("PYTEST_CURRENT_TEST", "CI")
-        } | {"PYTHONPATH": str(Path(gpubn.__file__).parents[1])}
-        process = subprocess.Popen(
-            [sys.executable, "-c", CHILD.format(code=code), str(task)],
-            cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert list(folder.iterdir()) == []
-
-
 CHILD = """
-import os, pathlib, pickle, signal, socket, sys
+import os, pathlib, signal, socket, sys
 
 def die(*arguments, **keywords):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -99,7 +66,7 @@ def refuse(*arguments, **keywords):
     raise OSError("no network is to be had")
 
 socket.socket.connect = socket.getaddrinfo = refuse
-name, root, reports = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+name, root, reports = given
 from gpubn.config import TrackerConfig
 from gpubn.sweeps.trackers import make_tracker
 {code}
@@ -107,3 +74,106 @@ told = make_tracker(TrackerConfig(name=name), root)
 for cell, result in reports:
     told.report(cell, result)
 """
+
+
+@pytest.fixture
+def start(begin, tmp_path):
+    """start(code, name, root, reports): a process that runs `code` and then makes the reports.
+
+    It runs in a folder of its own, which nothing should be written to.
+    """
+    folder = tmp_path / "child"
+    folder.mkdir()
+    yield lambda code, *given: begin(CHILD.format(code=code), given, cwd=folder)
+    assert list(folder.iterdir()) == []
+
+
+class Board:
+    """What TensorBoard shows of a cell: by its rule, files with "tfevents" in their names.
+
+    reports(cell) is a pair for every piece: the digest, "" where it is not complete, and what
+    changes when it is written again.
+    """
+
+    convert = np.float32
+
+    def __init__(self, root):
+        self.folder = root / "tensorboard" / "mnist_init"
+
+    def reports(self, cell):
+        return [
+            (path.suffix[1:] * ("tfevents" in path.name), path.stat().st_mtime_ns)
+            for path in (self.folder / cell.id).iterdir()
+        ]
+
+    def read(self, cell):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.plugins.hparams import metadata
+
+        everything = dict.fromkeys(("scalars", "images", "tensors"), 0)
+        found = EventAccumulator(str(self.folder / cell.id), size_guidance=everything).Reload()
+        # Of one cell: in its presence TensorBoard would look at no other cell's columns.
+        assert metadata.EXPERIMENT_TAG not in found.Tags()["tensors"]
+        (text,) = found.Tensors("cell/text_summary")
+        content = found.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+        params = metadata.parse_session_start_info_plugin_data(content).hparams
+        return SimpleNamespace(
+            scalars={
+                name: [(event.step, np.float32(event.value)) for event in found.Scalars(name)]
+                for name in found.Tags()["scalars"]
+            },
+            image=found.Images("loss")[0].encoded_image_string,
+            tables=text.tensor_proto.string_val[0].decode(),
+            params={key: value.string_value or value.number_value for key, value in params.items()},
+        )
+
+
+class Runs:
+    """What MLflow shows of a cell: runs, found with its own client."""
+
+    @staticmethod
+    def convert(value):
+        return value if np.isfinite(value) else np.nan
+
+    def __init__(self, root):
+        from mlflow.tracking import MlflowClient
+
+        self.folder = root / "mlflow"
+        self.client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+
+    def of(self, cell):
+        experiment = self.client.get_experiment_by_name(cell.config.name)
+        found = [experiment.experiment_id]
+        return self.client.search_runs(found, f"tags.`gpubn.cell` = '{cell.id}'")
+
+    def reports(self, cell):
+        return [
+            (run.data.tags["gpubn.digest"] * (run.info.status == "FINISHED"), run.info.end_time)
+            for run in self.of(cell)
+        ]
+
+    def read(self, cell):
+        (run,) = self.of(cell)
+        assert run.info.run_name == str(cell)
+        folder = self.folder / cell.config.name / run.info.run_id / "artifacts"
+        scalars = {}
+        for name in run.data.metrics:
+            history = self.client.get_metric_history(run.info.run_id, name)
+            scalars[name] = sorted((metric.step, metric.value) for metric in history)
+        return SimpleNamespace(
+            scalars=scalars,
+            image=(folder / "loss.png").read_bytes(),
+            tables=(folder / "cell.md").read_text("utf-8"),
+            params=run.data.params,
+        )
+
+
+@pytest.fixture(scope="module", params=["tensorboard", "mlflow"])
+def tracker(request, tmp_path_factory):
+    """A tracker of results in `root`, its `name`, and what it shows."""
+    name, root = request.param, tmp_path_factory.mktemp("results")
+    for package in ("tensorboardX", "tensorboard") if name == "tensorboard" else ("mlflow",):
+        pytest.importorskip(package, reason=f"{package} is not installed (extra {name})")
+    see = Board if name == "tensorboard" else Runs
+    told = make_tracker(TrackerConfig(name=name), root)
+    return SimpleNamespace(name=name, root=root, report=told.report, see=see, shown=see(root))
