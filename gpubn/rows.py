@@ -47,7 +47,8 @@ class Failure:
     def of(cls, error: BaseException) -> "Failure":
         """Return the failure that an exception stands for."""
         known = isinstance(error, GpubnError)
-        sentence = str(error) if known else f"{type(error).__name__}: {error}"
+        words = [] if known else [type(error).__name__]
+        sentence = ": ".join(filter(None, [*words, str(error)]))
         text = "".join(traceback.format_exception(error))
         return cls(" ".join(sentence.split()), text)
 

@@ -72,7 +72,11 @@ def mutants(pattern: str = "") -> list[Mutant]:
     for path in sorted(FOLDER.glob("*.yaml")):
         room = yaml.safe_load(path.read_text())
         tests = tuple(room["tests"])
-        found += [Mutant(path.stem, tests=tests, **fault) for fault in room["faults"]]
+        found += [
+            Mutant(path.stem, tests=tests, file=file, **fault)
+            for file, faults in room["faults"].items()
+            for fault in faults
+        ]
     return [m for m in found if re.search(pattern, f"{m.room}: {m.fault}")]
 
 
