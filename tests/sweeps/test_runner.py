@@ -103,7 +103,7 @@ def test_a_cell_that_fails_fails_alone_and_is_run_again(store, fake, error, outc
     assert [(o.result is None, o.failure is None, o.fresh) for o in (a, b, c)] == [
         *((False, True, True), (True, False, True), (False, True, True)),
     ]
-    assert b.failure.sentence == f"{type(error).__name__}: {error}".strip()
+    assert b.failure.sentence == f"{type(error).__name__}: {error}".rstrip(": ")
     assert store.failure(cells[1]) == b.failure
     assert [store.load(cell) is not None for cell in cells] == [True, False, True]
     assert [o.failure is None for o in outcomes(cells, store)] == [True, True, False]

@@ -229,7 +229,7 @@ def test_a_stack_is_measured_at_once_and_one_cell_by_itself(measured, fake):
     ("error", "sentence"),
     [
         (ValueError("two\nlines"), "ValueError: two lines"),
-        (MemoryError(), "MemoryError:"),
+        (MemoryError(), "MemoryError"),
         (ConfigError("no"), "no"),
     ],
 )
