@@ -7,7 +7,7 @@ import gpu_check
 import pytest
 from gpu_check import Step, check, compare, main, plan
 
-from gpubn.kernels.cuda.batch_norm_launch import Work, choose_launch, prepare
+from gpubn.kernels.cuda.batch_norm_launch import Call, choose_launch, prepare
 
 PYTHON = [sys.executable, "-c"]
 
@@ -62,8 +62,8 @@ def test_each_fault_is_planted_in_what_is_launched_and_taken_out_again(monkeypat
         """The sources of a slab, a cluster and the tiled form, both ways."""
         for backward, (n, d) in product((False, True), ((32, 128), (8192, 64), (70_000, 64))):
             plan = choose_launch(backward, (1, n, d), "float32", 4, 90, 227 << 10)
-            work = Work((n, d), "float32", 4, n, "linear", (True, True))
-            yield prepare("backward" if backward else "forward", work, plan).kernel.text
+            call = Call((n, d), "float32", 4, n, "linear", (True, True))
+            yield prepare("backward" if backward else "forward", call, plan).kernel.text
 
     def look(backend, shapes):
         return [("faults", 2.0 * (set(launched()) != sound))]

@@ -3,7 +3,7 @@
 from gpubn.backend import Array, Device
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.batch_norm_forward import FusedBatchNormCache
-from gpubn.kernels.cuda.batch_norm_launch import LaunchPlan, Work, launch
+from gpubn.kernels.cuda.batch_norm_launch import Call, LaunchPlan, launch
 
 
 def batch_norm_backward(
@@ -14,10 +14,10 @@ def batch_norm_backward(
     dy, statistics = (source.contiguous(a, device) for a in (dy, cache.statistics))
     dx = device.xp.empty(x.shape, x.dtype)
     gradients = device.xp.empty((2, *x.shape[:-2], x.shape[-1]), statistics.dtype)
-    work = Work(
+    call = Call(
         *(x.shape, source.dtype_name(x.dtype), source.pack_of(x.shape[-1], x, dy, dx)),
         *(cache.dof, cache.activation),
         (gamma is None or cache.shared[0], beta is None or cache.shared[1]),
     )
-    launch("backward", work, (x, dy, dx, gamma, beta, statistics, gradients), device, plan)
+    launch("backward", call, (x, dy, dx, gamma, beta, statistics, gradients), device, plan)
     return dx, gradients[0], gradients[1]

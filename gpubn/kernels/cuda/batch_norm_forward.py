@@ -8,7 +8,7 @@ from gpubn.kernels._checks import is_array, statistics_dtype
 from gpubn.kernels.agnostic import activation as activations
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics, is_shared
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.batch_norm_launch import LaunchPlan, Work, launch
+from gpubn.kernels.cuda.batch_norm_launch import Call, LaunchPlan, launch
 
 
 class FusedBatchNormCache(NamedTuple):
@@ -100,14 +100,14 @@ def batch_norm(
     each_momentum, momentum = (momentum, 0.0) if is_array(momentum) else (None, float(momentum))
     each_eps, eps = (eps, 0.0) if is_array(eps) else (None, float(eps))
     dof, shared = x.shape[-2] - correction, (is_shared(gamma, x), is_shared(beta, x))
-    work = Work(
+    call = Call(
         *(x.shape, source.dtype_name(x.dtype), source.pack_of(x.shape[-1], x, y)),
         *(dof, activation, (gamma is None or shared[0], beta is None or shared[1])),
         *(eps, momentum, "var" if run is None else run.average),
     )
     followed = (None, None) if run is None else (run.mean, run.spread)
     arrays = (x, y, gamma, beta, statistics, *followed, each_momentum, each_eps)
-    launch("forward", work, arrays, device, plan)
+    launch("forward", call, arrays, device, plan)
     if running is not None and run is not None:
         _write_back(running, run)
     return y, FusedBatchNormCache(x, gamma, beta, statistics, dof, shared, activation)

@@ -156,7 +156,7 @@ def _sizes(dtype: str) -> tuple[int, int]:
     return {"float64": (8, 8), "float32": (4, 4)}.get(dtype, (2, 4))
 
 
-class Work(NamedTuple):
+class Call(NamedTuple):
     """What a launch depends on besides the addresses.
 
     Attributes:
@@ -198,17 +198,17 @@ class Launch(NamedTuple):
 
 def launch(
     direction: str,
-    work: Work,
+    call: Call,
     arrays: Sequence[Array | None],
     device: Device,
     plan: LaunchPlan | None = None,
 ) -> None:
     """Launch one direction; `plan` overrides the choice of the kernel."""
     plan = plan or choose_launch(
-        *(direction == "backward", _three(work.shape), work.dtype, work.pack),
+        *(direction == "backward", _three(call.shape), call.dtype, call.pack),
         *(device.arch, device.shared_limit),
     )
-    prepared = prepare(direction, work, plan)
+    prepared = prepare(direction, call, plan)
     arguments = [*arrays, prepared.numbers]
     if prepared.counters:
         arguments.append(device.xp.empty(prepared.partial, np.uint8))
@@ -217,9 +217,9 @@ def launch(
 
 
 @lru_cache(maxsize=1024)
-def prepare(direction: str, work: Work, plan: LaunchPlan) -> Launch:
-    """Return what is launched for every batch of this kind."""
-    replicas, n, d = _three(work.shape)
+def prepare(direction: str, call: Call, plan: LaunchPlan) -> Launch:
+    """Return what is launched for every call of this kind."""
+    replicas, n, d = _three(call.shape)
     template: tuple[int, ...] = (plan.pack,)
     blocks, partial, counters = plan.slabs * plan.cluster, 0, 0
     if plan.form == "cluster":
@@ -228,20 +228,20 @@ def prepare(direction: str, work: Work, plan: LaunchPlan) -> Launch:
         chunks = plan.chunks(n)
         blocks = 2 * -(-plan.slabs // plan.together) * plan.together * chunks
         values = 2 * plan.pack + (direction == "forward")
-        partial = plan.slabs * chunks * plan.lanes * values * _sizes(work.dtype)[1]
+        partial = plan.slabs * chunks * plan.lanes * values * _sizes(call.dtype)[1]
         counters = 1 + plan.slabs
-    strides = (0 if shared else d for shared in work.shared)
-    layout = _layout(_sizes(work.dtype)[1])
+    strides = (0 if shared else d for shared in call.shared)
+    layout = _layout(_sizes(call.dtype)[1])
     numbers = np.array(
         (
-            *(work.momentum, work.eps, replicas * d, plan.slabs, n, d, work.dof),
-            *(NUMBERS[work.activation], plan.lanes, plan.rows, plan.together, *strides),
-            work.average == "std",
+            *(call.momentum, call.eps, replicas * d, plan.slabs, n, d, call.dof),
+            *(NUMBERS[call.activation], plan.lanes, plan.rows, plan.together, *strides),
+            call.average == "std",
         ),
         layout,
     ).view(f"V{layout.itemsize}")  # CuPy would describe each field at each launch
     stem = f"batch_norm_{direction}"
-    kernel = source.kernel(stem, f"{stem}_{plan.form}", work.dtype, *template)
+    kernel = source.kernel(stem, f"{stem}_{plan.form}", call.dtype, *template)
     return Launch(kernel, blocks, numbers, partial, counters)
 
 
