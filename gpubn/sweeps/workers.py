@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import FrameType
@@ -47,6 +47,8 @@ def run_in_processes(
     Raises:
         WorkerError: a process died.
     """
+    # Where the first worker starts it, it lets Ctrl-C through again, to that worker, too.
+    resource_tracker.ensure_running()
     ticks = _SPAWN.RawArray("Q", processes)
     cores_each = max(1, cores() // processes)
     ticked = 0

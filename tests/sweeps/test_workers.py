@@ -171,6 +171,19 @@ def test_a_worker_that_is_killed_while_it_sends_stops_nobody(begin):
     assert out.startswith("one of 2 worker processes died")
 
 
+LOOK = """
+import os, signal
+print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)
+os._exit(1)
+"""
+
+
+def test_no_worker_ever_hears_ctrl_c_not_even_the_first(begin):
+    out, _ = begin(KILLED_WHILE_IT_SENDS, LOOK).communicate(timeout=SECONDS)
+    assert "True" in out
+    assert "False" not in out
+
+
 SWEEP = """
 from gpubn.sweeps.workers import run_in_processes
 
