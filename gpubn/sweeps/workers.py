@@ -92,7 +92,8 @@ def run_in_processes(
         while submit() or measuring:
             if not measuring:
                 time.sleep(_POLL)
-            ready, _ = wait(measuring, timeout=_POLL, return_when=FIRST_COMPLETED)
+            with _interrupt_held():  # inside, it would leave a future locked
+                ready, _ = wait(measuring, timeout=_POLL, return_when=FIRST_COMPLETED)
             on_progress(sum(ticks) - ticked)
             ticked = sum(ticks)
             # What is finished is handed over before an error of another stack is raised.
@@ -119,8 +120,9 @@ def _interrupt_held() -> Iterator[None]:
         yield
         return
     struck: list[tuple[int, FrameType | None]] = []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # First the handler, which from then on raises nothing: so the mask cannot stay behind.
     handler = signal.signal(signal.SIGINT, lambda *strike: struck.append(strike))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
