@@ -58,7 +58,7 @@ def main() -> None:
             contest.until = time.monotonic() + options.budget
         works = options.only or [w for w in WORKS if not (options.dry and w == "grid")]
         without = {*options.without, *(["compile"] if options.dry else [])}
-        asked = {"rounds": options.rounds, "budget": options.budget, "arguments": sys.argv[1:]}
+        asked = {"rounds": options.rounds, "budget": options.budget, "works": works}
         facts = {**_facts(contest, options.revision), **asked}
         measure(contest, folder, works, [peer for peer in PEERS if peer not in without], facts)
     log.info("%s", pd.DataFrame(targets.decide(folder)).to_string(index=False))
