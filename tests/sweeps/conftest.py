@@ -133,7 +133,9 @@ def begin(tmp_path):
         env = {k: v for k, v in os.environ.items() if not k.startswith(leaks)}
         pickled = tmp_path / f"given{len(running)}"
         pickled.write_bytes(pickle.dumps(given))
-        head = f"import pickle\ngiven = pickle.load(open({str(pickled)!r}, 'rb'))\n"
+        # Where the suite itself is a background job of a script, Ctrl-C is ignored from the start.
+        head = "import pickle, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        head += f"given = pickle.load(open({str(pickled)!r}, 'rb'))\n"
         process = subprocess.Popen(
             [sys.executable, "-c", head + code],
             cwd=cwd,
