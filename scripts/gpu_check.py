@@ -254,7 +254,7 @@ def _faults() -> None:
 
 
 def _is_found(backend: Backend, before: str, after: str) -> bool:
-    """Whether the oracle finds a fault; each kernel is compiled anew."""
+    """Return whether the oracle finds a fault; each kernel is compiled anew."""
     sound = source.source_text
 
     def faulty(stem: str) -> str:

@@ -32,7 +32,7 @@ def public_kernel(kernel: Callable[P, T]) -> Callable[P, T]:
 
 
 class Form(NamedTuple):
-    """What the checks look at of an array; they take it in the place of one."""
+    """The shape and dtype of an array, which the checks take in the place of one."""
 
     shape: tuple[int, ...]
     dtype: Any

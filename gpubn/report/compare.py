@@ -113,7 +113,7 @@ def _compare_metric(
 
 
 def _of_rounding(rows: pd.DataFrame) -> np.ndarray:
-    """What an error may differ by: from the worst seed of its cell, and one step of its dtype."""
+    """The tolerance of an error: by the worst seed of its cell, and one step of its dtype."""
     cell = rows.columns.difference(["seed", "value", "value_fresh", "_merge", "equal"])
     worst = rows["value"].abs().groupby([rows[c] for c in cell], dropna=False).transform("max")
     step = rows["dtype"].map(lambda d: np.finfo(d).eps) if "dtype" in rows else 0.0

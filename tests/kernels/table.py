@@ -34,13 +34,13 @@ class Exact(NamedTuple):
     terms: int = 0
 
     def atol(self, oracle, dtype):
-        """What rounding may add to it; nothing where numbers are only moved."""
+        """The rounding that may be added to it; none where numbers are only moved."""
         few = 4 * float(np.finfo(dtype).eps) if np.any(self.size) else 0
         return (oracle.tolerance(dtype, self.terms) if self.terms else few) * self.size
 
 
 class Kernel(NamedTuple):
-    """How the inputs are drawn, and both passes; the backward pass is of the first inputs.
+    """A way to draw the inputs, and both passes; the backward pass is of the first inputs.
 
     `exact` is the textbook: (oracle, dy, *inputs) -> y and all gradients as `Exact`.
     """
@@ -60,7 +60,7 @@ class Kernel(NamedTuple):
         return found if isinstance(found, tuple) else (found,)
 
     def right(self, backend, oracle, inputs, dy):
-        """What `run` should give."""
+        """The results that `run` should give."""
         host = map(backend.to_host, (dy, *inputs))
         wide = (a.astype(np.longdouble) if a.dtype.kind == "f" else a for a in host)
         with np.errstate(all="ignore"):

@@ -32,7 +32,7 @@ class Case(NamedTuple):
         return arrays
 
     def check(self, backend, oracle, found):
-        """What is written is right, and the rest is as it was."""
+        """Assert that what is written is right, and the rest as it was."""
         for name, given in self.arrays.items():
             host = backend.to_host(found[name])
             if name in self.written:

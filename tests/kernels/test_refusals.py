@@ -206,7 +206,7 @@ REFUSED = [
 
 
 def on(backend, given):
-    """What is given, on the backend; rates of dropout stay on the host."""
+    """The arguments on the backend; rates of dropout stay on the host."""
     return {
         name: place(backend, value)[0] if hasattr(value, "dtype") and name != "rate" else value
         for name, value in given.items()

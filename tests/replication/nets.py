@@ -34,7 +34,7 @@ def copies(weights, replicas: int) -> list[torch.Tensor]:
 
 
 class Norm:
-    """What both normalizations learn, and the running average that they share."""
+    """Parameters that both normalizations learn, and the running average that they share."""
 
     def __init__(self, replicas, features):
         self.gamma = torch.ones(replicas, 1, features, requires_grad=True)

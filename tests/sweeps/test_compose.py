@@ -41,7 +41,7 @@ def params(experiment):
 
 
 def by_hydra(job):
-    """What Hydra composes of one job."""
+    """The configuration that Hydra composes of one job."""
     compose.prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.CONF), version_base="1.3"):

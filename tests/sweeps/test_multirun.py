@@ -127,7 +127,7 @@ def test_a_sweep_is_run_once_in_batches_and_summed_up(results, monkeypatch, capl
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What displays tell: first how many cells there are to do, then what becomes of each."""
+    """Messages of displays: first how many cells there are to do, then what becomes of each."""
     told = []
 
     class Display:

@@ -88,7 +88,7 @@ def test_one_line_a_cell_where_there_is_no_terminal(store, fake, use, outcomes):
 
 
 def lines_of(cells, seconds, clock, plain):
-    """What is said of cells each of which takes so long."""
+    """The words for cells each of which takes so long."""
     with Display(cells) as shown:
         for cell in cells:
             clock.now += seconds

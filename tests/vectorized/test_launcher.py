@@ -50,7 +50,7 @@ def train(config, share=None):
 
 
 def around(hydra):
-    """What can be seen of Hydra."""
+    """All that can be seen of Hydra."""
     return (
         OmegaConf.to_yaml(hydra),
         OmegaConf.to_container(hydra.job, resolve=True),

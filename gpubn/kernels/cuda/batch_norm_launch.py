@@ -157,7 +157,7 @@ def _sizes(dtype: str) -> tuple[int, int]:
 
 
 class Call(NamedTuple):
-    """What a launch depends on besides the addresses.
+    """All that a launch depends on besides the addresses.
 
     Attributes:
         shape: of x.

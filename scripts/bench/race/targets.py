@@ -77,7 +77,7 @@ def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
 
 
 def _grid_seconds(folder: Path) -> float:
-    """What `scripts/verify.py` took to make all tables on the card, where it did."""
+    """Seconds in which `scripts/verify.py` made all tables on the card; NaN where it did not."""
     path = (folder / PARITY).with_suffix(".json")
     facts = json.loads(path.read_text()) if path.exists() else {}
     return float(facts["seconds"]) if facts.get("experiments") == "all" else float("nan")

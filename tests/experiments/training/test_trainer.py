@@ -254,7 +254,7 @@ def test_mnist_init_counts_activations_every_200_steps_and_evaluates_10_000_exam
 
 
 def test_losses_on_the_way_of_the_batch_sweep_are_by_the_population():
-    """What the running averages are is no matter: the noise is that of training alone."""
+    """The running averages do not matter: the noise is that of training alone."""
     rows, slow = (
         get("batch_sweep").run(named("batch_sweep", "before", batch=16, **options), Context(NUMPY))
         for options in ({"ghost": 4}, {"ghost": 4, "momentum": 0.01})

@@ -85,7 +85,7 @@ def wait_until(command, says, env, seconds=60):
 
 @pytest.fixture(scope="session")
 def slurm():
-    """What a client of the cluster needs in its environment."""
+    """The environment that a client of the cluster needs."""
     if problem := unavailable():
         pytest.skip(f"slurm: {problem}")
     with contextlib.ExitStack() as stack:

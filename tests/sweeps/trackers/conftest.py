@@ -89,7 +89,7 @@ def start(begin, tmp_path):
 
 
 class Board:
-    """What TensorBoard shows of a cell: by its rule, files with "tfevents" in their names.
+    """All that TensorBoard shows of a cell: by its rule, files with "tfevents" in their names.
 
     reports(cell) is a pair for every piece: the digest, "" where it is not complete, and what
     changes when it is written again.
@@ -129,7 +129,7 @@ class Board:
 
 
 class Runs:
-    """What MLflow shows of a cell: runs, found with its own client."""
+    """All that MLflow shows of a cell: runs, found with its own client."""
 
     @staticmethod
     def convert(value):
