@@ -88,8 +88,9 @@ lint: $(STAMP)  ## ruff, mypy and the import contract
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-bench: $(STAMP)  ## time kernels and training beside PyTorch, into results/benchmarks
+bench: $(STAMP)  ## time kernels and training on the CPU beside JAX and PyTorch, into results/benchmarks
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(RUN) -c "import jax" 2>/dev/null || echo "without JAX; its rows need: $(RUN) -m pip install jax==0.10.2 jaxlib==0.10.2"
 	@$(RUN) scripts/bench/cpu.py $(ARGS)
 
 bench-gpu: $(STAMP)  ## time the GPU path beside PyTorch and JAX on one card, into results/benchmarks
@@ -120,7 +121,7 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@for kind in cpu cuda12 cuda13; do \
 	  extra=$$([ $$kind = cpu ] || echo "--extra $$kind"); \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra experiments --extra dev $$extra \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra experiments --extra numba --extra dev $$extra \
 	    --output-file $(LOCKS)/$$kind.txt pyproject.toml; \
 	done
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -158,10 +158,10 @@ class OptimConfig(_Checked):
 
 @dataclass
 class BackendConfig(_Checked):
-    """The array module: auto, numpy or cupy. Not part of a cell's identity."""
+    """The kernels: auto, numpy, numba or cupy. Not part of a cell's identity."""
 
     group = "backend."
-    name: str = _one_of("auto", "numpy", "cupy")
+    name: str = _one_of("auto", "numpy", "numba", "cupy")
 
 
 @dataclass

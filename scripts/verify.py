@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="what to compare with"
     )
-    parser.add_argument("--backend", default="auto", help="auto, numpy or cupy")
+    parser.add_argument("--backend", default="auto", help="auto, numpy, numba or cupy")
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
     parser.add_argument("--report", type=Path, help="write the comparison to this CSV file, too")
     parser.add_argument("--revision", help="what is compared, where there is no git")

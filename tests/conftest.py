@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from gpubn.backend import Backend, resolve
+from gpubn.backend import Backend, host_kernels, resolve
 from gpubn.errors import BackendError
 from tests.cuda.shim import ShimDevice
 from tests.cuda.standin import DeviceArray, stand_in
@@ -75,10 +75,10 @@ def shim_folder(tmp_path_factory):
 
 
 @pytest.fixture(
-    scope="session", params=["numpy", "shim", pytest.param("cupy", marks=pytest.mark.gpu)]
+    scope="session", params=["numpy", "numba", "shim", pytest.param("cupy", marks=pytest.mark.gpu)]
 )
 def backend(request):
-    """NumPy; the CUDA kernels on the CPU; the CUDA kernels on a GPU."""
+    """Array expressions; compiled kernels; the CUDA kernels on the CPU, and on a GPU."""
     if request.param != "shim":
         return resolve(request.param)
     extra = "all any array_equal flip full_like isclose square var shares_memory"
@@ -88,13 +88,20 @@ def backend(request):
 
 
 @pytest.fixture(autouse=True)
-def shim_in_place(request, monkeypatch):
-    """While a test runs on the shim, it is what CuPy's place in the system holds."""
+def kernels_in_place(request, monkeypatch):
+    """While a test runs on a backend, kernels are its own; without one, array expressions.
+
+    The shim is what CuPy's place in the system holds.
+    """
+    name = "numpy"
     if "backend" in request.fixturenames:
         backend = request.getfixturevalue("backend")
+        name = backend.name
         if backend.device == "shim":
             use_shim(monkeypatch, backend.xp.device)
             monkeypatch.setattr(DeviceArray, "readable", True)  # as CuPy's are
+    with host_kernels(compiled=name == "numba"):
+        yield
 
 
 @pytest.fixture(name="use_shim")
@@ -135,7 +142,7 @@ def same_bits(backend):
             for v in (actual, expected)
         )
         assert (a.dtype, a.shape) == (e.dtype, e.shape)
-        if backend.name == "numpy" or backend.device == "shim" or a.dtype.kind != "f":
+        if backend.on_host or backend.device == "shim" or a.dtype.kind != "f":
             assert a.tobytes() == e.tobytes()
         else:
             atol = tolerance(np.float32, 4096) * np.nanmax(np.abs(e), initial=1)

@@ -61,7 +61,7 @@ def make(key, value):
         ("init.low", 1.0, r"less than init.high \(1.0\)"),
         *(("init.scaled", word, "one of all, hidden$") for word in ("output", "", "Hidden")),
         ("optim.schedule", "cosine", "one of linear, constant"),
-        ("backend.name", "torch", "one of auto, numpy, cupy"),
+        ("backend.name", "torch", "one of auto, numpy, numba, cupy"),
         ("tracker.name", "wandb", "one of none, tensorboard, mlflow$"),
         ("results", "", "the name of a folder"),
         *(("arithmetic", word, f"one of {ARITHMETICS}$") for word in ("improved", "", "no_eps")),

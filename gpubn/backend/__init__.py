@@ -1,20 +1,27 @@
 """Array backends: which array module runs, what a device is and can do, scheduling of replicas."""
 
 from gpubn.backend.arrays import Array, namespace, takes_foreign_arrays
-from gpubn.backend.base import NAMES, Backend, Cancelled, cores, gpu_count, resolve
-from gpubn.backend.current import device_of
-from gpubn.backend.device import Device, Kernel
+from gpubn.backend.base import NAMES, Backend, Cancelled, gpu_count, resolve
+from gpubn.backend.cores import cores
+from gpubn.backend.cpu_device import CpuDevice, Loop, Row
+from gpubn.backend.current import device_of, host_kernels
+from gpubn.backend.device import CudaDevice, Device, Kernel
 
 __all__ = [
     "NAMES",
     "Array",
     "Backend",
     "Cancelled",
+    "CpuDevice",
+    "CudaDevice",
     "Device",
     "Kernel",
+    "Loop",
+    "Row",
     "cores",
     "device_of",
     "gpu_count",
+    "host_kernels",
     "namespace",
     "resolve",
     "takes_foreign_arrays",

@@ -4,13 +4,14 @@ CuPy is imported only when it is asked for.
 """
 
 import logging
-import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -18,14 +19,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gpubn.backend.arrays import Array
-from gpubn.backend.current import device_of
+from gpubn.backend.cores import cores
+from gpubn.backend.current import cpu_device, device_of, host_kernels, why_not_compiled
 from gpubn.backend.memory import Halve, equal_chunk, halves, run_or_halve
 from gpubn.backend.program import Program, Replay, Step, run_each
 from gpubn.errors import BackendError
 
 log = logging.getLogger(__name__)
 
-NAMES = ("auto", "numpy", "cupy")
+NAMES = ("auto", "numpy", "numba", "cupy")
 _INSTALL = "install the extra that fits the driver: pip install '.[cuda12]' or '.[cuda13]'"
 S = TypeVar("S")
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class Backend:
     """One place where arrays live and run.
 
     Attributes:
-        name: "numpy" or "cupy".
+        name: "numpy" (array expressions), "numba" (compiled kernels of NumPy arrays) or "cupy".
         xp: the array module.
         device: a human-readable device name.
         workers: how many groups of replicas run at the same time.
@@ -55,13 +57,22 @@ class Backend:
     device: str
     workers: int
 
+    @property
+    def on_host(self) -> bool:
+        """Whether arrays are NumPy's."""
+        return self.name in ("numpy", "numba")
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """Let kernels of NumPy arrays be those of this backend."""
+        return host_kernels(compiled=self.name == "numba") if self.on_host else nullcontext()
+
     def asarray(self, array: np.ndarray, dtype: Any = None) -> Array:
         """Move a host array to the device (a no-op for NumPy when the dtype already fits)."""
         return self.xp.asarray(array, dtype=dtype)
 
     def to_host(self, array: Array) -> np.ndarray:
         """Return the array as NumPy, waiting for the device where there is one."""
-        return np.asarray(array) if self.name == "numpy" else self.xp.asnumpy(array)
+        return np.asarray(array) if self.on_host else self.xp.asnumpy(array)
 
     def program(self, step: Step, *, replayable: bool) -> Program:
         """Return what runs `step` many times: `program(n, tick)`.
@@ -77,19 +88,26 @@ class Backend:
 
     def facts(self) -> dict[str, str]:
         """Return the facts by which a reader judges where a number was made."""
-        device = device_of(self.xp)
+        packages = {"numpy": np.__version__}
+        if self.name == "numpy":
+            kernels = "array expressions"
+        elif self.on_host:
+            kernels = "compiled"
+            packages["numba"] = version("numba")
+        else:
+            kernels = f"CUDA for sm_{device_of(self.xp).arch}"
+            packages["cupy"] = self.xp.__version__
         return {
             "backend": self.name,
             "device": self.device,
-            **({} if device is None else {"kernels": f"CUDA for sm_{device.arch}"}),
-            self.name: self.xp.__version__,
-            "numpy": np.__version__,
+            "kernels": kernels,
+            **packages,
             "python": platform.python_version(),
         }
 
     def chunk(self, replicas: int, bytes_each: int) -> int:
         """Replicas to run at once on a device, by an estimate of the memory that each takes."""
-        device = device_of(self.xp)
+        device = None if self.on_host else device_of(self.xp)
         if device is None:
             return max(replicas, 1)
         return equal_chunk(replicas, bytes_each, device.free_bytes())
@@ -106,7 +124,7 @@ class Backend:
 
         Groups are of `group` seeds on the CPU; a GPU takes all at once.
         """
-        size = group if self.name == "numpy" else max(len(seeds), 1)
+        size = group if self.on_host else max(len(seeds), 1)
         groups = [seeds[i : i + size] for i in range(0, len(seeds), size)]
         return self.run_groups(work, groups, on_progress=on_progress)
 
@@ -134,14 +152,19 @@ class Backend:
             if on_progress is not None:
                 on_progress(n)
 
-        if self.name != "numpy":
+        if not self.on_host:
             return self._one_by_one(work, groups, tick, halve)
+
+        def on_thread(group: Sequence[S]) -> T:
+            with self.kernels(), cpu_device().one_thread():
+                return work(group, tick)
+
         with (
             threadpool_limits(limits=1, user_api="blas"),
             ThreadPoolExecutor(self.workers) as pool,
         ):
             try:
-                futures = [pool.submit(work, group, tick) for group in groups]
+                futures = [pool.submit(on_thread, group) for group in groups]
                 wait(futures, return_when=FIRST_EXCEPTION)
                 failed = [f for f in futures if f.done() and f.exception() is not None]
                 if failed:
@@ -168,27 +191,29 @@ class Backend:
 
 
 def resolve(name: str = "auto", *, slot: int = 0) -> Backend:
-    """Return the backend called `name`; "auto" takes a GPU that works, else NumPy, and says which.
+    """Return the backend called `name`.
+
+    "auto" takes a GPU that works, else compiled kernels, else array expressions, and says which.
 
     Args:
         slot: the number of this process among several that run at the same time; GPUs are dealt
             to them in turn.
 
     Raises:
-        BackendError: "cupy" was asked for and cannot run here.
+        BackendError: "cupy" or "numba" was asked for and cannot run here.
     """
     if name not in NAMES:
         raise BackendError(f"backend is {name!r}; expected one of {', '.join(NAMES)}")
-    if name == "numpy":
-        return _numpy_backend()
+    if name in ("numpy", "numba"):
+        return _host_backend(name)
     try:
         backend = _cupy_backend(slot)
     except BackendError as error:
         if name == "cupy":
             raise
-        backend = _numpy_backend()
+        backend = _host_backend("numpy" if why_not_compiled() else "numba")
         why = "CuPy is not installed" if isinstance(error, _NoCupyError) else error
-        log.info("backend=auto: numpy on %s (%s)", backend.device, why)
+        log.info("backend=auto: %s on %s (%s)", backend.name, backend.device, why)
         return backend
     if name == "auto":
         log.info("backend=auto: cupy on %s", backend.device)
@@ -205,14 +230,13 @@ def gpu_count() -> int:
         return 0
 
 
-def cores() -> int:
-    """Number of CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _numpy_backend() -> Backend:
+def _host_backend(name: str) -> Backend:
+    if name == "numba" and (why := why_not_compiled()):
+        raise BackendError(
+            f"backend=numba cannot run ({why}); install the extra: pip install '.[numba]'"
+        )
     n = cores()
-    return Backend("numpy", np, f"{platform.machine()} CPU, {n} cores", n)
+    return Backend(name, np, f"{platform.machine()} CPU, {n} cores", n)
 
 
 def _cupy_backend(slot: int) -> Backend:

@@ -23,6 +23,8 @@ _NO_MEMORY = 2
 class CupyDevice:
     """Device number `number`. Kernels are compiled at first use and kept; CuPy caches on disk."""
 
+    kind = "cuda"
+
     def __init__(self, cupy: ModuleType, number: int) -> None:
         self.xp = self._cupy = cupy
         facts = cupy.cuda.runtime.getDeviceProperties(number)
@@ -83,8 +85,8 @@ class CupyDevice:
         by_number = (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError)
         return isinstance(error, by_number) and getattr(error, "status", None) == _NO_MEMORY
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """As the protocol says. What `work` allocates stays alive with what is returned.
+    def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        """As the protocol says. What the step allocates stays alive with what is returned.
 
         Relaxed capture lets the pool ask the driver for memory; the pool is the capture's own, so
         that nobody else is given an address that the graph writes to.
@@ -95,7 +97,8 @@ class CupyDevice:
         with stream, self._cupy.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
             try:
-                work()
+                for _ in range(times):
+                    step()
             except BaseException:
                 with suppress(self._cupy.cuda.runtime.CUDARuntimeError):  # the first error counts
                     stream.end_capture()

@@ -1,4 +1,4 @@
-"""The protocol of a device: it launches kernels, multiplies matrices, replays steps."""
+"""The protocols of devices: what all can, and what those of CUDA can besides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,15 +27,28 @@ class Kernel:
 
 
 class Device(Protocol):
+    """What launches fused kernels.
+
+    Attributes:
+        kind: "cpu" or "cuda", by which kernels are chosen.
+        xp: the module of its arrays.
+    """
+
+    kind: str
+    xp: ModuleType
+
+    def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
+        """Record a step without running it; return what runs it so many times."""
+
+
+class CudaDevice(Device, Protocol):
     """A CUDA device, or what stands for one.
 
     Attributes:
-        xp: the module of its arrays.
         arch: compute capability, 90 for 9.0.
         shared_limit: bytes of shared memory that a block may have.
     """
 
-    xp: ModuleType
     arch: int
     shared_limit: int
 
@@ -68,6 +81,3 @@ class Device(Protocol):
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return True if an error says that there was not enough memory."""
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record the launches of `work` without running them; return what replays them."""

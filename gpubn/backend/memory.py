@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from gpubn.backend.device import Device
+from gpubn.backend.device import CudaDevice
 from gpubn.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def halves(items: Sequence[S]) -> Sequence[Sequence[S]]:
 
 
 def run_or_halve(
-    work: Work[S, T], group: Sequence[S], tick: Tick, halve: Halve[S], device: Device
+    work: Work[S, T], group: Sequence[S], tick: Tick, halve: Halve[S], device: CudaDevice
 ) -> list[T]:
     """Run `work(group, tick)`; where memory runs out, its halves one after the other.
 

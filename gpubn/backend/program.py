@@ -26,7 +26,7 @@ class Replay:
     """Records the step once, alone and many in a row, and replays that.
 
     The first step is run as it is: kernels are compiled, libraries make their plans. Nothing waits
-    for the device, so `tick` counts what was handed to it.
+    for a GPU, so `tick` counts what was handed to it.
     """
 
     def __init__(self, step: Step, device: Device) -> None:
@@ -48,7 +48,5 @@ class Replay:
 
     def _replay(self, together: int) -> None:
         if together not in self._recorded:
-            self._recorded[together] = self._device.capture(
-                lambda: run_each(self._step, together, None)
-            )
+            self._recorded[together] = self._device.capture(self._step, together)
         self._recorded[together]()

@@ -24,22 +24,28 @@ _CANNOT_CHANGE_A_NUMBER = (
     "gpubn.experiments.base",
 )
 """A cell is identified by its configuration, and what these hold besides moves or names things."""
-_DEVICE_ONLY = ("gpubn.kernels.cuda", "gpubn.backend.cupy_device")
-"""Nothing here runs on the CPU."""
+_ONLY_ON = {
+    "cupy": ("gpubn.kernels.cuda", "gpubn.backend.cupy_device"),
+    "numba": ("gpubn.kernels.cpu", "gpubn.backend.cpu_device", "gpubn.backend.host_memory"),
+}
+"""What runs on one backend alone."""
 _BACKEND = "gpubn.backend:Backend"
 
 
 @cache
-def fingerprint(definitions: tuple[str, ...], *, device: bool = False) -> str:
+def fingerprint(definitions: tuple[str, ...], backend: str = "numpy") -> str:
     """Return a short hash of what can change the numbers of some definitions.
 
     Args:
         definitions: "module:name" each, e.g. "gpubn.experiments.catalogue:BESSEL".
-        device: also of the code that runs on a GPU alone.
+        backend: where they are measured: the code that runs on others alone is left out. "any"
+            leaves nothing out.
     """
-    sources = sorted(map(_cuda, modules.PACKAGE.rglob("*.cu*"))) if device else []
+    left_out = [m for name, of in _ONLY_ON.items() if backend not in (name, "any") for m in of]
+    on_gpu = backend in ("cupy", "any")
+    sources = sorted(map(_cuda, modules.PACKAGE.rglob("*.cu*"))) if on_gpu else []
     roots = [root for name in (*definitions, _BACKEND) for root in defined(*name.split(":"))]
-    return _hash(roots, () if device else _DEVICE_ONLY, sources)
+    return _hash(roots, tuple(left_out), sources)
 
 
 def script_fingerprint(path: Path) -> str:

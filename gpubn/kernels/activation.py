@@ -6,8 +6,10 @@ from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import activation as agnostic
+from gpubn.kernels.cpu import activation as cpu
 from gpubn.kernels.cuda import activation as cuda
 
+_FUSED = {"cpu": cpu, "cuda": cuda}
 NAMES = ("relu", "tanh", "sigmoid", "linear")
 
 
@@ -82,7 +84,7 @@ def _forward(name: str, x: Array) -> tuple[Array, Array]:
     xp = namespace(x)
     check_float("x", x)
     if (device := device_of(xp)) is not None:
-        y = cuda.activation_forward(name, x, device)
+        y = _FUSED[device.kind].activation_forward(name, x, device)
     else:
         y = agnostic.FORWARD[name](x, xp)
     return y, y
@@ -93,5 +95,5 @@ def _backward(name: str, dy: Array, cache: Array) -> Array:
     xp = namespace(dy, cache)
     check_like("dy", dy, cache.shape, cache.dtype)
     if (device := device_of(xp)) is not None:
-        return cuda.activation_backward(name, dy, cache, device)
+        return _FUSED[device.kind].activation_backward(name, dy, cache, device)
     return agnostic.BACKWARD[name](dy, cache, xp)

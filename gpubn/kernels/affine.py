@@ -5,8 +5,11 @@ from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, check_like, public_kernel
 from gpubn.kernels.agnostic import affine as agnostic
 from gpubn.kernels.agnostic.affine import AffineCache
+from gpubn.kernels.cpu import affine as cpu
 from gpubn.kernels.cuda import affine as cuda
 from gpubn.kernels.sgd import check_rates
+
+_FUSED = {"cpu": cpu, "cuda": cuda}
 
 
 @public_kernel
@@ -42,7 +45,7 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
     if bias is not None:
         check_like("bias", bias, (*weight.shape[:-2], weight.shape[-1]), x.dtype)
     if (device := device_of(xp)) is not None:
-        return cuda.affine(x, weight, bias, device)
+        return _FUSED[device.kind].affine(x, weight, bias, device)
     return agnostic.affine(x, weight, bias, xp)
 
 
@@ -69,7 +72,7 @@ def affine_backward(
     if dweight_out is not None:
         check_like("dweight_out", dweight_out, cache.weight.shape, cache.weight.dtype)
     if (device := device_of(xp)) is not None:
-        return cuda.affine_backward(dy, cache, need_dx, dweight_out, device)
+        return _FUSED[device.kind].affine_backward(dy, cache, need_dx, dweight_out, device)
     return agnostic.affine_backward(dy, cache, need_dx, dweight_out, xp)
 
 
@@ -85,7 +88,7 @@ def affine_descend(
 ) -> Array | None:
     """Return dx of `affine` and take a step of gradient descent; the cache is used up.
 
-    weight -= rate * dweight and bias -= rate * dbias, in place; on a GPU no dweight is stored.
+    weight -= rate * dweight and bias -= rate * dbias, in place; fused kernels store no dweight.
 
     Args:
         dy: as y.
@@ -110,7 +113,7 @@ def affine_descend(
         check_like("scratch", scratch, cache.weight.shape, cache.weight.dtype)
     device = device_of(xp)
     if device is not None and cache.weight.flags.c_contiguous and bias.flags.c_contiguous:
-        return cuda.affine_descend(dy, cache, bias, rates, need_dx, device)
+        return _FUSED[device.kind].affine_descend(dy, cache, bias, rates, need_dx, device)
     return agnostic.affine_descend(dy, cache, bias, rates, need_dx, scratch, xp)
 
 

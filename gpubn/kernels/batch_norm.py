@@ -5,10 +5,12 @@ column comes out as exactly beta. Inputs are never written to; what comes back h
 dtype and device of what came in. Half-precision storage is computed in float32, and its parameters
 and statistics are float32.
 
-On a GPU the fused kernels of `gpubn.kernels.cuda` run; elsewhere the array expressions
-of `gpubn.kernels.agnostic.batch_norm`, which are their oracle.
+On a GPU the fused kernels of `gpubn.kernels.cuda` run, on the CPU the compiled ones of
+`gpubn.kernels.cpu`; without Numba the array expressions of `gpubn.kernels.agnostic.batch_norm`,
+which are the oracle of both.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -31,11 +33,18 @@ from gpubn.kernels._checks import (
 from gpubn.kernels.activation import check_name as check_activation
 from gpubn.kernels.agnostic import batch_norm as agnostic
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics
-from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
-from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
-from gpubn.kernels.cuda import batch_norm_inference as cuda_inference
-from gpubn.kernels.cuda.batch_norm_forward import FusedBatchNormCache
+from gpubn.kernels.cpu import batch_norm as cpu
+from gpubn.kernels.cuda.batch_norm_backward import batch_norm_backward as cuda_backward
+from gpubn.kernels.cuda.batch_norm_forward import batch_norm as cuda_forward
+from gpubn.kernels.cuda.batch_norm_inference import batch_norm_inference as cuda_inference
+from gpubn.kernels.fused_cache import FusedBatchNormCache
 
+_FORWARD: dict[str, Callable[..., Any]] = {"cpu": cpu.batch_norm, "cuda": cuda_forward}
+_BACKWARD: dict[str, Callable[..., Any]] = {"cpu": cpu.batch_norm_backward, "cuda": cuda_backward}
+_INFERENCE: dict[str, Callable[..., Any]] = {
+    "cpu": cpu.batch_norm_inference,
+    "cuda": cuda_inference,
+}
 AVERAGES = ("var", "std")
 
 
@@ -74,9 +83,10 @@ def batch_norm(
     _check_training(*map(form, (x, gamma, beta, eps)), correction, activation)
     if running is not None:
         _check_running(running, x)
+    arguments = (x, gamma, beta, eps, correction, activation, running)
     if (device := device_of(xp)) is not None:
-        return cuda_forward.batch_norm(x, gamma, beta, eps, correction, activation, running, device)
-    return agnostic.batch_norm(x, gamma, beta, eps, correction, activation, running, xp)
+        return _FORWARD[device.kind](*arguments, device)
+    return agnostic.batch_norm(*arguments, xp)
 
 
 @public_kernel
@@ -100,10 +110,10 @@ def batch_norm_backward(
     xp = _check_backward(dy, cache)
     device = device_of(xp)
     if isinstance(cache, FusedBatchNormCache) and device is not None:
-        gradients = cuda_backward.batch_norm_backward(dy, cache, device)
+        gradients = _BACKWARD[device.kind](dy, cache, device)
     else:
         gradients = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*gradients, cache.shared)
+    return _sum_shared(gradients, cache.shared)
 
 
 @public_kernel
@@ -113,7 +123,7 @@ def batch_norm_backward_graph(
     """As `batch_norm_backward`, but node by node through the computation graph."""
     xp = _check_backward(dy, cache)
     gradients = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
-    return _sum_shared(*gradients, cache.shared)
+    return _sum_shared(gradients, cache.shared)
 
 
 @public_kernel
@@ -143,11 +153,10 @@ def batch_norm_inference(
     check_eps(eps, x)
     _check_parameters(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_activation(activation)
+    arguments = (x, mean, var, gamma, beta, eps, activation)
     if (device := device_of(xp)) is not None:
-        return cuda_inference.batch_norm_inference(
-            x, mean, var, gamma, beta, eps, activation, device
-        )
-    return agnostic.batch_norm_inference(x, mean, var, gamma, beta, eps, activation, xp)
+        return _INFERENCE[device.kind](*arguments, device)
+    return agnostic.batch_norm_inference(*arguments, xp)
 
 
 @public_kernel
@@ -237,8 +246,9 @@ def _check_averages(
 
 
 def _sum_shared(
-    dx: Array, dgamma: Array, dbeta: Array, shared: tuple[bool, bool]
+    gradients: tuple[Array, Array, Array], shared: tuple[bool, bool]
 ) -> tuple[Array, Array, Array]:
+    dx, dgamma, dbeta = gradients
     return (
         dx,
         dgamma.sum(axis=0) if shared[0] else dgamma,

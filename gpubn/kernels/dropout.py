@@ -1,13 +1,15 @@
 """Inverted dropout: what is kept is scaled up, so that inference needs no change."""
 
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import dropout as agnostic
+from gpubn.kernels.cpu import dropout as cpu
 
 
 class DropoutCache(NamedTuple):
@@ -41,7 +43,7 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
     good = (rates >= 0.0) & (rates < 1.0)
     if not good.all():
         raise ArgumentError(f"rate is {rates[~good].flat[0]}; expected a number in [0, 1)")
-    return agnostic.dropout(x, mask, rate, xp), DropoutCache(mask, rate)
+    return _dropped(x, mask, rate, xp), DropoutCache(mask, rate)
 
 
 @public_kernel
@@ -50,4 +52,11 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     xp = namespace(dy, cache.mask)
     check_float("dy", dy)
     check_like("dy", dy, cache.mask.shape, dy.dtype)
-    return agnostic.dropout(dy, cache.mask, cache.rate, xp)
+    return _dropped(dy, cache.mask, cache.rate, xp)
+
+
+def _dropped(x: Array, mask: Array, rate: float | Array, xp: ModuleType) -> Array:
+    device = device_of(xp)
+    if device is not None and device.kind == "cpu":
+        return cpu.dropout(x, mask, rate, device)
+    return agnostic.dropout(x, mask, rate, xp)

@@ -6,7 +6,10 @@ from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import sgd as agnostic
+from gpubn.kernels.cpu import sgd as cpu
 from gpubn.kernels.cuda import sgd as cuda
+
+_FUSED = {"cpu": cpu, "cuda": cuda}
 
 
 @public_kernel
@@ -36,7 +39,7 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rates: Arra
         check_rates(rates, parameter)
     device = device_of(xp)
     if device is not None and all(a.flags.c_contiguous for a in (*parameters, *gradients)):
-        cuda.descend(parameters, gradients, rates, device)
+        _FUSED[device.kind].descend(parameters, gradients, rates, device)
     else:
         agnostic.descend(parameters, gradients, rates, xp)
 

@@ -6,8 +6,11 @@ from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, public_kernel
 from gpubn.kernels.agnostic import softmax_cross_entropy as agnostic
+from gpubn.kernels.cpu import softmax_cross_entropy as cpu
 from gpubn.kernels.cuda import softmax_cross_entropy as cuda
-from gpubn.kernels.cuda.softmax_cross_entropy import FusedCrossEntropyCache
+from gpubn.kernels.fused_cache import FusedCrossEntropyCache
+
+_FUSED = {"cpu": cpu, "cuda": cuda}
 
 
 @public_kernel
@@ -45,7 +48,7 @@ def softmax_cross_entropy(
                 f"{classes} classes"
             )
     if (device := device_of(xp)) is not None:
-        return cuda.softmax_cross_entropy(logits, labels, device)
+        return _FUSED[device.kind].softmax_cross_entropy(logits, labels, device)
     return agnostic.softmax_cross_entropy(logits, labels, xp)
 
 
@@ -62,7 +65,6 @@ def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Ar
     [[0.5, -0.5]]
     """
     xp = namespace(cache[0])
-    device = device_of(xp)
-    if isinstance(cache, FusedCrossEntropyCache) and device is not None:
-        return cuda.softmax_cross_entropy_backward(dloss, cache, device)
+    if isinstance(cache, FusedCrossEntropyCache):
+        return cache.backward(dloss)
     return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)

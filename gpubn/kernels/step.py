@@ -8,7 +8,10 @@ from gpubn.backend import Array, device_of, namespace
 from gpubn.kernels._checks import check_like, public_kernel
 from gpubn.kernels.agnostic import step as agnostic
 from gpubn.kernels.agnostic.step import Batch, Feed
+from gpubn.kernels.cpu import step as cpu
 from gpubn.kernels.cuda import step as cuda
+
+_FUSED = {"cpu": cpu, "cuda": cuda}
 
 
 @public_kernel
@@ -26,7 +29,7 @@ def begin_step(feed: Feed, batch: Batch) -> None:
         check_like(f"feed.{name}", getattr(feed, name), getattr(feed, name).shape, "int64")
     device = device_of(xp)
     if device is not None and all(a.flags.c_contiguous for a in (*feed, *batch)):
-        cuda.begin_step(feed, batch, device)
+        _FUSED[device.kind].begin_step(feed, batch, device)
     else:
         agnostic.begin_step(feed, batch, xp)
 
@@ -45,6 +48,6 @@ def end_step(losses: Array, loss: Array, cursor: Array) -> None:
     check_like("cursor", cursor, (1,), "int64")
     device = device_of(xp)
     if device is not None and all(a.flags.c_contiguous for a in (losses, loss, cursor)):
-        cuda.end_step(losses, loss, cursor, device)
+        _FUSED[device.kind].end_step(losses, loss, cursor, device)
     else:
         agnostic.end_step(losses, loss, cursor, xp)

@@ -102,7 +102,7 @@ def check_processes(config: DictConfig, backend: str) -> None:
     jobs = config.get("n_jobs")
     if jobs == 0:
         raise ConfigError("hydra.launcher.n_jobs is 0; expected 1 or more, or -1 for one a core")
-    gpus = gpu_count() if backend != "numpy" else 0
+    gpus = gpu_count() if backend in ("auto", "cupy") else 0
     if jobs is not None and gpus and (processes := _processes(jobs)) > gpus:
         raise ConfigError(
             f"hydra.launcher.n_jobs is {processes}; expected at most {gpus}, the number of GPUs, "

@@ -172,8 +172,8 @@ def _measure_each(
     tick: Callable[[int], None],
 ) -> Iterator[tuple[list[Cell], list[Measured], float]]:
     """Yield each stack with what was measured and the seconds, as it is finished."""
-    if backend.name == "numpy" and processes > 1:
-        yield from run_in_processes(stacks, processes, tick)
+    if backend.on_host and processes > 1:
+        yield from run_in_processes(stacks, processes, tick, backend.name)
         return
     for stack in stacks:
         if stack is None:

@@ -32,7 +32,7 @@ def split_into_stacks(cells: Sequence[Cell], backend: Backend) -> list[list[Cell
             stacks.append([cell])
             continue
         key = _kind(cell.config, cell.experiment)
-        limit = stacking.group if backend.name == "numpy" else DEVICE_REPLICAS
+        limit = stacking.group if backend.on_host else DEVICE_REPLICAS
         stack, replicas = open_stacks.get(key, ([], limit))
         if replicas + cell.config.seeds > limit:
             stack, replicas = [], 0

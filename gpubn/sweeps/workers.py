@@ -36,7 +36,10 @@ _POLL = 0.2
 
 
 def run_in_processes(
-    stacks: Iterable[list[Cell] | None], processes: int, on_progress: Tick
+    stacks: Iterable[list[Cell] | None],
+    processes: int,
+    on_progress: Tick,
+    backend: str = "numpy",
 ) -> Iterator[tuple[list[Cell], list[Measured], float]]:
     """Measure stacks of cells on the CPU; yield (stack, measured, seconds) as each is finished.
 
@@ -82,7 +85,7 @@ def run_in_processes(
                 return stack is None
             with _interrupt_held():  # a worker inherits that: Ctrl-C is the parent's to handle
                 if len(workers) < processes:
-                    workers.append(_start_worker(ticks, len(workers), cores_each))
+                    workers.append(_start_worker(backend, ticks, len(workers), cores_each))
                     idle.put(workers[-1])
                 measuring[pool.submit(run, [cell.config for cell in stack])] = stack
         return True
@@ -139,22 +142,22 @@ class _Worker(NamedTuple):
     pipe: Any
 
 
-def _start_worker(ticks: Any, slot: int, cores: int) -> _Worker:
+def _start_worker(backend: str, ticks: Any, slot: int, cores: int) -> _Worker:
     here, there = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_serve, args=(there, ticks, slot, cores), daemon=True)
+    process = _SPAWN.Process(target=_serve, args=(there, backend, ticks, slot, cores), daemon=True)
     process.start()
     there.close()  # so that the worker alone holds it
     return _Worker(process, here)
 
 
-def _serve(pipe: Any, ticks: Any, slot: int, cores: int) -> None:
+def _serve(pipe: Any, backend: str, ticks: Any, slot: int, cores: int) -> None:
     """Measure the stacks that come through the pipe; no worker outlives its parent."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     def tick(work: int) -> None:
         ticks[slot] += work
 
-    context = Context(replace(resolve("numpy"), workers=cores), tick)
+    context = Context(replace(resolve(backend), workers=cores), tick)
     with suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
             pipe.send(_measure_timed(pipe.recv(), context))

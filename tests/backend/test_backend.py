@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 import gpubn
-from gpubn.backend import cores, device_of, gpu_count, namespace, resolve
+from gpubn.backend import CpuDevice, cores, device_of, gpu_count, host_kernels, namespace, resolve
+from gpubn.backend.current import why_not_compiled
 from gpubn.errors import ArgumentError, BackendError
+from gpubn.kernels import batch_norm
+from gpubn.kernels.agnostic.batch_norm import BatchNormCache
 
 ROOT = Path(gpubn.__file__).parents[1]
 LIGHT = ["gpubn", "gpubn.kernels", "gpubn.backend.streams", "gpubn.interop"]
@@ -101,7 +104,7 @@ def test_only_cores_that_this_process_may_use_are_counted(monkeypatch):
 
 @pytest.mark.parametrize("name", ["x", "", "CuPy", "cuda"])
 def test_an_unknown_name_is_refused(name):
-    with pytest.raises(BackendError, match=f"backend is '{name}'; expected one of auto, numpy, cu"):
+    with pytest.raises(BackendError, match=f"backend is '{name}'; expected one of auto, numpy, nu"):
         resolve(name)
 
 
@@ -115,7 +118,7 @@ def test_an_unknown_name_is_refused(name):
     ],
     ids=["not installed", "no device", "broken", "broken in silence"],
 )
-def test_a_gpu_that_cannot_run_is_said_in_one_sentence_and_auto_takes_numpy(
+def test_a_gpu_that_cannot_run_is_said_in_one_sentence_and_auto_takes_the_cpu(
     install, caplog, cupy, why, short
 ):
     install(cupy)
@@ -127,8 +130,8 @@ def test_a_gpu_that_cannot_run_is_said_in_one_sentence_and_auto_takes_numpy(
     assert "\n" not in sentence
     with caplog.at_level(logging.INFO, logger="gpubn"):
         backend = resolve("auto")
-    assert backend == resolve("numpy")
-    assert caplog.messages == [f"backend=auto: numpy on {backend.device} ({short or sentence})"]
+    assert backend == resolve("numba")
+    assert caplog.messages == [f"backend=auto: numba on {backend.device} ({short or sentence})"]
 
 
 def test_gpus_that_work_are_dealt_in_turn_and_each_is_a_device_of_its_own(install, caplog):
@@ -154,8 +157,66 @@ def test_without_cupy_there_is_no_gpu(install):
     assert device_of(np) is None
 
 
+@pytest.fixture
+def numba(monkeypatch):
+    """numba(version) pretends one; None makes its import fail, "without SciPy" that of SciPy."""
+
+    def pretend(version):
+        if version == "without SciPy":
+            monkeypatch.setitem(sys.modules, "scipy", None)
+        else:
+            module = None if version is None else SimpleNamespace(__version__=version)
+            monkeypatch.setitem(sys.modules, "numba", module)
+        why_not_compiled.cache_clear()
+
+    yield pretend
+    why_not_compiled.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        (None, "import of numba halted; None in sys.modules"),
+        ("without SciPy", "import of scipy halted; None in sys.modules"),
+        ("0.61.2", "Numba is 0.61.2, expected 0.62 or newer"),
+    ],
+)
+def test_without_a_numba_that_works_array_expressions_run_and_that_is_said_once(
+    install, caplog, numba, version, why
+):
+    install(None)
+    numba(version)
+    with host_kernels(compiled=True), caplog.at_level(logging.INFO, logger="gpubn"):
+        assert device_of(np) is None
+        backend = resolve("auto")
+        assert backend == resolve("numpy")
+        assert type(batch_norm(np.eye(2))[1]) is BatchNormCache
+    assert caplog.messages == [
+        f"array expressions run, slower than compiled kernels: {why}",
+        f"backend=auto: numpy on {backend.device} (CuPy is not installed)",
+    ]
+    with pytest.raises(BackendError, match=rf"^backend=numba cannot run \({why}\); .*'.\[numba\]'"):
+        resolve("numba")
+
+
+@pytest.mark.parametrize("version", ["0.62.0rc1", "1.0.0"])
+def test_kernels_of_numpy_arrays_are_those_of_the_backend_in_its_threads_too(numba, version):
+    numba(version)
+    for name, kind in (("numpy", type(None)), ("numba", CpuDevice)):
+        with host_kernels(compiled=name != "numba"):
+            backend = resolve(name)
+            assert type(device_of(np)) is not kind
+            with backend.kernels():
+                assert type(device_of(np)) is kind
+            groups = backend.map_groups(lambda *_: type(device_of(np)), range(3), group=1)
+            assert groups == [kind] * 3
+            assert type(device_of(np)) is not kind
+    assert resolve("numpy").facts()["kernels"] == "array expressions"
+    assert resolve("numba").facts()["kernels"] == "compiled"
+
+
 def test_imports_stay_light():
-    heavy = {"cupy", "hydra", "pandas", "matplotlib", "torch", "scipy"}
+    heavy = {"cupy", "numba", "hydra", "pandas", "matplotlib", "torch", "scipy"}
     code = f"import sys, {', '.join(LIGHT)}; print(sorted({heavy} & {{*sys.modules}}))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

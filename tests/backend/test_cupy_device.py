@@ -139,7 +139,7 @@ RECORDED = [
 
 
 def test_work_is_recorded_on_its_own_stream_and_replayed_on_the_current_one(cupy, device):
-    replay = device.capture(cupy.work)
+    replay = device.capture(cupy.work, 1)
     assert [name for name, _, _ in cupy.mock_calls] == RECORDED
     assert cupy.cuda.Stream.call_args == call(non_blocking=True)
     graph = cupy.cuda.Stream.return_value.end_capture.return_value
@@ -166,7 +166,7 @@ def test_the_memory_of_a_recording_is_its_own_and_lives_as_long_as_what_replays_
         return nullcontext()
 
     cupy.cuda.MemoryPool, cupy.cuda.using_allocator = new_pool, using_allocator
-    replay, other = (device.capture(lambda: None) for _ in "12")
+    replay, other = (device.capture(lambda: None, 1) for _ in "12")
     assert used == [True, True]
     assert [pool() is None for pool in pools] == [False, False]
     del replay
@@ -181,7 +181,7 @@ def test_work_that_fails_ends_the_recording_and_its_error_goes_on(cupy, device, 
     if broken:
         cupy.cuda.Stream.return_value.end_capture.side_effect = CUDARuntimeError(901)
     with pytest.raises(type(error)) as caught:
-        device.capture(cupy.work)
+        device.capture(cupy.work, 1)
     assert caught.value is error
     assert [name for name, _, _ in cupy.mock_calls] == RECORDED
 
@@ -189,7 +189,7 @@ def test_work_that_fails_ends_the_recording_and_its_error_goes_on(cupy, device, 
 def test_an_error_of_the_recording_itself_goes_on(cupy, device):
     cupy.cuda.Stream.return_value.end_capture.side_effect = CUDARuntimeError(901)
     with pytest.raises(CUDARuntimeError, match="901"):
-        device.capture(cupy.work)
+        device.capture(cupy.work, 1)
     assert [name for name, _, _ in cupy.mock_calls] == RECORDED
 
 

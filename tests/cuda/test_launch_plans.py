@@ -13,7 +13,7 @@ from gpubn.kernels.cuda.source import PACKS, THREADS, WARPS
 DEVICES = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 120: 99 << 10}
 """Shared memory that a block may have, by compute capability."""
 REPLICAS = (1, 3, 1000)
-ROWS = (1, 2, 31, 100, 256, 257, 768, 1000, 2048, 4097, 65_536, 1_000_003)
+ROWS = (1, 2, 31, 100, 256, 257, 896, 1000, 2048, 4097, 65_536, 1_000_003)
 COLUMNS = (1, 2, 4, 7, 8, 33, 64, 100, 256, 784, 4096)
 SIZES = {"float16": (2, 4), "bfloat16": (2, 4), "float32": (4, 4), "float64": (8, 8)}
 """Bytes of a stored number and of a statistic."""

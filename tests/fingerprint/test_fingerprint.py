@@ -14,6 +14,8 @@ from gpubn.fingerprint import fingerprint, modules, script_fingerprint, shapes
 ROOT = Path(gpubn.__file__).parent.parent
 REGISTRIES = ("gpubn/experiments/base.py", "gpubn/data/registry.py", "gpubn/nn/norms/__init__.py")
 """Modules that find code by name; a cell names what it chooses."""
+ELSEWHERE = tuple(module for of in package._ONLY_ON.values() for module in of)
+"""Modules that do not run where array expressions do."""
 
 MAIN = """
 from gpubn import fake_a
@@ -187,7 +189,7 @@ def test_sees_a_planted_change_that_may_change_a_number_and_no_other(prints, cas
 
 
 def test_excluded_modules_exist():
-    assert all(map(modules.path_of, package._CANNOT_CHANGE_A_NUMBER + package._DEVICE_ONLY))
+    assert all(map(modules.path_of, package._CANNOT_CHANGE_A_NUMBER + ELSEWHERE))
 
 
 def test_excluded_modules_cannot_change_it(prints, monkeypatch):
@@ -198,16 +200,22 @@ def test_excluded_modules_cannot_change_it(prints, monkeypatch):
 
 
 def test_what_runs_on_a_device_alone_counts_there(prints, monkeypatch, tmp_path):
-    monkeypatch.setattr(package, "_DEVICE_ONLY", ("gpubn.fake_a",))
-    changed = {"fake_a": FAKES["fake_a"].replace("2 * k", "5 * k")}
-    assert prints() == prints(**changed)
-    prints()
-    before = fingerprint(("gpubn.fake_main:f",), device=True)
-    (tmp_path / "gpubn" / "norm.cu").write_text("int x;  // why\n")
-    fingerprint.cache_clear()
-    with_source = fingerprint(("gpubn.fake_main:f",), device=True)
-    prints(**changed)
-    assert len({before, with_source, fingerprint(("gpubn.fake_main:f",), device=True)}) == 3
+    only_on = {"cupy": ("gpubn.fake_a",), "numba": ("gpubn.fake_b",)}
+    monkeypatch.setattr(package, "_ONLY_ON", only_on)
+    on_gpu = {"fake_a": FAKES["fake_a"].replace("2 * k", "5 * k")}
+    compiled = {"fake_b": FAKES["fake_b"].replace("size = 1", "size = 3")}
+    assert prints() == prints(**on_gpu) == prints(**compiled)
+    found = {"cupy": [], "numba": []}
+    for changed, source in (({}, ""), ({}, "int x;"), (on_gpu, "int x;"), (compiled, "int x;")):
+        (tmp_path / "gpubn" / "norm.cu").write_text(f"{source}  // why\n")
+        prints(**changed)
+        for backend, of in found.items():
+            of.append(fingerprint(("gpubn.fake_main:f",), backend))
+    first, with_source, changed, unchanged = found["cupy"]
+    assert len({first, with_source, changed}) == 3
+    assert unchanged == with_source
+    assert len({*found["numba"][:3]}) == 1
+    assert found["numba"][3] != found["numba"][0]
 
 
 def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
@@ -229,7 +237,7 @@ def closure(definitions):
         if (
             one not in seen
             and one.module not in package._CANNOT_CHANGE_A_NUMBER
-            and not f"{one.module}.".startswith(tuple(f"{part}." for part in package._DEVICE_ONLY))
+            and not f"{one.module}.".startswith(tuple(f"{part}." for part in ELSEWHERE))
         ):
             seen.add(one)
             shape = shapes.shape(one)

@@ -21,10 +21,16 @@ BACKWARDS = [batch_norm_backward, batch_norm_backward_graph]
 
 
 def draw(rng, shape, dtype, parameters="both"):
-    """Host arrays x, gamma, beta, dy. "replicas" is one gamma and beta a replica."""
-    d = (shape[0], shape[-1]) if parameters == "replicas" and len(shape) == 3 else shape[-1:]
-    gamma = rng.uniform(0.5, 2, d) if parameters in ("gamma", "both", "replicas") else None
-    beta = rng.standard_normal(d) if parameters in ("beta", "both", "replicas") else None
+    """Host arrays x, gamma, beta, dy.
+
+    "replicas" is one gamma and beta a replica, "mixed" one gamma for all and one beta a replica.
+    """
+    of_gamma, of_beta = (
+        (*shape[:-2], shape[-1]) if parameters in names else shape[-1:]
+        for names in (("replicas",), ("replicas", "mixed"))
+    )
+    gamma = rng.uniform(0.5, 2, of_gamma) if parameters not in ("none", "beta") else None
+    beta = rng.standard_normal(of_beta) if parameters not in ("none", "gamma") else None
     arrays = (rng.standard_normal(shape) * 3 + 1, gamma, beta, rng.standard_normal(shape))
     return [None if a is None else a.astype(dtype) for a in arrays]
 
@@ -58,7 +64,7 @@ def check(backend, oracle, host, **options):
 
 
 @pytest.mark.parametrize("correction", [0, 1])
-@pytest.mark.parametrize("parameters", ["none", "gamma", "beta", "both", "replicas"])
+@pytest.mark.parametrize("parameters", ["none", "gamma", "beta", "both", "replicas", "mixed"])
 @pytest.mark.parametrize("shape", [(2, 1), (33, 33), (3, 2, 7), (4, 33, 5)], ids=str)
 def test_parameters_are_of_all_replicas_or_of_each_or_absent(
     backend, oracle, rng, shape, dtype, parameters, correction
@@ -112,6 +118,15 @@ def test_an_outlier_in_any_row_leaves_the_output_centred(backend, xp, oracle, rn
     # x_hat is 1 in root mean square, whatever its largest value: that is the size to err against.
     mean = y.astype(xp.float64).mean(axis=0)
     assert_same(mean, xp.zeros(3), rtol=0, atol=oracle.tolerance(dtype, 10_000))
+
+
+def test_the_mean_rounds_once_where_sums_round_all_one_way(backend):
+    x = np.tile(np.array([0.5013692, 0.9315893, -0.8427709], "float32"), (640, 1))
+    x[0] = 0
+    _, cache = batch_norm(backend.asarray(x))
+    right = x.astype("longdouble").mean(axis=0)
+    ulp = np.spacing(abs(right).astype("float32"))
+    assert (abs(backend.to_host(cache.mean) - right) <= ulp).all()
 
 
 CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
@@ -224,6 +239,7 @@ def test_one_eps_a_replica(backend, same_bits, rng, dtype, parameters, correctio
 
     together = run(slice(None), backend.asarray(np.array(EPS, dtype)))
     assert {str(array.dtype) for array in together} == {dtype}
+    assert all(np.isfinite(backend.to_host(array)).all() for array in together)
     for r, eps in enumerate(EPS):
         for one, all_of_them in zip(run(slice(r, r + 1), eps), together, strict=True):
             same_bits(all_of_them[r], one[0])

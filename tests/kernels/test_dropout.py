@@ -19,4 +19,7 @@ def test_each_replica_is_dropped_at_its_own_rate(backend, same_bits, rng, shape,
         here = slice(r, r + 1)
         alone, alone_cache = dropout(x[here], mask[here], rate)
         same_bits(y[here], alone)
+        right = np.where(backend.to_host(mask[here]), backend.to_host(x[here]) / (1 - rate), 0)
+        rtol = 2 * np.finfo(dtype).eps
+        np.testing.assert_allclose(backend.to_host(alone), right, rtol=rtol)
         same_bits(dx[here], dropout_backward(dy[here], alone_cache))

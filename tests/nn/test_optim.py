@@ -63,4 +63,9 @@ def test_each_replica_of_a_part_takes_its_own_step_in_place_and_no_other_moves(
             expected.append((value, host - rate * gradient))
     sgd.select(some).update(model.select(some), of_part, 1)
     for value, right in expected:
-        np.testing.assert_array_equal(backend.to_host(value), right, strict=True)
+        found = backend.to_host(value)
+        assert found.dtype == right.dtype
+        # Compiled, a product and a difference round once.
+        np.testing.assert_allclose(found, right, rtol=0, atol=8 * np.finfo(dtype).eps)
+        still = every == 0
+        assert (found[still] == right[still]).all()

@@ -33,7 +33,7 @@ def fill_programs(
         CellReplicas(cell, config, range(config.first_seed, config.first_seed + config.seeds))
         for cell, config in enumerate(configs)
     ]
-    if backend.name != "numpy":
+    if not backend.on_host:
         return cut(cells, backend.chunk(_count(cells), bytes_each))
     programs: list[list[CellReplicas]] = []
     for (part,) in (piece for cell in cells for piece in cut([cell], group)):

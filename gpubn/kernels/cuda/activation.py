@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS
 
@@ -11,7 +11,7 @@ NUMBERS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
 _MOST_BLOCKS = 2048
 
 
-def activation_forward(name: str, x: Array, device: Device) -> Array:
+def activation_forward(name: str, x: Array, device: CudaDevice) -> Array:
     """Return the activation called `name` of x."""
     x = source.contiguous(x, device)
     y = device.xp.empty(x.shape, x.dtype)
@@ -19,7 +19,7 @@ def activation_forward(name: str, x: Array, device: Device) -> Array:
     return y
 
 
-def activation_backward(name: str, dy: Array, y: Array, device: Device) -> Array:
+def activation_backward(name: str, dy: Array, y: Array, device: CudaDevice) -> Array:
     """Return dx of the activation whose output is y."""
     dy, y = (source.contiguous(a, device) for a in (dy, y))
     dx = device.xp.empty(y.shape, y.dtype)
@@ -27,7 +27,7 @@ def activation_backward(name: str, dy: Array, y: Array, device: Device) -> Array
     return dx
 
 
-def _launch(kernel: str, name: str, arrays: list[Array], device: Device) -> None:
+def _launch(kernel: str, name: str, arrays: list[Array], device: CudaDevice) -> None:
     size = arrays[0].size
     if size == 0:
         return

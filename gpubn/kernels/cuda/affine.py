@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS, WARPS
@@ -14,7 +14,7 @@ _ROWS = 8
 
 
 def affine(
-    x: Array, weight: Array, bias: Array | None, device: Device
+    x: Array, weight: Array, bias: Array | None, device: CudaDevice
 ) -> tuple[Array, AffineCache]:
     """As the public function."""
     x = source.contiguous(x, device)
@@ -27,7 +27,7 @@ def affine(
 
 
 def affine_backward(
-    dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, device: Device
+    dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, device: CudaDevice
 ) -> tuple[Array | None, Array, Array]:
     """As the public function."""
     xp, dy = device.xp, source.contiguous(dy, device)
@@ -43,7 +43,7 @@ def affine_backward(
 
 
 def affine_descend(
-    dy: Array, cache: AffineCache, bias: Array, rates: Array, need_dx: bool, device: Device
+    dy: Array, cache: AffineCache, bias: Array, rates: Array, need_dx: bool, device: CudaDevice
 ) -> Array | None:
     """As the public function: the step is the product's own, weight -= x' (rate dy)."""
     dy = source.contiguous(dy, device)
@@ -57,7 +57,7 @@ def affine_descend(
     return dx
 
 
-def _dx(dy: Array, cache: AffineCache, device: Device) -> Array:
+def _dx(dy: Array, cache: AffineCache, device: CudaDevice) -> Array:
     dx = device.xp.empty(cache.x.shape, dy.dtype)
     weight = source.contiguous(cache.weight, device)
     device.multiply(_stacked(dy), _stacked(weight), _stacked(dx), transpose_b=True)
@@ -69,7 +69,7 @@ def _stacked(array: Array) -> Array:
     return array if array.ndim == 3 else array[None]
 
 
-def _add_bias(y: Array, bias: Array, device: Device) -> None:
+def _add_bias(y: Array, bias: Array, device: CudaDevice) -> None:
     replicas, n, h = y.shape
     rows = min(-(-n // (THREADS // _LANES)), _ROWS) * (THREADS // _LANES)
     blocks = replicas * -(-h // _LANES) * -(-n // rows)
@@ -78,7 +78,7 @@ def _add_bias(y: Array, bias: Array, device: Device) -> None:
     device.launch(kernel, blocks, arguments, threads=THREADS)
 
 
-def _over_rows(name: str, dy: Array, arguments: list[Array], device: Device) -> None:
+def _over_rows(name: str, dy: Array, arguments: list[Array], device: CudaDevice) -> None:
     replicas, n, h = _stacked(dy).shape
     kernel = source.kernel("affine", name, dy.dtype.name)
     shared = (WARPS + 1) * _LANES * dy.dtype.itemsize

@@ -1,13 +1,13 @@
 """Launches the backward pass of batch norm."""
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.cuda import source
-from gpubn.kernels.cuda.batch_norm_forward import FusedBatchNormCache
 from gpubn.kernels.cuda.batch_norm_launch import Call, LaunchPlan, launch
+from gpubn.kernels.fused_cache import FusedBatchNormCache
 
 
 def batch_norm_backward(
-    dy: Array, cache: FusedBatchNormCache, device: Device, plan: LaunchPlan | None = None
+    dy: Array, cache: FusedBatchNormCache, device: CudaDevice, plan: LaunchPlan | None = None
 ) -> tuple[Array, Array, Array]:
     """As the public function, but dgamma and dbeta are (..., D): not summed where one is shared."""
     x, gamma, beta = cache.x, cache.gamma, cache.beta

@@ -1,83 +1,11 @@
-"""Launches the forward pass of batch norm in training, and keeps what the backward pass needs."""
+"""Launches the forward pass of batch norm in training."""
 
-from types import ModuleType
-from typing import Any, NamedTuple
-
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels._checks import is_array, statistics_dtype
-from gpubn.kernels.agnostic import activation as activations
-from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics, is_shared
+from gpubn.kernels.agnostic.batch_norm import RunningStatistics, is_shared
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.batch_norm_launch import Call, LaunchPlan, launch
-
-
-class FusedBatchNormCache(NamedTuple):
-    """The input itself and the statistics of the batch, from which the backward pass starts.
-
-    Attributes:
-        x: the input, as given.
-        gamma, beta: as given, or None.
-        statistics: (..., 4, D), of which `mean`, `shift`, `inv_std` and `var` are views.
-        dof: N - correction.
-        shared: whether gamma, beta are one (D,) for all replicas.
-        activation: the name of the fused activation.
-    """
-
-    x: Array
-    gamma: Array | None
-    beta: Array | None
-    statistics: Array
-    dof: int
-    shared: tuple[bool, bool]
-    activation: str
-
-    @property
-    def mean(self) -> Array:
-        """(..., D), the mean of the batch."""
-        return self.statistics[..., 0, :]
-
-    @property
-    def shift(self) -> Array:
-        """(..., D), the mean less the first row, which keeps digits that the mean loses."""
-        return self.statistics[..., 1, :]
-
-    @property
-    def inv_std(self) -> Array:
-        """(..., 1, D), 1/sqrt(var + eps)."""
-        return self.statistics[..., 2:3, :]
-
-    @property
-    def var(self) -> Array:
-        """(..., D), divides by N - correction."""
-        return self.statistics[..., 3, :]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the input."""
-        return tuple(self.x.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Dtype of the input."""
-        return self.x.dtype
-
-    @property
-    def x_hat(self) -> Array:
-        """The normalised input, computed when it is asked for."""
-        x = self.x.astype(self.statistics.dtype, copy=False)
-        return ((x - x[..., :1, :]) - self.shift[..., None, :]) * self.inv_std
-
-    def as_agnostic(self, xp: ModuleType) -> BatchNormCache:
-        """The same as the cache of the array expressions."""
-        x_hat, y = self.x_hat, None
-        if self.activation != "linear":
-            y = x_hat if self.gamma is None else x_hat * self.gamma[..., None, :]
-            y = y if self.beta is None else y + self.beta[..., None, :]
-            y = activations.FORWARD[self.activation](y, xp)
-        return BatchNormCache(
-            *(x_hat, self.inv_std, self.gamma, self.mean, self.var, self.dof, self.shared),
-            *(self.activation, y, self.dtype),
-        )
+from gpubn.kernels.fused_cache import FusedBatchNormCache
 
 
 def batch_norm(
@@ -88,7 +16,7 @@ def batch_norm(
     correction: int,
     activation: str,
     running: RunningStatistics | None,
-    device: Device,
+    device: CudaDevice,
     plan: LaunchPlan | None = None,
 ) -> tuple[Array, FusedBatchNormCache]:
     """As the public function; `plan` overrides the choice of the kernel."""
@@ -113,7 +41,7 @@ def batch_norm(
     return y, FusedBatchNormCache(x, gamma, beta, statistics, dof, shared, activation)
 
 
-def _contiguous_running(running: RunningStatistics, device: Device) -> RunningStatistics:
+def _contiguous_running(running: RunningStatistics, device: CudaDevice) -> RunningStatistics:
     mean, spread = (source.contiguous(a, device) for a in (running.mean, running.spread))
     return RunningStatistics(mean, spread, running.momentum, running.average)
 

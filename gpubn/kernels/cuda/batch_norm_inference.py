@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels._checks import statistics_dtype
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.activation import NUMBERS
@@ -24,7 +24,7 @@ def batch_norm_inference(
     beta: Array | None,
     eps: float | Array,
     activation: str,
-    device: Device,
+    device: CudaDevice,
 ) -> Array:
     """As the public function."""
     xp, wide = device.xp, np.dtype(statistics_dtype(x)).type

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, CudaDevice, Kernel
 from gpubn.kernels._checks import is_array
 from gpubn.kernels.agnostic.batch_norm import is_shared
 from gpubn.kernels.cuda import source
@@ -200,7 +200,7 @@ def launch(
     direction: str,
     call: Call,
     arrays: Sequence[Array | None],
-    device: Device,
+    device: CudaDevice,
     plan: LaunchPlan | None = None,
 ) -> None:
     """Launch one direction; `plan` overrides the choice of the kernel."""

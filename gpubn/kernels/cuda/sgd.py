@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS
 
@@ -12,7 +12,7 @@ _MOST_BLOCKS = 2048
 
 
 def descend(
-    parameters: Sequence[Array], gradients: Sequence[Array], rates: Array, device: Device
+    parameters: Sequence[Array], gradients: Sequence[Array], rates: Array, device: CudaDevice
 ) -> None:
     """As the public function."""
     rates = source.contiguous(rates, device)
@@ -29,7 +29,7 @@ def _launch(
     first: tuple[Array, Array],
     second: tuple[Array | None, Array | None],
     rates: Array,
-    device: Device,
+    device: CudaDevice,
 ) -> None:
     size = first[0].size
     of_replica = size // first[0].shape[0]

@@ -1,22 +1,15 @@
 """Launches softmax cross-entropy: the loss and its gradient at once."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS, WARPS
-
-
-class FusedCrossEntropyCache(NamedTuple):
-    """dlogits for a gradient of 1 with respect to the loss, as logits."""
-
-    dlogits: Array
+from gpubn.kernels.fused_cache import FusedCrossEntropyCache
 
 
 def softmax_cross_entropy(
-    logits: Array, labels: Array, device: Device
+    logits: Array, labels: Array, device: CudaDevice
 ) -> tuple[Array, FusedCrossEntropyCache]:
     """As the public function."""
     xp = device.xp
@@ -34,13 +27,3 @@ def softmax_cross_entropy(
     shared = (WARPS + 1) * logits.dtype.itemsize
     device.launch(kernel, replicas, arguments, threads=THREADS, shared=shared)
     return loss, FusedCrossEntropyCache(dlogits)
-
-
-def softmax_cross_entropy_backward(
-    dloss: Array | float, cache: FusedCrossEntropyCache, device: Device
-) -> Array:
-    """As the public function."""
-    if isinstance(dloss, float) and dloss == 1.0:
-        return cache.dlogits
-    scale = device.xp.asarray(dloss, dtype=cache.dlogits.dtype)
-    return cache.dlogits * scale[..., None, None]

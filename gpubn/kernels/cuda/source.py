@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gpubn.backend import Array, Device, Kernel
+from gpubn.backend import Array, CudaDevice, Kernel
 
 _FOLDER = Path(__file__).parent
 _C_TYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "float", "float64": "double"}
@@ -55,7 +55,7 @@ def pack_of(d: int, *arrays: Array) -> int:
     return full if d % full == 0 and all(a.data.ptr % size == 0 for a in arrays) else 1
 
 
-def contiguous(array: Any, device: Device) -> Any:
+def contiguous(array: Any, device: CudaDevice) -> Any:
     """The array, or a contiguous copy of it: the kernels take no strides. None stays None."""
     if array is None or array.flags.c_contiguous:
         return array

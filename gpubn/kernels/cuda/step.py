@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from gpubn.backend import Array, Device
+from gpubn.backend import Array, CudaDevice
 from gpubn.kernels.agnostic.step import Batch, Feed
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS
 
 
-def begin_step(feed: Feed, batch: Batch, device: Device) -> None:
+def begin_step(feed: Feed, batch: Batch, device: CudaDevice) -> None:
     """As the public function."""
     features = feed.data.shape[-1]
     examples = batch.labels.size
@@ -22,7 +22,7 @@ def begin_step(feed: Feed, batch: Batch, device: Device) -> None:
     device.launch(kernel, examples, arguments, threads=THREADS)
 
 
-def end_step(losses: Array, loss: Array, cursor: Array, device: Device) -> None:
+def end_step(losses: Array, loss: Array, cursor: Array, device: CudaDevice) -> None:
     """As the public function."""
     arguments = [losses, loss, cursor, np.int32(loss.size)]
     kernel = source.kernel("step", "step_end", losses.dtype.name)

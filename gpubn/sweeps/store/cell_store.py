@@ -139,7 +139,7 @@ def _head(cell: Cell, backend: str) -> dict[str, Any]:
 
 def _code(cell: Cell, backend: str) -> str:
     """Return the fingerprint of the code that measures a cell on a backend."""
-    return fingerprint(cell.experiment.code(cell.config), device=backend != "numpy")
+    return fingerprint(cell.experiment.code(cell.config), backend)
 
 
 def _check_schema(path: Path, schema: Any) -> None:

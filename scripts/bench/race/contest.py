@@ -79,7 +79,7 @@ class Contest:
     @property
     def gpu(self) -> bool:
         """True where the device is not the host."""
-        return self.backend.name != "numpy"
+        return not self.backend.on_host
 
     @property
     def cache(self) -> int:
@@ -166,8 +166,9 @@ class Contest:
         for row, seconds in timed:
             row.rounds, row.seconds = len(seconds), float(np.median(seconds))
             row.low, row.high = median_interval(seconds)
-            if row.copy_rate and row.matrix_rate:
+            if row.copy_rate:
                 row.copy_share = row.bytes / row.copy_rate / row.seconds
+            if row.matrix_rate:
                 row.matrix_share = row.flops / row.matrix_rate / row.seconds
             base = ours.get(row.launch, ours.get("train"))
             if row.who != OURS and base is not None:

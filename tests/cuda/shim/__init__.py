@@ -87,7 +87,7 @@ def shim_text(stem: str) -> str:
 
 
 class ShimDevice:
-    """The CPU as a device. Satisfies `gpubn.backend.Device`.
+    """The CPU as a device. Satisfies `gpubn.backend.CudaDevice`.
 
     Args:
         xp: a stand-in for CuPy.
@@ -100,6 +100,8 @@ class ShimDevice:
         memory: bytes that are said to be free; `MemoryError` says that there were not enough.
         launched: the names of all kernels in the order in which they were asked for.
     """
+
+    kind = "cuda"
 
     def __init__(
         self,
@@ -167,10 +169,11 @@ class ShimDevice:
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError)
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
         recording = self._recording = []
         try:
-            work()
+            for _ in range(times):
+                step()
         finally:
             self._recording = None
 

@@ -185,11 +185,12 @@ def needed(backend, monkeypatch):
     """
     device, peaks, recordings, estimates = backend.xp.device, [], [], []
 
-    def capture(work):
+    def capture(step, times):
         before, peak = tracemalloc.get_traced_memory()
         peaks.append(peak)
         tracemalloc.reset_peak()
-        work()
+        for _ in range(times):
+            step()
         recordings.append(tracemalloc.get_traced_memory()[1] - before)
         tracemalloc.reset_peak()
         return lambda: None

@@ -1,0 +1,74 @@
+"""Memory of the host that is used again: fresh pages cost more than what is computed on them."""
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+from gpubn.backend.arrays import Array
+
+LINE = 64
+"""Bytes of a line of the cache, at which arrays begin: a vector that crosses one takes longer."""
+
+
+class HostPool:
+    """Lends memory and takes it back when nobody refers to the array any more.
+
+    Args:
+        most: bytes that it keeps.
+    """
+
+    def __init__(self, most: float = float("inf")) -> None:
+        self._most, self._kept = most, 0
+        self._free: dict[int, list[np.ndarray]] = {}
+        self._lock = threading.Lock()
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of any values, the first of which begins a line of the cache."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        return np.asarray(_Loan(self, self._take(-(-size // LINE) * LINE), shape, dtype))
+
+    def lent(self, array: Array) -> bool:
+        """Return True for an array of this pool, and for a view on one."""
+        while type(array.base) is np.ndarray:
+            array = array.base
+        return type(array.base) is _Loan and array.base.pool is self
+
+    def take_back(self, memory: np.ndarray) -> None:
+        """Keep memory for the next who needs as much, or all that is too much for none."""
+        with self._lock:
+            if self._kept + memory.size > self._most:
+                self._free.clear()
+                self._kept = 0
+            if memory.size <= self._most:
+                self._free.setdefault(memory.size, []).append(memory)
+                self._kept += memory.size
+
+    def _take(self, size: int) -> np.ndarray:
+        with self._lock:
+            if free := self._free.get(size):
+                self._kept -= size
+                return free.pop()
+        memory = np.empty(size + LINE, np.uint8)
+        start = -memory.ctypes.data % LINE
+        return memory[start : start + size]
+
+
+class _Loan:
+    """What an array of a pool stands on; gone, it gives the memory back."""
+
+    __slots__ = ("__array_interface__", "memory", "pool")
+
+    def __init__(
+        self, pool: HostPool, memory: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.pool, self.memory = pool, memory
+        data = memory.ctypes.data, False
+        self.__array_interface__ = {
+            **{"shape": shape, "typestr": dtype.str, "data": data, "version": 3}
+        }
+
+    def __del__(self) -> None:
+        self.pool.take_back(self.memory)

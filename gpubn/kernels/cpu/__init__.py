@@ -1,0 +1,1 @@
+"""Kernels for the CPU: what is compiled, and the launches that hand it addresses."""

@@ -1,0 +1,117 @@
+"""Launches batch norm: both directions of training, and inference."""
+
+from gpubn.backend import Array, CpuDevice
+from gpubn.kernels._checks import is_array, statistics_dtype
+from gpubn.kernels.agnostic.batch_norm import RunningStatistics, is_shared
+from gpubn.kernels.cpu.launch import launch
+from gpubn.kernels.cpu.layout import BATCH_NORM, BATCH_NORM_BACKWARD, BATCH_NORM_INFERENCE, KINDS
+from gpubn.kernels.fused_cache import FusedBatchNormCache
+
+
+def batch_norm(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float | Array,
+    correction: int,
+    activation: str,
+    running: RunningStatistics | None,
+    device: CpuDevice,
+) -> tuple[Array, FusedBatchNormCache]:
+    """As the public function."""
+    gamma, beta = device.contiguous(gamma), device.contiguous(beta)
+    n, d = x.shape[-2:]
+    wide = statistics_dtype(x)
+    own_x, y = device.contiguous(x, wide), device.empty(x.shape, wide)
+    statistics = device.empty((*x.shape[:-2], 4, d), wide)
+    mean = spread = None
+    momentum: float | Array = 0.0
+    if running is not None:
+        mean, spread = device.contiguous(running.mean), device.contiguous(running.spread)
+        momentum = running.momentum
+    each_eps, eps = (device.contiguous(eps), 0.0) if is_array(eps) else (None, eps)
+    each_momentum, momentum = (
+        (device.contiguous(momentum), 0.0) if is_array(momentum) else (None, momentum)
+    )
+    gamma_stride, beta_stride = (0 if is_shared(p, x) else d for p in (gamma, beta))
+    launch(
+        *(device, BATCH_NORM, wide, x.size // (n * d)),
+        [
+            *((own_x, n * d), (y, n * d), (gamma, gamma_stride), (beta, beta_stride)),
+            *((statistics, 4 * d), (mean, d), (spread, d)),
+        ],
+        [(each_momentum, 1), (each_eps, 1)],
+        n=n,
+        d=d,
+        h=n - correction,
+        kind=KINDS[activation],
+        option=int(running is not None and running.average == "std"),
+        real=(eps, momentum),
+        divisible=True,
+    )
+    if running is not None:
+        for given, written in ((running.mean, mean), (running.spread, spread)):
+            if given is not written:
+                given[...] = written
+    shared = is_shared(gamma, x), is_shared(beta, x)
+    return y.astype(x.dtype, copy=False), FusedBatchNormCache(
+        *(x, gamma, beta, statistics, n - correction, shared, activation),
+        None if activation == "linear" else y,
+    )
+
+
+def batch_norm_backward(
+    dy: Array, cache: FusedBatchNormCache, device: CpuDevice
+) -> tuple[Array, Array, Array]:
+    """As the public function, but dgamma and dbeta are (..., D): not summed where one is shared."""
+    gamma, wide = cache.gamma, cache.statistics.dtype
+    x, dy = device.contiguous(cache.x, wide), device.contiguous(dy, wide)
+    statistics, y = device.contiguous(cache.statistics), device.contiguous(cache.y)
+    n, d = x.shape[-2:]
+    dx = device.empty(x.shape, wide)
+    gradients = device.empty((2, *x.shape[:-2], d), wide)
+    launch(
+        *(device, BATCH_NORM_BACKWARD, wide, x.size // (n * d)),
+        [
+            *((x, n * d), (dy, n * d), (dy if y is None else y, n * d), (dx, n * d)),
+            *((gamma, 0 if cache.shared[0] else d), (statistics, 4 * d)),
+            *((gradients[0], d), (gradients[1], d)),
+        ],
+        n=n,
+        d=d,
+        h=cache.dof,
+        kind=KINDS[cache.activation],
+        divisible=True,
+    )
+    return dx.astype(cache.dtype, copy=False), gradients[0], gradients[1]
+
+
+def batch_norm_inference(
+    x: Array,
+    mean: Array,
+    var: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    eps: float | Array,
+    activation: str,
+    device: CpuDevice,
+) -> Array:
+    """As the public function."""
+    n, d = x.shape[-2:]
+    parameters = [
+        (device.contiguous(p), 0 if is_shared(p, x) else d) for p in (mean, var, gamma, beta)
+    ]
+    wide = statistics_dtype(x)
+    own_x, y = device.contiguous(x, wide), device.empty(x.shape, wide)
+    each_eps, eps = (device.contiguous(eps), 0.0) if is_array(eps) else (None, eps)
+    launch(
+        *(device, BATCH_NORM_INFERENCE, wide, x.size // (n * d)),
+        [(own_x, n * d), (y, n * d), *parameters],
+        [(each_eps, 1)],
+        n=n,
+        d=d,
+        kind=KINDS[activation],
+        real=(eps,),
+        divisible=True,
+    )
+    return y.astype(x.dtype, copy=False)

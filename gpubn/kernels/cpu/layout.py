@@ -1,0 +1,35 @@
+"""What a row of a compiled program says, column by column.
+
+A row names an operation, its sizes, and the addresses of its arrays in the first replica with the
+bytes from one replica to the next.
+"""
+
+(
+    ACTIVATION,
+    ACTIVATION_BACKWARD,
+    AFFINE,
+    AFFINE_BACKWARD,
+    AFFINE_DESCEND,
+    BATCH_NORM,
+    BATCH_NORM_BACKWARD,
+    BATCH_NORM_INFERENCE,
+    DROPOUT,
+    DESCEND,
+    SOFTMAX_CROSS_ENTROPY,
+    BEGIN_STEP,
+    END_STEP,
+) = range(13)
+"""The operations."""
+
+OPERATION, N, D, H, KIND, OPTION, FIRST, LAST = range(8)
+"""The columns of a row: rows, columns and outputs of the arrays; the activation; what else the
+operation has to know; the part of the columns that is worked on."""
+ARRAYS, EACH, MOST = 8, 3, 9
+"""Where the arrays begin; numbers of each: its address, the bytes from one replica to the next and
+those from one column to the next, 0 where it has none; how many arrays there are at most."""
+COLUMNS = ARRAYS + EACH * MOST
+NUMBERS = 2
+"""Real numbers that a row has besides."""
+
+LINEAR, RELU, TANH, SIGMOID = range(4)
+KINDS = {"linear": LINEAR, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}

@@ -1,0 +1,56 @@
+"""Memory that is used again: never while somebody looks at it, and from a line of the cache on."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from gpubn.backend.host_memory import LINE, HostPool
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (1000, 7)], ids=str)
+def test_an_array_is_as_asked_for_and_begins_a_line(shape, dtype):
+    array = HostPool().empty(shape, dtype)
+    assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+    assert address(array) % LINE == 0
+    array[...] = 7
+    assert (array == 7).all()
+
+
+def test_memory_that_is_free_is_lent_again_and_views_keep_it():
+    pool = HostPool()
+    first = pool.empty((4, 8), "float64")
+    view, at = first[1:].T.reshape(-1, 3).view("int64"), address(first)
+    del first
+    assert pool.lent(view)
+    second = pool.empty((4, 8), "float64")
+    assert address(second) != at
+    del view
+    gc.collect()
+    third = pool.empty((2, 16), "float64")  # as many bytes
+    assert address(third) == at
+    assert address(pool.empty((4, 8), "float64")) not in (at, address(second))
+    assert not pool.lent(np.empty(3))
+    assert not HostPool().lent(third)
+
+
+def test_no_more_is_kept_than_is_allowed():
+    pool = HostPool(most=256)
+    kept = [pool.empty((16,), "float64") for _ in range(3)]
+    del kept
+    assert pool._kept == 128
+    again = pool.empty((16,), "float64")
+    assert pool._kept == 0
+    del again
+    assert pool._kept == 128
+    big = pool.empty((64,), "float64")
+    del big
+    assert pool._kept == 0
+    assert pool._free == {}

@@ -1,0 +1,133 @@
+"""What is compiled for the CPU: elementary functions, products in pieces, what is kept on disk."""
+
+import logging
+import platform
+import re
+
+import numpy as np
+import pytest
+
+from gpubn.kernels.cpu.compiled import run
+from gpubn.kernels.cpu.compiled.elementary import exp_of_negative, sigmoid, tanh
+from gpubn.kernels.cpu.compiled.lowlevel import jit, multiply, products
+
+
+@jit
+def all_tanh(x, y):
+    for i in range(len(x)):
+        y[i] = tanh(x[i])
+
+
+@jit
+def all_sigmoids(x, y):
+    for i in range(len(x)):
+        y[i] = sigmoid(x[i])
+
+
+@jit
+def all_exponentials(x, y):
+    for i in range(len(x)):
+        y[i] = exp_of_negative(x[i])
+
+
+RIGHT = {
+    all_tanh: np.tanh,
+    all_sigmoids: lambda x: 1 / (1 + np.exp(-x)),
+    all_exponentials: np.exp,
+}
+
+
+def points(dtype, function):
+    """Small, usual and extreme numbers, down to those whose result is the least of all."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    least = np.log(float(info.smallest_subnormal))
+    x = np.concatenate(
+        [
+            *(rng.standard_normal(50_000) * size for size in (1e-30, 1e-3, 1, 3, 20)),
+            np.linspace(least, 0, 50_000),
+            float(info.smallest_subnormal) * np.arange(-9, 9),
+        ]
+    )
+    return (-abs(x) if function is all_exponentials else x).astype(dtype)
+
+
+@pytest.mark.parametrize("function", RIGHT, ids=lambda f: f.__name__)
+def test_elementary_functions_err_by_less_than_4_ulp(function, dtype):
+    x = points(dtype, function)
+    y = np.empty_like(x)
+    function(x, y)
+    right = RIGHT[function](x.astype(np.longdouble))
+    ulp = np.spacing(abs(right).astype(dtype)).astype(np.longdouble)
+    assert (abs(y - right) / ulp).max() < 4
+    special = np.array([np.nan, -np.inf, 0.0, -0.0, -1e30], dtype)
+    found = np.empty_like(special)
+    function(special, found)
+    with np.errstate(over="ignore"):
+        right = RIGHT[function](special)
+    np.testing.assert_array_equal(found, right.astype(dtype))
+    assert (np.signbit(found[1:]) == np.signbit(right[1:])).all()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86's assembly")
+@pytest.mark.parametrize("function", RIGHT, ids=lambda f: f.__name__)
+def test_elementary_functions_are_vectorised(function):
+    """Divisions of several numbers at once, and no call of the C library."""
+    x = np.ones(3, np.float32)
+    function(x, x.copy())
+    assembly = function.inspect_asm(function.signatures[0])
+    if function is not all_exponentials:  # which divides nothing
+        assert re.search(r"\bv?divps\b", assembly)
+    assert re.search(r"\bv?(mulps|vfn?m(add|sub)\d+ps)\b", assembly)
+    assert not re.search(r"\bcall\w*\s.*\b(exp|tanh)f?\b", assembly)
+
+
+@jit
+def product(blas, transpose_a, transpose_b, m, n, k, alpha, a, b, beta, out):
+    one = a.dtype.type(1)
+    at = a.ctypes.data, b.ctypes.data, out.ctypes.data
+    if transpose_a:
+        multiply(blas, True, False, m, n, k, alpha, at[0], at[1], beta, at[2], one)
+    elif transpose_b:
+        multiply(blas, False, True, m, n, k, alpha, at[0], at[1], beta, at[2], one)
+    else:
+        multiply(blas, False, False, m, n, k, alpha, at[0], at[1], beta, at[2], one)
+
+
+@pytest.mark.parametrize("limit", [1, 16, 500, 3000, 1 << 62])
+@pytest.mark.parametrize("transposed", ["neither", "a", "b"])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 70, 5), (3, 7, 70), (100, 2, 64)], ids=str)
+def test_a_product_in_pieces_is_the_product(rng, dtype, sizes, transposed, limit):
+    m, n, k = sizes
+    a, b, out = (rng.integers(-9, 9, s).astype(dtype) for s in ((m, k), (k, n), (m, n)))
+    right = out * 2.0 - 3 * a @ b  # of whole numbers, so without rounding
+    given_a = np.ascontiguousarray(a.T) if transposed == "a" else a
+    given_b = np.ascontiguousarray(b.T) if transposed == "b" else b
+    kinds = np.dtype(dtype).type
+    blas = (products(a.itemsize)[0], limit, limit // k)
+    which = transposed == "a", transposed == "b"
+    product(blas, *which, m, n, k, kinds(-3), given_a, given_b, kinds(2), out)
+    np.testing.assert_array_equal(out, right)
+
+
+def test_what_is_kept_on_disk_is_of_this_source(monkeypatch):
+    """Numba looks at what a closure holds; a change of any file changes that."""
+    texts = {name: name.encode() for name in ("layout", "run", "lowlevel")}
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: texts.get(path.stem, b""))
+    found = [run.compiled_loop.__wrapped__().py_func.__closure__[0].cell_contents]
+    for name in texts:
+        texts[name] = b"other"
+        found.append(run.compiled_loop.__wrapped__().py_func.__closure__[0].cell_contents)
+    assert len({*found}) == 1 + len(texts)
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(monkeypatch, caplog):
+    def refuse(**options):
+        raise RuntimeError("cannot cache function 'run': no locator available")
+
+    compiled = run.jit
+    monkeypatch.setattr(run, "jit", lambda *f, **options: compiled(*f) if f else refuse())
+    with caplog.at_level(logging.WARNING, logger="gpubn"):
+        loop = run.compiled_loop.__wrapped__()
+    assert loop.py_func.__name__ == "run"
+    expected = "compiled kernels are compiled anew in each process (cannot cache function 'run'"
+    assert [message.startswith(expected) for message in caplog.messages] == [True]
