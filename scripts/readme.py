@@ -26,6 +26,8 @@ OUTCOMES = {
     "": "No verdict",
 }
 """Verdict -> the list in which a claim stands."""
+RACES = ("cpu_training", "cpu_batchnorm")
+RACED = ("JAX jit", "PyTorch eager", "torch.compile", "gpubn, array expressions")
 
 _Rows = list[dict[str, Any]]
 
@@ -62,6 +64,7 @@ def generated(part: str, results: Path) -> str:
         outcomes=OUTCOMES,
         replication=_replication(results),
         experiments=[n for n in experiments.names() if (tables / f"{n}.json").exists()],
+        races=_races(results) if part == "benchmarks" else [],
         figures=[f for f in figures.find() if (drawn / f"{f.name}.png").exists()],
     )
 
@@ -95,6 +98,30 @@ def _replication(results: Path) -> dict[str, int]:
     apart = sum(row["agrees"] != "yes" for row in rows)
     counts = {"claims": len({row["id"] for row in rows}), "cases": len(rows), "alike": alike}
     return {**counts, "apart": apart, "open": len(rows) - alike - apart} if rows else {}
+
+
+def _races(results: Path) -> _Rows:
+    """The works timed on the CPU: our time, its share of the limit, and the peers' ratios."""
+    rows = [row for stem in RACES for row in _rows(results, f"benchmarks/{stem}")]
+    works: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for row in rows:
+        about = (row["work"], row["shape"], row["model"], row["cores"])
+        works.setdefault(about, {})[row["who"]] = row
+    return [
+        {
+            "work": ", ".join(filter(None, (shape if model else f"{work} {shape}", model))),
+            "cores": cores,
+            "seconds": _number(who.get("gpubn", {}).get("seconds"), 1e3, " ms"),
+            "limit": _number(who.get("gpubn", {}).get("limit_share"), 100, "%"),
+            "ratios": [_number(who.get(name, {}).get("ratio")) for name in RACED],
+        }
+        for (work, shape, model, cores), who in works.items()
+    ]
+
+
+def _number(text: str | None, factor: float = 1.0, unit: str = "") -> str:
+    """A number in three digits; a dash where there is none."""
+    return f"{factor * float(text):.3g}{unit}" if text else "-"
 
 
 if __name__ == "__main__":

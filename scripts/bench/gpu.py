@@ -14,11 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from race.batchnorm import DRY_SHAPES, SAY_MOST, SHAPES, BatchnormWork
 from race.contest import Contest, sentence
 from race.contestants import PEERS, batchnorm_entries, training_entries
 from race.figures import draw_all
+from race.jobs import Job, run_jobs, versions
 from race.timings import BATCHNORM, OURS, TRAINING, Timing, write_timings
 from race.training import TrainingWork, mnist_or_random, random_images
 
@@ -90,10 +90,6 @@ def _options() -> argparse.Namespace:
     return options
 
 
-Job = tuple[str, str, Callable[[], Iterator[Timing]]]
-"""Work, shape, and what yields its rows."""
-
-
 def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[Job]:
     """Return all jobs, most important first; none draws its data before it is run."""
     gpu = contest.gpu
@@ -114,17 +110,17 @@ def plan(contest: Contest, works: Sequence[str], peers: Sequence[str]) -> list[J
         return contest.hold(work.columns, training_entries(work, contest.backend, peers))
 
     shapes: list[Job] = [
-        ("batchnorm", "x".join(map(str, shape)), partial(batchnorm, shape))
+        Job("batchnorm", "x".join(map(str, shape)), BATCHNORM, partial(batchnorm, shape))
         for shape in (SHAPES if gpu else DRY_SHAPES)
     ]
     jobs: list[Job] = [
-        ("training", "784-128-10", partial(training, 1)),
+        Job("training", "784-128-10", TRAINING, partial(training, 1)),
         *shapes[:SAY_MOST],
-        ("networks", "784-128-10", partial(training, 256 if gpu else 3)),
+        Job("networks", "784-128-10", TRAINING, partial(training, 256 if gpu else 3)),
         *shapes[SAY_MOST:],
-        ("grid", "default grid, tables only", partial(_time_grid, contest)),
+        Job("grid", "default grid, tables only", TRAINING, partial(_time_grid, contest)),
     ]
-    return [job for job in jobs if job[0] in works]
+    return [job for job in jobs if job.work in works]
 
 
 def measure(
@@ -141,33 +137,10 @@ def measure(
         facts["ceilings_failed"] = sentence(error)
     facts["ceilings"] = contest.ceilings
     log.info("ceilings: %s", contest.ceilings)
-    tables: dict[str, list[Timing]] = {BATCHNORM: [], TRAINING: []}
-    for job in plan(contest, works, peers):
-        name = BATCHNORM if job[0] == "batchnorm" else TRAINING
-        for row in _rows(job, contest):
-            tables[name].append(row)
-            write_timings(folder / name, tables[name], facts)
-            took = f"{row.seconds:.4g} s" if row.seconds else "no time"
-            ratio = f"{row.ratio:.3g} times ours" if row.ratio else ""
-            result = ", ".join(filter(None, (took, ratio, row.note)))
-            log.info("%s %s: %s, %s: %s", row.work, row.shape, row.who, row.launch, result)
-        contest.release()
+    tables = run_jobs(plan(contest, works, peers), contest, folder, facts)
     facts |= {"finished": _now(), "gpu_at_end": _nvidia_smi()}
-    for name in filter(tables.get, tables):
-        write_timings(folder / name, tables[name], facts)
-
-
-def _rows(job: Job, contest: Contest) -> Iterator[Timing]:
-    """The rows of a job; one with a reason where it cannot be started or breaks."""
-    work, shape, rows = job
-    note = "not started: the budget is spent"
-    if contest.left > 0:
-        try:
-            yield from rows()
-            return
-        except Exception as error:  # the next job may do
-            note = sentence(error)
-    yield contest.row(work=work, shape=shape, who=OURS, launch="", note=note)
+    for name, rows in tables.items():
+        write_timings(folder / name, rows, facts)
 
 
 def _time_grid(contest: Contest) -> Iterator[Timing]:
@@ -190,11 +163,7 @@ def _facts(contest: Contest, revision: str | None) -> dict[str, Any]:
         **contest.backend.facts(),
         "machine": platform.platform(),
         "l2_bytes": contest.cache,
-        "versions": {
-            package.name: package.version
-            for package in metadata.distributions()
-            if package.name.startswith(PACKAGES)
-        },
+        "versions": versions(PACKAGES),
         "revision": revision or git_revision(),
         "started": _now(),
         "gpu_at_start": _nvidia_smi(),

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Backend
+from gpubn.backend import Backend, resolve
 from race.batchnorm import CALLS_OF_A_GRAPH, OUTPUTS, BatchnormWork
 from race.contest import Contest, Entry, Sample
-from race.package import Ours, Package
-from race.timings import COMPILED, EAGER, JAX, OURS
+from race.package import ArrayExpressions, Ours, Package
+from race.timings import ARRAYS, COMPILED, EAGER, JAX, OURS
 from race.training import TrainingWork
 
 PEERS = {"torch": EAGER, "compile": COMPILED, "jax": JAX}
+HOST_PEERS = {"arrays": ARRAYS, **PEERS}
+"""On the host, ours without compiled kernels is one more."""
 TOLERANCE = 1e-4
 """Relative error against float64: float32 stays far below, TF32 does not."""
 _SAMPLE_SECONDS, _MOST_CALLS = 1e-3, 64
@@ -23,8 +25,8 @@ _SAMPLE_SECONDS, _MOST_CALLS = 1e-3, 64
 
 
 def batchnorm_entries(work: BatchnormWork, contest: Contest, peers: Iterable[str]) -> list[Entry]:
-    """Return all contestants; `peers` are those of `PEERS` that take part."""
-    contestants = (OURS, *(PEERS[peer] for peer in peers))
+    """Return all contestants; `peers` are those of `HOST_PEERS` that take part."""
+    contestants = (OURS, *(HOST_PEERS[peer] for peer in peers))
     inputs = {who: cache(partial(_Inputs, who, contest, work)) for who in contestants}
     launched = [Entry(who, "python", partial(_launched, moved)) for who, moved in inputs.items()]
     inputs.pop(JAX, None)  # it has no graphs that are replayed
@@ -46,7 +48,29 @@ def training_entries(work: TrainingWork, backend: Backend, peers: Iterable[str])
     ]
 
 
+def host_training_entries(
+    work: TrainingWork, backend: Backend, peers: Iterable[str]
+) -> list[Entry]:
+    """Return all contestants on the host: JAX trains all networks at once, PyTorch one by one."""
+    launches = {
+        ARRAYS: ("train", work.networks),
+        JAX: ("scan", work.networks),
+        EAGER: ("python", 1),
+        COMPILED: ("python", 1),
+    }
+    taking_part = {HOST_PEERS[peer] for peer in peers}
+    launches = {OURS: ("train", work.networks)} | {
+        who: launch for who, launch in launches.items() if who in taking_part
+    }
+    return [
+        Entry(who, launch, partial(_trained, who, backend, work, launch), networks)
+        for who, (launch, networks) in launches.items()
+    ]
+
+
 def _package(who: str, backend: Backend) -> Package:
+    if who == ARRAYS or (who == OURS and backend.name == "numpy"):
+        return ArrayExpressions(resolve("numpy"))
     if who == OURS:
         return Ours(backend)
     if who == JAX:
@@ -145,14 +169,19 @@ def _trained(who: str, backend: Backend, work: TrainingWork, launch: str) -> Sam
         raise ValueError("WRONG: a loss is not finite")
     expected = work.expected[:, : losses.shape[1]]
     first = losses[: len(expected), : expected.shape[1]]
-    return Sample(train, check({"the first losses": first}, {"the first losses": expected}))
+    name, (_, tolerance) = "the first losses", work.checked
+    return Sample(train, check({name: first}, {name: expected}, tolerance))
 
 
-def check(arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+def check(
+    arrays: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    tolerance: float = TOLERANCE,
+) -> float:
     """Return the largest relative error, by the norm.
 
     Raises:
-        ValueError: one is beyond `TOLERANCE`, NaN, or of another shape.
+        ValueError: one is beyond `tolerance`, NaN, or of another shape.
     """
     worst = 0.0
     for name, array in arrays.items():
@@ -160,10 +189,10 @@ def check(arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) 
         if array.shape == right.shape:
             with np.errstate(all="ignore"):
                 error = float(np.linalg.norm(array - right) / np.linalg.norm(right))
-        if not error <= TOLERANCE:
+        if not error <= tolerance:
             raise ValueError(
                 f"WRONG: {name} is off by {error:.2g} (relative norm against float64; expected "
-                f"at most {TOLERANCE:g})"
+                f"at most {tolerance:g})"
             )
         worst = max(worst, error)
     return worst

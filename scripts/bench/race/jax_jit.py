@@ -1,7 +1,8 @@
-"""JAX as a peer: batchnorm under jit, and the training of a network as one scan under jit."""
+"""JAX as a peer under jit: batchnorm; the training of a network as one scan, of many by vmap."""
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ class Jax(Package):
         super().__init__(backend)
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else it takes most of it
         jax.config.update("jax_default_matmul_precision", "highest")
+        if not self.gpu:
+            jax.config.update("jax_platforms", "cpu")  # also where it could see a GPU
         platform = jax.devices()[0].platform
         if self.gpu and platform not in ("gpu", "cuda"):
             raise RuntimeError(f"JAX runs on {platform}; expected a version with CUDA")
@@ -43,14 +46,22 @@ class Jax(Package):
         return outputs
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        units = len(work.start["gamma"])
-        start = (work.start, np.zeros(units, np.float32), np.ones(units, np.float32))
-        state = [self.put(arrays) for arrays in start]
-        data = [self.put(a) for a in (work.data.x_train, work.data.y_train, work.order)]
-        program = jax.jit(_scan)
+        units = (work.networks, work.width)
+        norms = work.depth if work.norm != "none" else 0
+        running = [(np.zeros(units, np.float32), np.ones(units, np.float32)) for _ in range(norms)]
+        state, order = (work.start, running), work.order
+        scan = partial(_scan, partial(_loss, work.depth, work.activation, work.norm))
+        if work.networks == 1:  # the program that one network alone is given
+            state, order = jax.tree.map(lambda array: array[0], (state, order))
+        else:
+            scan = jax.vmap(scan, (0, None, None, 0), (0, 1))
+        state, order = jax.tree.map(self.put, (state, order))
+        images, labels = self.put(work.data.x_train), self.put(work.data.y_train)
+        program = jax.jit(scan)
 
         def train() -> Any:
-            state[:], losses = program(state, *data)
+            nonlocal state
+            state, losses = program(state, images, labels, order)
             self.wait(state)
             return losses
 
@@ -67,23 +78,32 @@ def _normalise(x: Any, gamma: Any, beta: Any) -> Any:
     return (x - mean) * jax.lax.rsqrt(var + EPS) * gamma + beta, (mean, var)
 
 
-def _loss(parameters: Any, x: Any, labels: Any) -> Any:
-    p = parameters
-    hidden = x @ p["weight0"] + p["bias0"]
-    hidden, of_batch = _normalise(hidden, p["gamma"], p["beta"])
-    logits = jax.numpy.tanh(hidden) @ p["weight1"] + p["bias1"]
+def _loss(
+    depth: int, activation: str, norm: str, parameters: Any, x: Any, labels: Any
+) -> tuple[Any, Any]:
+    p, of_batches = parameters, []
+    activate = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu}[activation]
+    for i in range(depth):
+        x = x @ p[f"weight{i}"] + p[f"bias{i}"]
+        x = activate(x) if norm == "after" else x
+        if norm != "none":
+            x, of_batch = _normalise(x, p[f"gamma{i}"], p[f"beta{i}"])
+            of_batches.append(of_batch)
+        x = x if norm == "after" else activate(x)
+    logits = x @ p[f"weight{depth}"] + p[f"bias{depth}"]
     right = jax.numpy.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return (jax.nn.logsumexp(logits, axis=1) - right).mean(), of_batch
+    return (jax.nn.logsumexp(logits, axis=1) - right).mean(), of_batches
 
 
-def _scan(state: Any, x: Any, labels: Any, order: Any) -> Any:
-    gradient = jax.value_and_grad(_loss, has_aux=True)
+def _scan(loss_of: Callable[..., Any], state: Any, x: Any, labels: Any, order: Any) -> Any:
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
 
     def step(carry: Any, rows: Any) -> Any:
-        parameters, *running = carry
-        (loss, of_batch), slopes = gradient(parameters, x[rows], labels[rows])
+        parameters, running = carry
+        (loss, of_batches), slopes = gradient(parameters, x[rows], labels[rows])
         parameters = {name: p - RATE * slopes[name] for name, p in parameters.items()}
-        return [parameters, *_follow(running, of_batch, order.shape[1])], loss
+        followed = [_follow(*pair, len(rows)) for pair in zip(running, of_batches, strict=True)]
+        return (parameters, followed), loss
 
     return jax.lax.scan(step, state, order)
 

@@ -1,6 +1,6 @@
 """PyTorch as a peer: eager (over replicas by vmap) or compiled; captured as a CUDA graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class PyTorch(Package):
     """Arrays are tensors.
 
     Args:
-        compiled: batchnorm is what `torch.compile` makes of it.
+        compiled: batchnorm, or a whole step of training, is what `torch.compile` makes of it.
 
     Raises:
         RuntimeError: it sees no GPU where there should be one.
@@ -35,6 +35,7 @@ class PyTorch(Package):
         self._device = "cuda" if self.gpu else "cpu"
         self._pool: Any = None
         self._forward = {2: _batchnorm, 3: torch.func.vmap(_batchnorm)}
+        self._compiled = compiled
         if compiled:
             torch._dynamo.reset()  # else the eighth shape would run eagerly, without a word
             self._forward = {axes: _compiled(f) for axes, f in self._forward.items()}
@@ -73,9 +74,9 @@ class PyTorch(Package):
         return replay
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        arrays = (work.data.x_train, work.data.y_train, work.order)
+        arrays = (work.data.x_train, work.data.y_train, work.order[0])
         images, labels, order = (self.put(array) for array in arrays)
-        model = _network(work.start).to(self._device)
+        model = _network(work).to(self._device)
         sgd = torch.optim.SGD(model.parameters(), lr=RATE)
 
         def step(rows: Any) -> Any:
@@ -86,7 +87,8 @@ class PyTorch(Package):
             return loss.detach()
 
         if launch != "graph":
-            return lambda: torch.stack([step(rows) for rows in order])
+            call = _compiled_step(model, images, labels) if self._compiled else step
+            return lambda: torch.stack([call(rows) for rows in order])
 
         at = torch.zeros(1, dtype=torch.int64, device=self._device)
         losses = torch.zeros(len(order), device=self._device)
@@ -118,12 +120,34 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(lambda *arrays: function(*arrays), dynamic=False, fullgraph=True)
 
 
-def _network(start: Mapping[str, np.ndarray]) -> Any:
-    nn, parameters = torch.nn, {name: torch.from_numpy(a) for name, a in start.items()}
-    hidden, output = (nn.Linear(*start[f"weight{i}"].shape) for i in range(2))
-    norm = [nn.BatchNorm1d(len(start["gamma"]))] if "gamma" in start else []
-    with torch.no_grad():
-        for i, layer in enumerate((hidden, output)):
-            layer.weight.copy_(parameters[f"weight{i}"].T)
-            layer.bias.copy_(parameters[f"bias{i}"])
-    return nn.Sequential(hidden, *norm, nn.Tanh(), output)
+def _compiled_step(model: Any, images: Any, labels: Any) -> Callable[[Any], Any]:
+    """Forward, backward and update as one graph."""
+    torch._dynamo.config.trace_autograd_ops = True  # else a gradient inside it is refused
+    parameters = list(model.parameters())
+
+    def step(rows: Any) -> Any:
+        loss = torch.nn.functional.cross_entropy(model(images[rows]), labels[rows])
+        slopes = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                parameter.sub_(slope, alpha=RATE)
+        return loss.detach()
+
+    return torch.compile(step, dynamic=False, fullgraph=True)
+
+
+def _network(work: TrainingWork) -> Any:
+    """The network of seed 0."""
+    nn, start = torch.nn, {name: torch.from_numpy(a[0]) for name, a in work.start.items()}
+    activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[work.activation]
+    layers: list[Any] = []
+    for i, sizes in enumerate(work.layers):
+        affine = nn.Linear(*sizes)
+        with torch.no_grad():
+            affine.weight.copy_(start[f"weight{i}"].T)
+            affine.bias.copy_(start[f"bias{i}"])
+        layers.append(affine)
+        if i < work.depth:
+            norm = [] if work.norm == "none" else [nn.BatchNorm1d(work.width)]
+            layers += [*norm, activation()] if work.norm == "before" else [activation(), *norm]
+    return nn.Sequential(*layers)

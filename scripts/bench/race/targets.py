@@ -54,9 +54,9 @@ def decide(folder: Path) -> list[Target]:
     planned = set() if dry else {"x".join(map(str, shape)) for shape in SHAPES}
     shapes = len(planned | set(table.loc[table["work"] == "batchnorm", "shape"]))
     targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS], _grid_seconds(folder))]
-    for target in targets if dry else ():
-        target.met = "dry run"
-    write_benchmark(folder / TARGETS, [asdict(target) for target in targets])
+    for made in targets if dry else ():
+        made.met = "dry run"
+    write_benchmark(folder / TARGETS, [asdict(made) for made in targets])
     return targets
 
 
@@ -66,14 +66,14 @@ def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
         ratios = of.set_index("shape")["ratio"].astype(float).dropna()
         worst = name.startswith("never")
         value = ratios.min() if worst else np.exp(np.log(ratios).mean())
-        target = _target(f"{work}: {name}", value, needed)
+        made = target(f"{work}: {name}", value, needed)
         if work == "batchnorm" and len(ratios):
-            target.measured += f" at {ratios.idxmin()}, the least" if worst else ""
-            target.measured += f" ({len(ratios)} of {shapes} shapes)"
+            made.measured += f" at {ratios.idxmin()}, the least" if worst else ""
+            made.measured += f" ({len(ratios)} of {shapes} shapes)"
             # Some shapes are not enough to meet or miss a mean; one is enough to be slower.
-            if target.met and len(ratios) < shapes and not (worst and target.met == "no"):
-                target.met = "incomplete"
-        yield target
+            if made.met and len(ratios) < shapes and not (worst and made.met == "no"):
+                made.met = "incomplete"
+        yield made
 
 
 def _grid_seconds(folder: Path) -> float:
@@ -86,12 +86,13 @@ def _grid_seconds(folder: Path) -> float:
 def _ours(table: pd.DataFrame, grid_seconds: float) -> Iterator[Target]:
     name = "batchnorm: share of the copy rate, tensors far beyond the L2 cache"
     far = table[(table["launch"] == "python") & (table["far"] == 1)]
-    yield _target(name, far["copy_share"].min(), ">= 0.85")
+    yield target(name, far["copy_share"].min(), ">= 0.85")
     grid = pd.concat([table.loc[table["work"] == "grid", "seconds"], pd.Series([grid_seconds])])
-    yield _target("the whole default grid, seconds", grid.astype(float).min(), "< 60")
+    yield target("the whole default grid, seconds", grid.astype(float).min(), "< 60")
 
 
-def _target(name: str, value: float, needed: str) -> Target:
+def target(name: str, value: float, needed: str) -> Target:
+    """Return a target that is met or missed by a value; NaN is not measured."""
     if pd.isna(value):
         return Target(name, needed)
     sign, _, limit = needed.partition(" ")

@@ -1,4 +1,4 @@
-"""The rows of the GPU tables: one dataclass whose fields are the columns."""
+"""The rows of the tables of races: one dataclass whose fields are the columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -9,7 +9,9 @@ import pandas as pd
 from gpubn.report.benchmarks import write_benchmark
 
 BATCHNORM, TRAINING = "gpu_batchnorm.csv", "gpu_training.csv"
+CPU_BATCHNORM, CPU_TRAINING = "cpu_batchnorm.csv", "cpu_training.csv"
 OURS, EAGER, COMPILED, JAX = "gpubn", "PyTorch eager", "torch.compile", "JAX jit"
+ARRAYS = "gpubn, array expressions"
 MADE_ON_DEVICE = "measured on the device"
 MADE_DRY = "DRY RUN on the CPU: says nothing of speed"
 
@@ -39,6 +41,10 @@ class Timing:
         copy_rate, matrix_rate: bytes and flops a second, the ceilings.
         far: whether one tensor is several times the L2 cache, so that memory is the floor.
         note: why there is no time, or what is to be known of it.
+        model: of the hidden layers of a network, e.g. "tanh, norm before".
+        cores: that all contestants had; of the CPU's tables.
+        limit_share: the time of the copy and that of the product, one after the other, over the
+            time measured; of the CPU's tables.
     """
 
     work: str
@@ -66,6 +72,9 @@ class Timing:
     device: str = ""
     made: str = MADE_ON_DEVICE
     note: str = ""
+    model: str = ""
+    cores: int | None = None
+    limit_share: float | None = None
 
 
 COLUMNS = [field.name for field in fields(Timing)]

@@ -5,13 +5,14 @@ import math
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from harness import take_turns
 from race.batchnorm import BatchnormWork
 from race.contest import Contest, Entry, Sample, median_interval, time_limit
-from race.contestants import batchnorm_entries, training_entries
+from race.contestants import batchnorm_entries, host_training_entries, training_entries
 from race.package import Ours
 from race.timings import EAGER, JAX, OURS
 from race.training import TrainingWork, random_images
@@ -148,8 +149,17 @@ def test_peers_compute_the_same(peer):
     contest = Contest(resolve("numpy"), rounds=2)
     work = BatchnormWork((3, 8, 4), 1 << 10)
     training = TrainingWork(random_images(64, 12, 3), steps=5, width=8, batch=8)
+    deep = replace(training, networks=3, depth=12, activation="relu", norm="after")
+    few = replace(training, networks=2, depth=2, norm="none")
     rows = [
         *contest.hold(work.columns, batchnorm_entries(work, contest, [peer])),
         *contest.hold(training.columns, training_entries(training, contest.backend, [peer])),
+        *[
+            row
+            for work in (deep, few)
+            for row in contest.hold(
+                work.columns, host_training_entries(work, contest.backend, [peer])
+            )
+        ],
     ]
     assert not [row for row in rows if row.launch != "graph" and row.seconds is None]

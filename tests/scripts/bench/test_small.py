@@ -5,53 +5,18 @@ import json
 import subprocess
 import sys
 
-import cpu
 import numpy as np
 import pytest
 import sizing
 import step_cost as timing
-from race.timings import EAGER, OURS, Timing
 from race.training import TrainingWork, random_images
 
-from gpubn.errors import GpubnError
 from gpubn.report.tables import read_table, table_is_current
 from tests.scripts.sweeping import ROOT
 
 
 def rows_of(path):
     return list(csv.DictReader(path.read_text().splitlines()))
-
-
-# Beside PyTorch -----------------------------------------------------------------------------------
-
-
-def test_both_tables_name_the_peer_beside_ours(tmp_path, monkeypatch):
-    pytest.importorskip("torch", reason="PyTorch, the peer, is not installed")
-    monkeypatch.setattr(cpu, "SHAPES", ((8, 4), (4, 8)))
-    monkeypatch.setattr(cpu, "mnist_or_random", lambda: random_images(64, 12, 3))
-    tiny = ["--steps", "5", "--rounds", "2", "--repeats", "2", "--results", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["cpu.py", *tiny])
-    cpu.main()
-    for name in ("cpu_training", "cpu_batchnorm"):
-        path = tmp_path / "benchmarks" / f"{name}.csv"
-        rows = rows_of(path)
-        assert len(rows) == 2
-        assert min(float(row["peer_seconds"]) for row in rows) > 0
-        assert {"device", "torch", "threads"} <= json.loads(
-            path.with_suffix(".json").read_text()
-        ).keys()
-
-
-def test_seconds_are_of_all_networks_and_a_time_that_is_missing_is_said():
-    ours = Timing("training", "s", OURS, "train", seconds=0.5, rounds=3)
-    peer = Timing("training", "s", EAGER, "python", seconds=1.0)
-    peer.ratio, peer.ratio_min, peer.ratio_max = 2.0, 1.5, 2.5
-    row = cpu._beside_torch([ours, peer], 10)
-    assert [row[f"{who}_seconds"] for who in ("ours", "peer")] == ["5", "10"]
-    assert [row["ratio"], row["ratio_min"], row["ratio_max"]] == ["2", "1.5", "2.5"]
-    peer.seconds, peer.note = None, "WRONG"
-    with pytest.raises(GpubnError, match=rf"training by {EAGER} gave no time \(WRONG\)"):
-        cpu._beside_torch([ours, peer])
 
 
 # Sweeps -------------------------------------------------------------------------------------------
