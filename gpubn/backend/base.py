@@ -95,7 +95,8 @@ class Backend:
             kernels = "compiled"
             packages["numba"] = version("numba")
         else:
-            kernels = f"CUDA for sm_{device_of(self.xp).arch}"
+            device = device_of(self.xp)
+            kernels = "array expressions" if device is None else f"CUDA for sm_{device.arch}"
             packages["cupy"] = self.xp.__version__
         return {
             "backend": self.name,

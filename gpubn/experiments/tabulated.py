@@ -69,7 +69,7 @@ PARTS = {
     "diagnostics": (
         *_AT_THE_END,
         _part("activation_percentile saturated_share dead_share"),
-        _part("gradient_to_weight update_to_weight weight_change"),
+        _part("gradient_to_weight weight_change"),
         _part("drift_mean preactivation_drift_mean gradient_shift gradient_shift_cosine"),
         _part("gamma_mean gamma_std beta_mean beta_std norm_output_mean norm_output_std"),
     ),

@@ -1,5 +1,7 @@
 """Gradients, updates and changes of the weights relative to the weights, by layer over training."""
 
+import pandas as pd
+
 from gpubn.report.figures import courses, sheets
 from gpubn.report.figures.selection import select
 
@@ -14,7 +16,11 @@ METRICS = {
 
 def draw(sheet: sheets.Sheet) -> None:
     c = sheet.config
-    shown = select(sheet.table, metric=[*METRICS])
+    measured = select(sheet.table, metric=["gradient_to_weight", "weight_change"])
+    updates = select(sheet.table, metric="gradient_to_weight").assign(metric="update_to_weight")
+    falling = c["optim.rate"] * (1 - updates["step"] / c["optim.steps"])
+    updates["value"] *= falling.clip(lower=c["optim.min_rate"])
+    shown = pd.concat([measured, updates])
     shown = shown[(shown["metric"] != "weight_change") | (shown["step"] > 0)]
     text = f"""Gradient, update and change of the weights, by layer
 

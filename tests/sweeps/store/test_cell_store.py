@@ -56,7 +56,7 @@ def test_results_and_failures_of_other_code_are_run_again_without_a_warning(
     store, fake, saved, monkeypatch, caplog
 ):
     store.save_failure(fake.cell("b"), FAILURE)
-    monkeypatch.setattr(module, "fingerprint", lambda _code, **_where: "other")
+    monkeypatch.setattr(module, "fingerprint", lambda _code, *_where: "other")
     assert store.load(saved) is None
     assert store.failure(fake.cell("b")) is None
     assert caplog.text == ""
