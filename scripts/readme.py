@@ -101,21 +101,22 @@ def _replication(results: Path) -> dict[str, int]:
 
 
 def _races(results: Path) -> _Rows:
-    """The works timed on the CPU: our time, its share of the limit, and the peers' ratios."""
+    """The works timed on one core: our time, its share of the limit, and the peers' ratios."""
     rows = [row for stem in RACES for row in _rows(results, f"benchmarks/{stem}")]
     works: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in rows:
-        about = (row["work"], row["shape"], row["model"], row["cores"])
+        if row["cores"] != "1":
+            continue
+        about = (row["work"], row["shape"], row["model"])
         works.setdefault(about, {})[row["who"]] = row
     return [
         {
             "work": ", ".join(filter(None, (shape if model else f"{work} {shape}", model))),
-            "cores": cores,
             "seconds": _number(who.get("gpubn", {}).get("seconds"), 1e3, " ms"),
             "limit": _number(who.get("gpubn", {}).get("limit_share"), 100, "%"),
             "ratios": [_number(who.get(name, {}).get("ratio")) for name in RACED],
         }
-        for (work, shape, model, cores), who in works.items()
+        for (work, shape, model), who in works.items()
     ]
 
 

@@ -69,7 +69,8 @@ def _print_ratios(ax: Axes, lines: list[forest.Line]) -> None:
     for y, line in enumerate(lines):
         if line.seeds is not None and line.style == style.NORMS["none"]:
             mean, low, high = (style.concise(float(part)) for part in marks.geometric(line.seeds))
+            zeros = int((line.seeds == 0).sum())
+            shown = f"0 in {zeros}\nof {line.seeds.size}" if zeros else f"{mean}\n[{low},\n{high}]"
             ax.text(
-                1.03, y + 0.5, f"{mean}\n[{low},\n{high}]", transform=ax.get_yaxis_transform(),
-                va="center", fontsize=6.3,
-            )  # fmt: skip
+                1.03, y + 0.5, shown, transform=ax.get_yaxis_transform(), va="center", fontsize=6.3
+            )

@@ -145,5 +145,5 @@ def test_the_readme_shows_targets_and_works(tmp_path):
     assert readme.generated("benchmarks", tmp_path) == "The CPU path has not been timed yet.\n"
     decide(folder, {CPU_TRAINING: 2, CPU_BATCHNORM: 2})
     said = readme.generated("benchmarks", tmp_path).splitlines()
-    assert "| s, tanh | 1 | 1e+03 ms | - | 0.9 | 5 | - | - |" in said
-    assert "| batchnorm 4x8 | 2 | - | - | - | 2 | - | - |" in said
+    assert "| s, tanh | 1e+03 ms | - | 0.9 | 5 | - | - |" in said
+    assert "| batchnorm 4x8 | - | - | - | 1 | - | - |" in said  # on one core
