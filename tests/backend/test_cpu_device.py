@@ -132,7 +132,7 @@ def test_what_is_recorded_runs_when_it_is_replayed_and_no_other_thread_records()
 
 
 def test_a_step_without_operations_is_replayed_as_nothing():
-    CpuDevice(1).capture(lambda: None, 3)()
+    assert CpuDevice(1).capture(lambda: None, 3)() is None
 
 
 def test_what_would_not_be_repeated_is_refused_while_a_step_is_recorded():
