@@ -59,7 +59,7 @@ class Backend:
 
     @property
     def on_host(self) -> bool:
-        """Whether arrays are NumPy's."""
+        """True where arrays are NumPy's."""
         return self.name in ("numpy", "numba")
 
     def kernels(self) -> AbstractContextManager[None]:

@@ -127,7 +127,7 @@ class CpuDevice:
         return recording.replay(times)
 
     def _parts(self, row: Row) -> list[tuple[np.ndarray, np.ndarray, int, int]]:
-        """What each thread runs: some of the replicas, or some of the columns of all."""
+        """Return the part of each thread: some of the replicas, or some of the columns of all."""
         whole, real = row.whole[None], row.real[None]
         threads = min(self._cores, row.work // WORTH_A_THREAD)
         if threads < 2 or self._here.alone:
@@ -215,7 +215,7 @@ class _Recording:
 
 
 class _Here(threading.local):
-    """What differs from thread to thread."""
+    """The state of one thread."""
 
     recording: _Recording | None = None
     alone = False

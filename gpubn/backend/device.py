@@ -27,7 +27,7 @@ class Kernel:
 
 
 class Device(Protocol):
-    """What launches fused kernels.
+    """A device that launches fused kernels.
 
     Attributes:
         kind: "cpu" or "cuda", by which kernels are chosen.

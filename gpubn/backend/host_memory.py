@@ -57,7 +57,7 @@ class HostPool:
 
 
 class _Loan:
-    """What an array of a pool stands on; gone, it gives the memory back."""
+    """The base of an array of a pool; gone, it gives the memory back."""
 
     __slots__ = ("__array_interface__", "memory", "pool")
 

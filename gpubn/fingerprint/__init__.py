@@ -28,7 +28,7 @@ _ONLY_ON = {
     "cupy": ("gpubn.kernels.cuda", "gpubn.backend.cupy_device"),
     "numba": ("gpubn.kernels.cpu", "gpubn.backend.cpu_device", "gpubn.backend.host_memory"),
 }
-"""What runs on one backend alone."""
+"""Modules that run on one backend alone."""
 _BACKEND = "gpubn.backend:Backend"
 
 

@@ -1,4 +1,4 @@
-"""What the fused kernels keep for the backward pass, on a GPU and on the CPU."""
+"""Caches of the fused kernels for the backward pass, on a GPU and on the CPU."""
 
 from types import ModuleType
 from typing import Any, NamedTuple

@@ -57,7 +57,7 @@ class Accumulate:
 
 
 def recorded(backend):
-    """How often Python walks through the longer recording: a graph has no loop."""
+    """Walks of Python through the longer recording: a graph has no loop."""
     return 1 if backend.on_host else STEPS_TOGETHER
 
 

@@ -1,4 +1,4 @@
-"""What is compiled for the CPU: elementary functions, products in pieces, what is kept on disk."""
+"""Code compiled for the CPU: elementary functions, products in pieces, what is kept on disk."""
 
 import logging
 import platform

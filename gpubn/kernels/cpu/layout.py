@@ -1,4 +1,4 @@
-"""What a row of a compiled program says, column by column.
+"""The columns of a row of a compiled program.
 
 A row names an operation, its sizes, and the addresses of its arrays in the first replica with the
 bytes from one replica to the next.
@@ -25,8 +25,8 @@ OPERATION, N, D, H, KIND, OPTION, FIRST, LAST = range(8)
 """The columns of a row: rows, columns and outputs of the arrays; the activation; what else the
 operation has to know; the part of the columns that is worked on."""
 ARRAYS, EACH, MOST = 8, 3, 9
-"""Where the arrays begin; numbers of each: its address, the bytes from one replica to the next and
-those from one column to the next, 0 where it has none; how many arrays there are at most."""
+"""The column at which arrays begin; numbers of each: its address, the bytes from one replica to the
+next and those from one column to the next, 0 where it has none; the most arrays that there are."""
 COLUMNS = ARRAYS + EACH * MOST
 NUMBERS = 2
 """Real numbers that a row has besides."""

@@ -1,1 +1,1 @@
-"""What Numba compiles: one replica of one kernel a function, and the loop that runs a tape."""
+"""Functions that Numba compiles: one replica of a kernel each, and the loop that runs a tape."""

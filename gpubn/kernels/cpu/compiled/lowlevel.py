@@ -1,4 +1,4 @@
-"""What compiled functions share: how they are compiled, memory by address, bits, BLAS.
+"""Shared by compiled functions: how they are compiled, memory by address, bits, BLAS.
 
 Nothing vectorises by itself. It takes division as NumPy defines it (`error_model`), permission to
 contract a product and a sum (never more: NaN and the order of sums stay), constants of the dtype
@@ -23,7 +23,7 @@ jit: Callable[..., Any] = partial(
 _INTEGER = {32: types.int32, 64: types.int64}
 _LLVM = {32: ir.FloatType(), 64: ir.DoubleType()}
 N, T = ord("N"), ord("T")
-"""What BLAS calls a matrix as it is and its transpose."""
+"""BLAS's names of a matrix as it is and of its transpose."""
 ALIGNED, ROWS = 16, 64
 """Rows or columns of a piece are a multiple of this; examples of a piece at most."""
 SMALL_PRODUCTS = ("SkylakeX", "Cooperlake", "SapphireRapids", "Zen4", "Zen5")
@@ -187,7 +187,7 @@ def multiply(blas, transpose_a, transpose_b, m, n, k, alpha, a, b, beta, out, on
 
 @jit
 def _piece(count, each, limit):
-    """How many of `count`, at `each`, make equal pieces within the limit; all if few would do."""
+    """Return how many of `count`, at `each`, make equal pieces within the limit; all if few do."""
     most = limit // each // ALIGNED * ALIGNED
     if most == 0 or most >= count:
         return count

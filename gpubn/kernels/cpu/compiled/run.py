@@ -177,7 +177,7 @@ def _locate(row, r, at):
 
 @jit
 def _scratch(whole):
-    """How many numbers of 8 bytes the rows need at once."""
+    """Return how many numbers of 8 bytes the rows need at once."""
     most = 0
     for i in range(len(whole)):
         if whole[i, OPERATION] in _OF_COLUMNS:
