@@ -1,6 +1,6 @@
 """Array backends: which array module runs, what a device is and can do, scheduling of replicas."""
 
-from gpubn.backend.arrays import Array, namespace, takes_foreign_arrays
+from gpubn.backend.arrays import Array, holds_no_foreign_arrays, namespace, takes_foreign_arrays
 from gpubn.backend.base import NAMES, Backend, Cancelled, gpu_count, resolve
 from gpubn.backend.cores import cores
 from gpubn.backend.cpu_device import CpuDevice, Loop, Row
@@ -21,6 +21,7 @@ __all__ = [
     "cores",
     "device_of",
     "gpu_count",
+    "holds_no_foreign_arrays",
     "host_kernels",
     "namespace",
     "resolve",

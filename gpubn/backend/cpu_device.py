@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -23,8 +23,8 @@ ALIGNED = 16
 """Columns that a thread takes at least: a line of the cache."""
 WORTH_A_THREAD = 1 << 20
 """Numbers of each thread at least: their work takes several times as long as it takes to wake."""
-LARGE = 1 << 17
-"""Bytes from which the C library gives memory back to the system, so that we keep it."""
+LARGE = 1 << 15
+"""Numbers from which the C library gives memory back to the system, so that we keep it."""
 KEPT = 256 << 20
 """Bytes that are kept for reuse at most."""
 
@@ -33,8 +33,8 @@ class Row(NamedTuple):
     """One operation of a compiled program.
 
     Attributes:
-        whole: its whole numbers: what is done on which sizes and addresses.
-        real: its real numbers, of the dtype that is computed in.
+        whole: (1, .), its whole numbers: what is done on which sizes and addresses.
+        real: (1, .), its real numbers, of the dtype that is computed in.
         replicas: how many it is run for.
         arrays: all arrays that it reads or writes.
         cursor: the counter that a run of the row moves on, or None.
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     whole: np.ndarray
     real: np.ndarray
     replicas: int
-    arrays: tuple[Array, ...]
+    arrays: Sequence[Array]
     cursor: Array | None = None
     divisible: tuple[int, int] | None = None
     work: int = 0
@@ -73,9 +73,9 @@ class CpuDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of any values."""
-        if self._here.recording is not None:
-            return self._here.recording.pool.empty(shape, dtype)
-        if math.prod(shape) * np.dtype(dtype).itemsize < LARGE:
+        if (recording := self._here.recording) is not None:
+            return recording.pool.empty(shape, dtype)
+        if math.prod(shape) < LARGE:
             return np.empty(shape, dtype)
         return self._pool.empty(shape, dtype)
 
@@ -128,7 +128,7 @@ class CpuDevice:
 
     def _parts(self, row: Row) -> list[tuple[np.ndarray, np.ndarray, int, int]]:
         """Return the part of each thread: some of the replicas, or some of the columns of all."""
-        whole, real = row.whole[None], row.real[None]
+        whole, real = row.whole, row.real
         threads = min(self._cores, row.work // WORTH_A_THREAD)
         if threads < 2 or self._here.alone:
             return [(whole, real, 0, row.replicas)]
@@ -138,7 +138,7 @@ class CpuDevice:
         if row.divisible is None:
             return [(whole, real, 0, row.replicas)]
         first, last = row.divisible
-        count = int(row.whole[last])
+        count = int(whole[0, last])
         groups = -(-count // ALIGNED)
         ends = sorted({min(groups * t // threads * ALIGNED, count) for t in range(threads + 1)})
         parts = []
@@ -196,7 +196,7 @@ class _Recording:
                 f"an operation of {row.replicas} replicas was recorded in a step of "
                 f"{others.pop()}; expected all of one number"
             )
-        kept = tuple([array for array in row.arrays if not self.pool.lent(array)])
+        kept = [array for array in row.arrays if not self.pool.lent(array)]
         self._rows.append(row._replace(arrays=kept))
         self._loop = loop
 
@@ -204,7 +204,8 @@ class _Recording:
         loop, rows, pool = self._loop, self._rows, self.pool
         if loop is None:
             return lambda: None
-        whole, real = (np.stack([getattr(row, name) for row in rows]) for name in ("whole", "real"))
+        whole = np.concatenate([row.whole for row in rows])
+        real = np.concatenate([row.real for row in rows])
 
         def run(keep: Any = pool) -> None:
             loop(whole, real, 0, rows[0].replicas, times)

@@ -20,7 +20,7 @@ from gpubn.kernels.batch_norm import (
     batch_norm_inference,
     fold_batch_norm,
 )
-from gpubn.kernels.dropout import dropout, dropout_backward
+from gpubn.kernels.dropout import MaskDraws, dropout, dropout_backward, dropout_drawn
 from gpubn.kernels.sgd import descend
 from gpubn.kernels.softmax_cross_entropy import (
     softmax_cross_entropy,
@@ -31,6 +31,7 @@ from gpubn.kernels.step import Batch, Feed, begin_step, end_step
 __all__ = [
     "Batch",
     "Feed",
+    "MaskDraws",
     "RunningStatistics",
     "activation",
     "affine",
@@ -44,6 +45,7 @@ __all__ = [
     "descend",
     "dropout",
     "dropout_backward",
+    "dropout_drawn",
     "end_step",
     "fold_batch_norm",
     "linear",

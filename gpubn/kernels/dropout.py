@@ -7,8 +7,9 @@ import numpy as np
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_float, check_like, public_kernel
+from gpubn.kernels._checks import check_batch, check_float, check_like, public_kernel
 from gpubn.kernels.agnostic import dropout as agnostic
+from gpubn.kernels.agnostic.dropout import MaskDraws
 from gpubn.kernels.cpu import dropout as cpu
 
 
@@ -25,7 +26,7 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
 
     Args:
         x: any shape, float32 or float64.
-        mask: bool, the shape of x; True is kept. Drawn on the host, from the seed.
+        mask: bool, the shape of x; True is kept.
         rate: share that is dropped, in [0, 1): one number, or a NumPy array (R,) of float64 with
             one for each replica of x (R, ...).
 
@@ -35,6 +36,40 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
     xp = namespace(x, mask)
     check_float("x", x)
     check_like("mask", mask, x.shape, bool)
+    _check_rates(rate, x)
+    return _dropped(x, mask, rate, xp), DropoutCache(mask, rate)
+
+
+@public_kernel
+def dropout_drawn(x: Array, draws: MaskDraws, rates: np.ndarray) -> tuple[Array, DropoutCache]:
+    """As `dropout`, with the masks of the pass that `draws` comes to next; it is counted.
+
+    Args:
+        x: (R, N, D), float32 or float64.
+        draws: keys of as many passes as are asked for, one a replica. NumPy's arrays.
+        rates: (R,), float64, a NumPy array.
+    """
+    xp = namespace(x)
+    check_batch("x", x)
+    check_like("draws.keys", draws.keys, (len(draws.keys), len(x), 2), "uint64")
+    check_like("draws.cursor", draws.cursor, (1,), "int64")
+    check_like("rates", rates, x.shape[:1], "float64")
+    _check_rates(rates, x)
+    if not 0 <= draws.cursor[0] < len(draws.keys):
+        raise ArgumentError(
+            f"draws.cursor is {draws.cursor[0]}; expected less than {len(draws.keys)}, the passes "
+            "that draws.keys has keys for"
+        )
+    device = device_of(xp)
+    if device is not None and device.kind == "cpu":
+        y, mask = cpu.dropout_drawn(x, draws, rates, device)
+        return y, DropoutCache(mask, rates)
+    mask = xp.asarray(agnostic.masks(draws, x.shape, rates))
+    draws.cursor[0] += 1
+    return _dropped(x, mask, rates, xp), DropoutCache(mask, rates)
+
+
+def _check_rates(rate: float | np.ndarray, x: Array) -> None:
     rates = np.asarray(rate)
     if rates.ndim > 0 and rates.shape != x.shape[:1]:
         raise ArgumentError(
@@ -43,7 +78,6 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
     good = (rates >= 0.0) & (rates < 1.0)
     if not good.all():
         raise ArgumentError(f"rate is {rates[~good].flat[0]}; expected a number in [0, 1)")
-    return _dropped(x, mask, rate, xp), DropoutCache(mask, rate)
 
 
 @public_kernel

@@ -3,11 +3,12 @@
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, holds_no_foreign_arrays, namespace
 from gpubn.kernels.agnostic import activation as activations
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache
 
 
+@holds_no_foreign_arrays
 class FusedBatchNormCache(NamedTuple):
     """The input itself and the statistics of the batch, from which the backward pass starts.
 
@@ -79,6 +80,7 @@ class FusedBatchNormCache(NamedTuple):
         )
 
 
+@holds_no_foreign_arrays
 class FusedCrossEntropyCache(NamedTuple):
     """dlogits for a gradient of 1 with respect to the loss, as logits."""
 

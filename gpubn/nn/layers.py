@@ -5,22 +5,23 @@ and of each parameter. A layer holds R replicas; nothing mixes them.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.kernels import (
+    MaskDraws,
     activation,
     affine,
     affine_backward,
     affine_descend,
     descend,
-    dropout,
     dropout_backward,
+    dropout_drawn,
 )
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import generator_key
 
 Gradients = dict[str, Array]
 Numbers = float | Sequence[float]
@@ -47,6 +48,9 @@ class Layer(Protocol):
     def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
         """Return dx and take a step: each parameter -= rate * its gradient, in place."""
 
+    def prepare(self, passes: int) -> None:
+        """Draw what so many more training passes take, so that none has to ask the host."""
+
     def select(self, replicas: slice) -> "Layer":
         """Return some of the replicas, as views: what changes in one changes in the other."""
 
@@ -56,6 +60,9 @@ class StepByGradients:
 
     params: dict[str, Array]
     replayable = True
+
+    def prepare(self, passes: int) -> None:
+        """Nothing."""
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         raise NotImplementedError
@@ -89,6 +96,9 @@ class Affine:
         return affine_descend(
             dy, cache, self.params["bias"], rates, need_dx=need_dx, scratch=scratch
         )
+
+    def prepare(self, passes: int) -> None:
+        """Nothing."""
 
     def _scratch(self, dy: Array) -> Array:
         """The largest array of a step: one buffer for the whole run saves its page faults."""
@@ -128,26 +138,26 @@ class Dropout(StepByGradients):
         rate: the share that is dropped, one number or one a replica.
     """
 
-    replayable = False  # masks are drawn on the host
-
     def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:
         self.params = {}
         self._rates = np.broadcast_to(np.asarray(rate, np.float64), len(seeds))
-        self._seeds, self._layer, self._backend = seeds, layer, backend
-        self._passes = 0
+        self._seeds, self._layer = seeds, layer
+        self._draws = MaskDraws(self._keys(()), np.zeros(1, np.int64))
+        self.replayable = backend.on_host  # elsewhere the host draws the masks
+
+    def prepare(self, passes: int) -> None:
+        keys, cursor = self._draws
+        if missing := range(len(keys), int(cursor[0]) + passes):
+            self._draws = MaskDraws(np.concatenate([keys, self._keys(missing)]), cursor)
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
         if not training:
             return x, None
-        key = self._passes if track else "untracked"
-        self._passes += track
-        mask, draws = np.empty(x.shape, dtype=bool), {}
-        for of_replica, seed, rate in zip(mask, self._seeds, self._rates.tolist(), strict=True):
-            if seed not in draws:
-                g = generator(seed, "dropout", self._layer, key)
-                draws[seed] = g.random(x.shape[1:], np.float32)
-            np.greater_equal(draws[seed], rate, out=of_replica)
-        return dropout(x, self._backend.asarray(mask), self._rates)
+        if track:
+            self.prepare(1)
+            return dropout_drawn(x, self._draws, self._rates)
+        untracked = MaskDraws(self._keys(["untracked"]), np.zeros(1, np.int64))
+        return dropout_drawn(x, untracked, self._rates)
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         return dropout_backward(dy, cache), {}
@@ -155,4 +165,13 @@ class Dropout(StepByGradients):
     def select(self, replicas: slice) -> "Dropout":
         view = copy.copy(self)
         view._rates, view._seeds = self._rates[replicas], self._seeds[replicas]
+        keys, cursor = self._draws
+        view._draws = MaskDraws(keys[:, replicas], cursor.copy())
         return view
+
+    def _keys(self, passes: Iterable[int | str]) -> np.ndarray:
+        """(passes, R, 2), uint64."""
+        rows = [
+            [generator_key(seed, "dropout", self._layer, n) for seed in self._seeds] for n in passes
+        ]
+        return np.array(rows, np.uint64).reshape(-1, len(self._seeds), 2)

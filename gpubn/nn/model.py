@@ -37,6 +37,11 @@ class MLP:
         """True where a device can record a training pass."""
         return all(layer.replayable for layer in self.layers)
 
+    def prepare(self, passes: int) -> None:
+        """Draw what so many more training passes take, so that none has to ask the host."""
+        for layer in self.layers:
+            layer.prepare(passes)
+
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
         """Return the logits (R, N, C) and one cache a layer.
 

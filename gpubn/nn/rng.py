@@ -13,11 +13,15 @@ from gpubn.errors import ArgumentError
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """Return the generator of `seed` for one purpose, e.g. `generator(0, "weights", 3)`."""
+    return np.random.Generator(np.random.Philox(key=generator_key(seed, *purpose)))
+
+
+def generator_key(seed: int, *purpose: str | int) -> np.ndarray:
+    """Return the two words of the key of `generator`, (2,), uint64."""
     if seed < 0:
         raise ArgumentError(f"seed is {seed}; expected an integer of at least 0")
     key = "/".join(str(part) for part in (seed, *purpose))
-    digest = hashlib.sha256(key.encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+    return np.frombuffer(hashlib.sha256(key.encode()).digest()[:16], "<u8")
 
 
 def batch_order(seed: int, examples: int, batch: int, steps: int) -> np.ndarray:

@@ -124,6 +124,7 @@ class _Step:
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
         self._model, self._observe = model, observe
+        model.prepare(steps)
         self._feed = Feed(data.x_train, data.y_train, order, rates, cursor)
         self._batch = Batch(
             xp.empty((replicas, batch, features), dtype),

@@ -27,8 +27,8 @@ WIDTH = 40
 
 def row(counts, replicas=1, cursor=None, **options):
     """A row of a loop that adds up how often each column of each replica was run."""
-    whole = np.array([0, WIDTH])
-    return Row(whole, np.zeros(1), replicas, (counts,), cursor, **options)
+    whole = np.array([[0, WIDTH]])
+    return Row(whole, np.zeros((1, 1)), replicas, (counts,), cursor, **options)
 
 
 def loop_over(counts):

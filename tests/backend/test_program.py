@@ -134,8 +134,9 @@ def one_by_one(caches):
         {},
         {"placement": "after", "average": "std", "depth": 2},
         {"placement": "none", "dtype": "float64", "activation": "relu"},
+        {"dropout": 0.3, "depth": 2},
     ],
-    ids=["before", "after, deep", "none, float64"],
+    ids=["before", "after, deep", "none, float64", "dropout"],
 )
 def test_training_and_what_a_probe_sees_have_the_same_bits_replayed_and_one_by_one(
     backend, same_bits, options

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gpubn.kernels import dropout, dropout_backward
+from gpubn.errors import ArgumentError
+from gpubn.kernels import MaskDraws, dropout, dropout_backward, dropout_drawn
 from tests.kernels.arrays import place
 
 
@@ -23,3 +24,31 @@ def test_each_replica_is_dropped_at_its_own_rate(backend, same_bits, rng, shape,
         rtol = 2 * np.finfo(dtype).eps
         np.testing.assert_allclose(backend.to_host(alone), right, rtol=rtol)
         same_bits(dx[here], dropout_backward(dy[here], alone_cache))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (3, 1, 1), (3, 4, 6), (3, 40, 3)], ids=str)
+def test_masks_are_those_of_the_generators_of_the_pass(backend, same_bits, rng, shape, dtype):
+    (x,) = place(backend, rng.standard_normal(shape).astype(dtype))
+    keys, cursor = rng.integers(0, 2**64, (6, 4, 2), np.uint64)[::2, :3], np.ones(1, np.int64)
+    rates = np.array([0.0, 0.1, 0.75])
+    for n in (1, 2):
+        draws = [np.random.Generator(np.random.Philox(key=key)) for key in keys[n]]
+        masks = [g.random(shape[1:], np.float32) >= r for g, r in zip(draws, rates, strict=True)]
+        with np.errstate(all="raise"):
+            y, cache = dropout_drawn(x, MaskDraws(keys, cursor), rates)
+        assert backend.to_host(cache.mask).tolist() == np.stack(masks).tolist()
+        same_bits(y, dropout(x, cache.mask, rates)[0])
+        assert cursor[0] == n + 1
+    with pytest.raises(ArgumentError, match=r"^draws.cursor is 3; expected less than 3, "):
+        dropout_drawn(x, MaskDraws(keys, cursor), rates)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 1 << 23, (1 << 24) - 1])
+def test_a_number_that_is_the_rate_is_kept(backend, bits):
+    rates = np.array([bits / 2**24, (bits + 0.6) / 2**24])
+    keys = np.random.default_rng(0).integers(0, 2**64, (1, 1, 2), np.uint64).repeat(2, axis=1)
+    draws = np.random.Generator(np.random.Philox(key=keys[0, 0])).random((50, 40), np.float32)
+    (x,) = place(backend, np.ones((2, 50, 40), np.float32))
+    _, cache = dropout_drawn(x, MaskDraws(keys, np.zeros(1, np.int64)), rates)
+    for mask, rate in zip(backend.to_host(cache.mask), rates.astype(np.float32), strict=True):
+        assert mask.tolist() == (draws >= rate).tolist()

@@ -16,11 +16,12 @@ The path of the variance through the mean is zero, because sum(c) = 0.
 from types import ModuleType
 from typing import NamedTuple
 
-from gpubn.backend import Array
+from gpubn.backend import Array, holds_no_foreign_arrays
 from gpubn.kernels._checks import statistics_dtype
 from gpubn.kernels.agnostic import activation as activations
 
 
+@holds_no_foreign_arrays
 class BatchNormCache(NamedTuple):
     """The arrays that the backward pass needs, and the statistics that a layer averages.
 

@@ -33,11 +33,12 @@ def batch_norm(
     each_momentum, momentum = (
         (device.contiguous(momentum), 0.0) if is_array(momentum) else (None, momentum)
     )
-    gamma_stride, beta_stride = (0 if is_shared(p, x) else d for p in (gamma, beta))
+    shared = is_shared(gamma, x), is_shared(beta, x)
     launch(
         *(device, BATCH_NORM, wide, x.size // (n * d)),
         [
-            *((own_x, n * d), (y, n * d), (gamma, gamma_stride), (beta, beta_stride)),
+            *((own_x, n * d), (y, n * d), (gamma, 0 if shared[0] else d)),
+            (beta, 0 if shared[1] else d),
             *((statistics, 4 * d), (mean, d), (spread, d)),
         ],
         [(each_momentum, 1), (each_eps, 1)],
@@ -53,7 +54,6 @@ def batch_norm(
         for given, written in ((running.mean, mean), (running.spread, spread)):
             if given is not written:
                 given[...] = written
-    shared = is_shared(gamma, x), is_shared(beta, x)
     return y.astype(x.dtype, copy=False), FusedBatchNormCache(
         *(x, gamma, beta, statistics, n - correction, shared, activation),
         None if activation == "linear" else y,
@@ -111,7 +111,7 @@ def batch_norm_inference(
         n=n,
         d=d,
         kind=KINDS[activation],
-        real=(eps,),
+        real=(eps, 0.0),
         divisible=True,
     )
     return y.astype(x.dtype, copy=False)

@@ -3,15 +3,17 @@
 import ctypes
 import struct
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from gpubn.backend import Array, CpuDevice, Loop, Row
-from gpubn.kernels.cpu.layout import COLUMNS, EACH, FIRST, LAST, LINEAR, MOST, NUMBERS
+from gpubn.kernels.cpu.layout import COLUMNS, EACH, FIRST, LAST, LINEAR, MOST
 
 _ROW = struct.Struct(f"{COLUMNS}q")
+_NONE, _ZEROS = (0,) * EACH, (0,) * (EACH * MOST)
+_number_at, _FIELD = ctypes.c_ssize_t.from_address, object.__basicsize__
 
 
 def launch(
@@ -27,7 +29,7 @@ def launch(
     h: int = 0,
     kind: int = LINEAR,
     option: int = 0,
-    real: tuple[float, ...] = (),
+    real: tuple[float, float] = (0.0, 0.0),
     cursor: Array | None = None,
     divisible: bool = False,
 ) -> None:
@@ -39,34 +41,35 @@ def launch(
         ones: likewise those with one number a replica, not one a column.
         divisible: whether threads may share the columns.
     """
-    places = [0] * (EACH * MOST)
+    places: list[int] = []
     kept = []
-    for k, (array, stride) in enumerate((*arrays, *ones)):
-        if array is not None:
+    for array, stride in arrays:
+        if array is None:
+            places += _NONE
+        else:
             size = array.itemsize
-            step = size if k < len(arrays) else 0
-            places[EACH * k : EACH * (k + 1)] = _address(array), stride * size, step
+            places += (_address(array), stride * size, size)
             kept.append(array)
-    memory = bytearray(_ROW.size)
-    _ROW.pack_into(memory, 0, operation, n, d, h, kind, option, 0, d, *places)
-    numbers = np.array((*real, *(0.0,) * (NUMBERS - len(real))), dtype)
-    row = Row(
-        np.frombuffer(memory, np.int64),
-        numbers,
-        replicas,
-        tuple(kept),
-        cursor,
-        (FIRST, LAST) if divisible else None,
-        replicas * n * d,
-    )
+    for array, stride in ones:
+        if array is None:
+            places += _NONE
+        else:
+            places += (_address(array), stride * array.itemsize, 0)
+            kept.append(array)
+    whole = np.empty((1, COLUMNS), np.int64)
+    header = operation, n, d, h, kind, option, 0, d
+    _ROW.pack_into(whole.data, 0, *header, *places, *_ZEROS[len(places) :])
+    numbers = np.array((real,), dtype)
+    columns = (FIRST, LAST) if divisible else None
+    row = Row(whole, numbers, replicas, kept, cursor, columns, replicas * n * d)
     device.launch(row, loop_of(numbers.itemsize))
 
 
 def _address(array: Array) -> int:
     """The address of an array's numbers: the first field of NumPy's C structure, which is part of
-    its ABI. `array.ctypes.data` takes five times as long."""
-    value = ctypes.c_ssize_t.from_address(id(array) + object.__basicsize__).value
-    return int(value)
+    its ABI. `array.ctypes.data` takes seven times as long."""
+    address: int = _number_at(id(array) + _FIELD).value
+    return address
 
 
 @cache
@@ -76,4 +79,4 @@ def loop_of(itemsize: int) -> Loop:
     from gpubn.kernels.cpu.compiled.run import compiled_loop
 
     run, blas = compiled_loop(), products(itemsize)
-    return lambda *arguments: run(*arguments, blas)
+    return partial(run, blas)

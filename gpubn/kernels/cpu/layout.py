@@ -28,8 +28,6 @@ ARRAYS, EACH, MOST = 8, 3, 9
 """The column at which arrays begin; numbers of each: its address, the bytes from one replica to the
 next and those from one column to the next, 0 where it has none; the most arrays that there are."""
 COLUMNS = ARRAYS + EACH * MOST
-NUMBERS = 2
-"""Real numbers that a row has besides."""
 
 LINEAR, RELU, TANH, SIGMOID = range(4)
 KINDS = {"linear": LINEAR, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}

@@ -82,6 +82,18 @@ def from_bits(typing, i):
 
 
 @intrinsic
+def high_half(typing, a, b):
+    """The upper 64 bits of the product of two whole numbers without sign."""
+
+    def generate(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(arg, wide) for arg in args))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic
 def copysign(typing, size, sign):
     """The first number with the sign of the second."""
     kind = _LLVM[size.bitwidth]

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubn.files import sha256
 from gpubn.kernels.cpu import layout
-from gpubn.kernels.cpu.compiled import affine, batch_norm, softmax_cross_entropy, training
+from gpubn.kernels.cpu.compiled import affine, batch_norm, philox, softmax_cross_entropy, training
 from gpubn.kernels.cpu.compiled.activation import activate, through
 from gpubn.kernels.cpu.compiled.lowlevel import jit, matrix, vector
 from gpubn.kernels.cpu.layout import (
@@ -36,7 +36,7 @@ _OF_OUTPUTS = (layout.AFFINE_BACKWARD, layout.AFFINE_DESCEND)
 """Operations with scratch memory, for each column or each output."""
 wrapper = partial(jit, inline="always")
 """Unpacks a row for a kernel; within the loop, since what is compiled alone is compiled twice."""
-_INDEX, _TRUTH = np.int64(0), np.bool_(False)
+_INDEX, _TRUTH, _WORD = np.int64(0), np.bool_(False), np.uint64(0)
 
 
 @wrapper
@@ -109,10 +109,19 @@ def _elementwise(row, at, like):
         activate(x, y, row[KIND])
     elif row[OPERATION] == layout.ACTIVATION_BACKWARD:
         through(x, y, vector(at[2], width, like), row[KIND])
-    elif row[OPERATION] == layout.DROPOUT:
-        training.drop(x, vector(at[2], width, _TRUTH), y, vector(at[3], 1, like)[0])
     else:
         training.descend(x, y, vector(at[2], 1, like)[0])
+
+
+@wrapper
+def _dropout(row, at, like, step):
+    width = row[LAST] - row[FIRST]
+    mask = vector(at[2], width, _TRUTH)
+    if at[4] != 0:
+        key = at[4] + row[H] * (step + vector(at[5], 1, _INDEX)[0])
+        philox.at_least(vector(key, 2, _WORD), vector(at[6], 1, _WORD)[0], mask)
+    x, y = vector(at[0], width, like), vector(at[1], width, like)
+    training.drop(x, mask, y, vector(at[3], 1, like)[0])
 
 
 @wrapper
@@ -157,6 +166,8 @@ def _run_row(row, at, real, r, step, blas, scratch):
         _affine(row, at, like, blas, scratch)
     elif operation == layout.SOFTMAX_CROSS_ENTROPY:
         _softmax_cross_entropy(row, at, like)
+    elif operation == layout.DROPOUT:
+        _dropout(row, at, like, step)
     elif operation == layout.BEGIN_STEP:
         _begin_step(row, at, like, r, step)
     elif operation == layout.END_STEP:
@@ -189,7 +200,7 @@ def _scratch(whole):
 
 @cache
 def compiled_loop():
-    """Return run(whole, real, begin, end, steps, blas), compiled at the first call of a dtype.
+    """Return run(blas, whole, real, begin, end, steps), compiled at the first call of a dtype.
 
     It runs a tape for the replicas from `begin` to before `end`. Numba keeps what it compiled on
     disk, but looks at the text of one file alone to tell whether that is stale. What a closure
@@ -199,7 +210,7 @@ def compiled_loop():
     sources = [*sorted(folder.glob("*.py")), folder.parent / "layout.py"]
     digest = sha256(b"".join(path.read_bytes() for path in sources))
 
-    def run(whole, real, begin, end, steps, blas):
+    def run(blas, whole, real, begin, end, steps):
         _ = digest
         scratch, at = np.empty(_scratch(whole), np.float64), np.empty(MOST, np.int64)
         for r in range(begin, end):
