@@ -6,6 +6,7 @@ from gpubn.backend.cores import cores
 from gpubn.backend.cpu_device import CpuDevice, Loop, Row
 from gpubn.backend.current import device_of, host_kernels
 from gpubn.backend.device import CudaDevice, Device, Kernel
+from gpubn.backend.rows import mean_rows, sum_products, sum_rows, var_rows
 
 __all__ = [
     "NAMES",
@@ -23,7 +24,11 @@ __all__ = [
     "gpu_count",
     "holds_no_foreign_arrays",
     "host_kernels",
+    "mean_rows",
     "namespace",
     "resolve",
+    "sum_products",
+    "sum_rows",
     "takes_foreign_arrays",
+    "var_rows",
 ]

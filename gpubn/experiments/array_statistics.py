@@ -1,6 +1,6 @@
 """Statistics of activations, gradients and weights: pure functions on arrays (..., N, D)."""
 
-from gpubn.backend import Array, namespace
+from gpubn.backend import Array, mean_rows, namespace, var_rows
 
 SATURATED = 0.99
 """|tanh| above this is saturated: its slope is below 2% of the steepest. Sigmoid alike."""
@@ -11,7 +11,7 @@ SMALL = 0.01
 
 def unit_means(activation: Array) -> Array:
     """Mean activation of each unit over the examples, (..., D)."""
-    return activation.mean(axis=-2)
+    return mean_rows(activation)
 
 
 def pinned_share(activation: Array, value: float) -> Array:
@@ -73,7 +73,7 @@ def cosine(a: Array, b: Array) -> Array:
 
 def unit_variance(activation: Array) -> Array:
     """Mean over units of their variance over the examples, (...,): 1 after batch norm."""
-    return activation.var(axis=-2).mean(axis=-1)
+    return var_rows(activation).mean(axis=-1)
 
 
 def offset(values: Array, axis: int) -> Array:
@@ -81,7 +81,7 @@ def offset(values: Array, axis: int) -> Array:
 
     Along axis -2 0 after batch norm, along axis -1 after a normalisation of each example.
     """
-    means = values.mean(axis=axis)
+    means = mean_rows(values) if axis == -2 else values.mean(axis=axis)
     return rms(means, axes=1) / variance(values) ** 0.5
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from gpubn.kernels import affine, affine_backward
+from gpubn.kernels.agnostic.affine import AffineCache
 from tests.cuda.checkers import assert_same
+from tests.kernels.arrays import place
 from tests.kernels.table import KERNELS, draw
 
 
@@ -31,3 +33,11 @@ def test_need_dx_and_the_weight_buffer(backend, xp, same_bits, rng, strided):
     assert written is buffer
     assert_same(buffer, dweight, rtol=1e-12)
     same_bits(dbias_again, dbias)
+
+
+def test_the_number_of_rows_adds_no_error_to_dbias(backend, rng):
+    n = (1 << 18) + 5
+    dy = rng.uniform(0.1, 0.4, (n, 2)).astype("float32")
+    cache = AffineCache(*place(backend, np.ones((n, 1), "float32"), np.ones((1, 2), "float32")))
+    _, _, dbias = affine_backward(backend.asarray(dy), cache)
+    np.testing.assert_allclose(backend.to_host(dbias), dy.sum(axis=0, dtype="float64"), rtol=1e-6)

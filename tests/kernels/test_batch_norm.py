@@ -129,6 +129,20 @@ def test_the_mean_rounds_once_where_sums_round_all_one_way(backend):
     assert (abs(backend.to_host(cache.mean) - right) <= ulp).all()
 
 
+def test_the_number_of_rows_adds_no_error(backend, rng):
+    n = (1 << 18) + 5
+    x, dy = rng.uniform(0.1, 0.4, (2, n, 2)).astype("float32")
+    exact, slope = x.astype("float64"), dy.astype("float64")
+    _, cache = batch_norm(backend.asarray(x), eps=0.0)
+    _, dgamma, dbeta = batch_norm_backward(backend.asarray(dy), cache)
+    hat = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    right = exact.mean(axis=0), exact.var(axis=0), slope.sum(axis=0)
+    for found, value in zip((cache.mean, cache.var, dbeta), right, strict=True):
+        np.testing.assert_allclose(backend.to_host(found), value, rtol=1e-6)
+    size = (abs(slope) * abs(hat)).sum(axis=0)
+    assert (abs(backend.to_host(dgamma) - (slope * hat).sum(axis=0)) <= 1e-6 * size).all()
+
+
 CONSTANTS = [0.0, -0.0, 0.1, -3.3, 1e6, 1e-30, 1e30]
 
 
@@ -270,3 +284,15 @@ def test_running_statistics_move_towards_those_of_the_batch(
     assert_same(y, plain, rtol=0)
     for found, value in zip(arrays, right, strict=True):
         np.testing.assert_allclose(backend.to_host(found), value, rtol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [1.0, "each"])
+def test_a_momentum_of_one_forgets_what_was_there(backend, momentum):
+    x = np.array([[[2, 0], [4, 2e-4]]], "float32")
+    mean, spread = (np.array([[1e8, 1]], "float32") for _ in "ms")
+    mean, spread = place(backend, mean, spread)
+    if momentum == "each":
+        momentum = backend.asarray(np.ones(1, "float32"))
+    batch_norm(backend.asarray(x), running=RunningStatistics(mean, spread, momentum))
+    np.testing.assert_allclose(backend.to_host(mean), [[3, 1e-4]], rtol=1e-6)
+    np.testing.assert_allclose(backend.to_host(spread), [[2, 2e-8]], rtol=1e-6)

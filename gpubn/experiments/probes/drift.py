@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpubn.backend import Array
+from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Reading, trace
 from gpubn.nn.layers import Activation, Affine
@@ -27,7 +27,7 @@ class Drift(Evenly):
         xp = network.backend.xp
         with np.errstate(all="ignore"):
             for place, number, values in _inputs(network):
-                mean, var = values.mean(axis=-2), values.var(axis=-2).mean(axis=-1)
+                mean, var = mean_rows(values), var_rows(values).mean(axis=-1)
                 if before := self._before.get((place, number)):
                     for metric, moved in (
                         ("mean", stats.rms(mean - before[0], axes=1) / before[1] ** 0.5),

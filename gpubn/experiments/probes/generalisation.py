@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from gpubn.backend import Array
+from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import OptimConfig
 from gpubn.experiments.probes.base import Evenly, Network, Reading
 from gpubn.nn.norms.batch_norm import BatchNorm
@@ -61,7 +61,7 @@ def _use_population(network: Network) -> list[tuple[BatchNorm, Array, Array]]:
     for layer in network.model.layers:
         if isinstance(layer, BatchNorm):
             before.append((layer, layer.running_mean, layer.running_spread))
-            layer.set_statistics(x.mean(axis=-2), x.var(axis=-2))
+            layer.set_statistics(mean_rows(x), var_rows(x))
         x, _ = layer.forward(x, training=False, track=False)
     return before
 

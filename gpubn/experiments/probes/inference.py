@@ -19,7 +19,7 @@ squares.
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from gpubn.backend import Array
+from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import Config, OptimConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments.array_statistics import rms
@@ -151,7 +151,7 @@ def _of_training_set(network: Network) -> tuple[Statistics, Statistics]:
             chunk, _ = layer.forward(chunk, training=False, track=False)
         chunks.append(chunk)
     values = network.backend.xp.concatenate(chunks, axis=1)
-    truth = Statistics(values.mean(axis=1), values.var(axis=1))
+    truth = Statistics(mean_rows(values), var_rows(values))
     batches = values[:, : values.shape[1] // m * m]
     batches = batches.reshape(values.shape[0], -1, m, values.shape[2])
     population = Statistics(

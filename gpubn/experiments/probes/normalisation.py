@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from gpubn.backend import Array
+from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
@@ -17,8 +17,8 @@ class NormParameters(Evenly):
         normed = [entry for entry in trace(network) if isinstance(entry[0], BatchNorm)]
         for number, (layer, _, y) in enumerate(normed, start=1):
             metrics = {
-                "norm_output_mean": stats.rms(y.mean(axis=-2), axes=1),
-                "norm_output_std": y.std(axis=-2).mean(axis=-1),
+                "norm_output_mean": stats.rms(mean_rows(y), axes=1),
+                "norm_output_std": (var_rows(y) ** 0.5).mean(axis=-1),
             }
             for name, value in layer.params.items():
                 metrics |= {f"{name}_mean": value.mean(axis=-1), f"{name}_std": value.std(axis=-1)}
@@ -65,6 +65,6 @@ class NormInputVariance(Probe):
             for mode in (True, False)
         ]
         for number, (train, infer) in enumerate(zip(*modes, strict=True), start=1):
-            ratio = infer.var(axis=-2).mean(axis=-1) / train.var(axis=-2).mean(axis=-1)
+            ratio = var_rows(infer).mean(axis=-1) / var_rows(train).mean(axis=-1)
             rows += network.rows("norm_input_variance_ratio", ratio, step=step, layer=number)
         return rows

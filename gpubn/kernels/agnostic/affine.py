@@ -6,7 +6,7 @@ dW = x' dy,   db = sum(dy) over N,   dx = dy W'.
 from types import ModuleType
 from typing import NamedTuple
 
-from gpubn.backend import Array
+from gpubn.backend import Array, sum_rows
 from gpubn.kernels.agnostic.sgd import descend
 
 
@@ -30,7 +30,7 @@ def affine_backward(
     dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, xp: ModuleType
 ) -> tuple[Array | None, Array, Array]:
     dweight = xp.matmul(cache.x.swapaxes(-1, -2), dy, out=dweight_out)
-    dbias = xp.sum(dy, axis=-2)
+    dbias = sum_rows(dy)
     dx = xp.matmul(dy, cache.weight.swapaxes(-1, -2)) if need_dx else None
     return dx, dweight, dbias
 

@@ -16,7 +16,7 @@ The path of the variance through the mean is zero, because sum(c) = 0.
 from types import ModuleType
 from typing import NamedTuple
 
-from gpubn.backend import Array, holds_no_foreign_arrays
+from gpubn.backend import Array, holds_no_foreign_arrays, mean_rows, sum_products, sum_rows
 from gpubn.kernels._checks import statistics_dtype
 from gpubn.kernels.agnostic import activation as activations
 
@@ -85,13 +85,13 @@ def batch_norm(
     # Shifting by the first row makes a constant column exactly zero and keeps |mean| >> std exact.
     pivot = x[..., :1, :]
     x_hat = x - pivot
-    shift = xp.mean(x_hat, axis=-2, keepdims=True)
+    shift = mean_rows(x_hat, keepdims=True)
     x_hat -= shift
     # Where the first row is an outlier the mean above has rounded at its scale: centre again.
-    rest = xp.mean(x_hat, axis=-2, keepdims=True)
+    rest = mean_rows(x_hat, keepdims=True)
     x_hat -= rest
     shift += rest
-    var = _sum_of_products(x_hat, x_hat, xp) / (n - correction)
+    var = sum_products(x_hat, x_hat) / (n - correction)
     inv_std = inverse_std(var, eps, xp)[..., None, :]
     x_hat *= inv_std
     mean = (pivot + shift)[..., 0, :]
@@ -111,17 +111,22 @@ def batch_norm(
         dtype=stored.name,
     )
     if running is not None:
-        _update(running, mean, var, n - correction, n)
+        unbiased = (n - correction) / (n - 1)
+        follow(running, mean, var**0.5 if running.average == "std" else var * unbiased)
     return y.astype(stored, copy=False), cache
 
 
-def _update(running: RunningStatistics, mean: Array, var: Array, dof: int, n: int) -> None:
-    spread = var**0.5 if running.average == "std" else var * (dof / (n - 1))
+def follow(running: RunningStatistics, mean: Array, spread: Array) -> None:
+    """Move the running statistics, in place: (1 - momentum) old + momentum new.
+
+    Where momentum is 1 the old value is forgotten, however large it was.
+    """
     momentum = running.momentum
     if not isinstance(momentum, float | int):  # one a replica
         momentum = momentum[:, None]
     for average, new in ((running.mean, mean), (running.spread, spread)):
-        average += momentum * (new - average)
+        average *= 1 - momentum
+        average += momentum * new
 
 
 def batch_norm_backward(
@@ -129,8 +134,8 @@ def batch_norm_backward(
 ) -> tuple[Array, Array, Array]:
     n, stored = dy.shape[-2], dy.dtype
     dy = _through_activation(dy, cache, xp)
-    dbeta = xp.sum(dy, axis=-2)
-    dgamma = _sum_of_products(dy, cache.x_hat, xp)
+    dbeta = sum_rows(dy)
+    dgamma = sum_products(dy, cache.x_hat)
     dx = cache.x_hat * (dgamma / -cache.dof)[..., None, :]
     dx += dy
     dx -= (dbeta / n)[..., None, :]
@@ -155,12 +160,12 @@ def batch_norm_backward_graph(
     std = xp.where(cache.inv_std > 0, 1 / safe, 0)
     centred = cache.x_hat * std
     # y = gamma * x_hat + beta
-    dbeta = xp.sum(dy, axis=-2)
-    dgamma = xp.sum(dy * cache.x_hat, axis=-2)
+    dbeta = sum_rows(dy)
+    dgamma = sum_rows(dy * cache.x_hat)
     dx_hat = dy if cache.gamma is None else dy * cache.gamma[..., None, :]
     # x_hat = centred * inv_std
     dcentred = dx_hat * cache.inv_std
-    dinv_std = xp.sum(dx_hat * centred, axis=-2, keepdims=True)
+    dinv_std = sum_rows(dx_hat * centred, keepdims=True)
     # inv_std = 1 / std, std = sqrt(var + eps)
     dstd = -dinv_std * cache.inv_std**2
     dvar = dstd * 0.5 * cache.inv_std
@@ -168,7 +173,7 @@ def batch_norm_backward_graph(
     dsquare = xp.broadcast_to(dvar / cache.dof, dy.shape)
     dcentred = dcentred + 2 * centred * dsquare
     # centred = x - mean, mean = sum(x) / N
-    dmean = -xp.sum(dcentred, axis=-2, keepdims=True)
+    dmean = -sum_rows(dcentred, keepdims=True)
     dx = dcentred + dmean / n
     return dx.astype(stored, copy=False), dgamma, dbeta
 
@@ -231,8 +236,3 @@ def _scale_shift(
 
 def _times_gamma(inv_std: Array, gamma: Array | None) -> Array:
     return inv_std if gamma is None else inv_std * gamma[..., None, :]
-
-
-def _sum_of_products(a: Array, b: Array, xp: ModuleType) -> Array:
-    """sum(a * b) over N, without a temporary the size of a."""
-    return xp.einsum("...nd,...nd->...d", a, b)

@@ -23,8 +23,9 @@ struct Outputs {
     if (running_mean == nullptr) return;
     const S weight = momenta == nullptr ? p.momentum : momenta[slab.replica];
     const S spread = p.average_std ? sqrt(v) : v * (S(p.dof) / S(p.n - 1));
-    running_mean[at] += weight * (m - running_mean[at]);
-    running_spread[at] += weight * (spread - running_spread[at]);
+    const S kept = S(1) - weight;
+    running_mean[at] = kept * running_mean[at] + weight * m;
+    running_spread[at] = kept * running_spread[at] + weight * spread;
   }
 };
 

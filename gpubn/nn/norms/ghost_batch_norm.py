@@ -5,7 +5,8 @@ from typing import Any
 from gpubn.backend import Array, namespace
 from gpubn.config import NormConfig
 from gpubn.errors import ArgumentError
-from gpubn.kernels import batch_norm, batch_norm_backward
+from gpubn.kernels import RunningStatistics, batch_norm, batch_norm_backward
+from gpubn.kernels.agnostic.batch_norm import follow
 from gpubn.nn.layers import Gradients
 from gpubn.nn.norms.batch_norm import BatchNorm
 
@@ -48,12 +49,12 @@ class GhostBatchNorm(BatchNorm):
         if track:
             unbiased = cache.dof / (self._ghost - 1)
             spread = cache.var**0.5 if self._average == "std" else cache.var * unbiased
-            momentum = self._momentum
-            if not isinstance(momentum, float):
-                momentum = momentum[:, None]
-            for average, new in ((self.running_mean, cache.mean), (self.running_spread, spread)):
-                new = new.reshape(replicas, groups, units).mean(axis=1)
-                average += momentum * (new - average)
+            running = RunningStatistics(self.running_mean, self.running_spread, self._momentum)
+            mean, spread = (
+                statistic.reshape(replicas, groups, units).mean(axis=1)
+                for statistic in (cache.mean, spread)
+            )
+            follow(running, mean, spread)
         return y.reshape(x.shape), cache
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:

@@ -28,7 +28,7 @@ def backward(blas, x, weight, dy, dx, dweight, dbias, need_dx, scratch):
         _dx(blas, weight, dy, dx)
     a, b, out = x.ctypes.data, dy.ctypes.data, dweight.ctypes.data
     multiply(blas, True, False, d, h, n, one, a, b, zero, out, one)
-    sum_rows(dy, dbias, scratch)
+    _sum_rows(dy, dbias, scratch)
 
 
 @jit
@@ -41,7 +41,7 @@ def descend(blas, x, weight, dy, dx, bias, rate, need_dx, scratch):
     a, b, out = x.ctypes.data, dy.ctypes.data, weight.ctypes.data
     multiply(blas, True, False, d, h, n, -rate, a, b, one, out, one)
     dbias = vector(scratch + 8 * h, h, one)
-    sum_rows(dy, dbias, scratch)
+    _sum_rows(dy, dbias, scratch)
     for j in range(h):
         bias[j] -= rate * dbias[j]
 
@@ -55,7 +55,7 @@ def _dx(blas, weight, dy, dx):
 
 
 @jit
-def sum_rows(a, total, scratch):
+def _sum_rows(a, total, scratch):
     """total = the sum over the rows of a; sums of chunks are added in float64."""
     n, d = a.shape
     kinds = a.dtype.type

@@ -134,15 +134,15 @@ def _squares(x, pitch, n, pivot, mean, rests, squares):
 def follow(average_mean, average_spread, mean, var, momentum, n, dof, of_std):
     """Move the running averages towards the statistics of the batch."""
     kinds = mean.dtype.type
-    unbiased = kinds(np.float64(dof) / np.float64(n - 1))
+    unbiased, kept = kinds(np.float64(dof) / np.float64(n - 1)), kinds(1) - momentum
     for j in range(len(mean)):
-        average_mean[j] += momentum * (mean[j] - average_mean[j])
+        average_mean[j] = kept * average_mean[j] + momentum * mean[j]
     if of_std:
         for j in range(len(mean)):
-            average_spread[j] += momentum * (math.sqrt(var[j]) - average_spread[j])
+            average_spread[j] = kept * average_spread[j] + momentum * math.sqrt(var[j])
     else:
         for j in range(len(mean)):
-            average_spread[j] += momentum * (var[j] * unbiased - average_spread[j])
+            average_spread[j] = kept * average_spread[j] + momentum * (var[j] * unbiased)
 
 
 @jit
