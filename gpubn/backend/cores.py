@@ -1,8 +1,32 @@
-"""Cores of this process."""
+"""How many CPU cores this process may use."""
 
 import os
+from pathlib import Path
+
+_ROOT, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Number of CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the cores of this process: its affinity, or a smaller quota, as containers have."""
+    try:
+        found = len(os.sched_getaffinity(0))
+    except AttributeError:  # not every system tells
+        found = os.cpu_count() or 1
+    return max(1, min(found, _quota(found)))
+
+
+def _quota(otherwise: int) -> int:
+    """The least quota of the process's control groups (version 2), rounded up."""
+    try:
+        own = [line[3:] for line in _OWN.read_text().splitlines() if line.startswith("0::")]
+    except OSError:
+        return otherwise
+    folder = _ROOT / "".join(own).lstrip("/")
+    quotas = [otherwise]
+    for group in (folder, *folder.parents):
+        try:
+            most, period = (group / "cpu.max").read_text().split()
+            quotas.append(-(-int(most) // int(period)))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return min(quotas)
