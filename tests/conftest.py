@@ -24,8 +24,10 @@ settings.register_profile(
 )
 settings.load_profile("gpubn")
 
-# The suite may itself run under make, whose options and variables reach a make that a test starts.
+# The suite may itself run under make, whose options and variables reach a make that a test starts,
+# or where a user's own trackers are set, who must not see what it reports.
 LEAKS = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "FIGURE", "RESULTS", "FULL", "ARGS", "DATA", "GPU"]
+LEAKS += ["MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "TENSORBOARD_LOGDIR"]
 for leaked in [*LEAKS, "PYTHON", "WORKERS"]:
     os.environ.pop(leaked, None)
 

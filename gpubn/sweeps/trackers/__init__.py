@@ -1,5 +1,6 @@
 """Finished cells, reported to TensorBoard or MLflow beside the store. Off unless asked for."""
 
+import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from gpubn.sweeps.store.cell_store import Result
 
 _NEEDS = {"tensorboard": ("tensorboardX", "tensorboardX"), "mlflow": ("mlflow", "MLflow")}
 """Tracker -> the module that it needs, and its title."""
+_URI = {"tensorboard": "TENSORBOARD_LOGDIR", "mlflow": "MLFLOW_TRACKING_URI"}
+"""Tracker -> the environment variable that says where, unless `tracker.uri` does."""
 
 
 class Tracker(Protocol):
@@ -34,9 +37,11 @@ class _Silent:
 
 
 def make_tracker(config: TrackerConfig, results: Path) -> Tracker:
-    """Return the tracker of a configuration; `results` is where it keeps what has no `uri`.
+    """Return the tracker of a configuration.
 
-    Its package is looked for here, before any work, and imported with the first report.
+    Where no `uri` is configured the tracker's own environment variable says where, and where that
+    is not set, `results`. Its package is looked for here, before any work, and imported with the
+    first report.
 
     Raises:
         ConfigError: the package is not installed, or `results` has a name that MLflow cannot use.
@@ -49,14 +54,15 @@ def make_tracker(config: TrackerConfig, results: Path) -> Tracker:
             f"tracker={config.name} needs {title}, which is not installed; "
             f"pip install '.[{config.name}]'"
         )
+    uri = config.uri or os.environ.get(_URI[config.name])
     # Imported here: both draw, and what draws takes a second to import.
     if config.name == "tensorboard":
         from gpubn.sweeps.trackers.tensorboard import TensorBoard
 
-        return TensorBoard(Path(config.uri) if config.uri else results / "tensorboard")
+        return TensorBoard(Path(uri).expanduser() if uri else results / "tensorboard")
     from gpubn.sweeps.trackers.mlflow import MLflow
 
-    return MLflow(config.uri, results)
+    return MLflow(uri, results)
 
 
 def check_run_names(config: TrackerConfig, cells: Iterable[Cell]) -> None:

@@ -1,4 +1,4 @@
-"""Reports to MLflow: one experiment an experiment, one run a cell.
+"""Reports to MLflow: one experiment an experiment, or MLFLOW_EXPERIMENT_NAME; one run a cell.
 
 Without a tracking URI the store is an SQLite file, `mlflow.db` in the results folder, with the
 figures below `mlflow` beside it; `mlflow ui --backend-store-uri sqlite:///results/mlflow.db`
@@ -24,6 +24,7 @@ from gpubn.sweeps.trackers.curves import Facts
 from gpubn.sweeps.trackers.lock import locked
 from gpubn.sweeps.trackers.page import loss_png, tables
 
+_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 CELL, DIGEST = "gpubn.cell", "gpubn.digest"
 """Tags of a run: the cell and the result that it reports."""
 _QUIET = {
@@ -60,7 +61,7 @@ class MLflow:
                 if file is not None:  # what cannot be opened MLflow would try to open for minutes
                     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
                         connection.execute("begin immediate")
-                experiment = self._experiment(cell.config.name)
+                experiment = self._experiment(os.environ.get(_EXPERIMENT) or cell.config.name)
                 runs = self._client.search_runs([experiment], f"tags.`{CELL}` = '{cell.id}'")
             if len(runs) == 1 and _is_complete(runs[0], result.digest):
                 return

@@ -24,6 +24,16 @@ def test_a_deleted_experiment_is_one_sentence(tracker, cell, result):
         tracker.report(own, result())
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+@pytest.mark.parametrize("tracker", ["mlflow"], indirect=True, scope="module")
+def test_the_environment_names_the_experiment(tracker, cell, result, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    tracker.report(cell(first_seed=11), result())
+    client = tracker.shown.client
+    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    assert run.info.run_name == str(cell(first_seed=11))
+
+
 def test_a_server_that_is_down_is_one_sentence(tmp_path, cell, result, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(StoreError) as caught:

@@ -53,6 +53,28 @@ def test_the_same_result_is_reported_once_and_another_takes_its_place(tracker, c
     assert [digest for digest, _ in tracker.shown.reports(other)] == ["a"]
 
 
+VARIABLES = {
+    "tensorboard": lambda folder: ("TENSORBOARD_LOGDIR", folder / "tensorboard"),
+    "mlflow": lambda folder: ("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}"),
+}
+
+
+def test_the_environment_says_where_unless_the_configuration_does(
+    tracker, tmp_path, cell, result, monkeypatch
+):
+    """A second MLflow database would take seconds: the one that there is plays both parts."""
+    own = cell(first_seed=7)
+    variable, place = VARIABLES[tracker.name](tracker.root)
+    monkeypatch.setenv(variable, str(place))
+    tracking.make_tracker(TrackerConfig(name=tracker.name), tmp_path).report(own, result("e"))
+    assert [digest for digest, _ in tracker.shown.reports(own)] == ["e"]
+    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    configured = TrackerConfig(name=tracker.name, uri=str(place))
+    tracking.make_tracker(configured, tmp_path).report(own, result("f"))
+    assert [digest for digest, _ in tracker.shown.reports(own)] == ["f"]
+    assert list(tmp_path.iterdir()) == []
+
+
 DIES = {
     "half way through the records": (
         "tensorboard",
