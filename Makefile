@@ -23,10 +23,13 @@ endif
 LOCK := $(LOCKS)/$(if $(EXTRA),$(EXTRA),cpu).txt
 STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
 
-BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS)) $(if $(FULL),--full)
+# $(call quoted,NAME): the variable as one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(value $(1)))'
+IN_RESULTS = $(if $(value RESULTS),--results $(call quoted,RESULTS))
+BUILD = $(if $(value FIGURE),--figure $(call quoted,FIGURE)) $(IN_RESULTS) $(if $(FULL),--full)
 
 ifdef DATA
-export GPUBN_DATA := $(DATA)
+export GPUBN_DATA := $(value DATA)
 endif
 # A caller's paths and options must not leak into the environment that is locked here.
 unexport PYTHONPATH PYTHONHOME
@@ -40,10 +43,10 @@ help:  ## list the targets
 setup: $(STAMP)  ## make .venv with the locked dependencies and this package (every target does it)
 
 $(STAMP): pyproject.toml $(LOCK)
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "error: PYTHON=$(PYTHON) is $$($(PYTHON) -V 2>&1); expected Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+	@$(call quoted,PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: PYTHON is $$($(call quoted,PYTHON) -V 2>&1); expected Python 3.11, 3.12 or 3.13" >&2; exit 1; }
 	@echo "setting up $(VENV) from $(LOCK)"
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@test -x $(RUN) || $(call quoted,PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --config-settings editable_mode=compat -e .
@@ -62,7 +65,7 @@ redraw: $(STAMP)  ## draw the figures from the tables that are there; run nothin
 	@$(RUN) scripts/build.py --redraw $(BUILD)
 
 claims: $(STAMP)  ## decide the claims from the tables that are there; run nothing
-	@$(RUN) scripts/claims.py $(if $(RESULTS),--results $(RESULTS)) $(ARGS)
+	@$(RUN) scripts/claims.py $(IN_RESULTS) $(ARGS)
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)
@@ -71,7 +74,7 @@ table: $(STAMP)  ## tabulate and plot the finished cells of a sweep; runs nothin
 	@$(RUN) scripts/table.py $(ARGS)
 
 status: $(STAMP)  ## which cells of which sweep are done, running, failed or missing, and why
-	@$(RUN) scripts/status.py $(if $(RESULTS),--results $(RESULTS))
+	@$(RUN) scripts/status.py $(IN_RESULTS)
 
 test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -1,6 +1,7 @@
 """A multirun: checked before it starts, shown while it runs, summed up at its end."""
 
 import logging
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -93,9 +94,8 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:
-            status = (
-                "make status" if results == Path("results") else f"make status RESULTS={results}"
-            )
+            default, folder = results == Path("results"), shlex.quote(str(results))
+            status = "make status" if default else f"make status RESULTS={folder}"
             log.warning("%d of %d cells failed; `%s` says why", failed, len(cells), status)
 
 

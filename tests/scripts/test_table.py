@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,22 @@ def test_the_last_line_of_a_sweep_works_as_it_stands(overrides):
     assert shown.startswith(script)
     received = json.loads(bash(shown.replace(script, f"{sys.executable} {ECHO}", 1)))
     assert sorted(received) == sorted(overrides)
+
+
+@pytest.mark.parametrize("value", ["my résults", "it's", 'a "b" $HOME', "`e`;#\\"])
+def test_every_variable_of_make_is_one_word_whatever_is_in_it(value):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for target, script, expected in (
+        ("figures", "build", ["--figure", value, "--results", value]),
+        ("redraw", "build", ["--redraw", "--figure", value, "--results", value]),
+        ("claims", "claims", ["--results", value]),
+        ("status", "status", ["--results", value]),
+    ):
+        given = shlex.join([f"RESULTS={value}", f"FIGURE={value}", f"DATA={value}", "GPU=0"])
+        shown = bash(f"make -n {target} {given}").splitlines()[-1]
+        command = shown.replace(f".venv/bin/python scripts/{script}.py", f"{sys.executable} {ECHO}")
+        assert json.loads(bash(command)) == expected
 
 
 def bash(line):
