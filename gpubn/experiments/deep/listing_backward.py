@@ -61,8 +61,8 @@ def _measure_group(
     )
     for number in range(depth, 0, -1):
         true = next(true_gradients).weight
-        faulty_gradient = next(faulty_gradients).weight if number <= last else 0 * true
-        for metric, values in gradient_differences(faulty_gradient, true).items():
+        listed = next(faulty_gradients).weight if number <= last else backend.xp.zeros_like(true)
+        for metric, values in gradient_differences(listed, true).items():
             rows += per_seed(seeds, f"weight_grad_{metric}", backend.to_host(values), layer=number)
         tick(len(seeds))
     return rows
