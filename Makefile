@@ -6,7 +6,7 @@
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   WORKERS=2           processes that run tests at the same time, one by default (test, mutants)
-#   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (test, mutants)
+#   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (the others)
 
 PYTHON ?= python3
 WORKERS ?= 0
@@ -74,7 +74,7 @@ table: $(STAMP)  ## tabulate and plot the finished cells of a sweep; runs nothin
 	@$(RUN) scripts/table.py $(ARGS)
 
 status: $(STAMP)  ## which cells of which sweep are done, running, failed or missing, and why
-	@$(RUN) scripts/status.py $(IN_RESULTS)
+	@$(RUN) scripts/status.py $(IN_RESULTS) $(ARGS)
 
 test: $(STAMP)  ## the tests, on the CPU, without network or MNIST
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -9,6 +9,18 @@ from typing import BinaryIO
 
 from gpubn.errors import StoreError
 
+_PACKAGE = Path(__file__).parent
+_INSIDE = _PACKAGE / "_shipped"
+
+
+def shipped(place: str) -> Path:
+    """Return where a part of the repository beside the package lies: conf, scripts, results.
+
+    That is in the package itself where it was installed, of results only what claims are decided
+    from, and beside it in a checkout.
+    """
+    return (_INSIDE if _INSIDE.is_dir() else _PACKAGE.parent) / place
+
 
 def sha256(data: bytes | memoryview) -> str:
     """Hex digest of the bytes."""
@@ -64,10 +76,9 @@ def create(path: Path) -> BinaryIO:
 
 def git_revision() -> str | None:
     """The commit of the checkout this package runs from, "+" if it was changed; None if unknown."""
-    here = Path(__file__).parent
     try:
-        head = _git(here, "rev-parse", "HEAD")
-        changed = _git(here, "status", "--porcelain", "--", ":(top)gpubn", ":(top)conf")
+        head = _git(_PACKAGE, "rev-parse", "HEAD")
+        changed = _git(_PACKAGE, "status", "--porcelain", "--", ":(top)gpubn", ":(top)conf")
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")

@@ -1,47 +1,6 @@
-"""Run one cell, or with -m a sweep: `python scripts/run.py -m experiment=mnist_init`.
+"""`gpubn run` for a checkout."""
 
-A finished cell is skipped; `force=true` runs it again. A cell that fails is named, the others of a
-sweep go on, and the exit code is 1.
-"""
-
-import os
-from collections.abc import Callable
-from functools import partial
-
-import hydra
-from hydra._internal.utils import get_args
-from omegaconf import DictConfig
-
-from gpubn.sweeps import cli, compose
-from gpubn.sweeps import task as jobs
-
-
-def main() -> None:
-    """Let Hydra parse the command line and run."""
-    arguments = get_args()
-    compose.check_overrides(arguments.overrides)
-    if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
-        _hydra(jobs.run)
-        return
-    errors: list[Exception] = []
-    _hydra(partial(_run_one, errors=errors))
-    for error in errors:
-        raise error
-
-
-def _run_one(composed: DictConfig, errors: list[Exception]) -> None:
-    # Hydra would print the overrides of a job that raises before the error in one sentence.
-    try:
-        jobs.run(composed)
-    except Exception as error:
-        errors.append(error)
-
-
-def _hydra(task: Callable[..., None]) -> None:
-    hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="config")(task)()
-
+from gpubn.commands import run_command
 
 if __name__ == "__main__":
-    # Errors reach cli.main instead of being printed, shortened, by Hydra.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    cli.main(main)
+    run_command("run")

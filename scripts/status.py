@@ -1,21 +1,6 @@
-"""Show what a results folder holds of its sweeps: `make status`, `make status RESULTS=folder`."""
+"""`gpubn status` for a checkout."""
 
-import argparse
-from pathlib import Path
-
-from gpubn.sweeps import cli, status
-from gpubn.sweeps.store.cell_store import CellStore
-
-
-def main() -> None:
-    """Print the state of every sweep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
-    results = parser.parse_args().results
-    for line in status.report(status.inspect_all(results), CellStore(results / "cells")):
-        print(line)
-
+from gpubn.commands import run_command
 
 if __name__ == "__main__":
-    cli.log_to_stderr()
-    cli.main(main)
+    run_command("status")

@@ -1,49 +1,6 @@
-"""Tabulate and plot the finished cells of a sweep: `make table ARGS="experiment=mnist_init ..."`.
+"""`gpubn table` for a checkout."""
 
-It takes the overrides of the sweep and runs nothing. The table goes to `<results>/sweeps`, with its
-provenance (JSON) and a plain plot of it (PNG, SVG) beside it.
-"""
-
-import argparse
-import logging
-
-from gpubn.files import write_atomic
-from gpubn.report.tables import read_table
-from gpubn.sweeps import cli
-from gpubn.sweeps.sweep_table import SweepTable, tabulate
-
-log = logging.getLogger("gpubn")
-
-_LONG = 400
-"""Characters of a sweep's overrides that a caption has room for."""
-
-
-def main() -> None:
-    """Write the tables of the sweep on the command line, and the plot of each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="those of the sweep")
-    for table in tabulate(parser.parse_args().overrides):
-        for path in table.paths:
-            log.info("table: %s (%d of %d cells)", path, table.finished, table.cells)
-        if table.paths:
-            plot(table)
-
-
-def plot(table: SweepTable) -> None:
-    """Draw a sweep's table as SVG and PNG beside it."""
-    from gpubn.report.figures.overview import draw_overview  # matplotlib is slow to import
-    from gpubn.report.figures.style import render, style
-
-    path, overrides = table.paths[0], "; ".join(table.overrides)
-    some = f"{table.finished} of " * (table.finished < table.cells)
-    note = f"{overrides[:_LONG]}{' ...' * (len(overrides) > _LONG)}: {some}{table.cells} cells."
-    with style():
-        files = render(draw_overview(read_table(path), table.experiment, note))
-    for kind, data in files.items():
-        write_atomic(path.with_suffix(f".{kind}"), data)
-    log.info("figure: %s.{png,svg}", path.with_suffix(""))
-
+from gpubn.commands import run_command
 
 if __name__ == "__main__":
-    cli.log_to_stderr()
-    cli.main(main)
+    run_command("table")

@@ -80,7 +80,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     provenance = _provenance(path)
     if (schema := provenance.get("schema", SCHEMA_VERSION)) != SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `make results` writes"
+            f"{path} has schema {schema}; expected {SCHEMA_VERSION}, which `gpubn build` writes"
         )
     config, constants = (
         part if isinstance(part := provenance.get(key), dict) else {}
@@ -120,7 +120,7 @@ def read_bytes(path: Path) -> bytes:
         StoreError: there is no such file.
     """
     if not path.exists():
-        raise StoreError(f"{path} does not exist; expected a table, which `make results` writes")
+        raise StoreError(f"{path} does not exist; expected a table, which `gpubn build` writes")
     return path.read_bytes()
 
 

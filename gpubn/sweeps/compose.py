@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from gpubn.config import Config
 from gpubn.errors import ConfigError, StoreError
 from gpubn.experiments import get
+from gpubn.files import shipped
 from gpubn.sweeps.cells import RUN_OPTIONS, Cell
 from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, write_plan
 from gpubn.vectorized import config as vectorized_config
@@ -28,7 +29,7 @@ from gpubn.vectorized.loader import FastLoader
 
 log = logging.getLogger(__name__)
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = shipped("conf")
 _DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
 _CHOOSE_NO_CELL = (
     *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),

@@ -1,7 +1,6 @@
 """A multirun: checked before it starts, shown while it runs, summed up at its end."""
 
 import logging
-import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -18,7 +17,7 @@ from gpubn.sweeps.compose import Grid, validated
 from gpubn.sweeps.launchers import check_processes, launcher_of
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import make_command
+from gpubn.sweeps.sweep_table import command_for
 from gpubn.sweeps.trackers import check_run_names, make_tracker
 
 log = logging.getLogger(__name__)
@@ -90,12 +89,11 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
         kept = sum(_touched(store, cell) == before[cell.id] for cell in done)
         counts = (len(done), len(cells), kept)
         log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
-        log.info("to tabulate them: %s", make_command("table", grid.overrides))
+        log.info("to tabulate them: %s", command_for("table", grid.overrides))
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:
-            default, folder = results == Path("results"), shlex.quote(str(results))
-            status = "make status" if default else f"make status RESULTS={folder}"
+            status = command_for("status", results=results)
             log.warning("%d of %d cells failed; `%s` says why", failed, len(cells), status)
 
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from gpubn.sweeps.store.cell_store import CellStore
 
 log = logging.getLogger(__name__)
 
+RESULTS = Path(Config().results)
+"""The results folder, unless another one is named."""
 _LONG = 80
 """Characters beyond which the name of a table is shortened."""
 
@@ -40,16 +43,23 @@ class SweepTable:
     finished: int
 
 
-def make_command(target: str, overrides: Sequence[str]) -> str:
-    """Return the line for a shell that calls a target of the Makefile for a sweep.
+def command_for(command: str, overrides: Sequence[str] = (), results: Path = RESULTS) -> str:
+    """Return the line for a shell that runs a command, through the door that was taken.
 
-    >>> make_command("table", ["experiment=mnist_init", "optim.rate=0.03,0.1", "backend=numpy"])
+    That is `gpubn`, or else the Makefile, which has the targets table, sweep, status and claims.
+
+    >>> command_for("table", ["experiment=mnist_init", "optim.rate=0.03,0.1", "backend=numpy"])
     'make table ARGS="experiment=mnist_init optim.rate=0.03,0.1"'
     """
+    elsewhere = [] if results == RESULTS else [str(results)]
+    words = [*choosing(overrides), *_of_results(overrides)]
+    if sys.argv[0].startswith("gpubn "):
+        name = ["run", "-m"] if command == "sweep" else [command]
+        return shlex.join(["gpubn", *name, *words, *(f"--results={path}" for path in elsewhere)])
     # The recipe's shell reads the words, make reads $, and the shell at hand reads the quotes.
-    words = shlex.join([*choosing(overrides), *_of_results(overrides)]).replace("$", "$$")
-    escaped = re.sub(r'(["\\$`])', r"\\\1", words)
-    return f'make {target} ARGS="{escaped}"'
+    escaped = re.sub(r'(["\\$`])', r"\\\1", shlex.join(words).replace("$", "$$"))
+    line = ["make", command, *(f"RESULTS={path}" for path in elsewhere)]
+    return " ".join([*line, *[f'ARGS="{escaped}"'] * bool(words)])
 
 
 def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
@@ -60,14 +70,14 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
         StoreError: no cell is finished, or the folder cannot be written.
     """
     given = OverridesParser.create().parse_overrides(_of_results(overrides))
-    results = Path(str(given[0].value()) if given else Config().results)
+    results = Path(str(given[0].value())) if given else RESULTS
     cells = expand(overrides, results / "plans")
     store = CellStore(results / "cells")
     kept = finished(cells, store)
     if not kept:
         raise StoreError(
             f"none of {len(cells)} cells is finished in {store.root}; expected at least one: "
-            f"`{make_command('sweep', overrides)}` runs them"
+            f"`{command_for('sweep', overrides)}` runs them"
         )
     tables = []
     for experiment in dict.fromkeys(cell.config.name for cell in cells):
@@ -81,7 +91,7 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
         failed = sum(store.failure(cell) is not None for cell in cells if cell.id not in kept)
         log.warning(
             "%d of %d cells are not finished (%d failed) and left out; `%s` runs them",
-            *(missing, len(cells), failed, make_command("sweep", overrides)),
+            *(missing, len(cells), failed, command_for("sweep", overrides)),
         )
     return tables
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gpubn.commands import build
 from gpubn.errors import ConfigError
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
 from gpubn.report.tables import read_table
-from tests.scripts.sweeping import ROOT, load_script, one_sentence
+from tests.scripts.sweeping import ROOT, one_sentence
 
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
 DIGITS = [*TINY, "data=digits"]
@@ -75,8 +76,11 @@ HUGE = "optim.batch=1000000000"  # with which nothing would run, should the refu
 BAD = {
     "unwritable": (["--results", "file/x", *ONE[:2], *DIGITS], ("file/x", "cannot be written")),
     "no such figure": (["--figure", "nope"], ("'nope'", "mnist_init_loss")),
-    "no tables": (["--redraw", *ONE], ("mine/tables/mnist_init.csv", "make results")),
-    "other numbers": (["--tables-only", *ONE[:2], HUGE], (HUGE, "--results", "RESULTS=folder")),
+    "no tables": (["--redraw", *ONE], ("mine/tables/mnist_init.csv", "gpubn build")),
+    "other numbers": (
+        ["--tables-only", *ONE[:2], "--results", ROOT / "results", HUGE],
+        (HUGE, "--results", "RESULTS=folder"),
+    ),
 }
 
 
@@ -88,29 +92,29 @@ def test_bad_input(run, tmp_path, case):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-@pytest.fixture(scope="module")
-def build():
-    return load_script("build")
-
-
-def test_the_committed_results_are_known_by_every_name(build, tmp_path, monkeypatch):
+def test_the_committed_results_are_known_by_every_name(tmp_path, monkeypatch):
+    """They stand beside conf; those of a folder that is no checkout are the user's own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(ROOT / "results")
-    for folder in ("results", "./results/", "gone/../results", "link", ROOT / "results"):
+    for folder in (f"{ROOT}/gone/../results/", "link", ROOT / "results"):
         with pytest.raises(ConfigError, match=r"^seeds=2 changes.*--results \(RESULTS=folder"):
             build._refuse_to_overwrite([], ["backend=numpy", "seeds=2"], Path(folder))
         harmless = ["backend=numpy", "backend.name=numpy", "data.root=x"]
         build._refuse_to_overwrite([], harmless, Path(folder))
-    build._refuse_to_overwrite([], ["seeds=2"], Path("results/full"))
+    for folder in ("results", "results/full", ROOT / "results/full"):
+        build._refuse_to_overwrite([], ["seeds=2"], Path(folder))
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ConfigError, match=r"^seeds=2 changes"):
+        build._refuse_to_overwrite([], ["seeds=2"], Path("results"))
 
 
-def test_an_experiment_is_given_the_data_that_it_takes(build):
+def test_an_experiment_is_given_the_data_that_it_takes():
     given = ["data=digits", "seeds=2", "data.root=x"]
     assert build._taken("mnist_init", given) == given
     assert build._taken("estimators", given) == given[1:]
 
 
-def test_training_steps_are_timed_once_for_a_folder(build, tmp_path, monkeypatch):
+def test_training_steps_are_timed_once_for_a_folder(tmp_path, monkeypatch):
     started = []
     fake = SimpleNamespace(run=lambda command, check: started.append((command[-1], check)))
     monkeypatch.setattr(build, "subprocess", fake)
@@ -123,7 +127,7 @@ def test_training_steps_are_timed_once_for_a_folder(build, tmp_path, monkeypatch
 
 
 @pytest.fixture
-def did(build, monkeypatch):
+def did(monkeypatch):
     """did(*arguments, undecided, folders): what main did, without experiments and drawing."""
 
     def call(*arguments, undecided="", folders=("mine",)):
@@ -144,7 +148,7 @@ def did(build, monkeypatch):
         monkeypatch.setattr(build.figures, "find", lambda names: [])
         monkeypatch.setattr(claims, "decide_all", decide)
         monkeypatch.setattr("sys.argv", ["build.py", *arguments])
-        build.main()
+        build.command()
         return steps
 
     return call
@@ -174,4 +178,4 @@ def test_of_claims_decided_from_the_digits_those_count_that_were_decided_last(
 ):
     steps = did(*MINE, undecided=undecided, folders=["mine", "mine/digits", "mine/digits"])
     assert steps == [RUN, "time", DECIDE, ("decide", "mine/digits", "mine"), "draw"]
-    assert ("no verdict: A1 (`make claims` says why)" in caplog.messages) == is_named
+    assert ("no verdict: A1 (`make claims RESULTS=mine` says why)" in caplog.messages) == is_named

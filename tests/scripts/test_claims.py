@@ -1,4 +1,4 @@
-"""claims.py as a user meets it: a line a document, what is open is named, and exit codes."""
+"""claims as a user meets it: a line a document, what is open is named, and exit codes."""
 
 import csv
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import yaml
 
+from gpubn.commands import claims as script
 from gpubn.errors import GpubnError
 from gpubn.report.claims.ledger import DOCUMENTS, EXPECTED
 from gpubn.report.tables import write_table
 from gpubn.rows import per_seed
-from tests.scripts.sweeping import load_script
 
 CLAIM = {
     "claim": "The gain is above one.",
@@ -33,7 +33,6 @@ def decide(tmp_path, monkeypatch, capsys):
 
     A claim that is changed to None does not stand in the ledger.
     """
-    script = load_script("claims")
     monkeypatch.chdir(tmp_path)
     rows = per_seed(range(9), "gain", 8 + np.arange(9.0))
     write_table(tmp_path / "results" / "tables" / "t.csv", [({"norm": "none"}, rows)], {})
@@ -48,7 +47,7 @@ def decide(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["claims.py", "--ledger", "ledger", *arguments])
         error = ""
         try:
-            script.main()
+            script.command()
         except GpubnError as raised:
             error = str(raised)
         return capsys.readouterr().out.splitlines(), error

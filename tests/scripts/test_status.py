@@ -1,4 +1,4 @@
-"""`scripts/status.py`: what a results folder holds, in lines that a person reads."""
+"""`status`: what a results folder holds, in lines that a person reads."""
 
 import os
 import re
@@ -8,13 +8,13 @@ import pytest
 from tqdm import tqdm
 
 from gpubn.backend import resolve
+from gpubn.commands import status as script
 from gpubn.rows import Failure
 from gpubn.sweeps import status
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.store.leases import Leases
-from tests.scripts.sweeping import load_script
 
 GRID = ["experiment=estimators", "data.examples=2,4,8,16", "seeds=2"]
 OTHER = ["experiment=moving_average", "optim.steps=10", "norm=before", "seeds=2"]
@@ -30,11 +30,10 @@ def world(tmp_path):
 @pytest.fixture
 def show(monkeypatch, capsys):
     """show(folder): what status.py prints of it."""
-    script = load_script("status")
 
     def run(folder):
         monkeypatch.setattr("sys.argv", ["status.py", "--results", str(folder)])
-        script.main()
+        script.command()
         return capsys.readouterr().out.splitlines()
 
     return run

@@ -10,14 +10,14 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-import table
 
 from gpubn.backend import resolve
+from gpubn.commands import table
 from gpubn.report.figures import overview
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import run_cells
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import make_command
+from gpubn.sweeps.sweep_table import command_for
 from tests.scripts.sweeping import ROOT
 
 SWEEP = ["experiment=estimators", "data.examples=2,4", "seeds=2"]
@@ -32,7 +32,7 @@ def make_table(monkeypatch, tmp_path):
 
     def run(*overrides):
         monkeypatch.setattr(sys, "argv", ["table.py", *overrides])
-        table.main()
+        table.command()
         return {str(p): p.read_bytes() for p in Path("out/sweeps").iterdir()}
 
     return run
@@ -68,7 +68,7 @@ def test_a_table_with_its_provenance_and_a_plot(make_table, caplog, monkeypatch)
 def test_the_last_line_of_a_sweep_works_as_it_stands(overrides):
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    command = f"{make_command('table', overrides)} -n GPU=0"
+    command = f"{command_for('table', overrides)} -n GPU=0"
     shown = bash(command).splitlines()[-1]
     script = ".venv/bin/python scripts/table.py"
     assert shown.startswith(script)

@@ -1,4 +1,4 @@
-"""`scripts/verify.py`: what was committed is reproduced, or named."""
+"""`verify`: what was committed is reproduced, or named."""
 
 import csv
 import json
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gpubn import backend
+from gpubn.commands import verify as script
 from gpubn.report.claims.decide import Decision
 from gpubn.sweeps.pipeline import make_tables
-from tests.scripts.sweeping import load_script
 
 NAME = "signal_propagation"
 TINY = ["seeds=2", "model.depth=2", "model.width=6", "data.examples=12", "init=small", "norm=none"]
@@ -33,14 +33,13 @@ def committed(made, tmp_path):
 @pytest.fixture
 def verify(monkeypatch, committed):
     """verify(*arguments): main on these small tables, which it makes again."""
-    script = load_script("verify")
     monkeypatch.setattr(script.experiments, "names", lambda: [NAME])
 
     def run(*arguments):
         given = [*arguments, *(part for o in TINY for part in ("--override", o))]
         given += ["--backend", "numpy", "--results", committed]
         monkeypatch.setattr("sys.argv", ["verify.py", *map(str, given)])
-        script.main()
+        script.command()
 
     run.script, run.refused = script, script.NotReproducedError
     return run

@@ -6,7 +6,7 @@ from gpubn.errors import ConfigError, StoreError
 from gpubn.report.tables import read_table
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import make_command, table_name, tabulate
+from gpubn.sweeps.sweep_table import command_for, table_name, tabulate
 
 SWEEP = ["experiment=estimators", "data.examples=2,4", "seeds=2"]
 NAME = "estimators_data.examples=2,4_seeds=2"
@@ -42,7 +42,7 @@ def test_of_unfinished_sweeps_each_has_a_table_of_what_is_finished_and_says_how_
         *(("estimators", 2, 2), ("exact", 12, 6)),
     ]
     assert not set(first.paths) & set(second.paths)
-    command = make_command("sweep", given)
+    command = command_for("sweep", given)
     said = f"6 of 14 cells are not finished (0 failed) and left out; `{command}` runs them"
     assert said in caplog.messages
 
@@ -77,7 +77,7 @@ def test_short_names_say_all_and_long_ones_have_a_hash():
 
 def test_commands():
     overrides = ["experiment=exact", "+seeds=1,2", "hydra/launcher=pool", "++tracker=mlflow"]
-    assert make_command("table", overrides) == 'make table ARGS="experiment=exact +seeds=1,2"'
-    assert make_command("sweep", ["results=a $b", "seeds=2"]) == (
+    assert command_for("table", overrides) == 'make table ARGS="experiment=exact +seeds=1,2"'
+    assert command_for("sweep", ["results=a $b", "seeds=2"]) == (
         "make sweep ARGS=\"seeds=2 'results=a \\$\\$b'\""
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpubn.errors import ConfigError, StoreError
-from gpubn.files import sha256, write_atomic
+from gpubn.files import sha256, shipped, write_atomic
 from gpubn.fingerprint import script_fingerprint
 from gpubn.report.tables import read_bytes, read_table
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts" / "figures"
+SCRIPTS = shipped("scripts/figures")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,156 @@
+"""Regenerate: run the cells that are missing, write tables, decide the claims, draw the figures.
+
+Further arguments are Hydra overrides for every experiment, e.g. `backend=numpy`; in a checkout
+those that change a number need a results folder of their own, so that the committed results stay.
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from gpubn import backend, experiments
+from gpubn.errors import ConfigError
+from gpubn.files import shipped
+from gpubn.report.figures import drawing as figures
+from gpubn.report.figures.drawing import FigureScript
+from gpubn.sweeps.sweep_table import command_for
+
+log = logging.getLogger("gpubn")
+
+_STEP_COST = shipped("scripts/bench/step_cost.py")
+_HARMLESS = ("backend", "backend.name", "data.root")
+
+
+def command() -> None:
+    """Parse the command line and regenerate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides")
+    parser.add_argument("--figure", action="append", default=[], help="only this figure")
+    parser.add_argument(
+        "--results", type=Path, help="where all is kept (results, or results/full with --full)"
+    )
+    parser.add_argument("--full", action="store_true", help="the grids in their full resolution")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--tables-only", action="store_true", help="draw nothing")
+    what.add_argument("--redraw", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    options.results = options.results or Path("results", *["full"] * options.full)
+    scripts = figures.find(options.figure)
+    started = time.perf_counter()
+    undecided: list[str] = []
+    if options.redraw:
+        if not options.figure:
+            undecided = _decide(options.results, ())
+        _draw([(script, options.results) for script in scripts], always=True)
+    else:
+        wanted = _experiments(scripts if options.figure else None)
+        _refuse_to_overwrite(wanted, options.overrides, options.results)
+        folders = _run(wanted, options.overrides, options.results, full=options.full)
+        if not options.figure or any(script.experiment == _STEP_COST.stem for script in scripts):
+            _time_steps(options.results)
+        if not options.tables_only:
+            if not options.figure:
+                undecided = _decide(options.results, folders.values())
+            _draw([(script, folders.get(script.experiment, options.results)) for script in scripts])
+        for name, folder in folders.items():
+            if folder != options.results:
+                log.info("note: %s was made from the digits and is in %s", name, folder)
+    if undecided:
+        claims = command_for("claims", results=options.results)
+        log.warning("no verdict: %s (`%s` says why)", ", ".join(undecided), claims)
+    log.info("done in %.0f s", time.perf_counter() - started)
+
+
+def _experiments(scripts: Sequence[FigureScript] | None) -> list[str]:
+    """The experiments behind these figures, or all where there is no choice of figures."""
+    wanted = None if scripts is None else {stem for script in scripts for stem in script.tables}
+    return [name for name in experiments.names() if wanted is None or name in wanted]
+
+
+def _refuse_to_overwrite(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> None:
+    from gpubn.sweeps.compose import expand  # Hydra takes long to import
+
+    committed = (results.resolve().parent / "conf" / "config.yaml").exists()
+    for override in overrides:
+        if override.split("=")[0] not in _HARMLESS and committed:
+            for name in wanted:  # a wrong key comes first
+                expand([f"experiment={name}", *_taken(name, overrides)])
+            raise ConfigError(
+                f"{override} changes the numbers, and results is the folder of the committed ones; "
+                "expected another folder with --results (RESULTS=folder for make)"
+            )
+
+
+def _run(
+    wanted: Sequence[str], overrides: Sequence[str], results: Path, *, full: bool
+) -> dict[str, Path]:
+    """Run and tabulate experiments; return each one's results folder."""
+    from gpubn.sweeps.compose import grid_override  # Hydra and pandas take long to import
+    from gpubn.sweeps.pipeline import make_tables
+
+    where = backend.resolve(_backend_name(overrides))
+    chosen = {name: [grid_override(name, full=full), *_taken(name, overrides)] for name in wanted}
+    made = make_tables(chosen, results, where)
+    for tables in made.values():
+        log.info("tables: %s", ", ".join(str(path) for path in tables.paths))
+    return {name: tables.folder for name, tables in made.items()}
+
+
+def _time_steps(results: Path) -> None:
+    """Time training steps once for a results folder: another time gives other times."""
+    folder = results / "benchmarks"
+    if not (folder / f"{_STEP_COST.stem}.csv").exists():
+        log.info("timing training steps and kernels")
+        subprocess.run([sys.executable, _STEP_COST, "--results", results], check=True)
+
+
+def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides without a choice of data that this experiment does not take."""
+    datasets = experiments.get(experiment).datasets
+    return [o for o in overrides if not o.startswith("data=") or o[5:] in datasets]
+
+
+def _backend_name(overrides: Sequence[str]) -> str:
+    chosen = dict(o.split("=", 1) for o in overrides if "=" in o)
+    return chosen.get("backend.name", chosen.get("backend", "auto"))
+
+
+def _decide(results: Path, folders: Collection[Path]) -> list[str]:
+    """Decide the claims in `results` and wherever else tables went; return the ids left open.
+
+    Tables made from the digits count where they are: `results` may lack what they stand for.
+    """
+    from gpubn.report.claims import decide_all  # slow to import
+
+    missing = []
+    for folder in (results, *sorted({*folders} - {results})):
+        decisions = decide_all(folder, [results] if folder != results else [])
+        missing = [decision for decision in decisions if decision.verdict is None]
+        decided = len(decisions) - len(missing)
+        log.info("claims: %s (%d of %d decided)", folder / "claims.md", decided, len(decisions))
+    return [decision.id for decision in missing]
+
+
+def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:
+    stale = [job for job in jobs if always or not figures.is_current(*job)]
+    if stale:
+        log.info("drawing %d figures", len(stale))
+    if len(stale) > 1 and backend.cores() > 1:
+        with ProcessPoolExecutor(min(backend.cores(), len(stale)), get_context("spawn")) as pool:
+            list(pool.map(_draw_one, stale))
+    else:
+        for job in stale:
+            _draw_one(job)
+    for script, folder in jobs:
+        state = "drawn" if (script, folder) in stale else "up to date"
+        log.info("figure: %s.{png,svg} (%s)", folder / "figures" / script.name, state)
+
+
+def _draw_one(job: tuple[FigureScript, Path]) -> None:
+    figures.draw(*job)

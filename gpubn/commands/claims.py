@@ -1,0 +1,52 @@
+"""Decide the claims of the four documents from the tables that are there; run nothing.
+
+Writes claims.csv, claims_evidence.csv, claims_history.csv, theory.csv, claims.md and statistics.md
+into the results folder. Exits 1 where a claim has no verdict.
+"""
+
+import argparse
+from itertools import groupby
+from pathlib import Path
+
+from gpubn.errors import LedgerError
+from gpubn.files import shipped
+from gpubn.report.claims import decide_all
+from gpubn.report.claims.decide import WORDS
+from gpubn.report.claims.ledger import FOLDER
+
+
+def command() -> None:
+    """Decide, print a line a document, and name what has no verdict."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"), help="tables and reports")
+    parser.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        help="a further results folder, for tables that --results lacks",
+    )
+    parser.add_argument("--ledger", type=Path, default=FOLDER, help="the folder with the claims")
+    parser.add_argument(
+        "--published",
+        action="store_const",
+        const=[shipped("results")],
+        default=[],
+        help="take the tables that were published where neither has one",
+    )
+    options = parser.parse_args()
+    also = [*options.also, *options.published]
+    decisions = decide_all(options.results, also, rules=options.ledger)
+    for letter, group in groupby(decisions, key=lambda decision: decision.id[0]):
+        words = [decision.word for decision in group]
+        counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]
+        print(f"{letter}: {len(words)} claims: {'; '.join(counts)}")
+    if missing := [d for d in decisions if d.verdict is None]:
+        for decision in missing:
+            for problem in decision.reason.splitlines():
+                place = "" if decision.id in problem else f"{decision.id}: "
+                print(f"no verdict: {place}{problem}")
+        raise LedgerError(
+            f"{', '.join(d.id for d in missing)} have no verdict; expected one for each of "
+            f"{len(decisions)} claims"
+        )

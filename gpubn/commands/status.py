@@ -1,0 +1,16 @@
+"""Show what a results folder holds of its sweeps: done, running, failed and missing cells."""
+
+import argparse
+from pathlib import Path
+
+from gpubn.sweeps import status
+from gpubn.sweeps.store.cell_store import CellStore
+
+
+def command() -> None:
+    """Print the state of every sweep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
+    results = parser.parse_args().results
+    for line in status.report(status.inspect_all(results), CellStore(results / "cells")):
+        print(line)

@@ -1,0 +1,122 @@
+"""The console script: what it says without the extra, and the package alone, as pip installs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from gpubn import commands
+
+ROOT = Path(__file__).parents[2]
+TINY = ["data=digits", "backend=numpy", "seeds=2", "optim.steps=4", "every=2", "model.width=4"]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(*arguments): what `gpubn` prints, and the sentence that it ends with."""
+
+    def gpubn(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gpubn", *arguments])
+        try:
+            commands.console()
+        except SystemExit as stop:
+            return capsys.readouterr().out, stop.code
+        return capsys.readouterr().out, ""
+
+    return gpubn
+
+
+def test_help_names_every_command(call):
+    said, error = call("--help")
+    assert (said, error) == call()
+    for command in commands.COMMANDS:
+        assert f"\n  {command} " in said
+        assert (ROOT / "scripts" / f"{command}.py").exists()
+    assert call("nope")[1].startswith("error: the command is 'nope'; expected one of run, build, ")
+
+
+def test_without_the_extra_a_sentence_says_what_to_install(call, monkeypatch):
+    def version(name):
+        if name == "hydra-core":
+            raise metadata.PackageNotFoundError
+        return "1.0"
+
+    needs = ["numpy>=2", 'hydra-core<1.4,>=1.3.2; extra == "experiments"', 'x; extra == "dev"']
+    monkeypatch.setattr(commands, "requires", lambda name: needs)
+    monkeypatch.setattr(commands, "version", version)
+    said, error = call("run")
+    assert not said
+    assert error.startswith("error: gpubn run needs hydra-core; expected the extra experiments: ")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel that pip makes of a copy of the checkout."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("conf", "gpubn", "scripts", "results"):
+        ignored = shutil.ignore_patterns("__pycache__", "cells", "runs", "figures.*")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (path,) = (source / "dist").glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_package_and_what_it_needs_of_the_repository(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    beside = {"conf": "*.yaml", "scripts/figures": "*.py", "results/tables": "*.*"}
+    files = {p: p.relative_to(ROOT) for p in (ROOT / "gpubn").rglob("*") if "__py" not in str(p)}
+    for folder, pattern in beside.items():
+        files |= {
+            path: Path("gpubn/_shipped", path.relative_to(ROOT))
+            for path in (ROOT / folder).rglob(pattern)
+        }
+    plugins = ROOT / "scripts" / "hydra_plugins"
+    files |= {path: path.relative_to(plugins.parent) for path in plugins.rglob("*.py")}
+    assert (
+        sorted(str(at) for path, at in files.items() if path.is_file() and str(at) not in held)
+        == []
+    )
+    assert {name.split("/")[0] for name in held if "dist-info" not in name} == {
+        *("gpubn", "hydra_plugins"),
+    }
+
+
+def test_the_package_alone_runs_an_experiment_draws_its_figure_and_decides_claims(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    door = "from gpubn.commands import console\n\nif __name__ == '__main__':\n    console()\n"
+    (tmp_path / "door.py").write_text(door)
+    ours = {"PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
+    runs = (
+        ["build", "--figure", "gamma_beta", *TINY],
+        ["table", "experiment=mnist_init", *TINY[2:], "norm=none", "init=rand"],
+        ["claims", "--published"],
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "door.py", *arguments],
+            cwd=tmp_path,
+            env=os.environ | ours,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for arguments in runs
+    ]
+    built, none, decided = said
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "results/digits/figures/gamma_beta.png").exists()
+    assert none.returncode == 1
+    assert "`gpubn run -m experiment=mnist_init" in none.stderr
+    assert decided.returncode == 0, decided.stderr
+    published = ROOT / "results" / "claims_evidence.csv"
+    assert (tmp_path / "results" / published.name).read_bytes() == published.read_bytes()
