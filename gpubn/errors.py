@@ -39,3 +39,7 @@ class WorkerError(GpubnError, RuntimeError):
 
 class CellError(GpubnError, RuntimeError):
     """A cell could not be measured; its traceback is in the store."""
+
+
+class ExtensionError(GpubnError, ValueError):
+    """An extension is missing or empty, cannot be imported, or has a name that is taken."""

@@ -58,10 +58,14 @@ class Mutant:
         return sound
 
     def paths(self) -> list[str]:
-        """Test files of the room, those that are named like the faulty file first."""
+        """Test files of the room, those that are named like the faulty file first.
+
+        Not the one which tests that each fault can be planted, as no other can where one is.
+        """
         files = [p for t in self.tests for p in sorted((ROOT / t).rglob("test_*.py"))]
         files += [ROOT / t for t in self.tests if t.endswith(".py")]
         near = {Path(self.file).stem, Path(self.file).parent.name}
+        files = [path for path in files if path.name != "test_mutants.py"]
         files.sort(key=lambda path: not any(name in path.stem for name in near))
         return [str(path.relative_to(ROOT)) for path in files]
 

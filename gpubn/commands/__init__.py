@@ -2,9 +2,11 @@
 
 import re
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from gpubn.extensions import extend, extensions
 from gpubn.files import shipped
 
 COMMANDS = {
@@ -58,7 +60,14 @@ def run_command(name: str) -> None:
 
     if name != "run":  # Hydra has a log of its own
         cli.log_to_stderr()
-    cli.main(import_module(f"{__name__}.{name}").command)
+    cli.main(partial(_command, name))
+
+
+def _command(name: str) -> None:
+    sys.argv[1:] = extend(sys.argv[1:])
+    if extensions():
+        import_module(f"{__name__}.own").check_extensions()
+    import_module(f"{__name__}.{name}").command()
 
 
 def _lacking() -> list[str]:

@@ -15,7 +15,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from gpubn import backend, experiments
+from gpubn.commands.own import check_tables, choose, families
 from gpubn.errors import ConfigError
+from gpubn.extensions import Extension
 from gpubn.files import shipped
 from gpubn.report.figures import drawing as figures
 from gpubn.report.figures.drawing import FigureScript
@@ -24,6 +26,7 @@ from gpubn.sweeps.sweep_table import command_for
 log = logging.getLogger("gpubn")
 
 _STEP_COST = shipped("scripts/bench/step_cost.py")
+_PAGE = "claims.md"
 _HARMLESS = ("backend", "backend.name", "data.root")
 
 
@@ -36,27 +39,33 @@ def command() -> None:
         "--results", type=Path, help="where all is kept (results, or results/full with --full)"
     )
     parser.add_argument("--full", action="store_true", help="the grids in their full resolution")
+    parser.add_argument("--only", metavar="EXTENSION", help="only what this extension holds")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables-only", action="store_true", help="draw nothing")
     what.add_argument("--redraw", action="store_true", help="run nothing")
     options = parser.parse_args()
     options.results = options.results or Path("results", *["full"] * options.full)
+    own = choose(options.only)
     scripts = figures.find(options.figure)
+    if own is not None:
+        scripts = [script for script in scripts if script.extension == own]
+    check_tables(options.results)
     started = time.perf_counter()
     undecided: list[str] = []
     if options.redraw:
         if not options.figure:
-            undecided = _decide(options.results, ())
+            undecided = _decide(options.results, (), options.only)
         _draw([(script, options.results) for script in scripts], always=True)
     else:
-        wanted = _experiments(scripts if options.figure else None)
+        wanted = _experiments(scripts if options.figure else None, own)
         _refuse_to_overwrite(wanted, options.overrides, options.results)
         folders = _run(wanted, options.overrides, options.results, full=options.full)
-        if not options.figure or any(script.experiment == _STEP_COST.stem for script in scripts):
+        timed = any(_STEP_COST.stem in script.tables for script in scripts)
+        if timed or not (options.figure or own):
             _time_steps(options.results)
         if not options.tables_only:
             if not options.figure:
-                undecided = _decide(options.results, folders.values())
+                undecided = _decide(options.results, folders.values(), options.only)
             _draw([(script, folders.get(script.experiment, options.results)) for script in scripts])
         for name, folder in folders.items():
             if folder != options.results:
@@ -67,10 +76,12 @@ def command() -> None:
     log.info("done in %.0f s", time.perf_counter() - started)
 
 
-def _experiments(scripts: Sequence[FigureScript] | None) -> list[str]:
-    """The experiments behind these figures, or all where there is no choice of figures."""
-    wanted = None if scripts is None else {stem for script in scripts for stem in script.tables}
-    return [name for name in experiments.names() if wanted is None or name in wanted]
+def _experiments(scripts: Sequence[FigureScript] | None, own: Extension | None) -> list[str]:
+    """The experiments behind these figures, or all, of an extension if there is a choice of one."""
+    if scripts is None:
+        return list(experiments.names(own))
+    stems = {stem.removesuffix("_pooled") for script in scripts for stem in script.tables}
+    return [name for name in experiments.names() if name in stems]
 
 
 def _refuse_to_overwrite(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> None:
@@ -121,20 +132,24 @@ def _backend_name(overrides: Sequence[str]) -> str:
     return chosen.get("backend.name", chosen.get("backend", "auto"))
 
 
-def _decide(results: Path, folders: Collection[Path]) -> list[str]:
+def _decide(results: Path, folders: Collection[Path], only: str | None = None) -> list[str]:
     """Decide the claims in `results` and wherever else tables went; return the ids left open.
 
-    Tables made from the digits count where they are: `results` may lack what they stand for.
+    Those of each extension are decided by themselves, or of `only` alone. Tables made from the
+    digits count where they are: `results` may lack what they stand for.
     """
-    from gpubn.report.claims import decide_all  # slow to import
+    from gpubn.report.claims import decide_all, report_folder  # slow to import
 
-    missing = []
+    missing: list[str] = []
     for folder in (results, *sorted({*folders} - {results})):
-        decisions = decide_all(folder, [results] if folder != results else [])
-        missing = [decision for decision in decisions if decision.verdict is None]
-        decided = len(decisions) - len(missing)
-        log.info("claims: %s (%d of %d decided)", folder / "claims.md", decided, len(decisions))
-    return [decision.id for decision in missing]
+        missing = []
+        for own in families(only):
+            decisions = decide_all(folder, [results] if folder != results else [], own=own)
+            undecided = [decision.id for decision in decisions if decision.verdict is None]
+            counts = (len(decisions) - len(undecided), len(decisions))
+            log.info("claims: %s (%d of %d decided)", report_folder(folder, own) / _PAGE, *counts)
+            missing += undecided
+    return missing
 
 
 def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:

@@ -1,13 +1,15 @@
 """Decide the claims of the four documents from the tables that are there; run nothing.
 
 Writes claims.csv, claims_evidence.csv, claims_history.csv, theory.csv, claims.md and statistics.md
-into the results folder. Exits 1 where a claim has no verdict.
+into the results folder, those of an extension into extensions/<name> there. Exits 1 where a claim
+has no verdict.
 """
 
 import argparse
 from itertools import groupby
 from pathlib import Path
 
+from gpubn.commands.own import check_tables, families
 from gpubn.errors import LedgerError
 from gpubn.files import shipped
 from gpubn.report.claims import decide_all
@@ -34,9 +36,13 @@ def command() -> None:
         default=[],
         help="take the tables that were published where neither has one",
     )
+    parser.add_argument("--only", metavar="EXTENSION", help="only the claims of this extension")
     options = parser.parse_args()
     also = [*options.also, *options.published]
-    decisions = decide_all(options.results, also, rules=options.ledger)
+    check_tables(options.results, *also)
+    decisions = []
+    for own in families(options.only):
+        decisions += decide_all(options.results, also, rules=options.ledger, own=own)
     for letter, group in groupby(decisions, key=lambda decision: decision.id[0]):
         words = [decision.word for decision in group]
         counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from gpubn.sweeps import status
+from gpubn.sweeps.plans import unknown_experiments
 from gpubn.sweeps.store.cell_store import CellStore
 
 
@@ -14,3 +15,5 @@ def command() -> None:
     results = parser.parse_args().results
     for line in status.report(status.inspect_all(results), CellStore(results / "cells")):
         print(line)
+    if unknown := unknown_experiments(results / "plans"):
+        print(f"of an extension that extend=folder does not name here: {', '.join(unknown)}")

@@ -9,6 +9,7 @@ import logging
 
 from gpubn.files import write_atomic
 from gpubn.report.tables import read_table
+from gpubn.sweeps.compose import Source
 from gpubn.sweeps.sweep_table import SweepTable, tabulate
 
 log = logging.getLogger("gpubn")
@@ -21,7 +22,10 @@ def command() -> None:
     """Write the tables of the sweep on the command line, and the plot of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="those of the sweep")
-    for table in tabulate(parser.parse_args().overrides):
+    parser.add_argument("--config-dir", "-cd", help="a further folder that Hydra searches")
+    parser.add_argument("--config-name", "-cn", default="config", help="the file at the root")
+    given = parser.parse_args()
+    for table in tabulate(given.overrides, Source(given.config_dir, given.config_name)):
         for path in table.paths:
             log.info("table: %s (%d of %d cells)", path, table.finished, table.cells)
         if table.paths:

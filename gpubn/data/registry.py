@@ -1,11 +1,13 @@
-"""Datasets by name, each read once a process: every module of `gpubn.data.sets` is one."""
+"""Datasets by name, each read once a process: a module of `gpubn.data.sets` or an extension's."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+from gpubn import extensions
 from gpubn.data import sets
 from gpubn.data.dataset import Dataset
 from gpubn.errors import DataError
@@ -14,13 +16,28 @@ _PUBLISHED = "mnist"
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names of all datasets, the published one first.
+    """Return the names of all datasets, the published one first, those of extensions last.
+
+    Raises:
+        ExtensionError: one of an extension has the name of another.
 
     >>> dataset_names()
     ('mnist', 'digits')
     """
     found = sorted(module.name for module in iter_modules(sets.__path__))
-    return tuple(sorted(found, key=lambda name: name != _PUBLISHED))
+    ours = tuple(sorted(found, key=lambda name: name != _PUBLISHED))
+    return *ours, *_of_extensions(ours)
+
+
+def _of_extensions(ours: Sequence[str] = ()) -> dict[str, tuple[extensions.Extension, Path]]:
+    """Return the extension and the file of each dataset that is not ours."""
+    found: dict[str, tuple[extensions.Extension, Path]] = {}
+    for extension in extensions.extensions():
+        for path in extension.files("sets/*.py"):
+            if path.stem in found or path.stem in ours:
+                raise extensions.exists("dataset", path.stem, extension.folder)
+            found[path.stem] = extension, path
+    return found
 
 
 def load(name: str, root: Path | str | None = None) -> Dataset:
@@ -37,12 +54,17 @@ def load(name: str, root: Path | str | None = None) -> Dataset:
 
 def dataset_definition(name: str) -> str:
     """Return where the arrays of a dataset are made from verified bytes, "module:name"."""
-    return f"{sets.__name__}.{name}:assemble"
+    return f"{_module(name).__name__}:assemble"
 
 
 def _module(name: str) -> ModuleType:
     if name not in dataset_names():
         raise DataError(f"the dataset is {name!r}, but must be one of {', '.join(dataset_names())}")
+    if name in (others := _of_extensions()):
+        module = extensions.import_file(*others[name])
+        if lacking := [f for f in ("locate", "load", "assemble") if not hasattr(module, f)]:
+            raise DataError(f"{module.__file__} has no {lacking[0]}; expected what a dataset has")
+        return module
     return import_module(f"{sets.__name__}.{name}")
 
 

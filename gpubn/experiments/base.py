@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from gpubn import extensions
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.errors import ConfigError
@@ -115,13 +116,23 @@ class Experiment:
         >>> get("bessel").code(Config(name="bessel"))[0]
         'gpubn.experiments.catalogue:BESSEL'
         """
-        return f"{_module(self.name)}:{self.name.upper()}", *self.chooses(config)
+        return ":".join(_place(self.name)), *self.chooses(config)
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all experiments, those of the catalogue first, in its order."""
-    catalogue = vars(import_module(_CATALOGUE)).values()
-    return (*(one.name for one in catalogue if isinstance(one, Experiment)), *_ELSEWHERE)
+def names(own: extensions.Extension | None = None) -> tuple[str, ...]:
+    """Return the names of all experiments, those of the catalogue first, in its order.
+
+    Args:
+        own: only those of this extension.
+
+    Raises:
+        ExtensionError: one of an extension has the name of another.
+    """
+    others = _of_extensions()
+    if own is None:
+        return *_ours(), *others
+    start = f"{own.package}."
+    return tuple(name for name, (module, _) in others.items() if f"{module}.".startswith(start))
 
 
 def get(name: str) -> Experiment:
@@ -132,9 +143,33 @@ def get(name: str) -> Experiment:
     """
     if name not in names():
         raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(names())}")
-    experiment: Experiment = getattr(import_module(_module(name)), name.upper())
+    module, constant = _place(name)
+    experiment: Experiment = getattr(import_module(module), constant)
     return experiment
 
 
-def _module(name: str) -> str:
-    return _ELSEWHERE.get(name, _CATALOGUE)
+def _place(name: str) -> tuple[str, str]:
+    """Return the module and the constant that declare an experiment."""
+    if name in _ours():
+        return _ELSEWHERE.get(name, _CATALOGUE), name.upper()
+    return _of_extensions()[name]
+
+
+def _ours() -> tuple[str, ...]:
+    catalogue = vars(import_module(_CATALOGUE)).values()
+    return (*(one.name for one in catalogue if isinstance(one, Experiment)), *_ELSEWHERE)
+
+
+def _of_extensions() -> dict[str, tuple[str, str]]:
+    """Return where each experiment of an extension is declared."""
+    found: dict[str, tuple[str, str]] = {}
+    ours = _ours()
+    for module in extensions.modules():
+        for constant, one in list(vars(module).items()):
+            if isinstance(one, Experiment):
+                known = _place(one.name) if one.name in ours else found.get(one.name)
+                if known is None:
+                    found[one.name] = (module.__name__, constant)
+                elif getattr(import_module(known[0]), known[1]) is not one:  # else it is imported
+                    raise extensions.exists("experiment", one.name, module.__file__)
+    return found

@@ -19,6 +19,7 @@ _CANNOT_CHANGE_A_NUMBER = (
     "gpubn.errors",
     "gpubn.rows",
     "gpubn.config",
+    "gpubn.extensions",
     "gpubn.data.registry",
     "gpubn.nn.norms",
     "gpubn.experiments.base",

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from gpubn import extensions
+
 K = TypeVar("K", bound="str | Definition")
 T = TypeVar("T")
 PACKAGE = Path(__file__).parents[1]
@@ -59,7 +61,7 @@ def module_of(module: str) -> Module:
     tree = ast.parse(path.read_bytes())
     imports: dict[str, list[str]] = {}
     for node in ast.walk(tree):
-        for name, target in _imported(node):
+        for name, target in _imported(node, module):
             if target not in imports.setdefault(name, []):
                 imports[name].append(target)
     definitions: dict[str, list[ast.stmt]] = {"": []}
@@ -73,16 +75,32 @@ def module_of(module: str) -> Module:
 
 @cache
 def path_of(module: str) -> Path | None:
-    """The file of a module of the package; None where there is no such module."""
+    """The file of a module of the package or an extension; None where there is no such module."""
     root, *parts = module.split(".")
-    base = PACKAGE.joinpath(*parts)
-    for path in (base / "__init__.py", base.with_suffix(".py")) if root == PACKAGE.name else ():
-        if path.is_file():
-            return path
+    if (folder := _folder(root)) is not None:
+        base = folder.joinpath(*parts)
+        for path in (base / "__init__.py", base.with_suffix(".py")):
+            if path.is_file():
+                return path
     return None
 
 
-def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
+def _folder(root: str) -> Path | None:
+    """The folder of the package of this name, if it is ours or an extension's."""
+    return PACKAGE if root == PACKAGE.name else extensions.package_folder(root)
+
+
+def source(node: ast.ImportFrom, module: str) -> str:
+    """The dotted name of the module that a `from` in another one imports from."""
+    if not node.level:
+        return node.module or ""
+    path = path_of(module)
+    package = module.split(".")
+    up = node.level - (path is not None and path.stem == "__init__")
+    return ".".join([*package[: len(package) - up], *filter(None, [node.module])])
+
+
+def _imported(node: ast.AST, module: str) -> Iterator[tuple[str, str]]:
     """The names that an import binds, each with the dotted name of what it stands for."""
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -91,7 +109,7 @@ def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield alias.name, alias.name
     elif isinstance(node, ast.ImportFrom):
         for alias in node.names:
-            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+            yield alias.asname or alias.name, f"{source(node, module)}.{alias.name}"
 
 
 def _bound_by(statement: ast.stmt) -> list[str]:
@@ -158,7 +176,7 @@ def effects(module: str) -> list[Definition]:
         definitions, imports = module_of(name)
         found += [Definition(name, "")] if definitions[""] else []
         for target in (name, *(target for targets in imports.values() for target in targets)):
-            parts = target.split(".") if target.startswith(f"{PACKAGE.name}.") else []
+            parts = target.split(".") if "." in target and _folder(target.split(".")[0]) else []
             waiting += [".".join(parts[: i + 1]) for i in range(len(parts))]
     return found
 

@@ -13,6 +13,7 @@ from gpubn.fingerprint.modules import (
     lead,
     module_of,
     path_of,
+    source,
     stored,
 )
 
@@ -72,7 +73,8 @@ class _Writer(ast.NodeTransformer):
         An import of another package in a block stays: what follows may depend on its success.
         """
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [getattr(node, "module", None) or alias.name for alias in node.names]
+            home = source(node, self._definition.module) if isinstance(node, ast.ImportFrom) else ""
+            names = [home or alias.name for alias in node.names]
             return None if all(map(path_of, names)) else node
         return None if is_silent(node) else super().visit(node)
 

@@ -11,6 +11,7 @@ from typing import Any
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from gpubn.config import Config
 from gpubn.errors import ConfigError, StoreError
 from gpubn.experiments import get
+from gpubn.extensions import exists, extensions
 from gpubn.files import shipped
 from gpubn.sweeps.cells import RUN_OPTIONS, Cell
 from gpubn.sweeps.plans import SweepPlan, plan_path, read_plan, write_plan
@@ -30,6 +32,10 @@ from gpubn.vectorized.loader import FastLoader
 log = logging.getLogger(__name__)
 
 CONF = shipped("conf")
+_SCHEMA = SearchPathQuery("schema")
+"""What has to stay the last in a search path."""
+_OPTION = "command-line"
+"""Whom Hydra names as the provider of `--config-dir`."""
 _DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
 _CHOOSE_NO_CELL = (
     *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
@@ -97,18 +103,71 @@ def _cell(config: Config) -> Cell:
     return Cell.of(config)
 
 
-def expand(overrides: Sequence[str], plans: Path | None = None) -> list[Cell]:
-    """Return the cells of a multirun with these overrides, as `run.py -m` would make them.
+@dataclass(frozen=True)
+class Source:
+    """Hydra's options of where a configuration comes from, beside the folders that are known.
+
+    Attributes:
+        config_dir: a further folder.
+        config_name: the file at the root.
+    """
+
+    config_dir: str | None = None
+    config_name: str = "config"
+
+    @property
+    def options(self) -> list[str]:
+        """Return them as they are written on a command line."""
+        folder = [f"--config-dir={self.config_dir}"] if self.config_dir else []
+        return [*folder, *[f"--config-name={self.config_name}"] * (self.config_name != "config")]
+
+
+def expand(
+    overrides: Sequence[str], plans: Path | None = None, source: Source | None = None
+) -> list[Cell]:
+    """Return the cells of a multirun with these overrides, as `gpubn run -m` would make them.
 
     Composing takes time, so the result is remembered below `plans`.
 
         expand(["experiment=mnist_init", "optim.rate=0.03,0.1"])
+
+    Raises:
+        ConfigError: there is no such folder, or a cell is not possible.
     """
+    source = source or Source()
     check_overrides(overrides)
     prepare_hydra()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return Grid(GlobalHydra.instance().config_loader(), overrides).cells(plans)
+        loader = GlobalHydra.instance().config_loader()
+        path = loader.get_search_path()
+        known = [element.path for element in path.get_path()]
+        for folder in conf_folders()[1:]:
+            if f"file://{folder}" not in known:  # our plugin is found by scripts alone
+                path.prepend("gpubn", f"file://{folder}", _SCHEMA)
+        if source.config_dir is not None:
+            if not Path(source.config_dir).is_dir():
+                raise ConfigError(f"--config-dir is {source.config_dir!r}; expected a folder")
+            path.prepend(_OPTION, f"file://{Path(source.config_dir).absolute()}", _SCHEMA)
+        return Grid(FastLoader(path), overrides, config_name=source.config_name).cells(plans)
+
+
+def conf_folders() -> list[Path]:
+    """Return the folders with configuration files: ours, and those of extensions.
+
+    Raises:
+        ExtensionError: a file of an extension would stand for another one.
+    """
+    known = {path.relative_to(CONF) for path in CONF.rglob("*.yaml")}
+    more = []
+    for extension in extensions():
+        folder = extension.folder / "conf"
+        files = [path.relative_to(folder) for path in extension.files("conf/**/*.yaml")]
+        if twice := known.intersection(files):
+            raise exists("the file", f"conf/{min(twice)}", extension.folder)
+        known.update(files)
+        more += [folder] * bool(files)
+    return [CONF, *more]
 
 
 def choosing(overrides: Sequence[str]) -> list[str]:
@@ -122,19 +181,20 @@ def choosing(overrides: Sequence[str]) -> list[str]:
 
 def grid_override(experiment: str, *, full: bool = False) -> str:
     """Return the override that chooses an experiment's grid, in full resolution if there is one."""
-    in_full = full and (CONF / "experiment" / "full" / f"{experiment}.yaml").exists()
+    files = [conf / "experiment" / "full" / f"{experiment}.yaml" for conf in conf_folders()]
+    in_full = full and any(file.exists() for file in files)
     return f"experiment={'full/' if in_full else ''}{experiment}"
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would only stumble over: no KEY=VALUE, or null for a group."""
-    groups = {folder.name: folder for folder in CONF.iterdir() if folder.is_dir()}
+    groups = {folder.name for conf in conf_folders() for folder in conf.iterdir()}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not key.strip("+~") or not (equals or key.startswith("~")):
             raise ConfigError(f"{override!r} is no override; expected KEY=VALUE")
         if key in groups and value in ("", "null"):
-            options = sorted(path.stem for path in groups[key].glob("*.yaml"))
+            options = sorted(f.stem for conf in conf_folders() for f in conf.glob(f"{key}/*.yaml"))
             raise ConfigError(f"{key} is ''; expected one of {', '.join(options)}")
 
 
@@ -145,18 +205,31 @@ class Grid:
 
     Args:
         master: the configuration of the multirun where Hydra has composed it already.
+        config_name: the file at its root where it has not.
     """
 
     def __init__(
-        self, loader: ConfigLoader, overrides: Sequence[str], master: DictConfig | None = None
+        self,
+        loader: ConfigLoader,
+        overrides: Sequence[str],
+        master: DictConfig | None = None,
+        config_name: str = "config",
     ) -> None:
         self._loader = (
             loader if isinstance(loader, FastLoader) else FastLoader(loader.get_search_path())
         )
         self.overrides = list(overrides)
-        self._config_name = "config" if master is None else master.hydra.job.config_name
+        self._config_name = config_name if master is None else master.hydra.job.config_name
         if master is not None:
             self._master = master
+
+    @property
+    def source(self) -> Source:
+        """Where its configuration comes from."""
+        path = self._loader.get_search_path().get_path()
+        named = [element.path for element in path if element.provider == _OPTION]
+        folder = named[0].removeprefix("file://") if named else None
+        return Source(folder, self._config_name)
 
     @cached_property
     def _master(self) -> DictConfig:

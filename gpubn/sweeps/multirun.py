@@ -89,7 +89,8 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
         kept = sum(_touched(store, cell) == before[cell.id] for cell in done)
         counts = (len(done), len(cells), kept)
         log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
-        log.info("to tabulate them: %s", command_for("table", grid.overrides))
+        command = command_for("table", grid.overrides, options=grid.source.options)
+        log.info("to tabulate them: %s", command)
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubn import config as schema
+from gpubn.experiments import names
 from gpubn.files import sha256, write_atomic
 from gpubn.sweeps.cells import Cell, flat
 
@@ -37,6 +39,15 @@ def read_plans(folder: Path) -> Iterator[SweepPlan]:
     for path in sorted(folder.glob("*.json")):
         if (plan := read_plan(path)) is not None:
             yield plan
+
+
+def unknown_experiments(folder: Path) -> list[str]:
+    """Return the experiments in the plans of a folder that are not known: an extension's."""
+    found = set()
+    for path in folder.glob("*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found.add(str(json.loads(path.read_bytes())["base"]["name"]))
+    return sorted(found - {*names()})
 
 
 def read_plan(path: Path) -> SweepPlan | None:

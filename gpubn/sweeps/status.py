@@ -76,9 +76,11 @@ def _title(overrides: Sequence[str]) -> str:
 def inspect_all(results: Path) -> list[State]:
     """The state of every sweep that was begun in a results folder."""
     store = CellStore(results / "cells")
-    return [
-        inspect(_title(plan.overrides), plan.cells, store) for plan in read_plans(results / "plans")
-    ]
+    plans = {  # one sweep has several, where other folders were searched for it
+        (*plan.overrides, *(cell.id for cell in plan.cells)): plan
+        for plan in read_plans(results / "plans")
+    }
+    return [inspect(_title(plan.overrides), plan.cells, store) for plan in plans.values()]
 
 
 def report(states: Sequence[State], store: CellStore) -> Iterator[str]:

@@ -12,9 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gpubn.config import Config
 from gpubn.errors import StoreError
+from gpubn.extensions import folders
 from gpubn.files import sha256
 from gpubn.sweeps.collect import finished, write_tables
-from gpubn.sweeps.compose import choosing, expand
+from gpubn.sweeps.compose import Source, choosing, expand
 from gpubn.sweeps.store.cell_store import CellStore
 
 log = logging.getLogger(__name__)
@@ -43,16 +44,23 @@ class SweepTable:
     finished: int
 
 
-def command_for(command: str, overrides: Sequence[str] = (), results: Path = RESULTS) -> str:
+def command_for(
+    command: str,
+    overrides: Sequence[str] = (),
+    results: Path = RESULTS,
+    options: Sequence[str] = (),
+) -> str:
     """Return the line for a shell that runs a command, through the door that was taken.
 
     That is `gpubn`, or else the Makefile, which has the targets table, sweep, status and claims.
+    `options` are Hydra's; the extensions are named, too.
 
     >>> command_for("table", ["experiment=mnist_init", "optim.rate=0.03,0.1", "backend=numpy"])
     'make table ARGS="experiment=mnist_init optim.rate=0.03,0.1"'
     """
     elsewhere = [] if results == RESULTS else [str(results)]
-    words = [*choosing(overrides), *_of_results(overrides)]
+    extended = [f"extend={folder}" for folder in folders()]
+    words = [*options, *extended, *choosing(overrides), *_of_results(overrides)]
     if sys.argv[0].startswith("gpubn "):
         name = ["run", "-m"] if command == "sweep" else [command]
         return shlex.join(["gpubn", *name, *words, *(f"--results={path}" for path in elsewhere)])
@@ -62,7 +70,7 @@ def command_for(command: str, overrides: Sequence[str] = (), results: Path = RES
     return " ".join([*line, *[f'ARGS="{escaped}"'] * bool(words)])
 
 
-def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
+def tabulate(overrides: Sequence[str], source: Source | None = None) -> list[SweepTable]:
     """Write the tables of a sweep's finished cells below `<results>/sweeps`, one an experiment.
 
     Raises:
@@ -71,13 +79,14 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
     """
     given = OverridesParser.create().parse_overrides(_of_results(overrides))
     results = Path(str(given[0].value())) if given else RESULTS
-    cells = expand(overrides, results / "plans")
+    options = source.options if source else []
+    cells = expand(overrides, results / "plans", source)
     store = CellStore(results / "cells")
     kept = finished(cells, store)
     if not kept:
         raise StoreError(
             f"none of {len(cells)} cells is finished in {store.root}; expected at least one: "
-            f"`{command_for('sweep', overrides)}` runs them"
+            f"`{command_for('sweep', overrides, options=options)}` runs them"
         )
     tables = []
     for experiment in dict.fromkeys(cell.config.name for cell in cells):
@@ -91,7 +100,7 @@ def tabulate(overrides: Sequence[str]) -> list[SweepTable]:
         failed = sum(store.failure(cell) is not None for cell in cells if cell.id not in kept)
         log.warning(
             "%d of %d cells are not finished (%d failed) and left out; `%s` runs them",
-            *(missing, len(cells), failed, command_for("sweep", overrides)),
+            *(missing, len(cells), failed, command_for("sweep", overrides, options=options)),
         )
     return tables
 

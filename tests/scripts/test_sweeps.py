@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 from types import SimpleNamespace
@@ -132,7 +133,7 @@ def test_parts_of_a_sweep_and_what_is_forced(run, tmp_path, alone):
 
 
 def test_a_configuration_folder_of_one_s_own(run, tmp_path):
-    """Hydra finds it for a sweep, too, and `make status` as long as it says the same."""
+    """Hydra finds it for a sweep, too, its table, and `make status` as long as it says the same."""
     file = tmp_path / "mine" / "experiment" / "mine.yaml"
     file.parent.mkdir(parents=True)
     axes = "hydra: {sweeper: {params: {init: rand, norm: 'none,after'}}}"
@@ -142,6 +143,9 @@ def test_a_configuration_folder_of_one_s_own(run, tmp_path):
     assert (sweep.code, sweep.err) == (0, "")
     assert "2 of 2 cells are finished, 0 were before" in sweep.out
     assert re.search(r"2/2 .*experiment=mine", run("status.py", "--results", "out").out)
+    words = shlex.split(re.search(r'make table ARGS="(.*)"', sweep.out)[1])
+    assert words[0] == f"--config-dir={file.parents[1]}"
+    assert "(2 of 2 cells)" in run("table.py", *words).err
     file.write_text(file.read_text().replace("rand", "randn"))
     assert "experiment=mine" not in run("status.py", "--results", "out").out
 

@@ -19,7 +19,7 @@ from gpubn.errors import ConfigError
 from gpubn.experiments import get
 from gpubn.sweeps import compose
 from gpubn.sweeps.cells import RUN_OPTIONS
-from gpubn.sweeps.compose import expand
+from gpubn.sweeps.compose import Source, expand
 
 FULL = sorted(path.stem for path in (compose.CONF / "experiment" / "full").glob("*.yaml"))
 OPTIONS = {
@@ -27,6 +27,11 @@ OPTIONS = {
     for folder in sorted(compose.CONF.iterdir())
     if folder.is_dir() and folder.name not in ("experiment", "hydra")
 }
+MINE = """
+# @package _global_
+defaults: [mnist_init, override /data: digits, _self_]
+hydra: {sweeper: {params: {init: rand, norm: "none,after"}}}
+"""
 ONE = ["experiment=mnist_init", "data=digits", "init=rand", "norm=none"]
 
 
@@ -140,6 +145,25 @@ def test_of_several_experiments_each_has_its_own_grid():
     apart = [expand([f"experiment={e}", "seeds=1,2"]) for e in ("estimators", "moving_average")]
     assert ids(cells) == [*ids(apart[0]), *ids(apart[1])]
     assert len(cells) == 2 * 10 + 2 * 4
+
+
+def test_folders_and_a_root_of_one_s_own(tmp_path):
+    """As Hydra's --config-dir, --config-name and hydra.searchpath have them; each has its plan."""
+    own = {"experiment/mine.yaml": MINE, "root.yaml": "defaults: [config, _self_]\nseeds: 7\n"}
+    for name, text in own.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+    folder, plans = str(tmp_path / "own"), tmp_path / "plans"
+    wanted = ["experiment=mine", "seeds=2"]
+    by_option = expand(wanted, plans, Source(folder))
+    assert [cell.config.norm.name for cell in by_option] == ["none", "after"]
+    assert ids(expand([f"hydra.searchpath=[file://{folder}]", *wanted], plans)) == ids(by_option)
+    assert {c.config.seeds for c in expand(wanted[:1], plans, Source(folder, "root"))} == {7}
+    assert len(list(plans.iterdir())) == 3
+    assert Source(folder, "root").options == [f"--config-dir={folder}", "--config-name=root"]
+    assert Source().options == []
+    with pytest.raises(ConfigError, match="--config-dir is 'nope'; expected a folder"):
+        expand(wanted, plans, Source("nope"))
 
 
 def test_a_plan_stands_for_composing_until_a_file_of_conf_changes(tmp_path, monkeypatch):

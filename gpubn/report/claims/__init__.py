@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpubn.errors import StoreError
-from gpubn.report.claims import ledger
+from gpubn.errors import LedgerError, StoreError
+from gpubn.extensions import Extension, exists, extensions
+from gpubn.report.claims import history, ledger
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
@@ -18,21 +19,25 @@ def decide_all(
     out: Path | None = None,
     *,
     rules: Path = ledger.FOLDER,
-    expected: Sequence[str] = ledger.EXPECTED,
+    own: Extension | None = None,
 ) -> list[Decision]:
-    """Decide every expected claim from the tables in `results` and write what came of it.
+    """Decide every claim of a ledger from the tables in `results` and write what came of it.
 
     Tables are looked for in `tables/` and `benchmarks/` of `results`, then of each of `also`. The
-    reports go to `out`, by default `results`.
+    reports go to `out`, by default `results`. All tests of a ledger are corrected together.
+
+    Args:
+        rules: the folder of the ledger.
+        own: the extension whose ledger it is instead; its reports go to `extensions/<name>` there.
 
     Raises:
         LedgerError: a file of the ledger is malformed.
         StoreError: `out` cannot be written.
     """
-    book = ledger.load_ledger(rules)
+    book = ledger.load_ledger(own.folder / "ledger" if own else rules)
     folders = [folder / kind for folder in (results, *also) for kind in ("tables", "benchmarks")]
-    target = out or results
-    scripts = figures.find()
+    target = report_folder(out or results, own)
+    scripts = [script for script in figures.find() if script.extension == own]
 
     def place(stem: str) -> Path:
         paths = [folder / f"{stem}.csv" for folder in folders]
@@ -52,14 +57,48 @@ def decide_all(
         return Path(os.path.relpath(path, target)).as_posix()
 
     tables = table_reader(existing)
-    decisions = decide_claims(book, tables, expected)
+    decisions = decide_claims(book, tables)
+    verdicts = {d.id: d.verdict for d in decisions if d.verdict}
+    changes = {} if own else history.load_history()
+    changes = {id_: of_claim for id_, of_claim in changes.items() if id_ in book.expected}
     write_reports(
         target,
         decisions,
         book.titles,
+        history.history_rows(changes, verdicts),
+        own=own.name if own else "",
         tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
         figures={
-            id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims} for id_ in expected
+            id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims}
+            for id_ in book.expected
         },
     )
     return decisions
+
+
+def report_folder(results: Path, own: Extension | None) -> Path:
+    """Return where the reports on our claims, or on an extension's, stand in a results folder."""
+    return results / "extensions" / own.name if own else results
+
+
+def ledgers() -> dict[Extension, ledger.Ledger]:
+    """Return the ledger of each extension that has one.
+
+    Raises:
+        LedgerError: one is malformed, or has a claim that is malformed.
+        ExtensionError: one is about a document of ours or of another extension.
+    """
+    taken = set(ledger.load_ledger().titles)
+    found = {}
+    for extension in extensions():
+        if extension.files("ledger/*.yaml"):
+            try:
+                book = found[extension] = ledger.load_ledger(extension.folder / "ledger")
+            except LedgerError as error:
+                raise LedgerError("; ".join(str(error).splitlines())) from error
+            if twice := taken & set(book.titles):
+                raise exists("the document", min(twice), extension.folder / "ledger")
+            if book.faults:
+                raise LedgerError("; ".join(" ".join(f.split()) for f in book.faults.values()))
+            taken |= set(book.titles)
+    return found

@@ -106,8 +106,8 @@ _Test = tuple[str, str, float]
 _Pair = tuple[float, float]
 
 
-def decide_claims(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> list[Decision]:
-    """Decide every claim of `expected`, in that order; what cannot be decided says why."""
+def decide_claims(ledger: Ledger, tables: Tables) -> list[Decision]:
+    """Decide every claim of a ledger, in order; what cannot be decided says why."""
     decisions = {id_: _measured(claim, tables) for id_, claim in ledger.claims.items()}
     sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
     p: dict[_Test, float] = {
@@ -122,10 +122,10 @@ def decide_claims(ledger: Ledger, tables: Tables, expected: Sequence[str]) -> li
         decision.outcomes = [_outcome(claim, c, decision, p, adjusted) for c in claim.cases]
         states, when = [o.state for o in decision.outcomes], [c.when for c in claim.cases]
         decision.verdict = rules.verdict_of(claim.kind, states, when)
-    for id_ in {*expected} - {*decisions}:
+    for id_ in {*ledger.expected} - {*decisions}:
         reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
         decisions[id_] = Decision(id_, None, reason)
-    return [decisions[id_] for id_ in expected]
+    return [decisions[id_] for id_ in ledger.expected]
 
 
 def _measured(claim: Claim, tables: Tables) -> Decision:

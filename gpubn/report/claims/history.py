@@ -1,14 +1,15 @@
 """History: which rules were changed after results had been seen, when, and what became of it."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from gpubn.errors import LedgerError
+from gpubn.report.claims import ledger
 from gpubn.report.claims.entries import Entry, Text, at, read_yaml
-from gpubn.report.claims.ledger import EXPECTED
 
 FILE = Path(__file__).parent / "history.yaml"
 COLUMNS = ("claim", "date", "what changed", "verdict before", "verdict after")
@@ -39,7 +40,7 @@ def load_history(path: Path = FILE) -> dict[str, list[Change]]:
         history = {}
         for id_, entries in raw.items():
             with at(f"{id_}:"):
-                if id_ not in EXPECTED:
+                if not re.fullmatch(ledger.ID, str(id_)):
                     raise LedgerError("is no claim; expected the id of one")
                 history[id_] = _ClaimHistory.read({"changes": entries}).changes
         return history

@@ -1,8 +1,8 @@
 """The ledger: what each document claims and what decides it, as data.
 
-One YAML file a document in `gpubn/report/claims/ledger/`. Every key is checked when the file is
-read: a misspelt one is an error, never a rule that silently does not apply. A malformed entry keeps
-its claim from a verdict, and no other.
+One YAML file a document in `gpubn/report/claims/ledger/`, or in that of an extension. Every key is
+checked when the file is read: a misspelt one is an error, never a rule that silently does not
+apply. A malformed entry keeps its claim from a verdict, and no other.
 """
 
 import re
@@ -21,9 +21,8 @@ from gpubn.report.claims.measure import Measure
 from gpubn.report.claims.selections import written_out
 
 FOLDER = Path(__file__).parent / "ledger"
-DOCUMENTS = {"A": 12, "B": 15, "C": 5, "D": 14}
-"""Document -> number of claims."""
-EXPECTED = tuple(f"{d}{n}" for d, count in DOCUMENTS.items() for n in range(1, count + 1))
+ID = r"[A-Z][1-9]\d{,3}"
+"""The form of a claim's id: its document and its number."""
 
 
 def _printed(raw: object, info: ValidationInfo) -> tuple[float, float]:
@@ -211,6 +210,14 @@ class Ledger:
     claims: dict[str, Claim]
     faults: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """The ids of all claims: of each document from 1 to its highest number."""
+        numbers: dict[str, int] = {}
+        for id_ in (*self.claims, *self.faults):
+            numbers[id_[0]] = max(numbers.get(id_[0], 0), int(id_[1:]))
+        return tuple(f"{d}{n}" for d in sorted(numbers) for n in range(1, numbers[d] + 1))
+
 
 class _ShortClaim(Entry):
     """A claim before its short forms are written out: anything that has an id."""
@@ -222,16 +229,15 @@ class _ShortClaim(Entry):
 class _File(Entry):
     """A file of the ledger: a document, selections that its claims may use, and its claims."""
 
-    document: Literal["A", "B", "C", "D"]
+    document: Text = Field(pattern="^[A-Z]$", description="a capital letter")
     title: Text
     claims: list[_ShortClaim]
     selections: dict[str, dict[str, Any]] = Field({})
 
     def check(self) -> None:
-        expected = [id_ for id_ in EXPECTED if id_.startswith(self.document)]
         for claim in self.claims:
-            if claim.id not in expected:
-                raise LedgerError(f"id is {claim.id!r}; expected {expected[0]} to {expected[-1]}")
+            if not re.fullmatch(ID, claim.id) or claim.id[0] != self.document:
+                raise LedgerError(f"id is {claim.id!r}; expected {self.document} and a number")
 
 
 def load_ledger(folder: Path = FOLDER) -> Ledger:
@@ -255,4 +261,5 @@ def load_ledger(folder: Path = FOLDER) -> Ledger:
                     claims[entry.id] = Claim.read(written_out(dict(entry), file.selections))
             except LedgerError as error:
                 faults[entry.id] = str(error)
-    return Ledger(titles, {id_: claims[id_] for id_ in EXPECTED if id_ in claims}, faults)
+    in_order = sorted(claims, key=lambda id_: (id_[0], int(id_[1:])))
+    return Ledger(titles, {id_: claims[id_] for id_ in in_order}, faults)

@@ -30,6 +30,9 @@ def write_reports(
     folder: Path,
     decisions: Sequence[Decision],
     titles: Mapping[str, str],
+    changes: Sequence[_Row],
+    *,
+    own: str = "",
     tables: Mapping[str, _Links],
     figures: Mapping[str, _Links],
 ) -> None:
@@ -37,13 +40,14 @@ def write_reports(
 
     Args:
         titles: of the documents.
+        changes: the rows of the history.
+        own: the extension whose claims they are; "" where they are ours.
         tables, figures: id of a claim -> name -> path, as seen from `folder`.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    verdicts = {d.id: d.verdict for d in decisions if d.verdict}
-    changes = [history.COLUMNS, *history.history_rows(history.load_history(), verdicts)]
+    changes = [history.COLUMNS, *changes]
     theory = [THEORY, *_theory(decisions)]
     words = [decision.word for decision in decisions]
     decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
@@ -55,6 +59,7 @@ def write_reports(
         decided=len(decided),
         documents={letter: [d for d in decisions if d.id[0] == letter] for letter in letters},
         titles=titles,
+        own=own,
         tables=tables,
         figures=figures,
         theory=theory,
@@ -69,6 +74,8 @@ def write_reports(
         "claims.md": page,
         "statistics.md": _statistics_page(decisions),
     }
+    if own:
+        del texts["claims_history.csv"]
     for name, text in texts.items():
         path, data = folder / name, text.encode()
         if not path.is_file() or path.read_bytes() != data:

@@ -1,4 +1,4 @@
-"""Figures: one script `scripts/figures/<name>.py` makes the one figure of that name.
+"""Figures: one script `scripts/figures/<name>.py`, or of an extension, makes the one of that name.
 
 A script declares `TABLES`, the stems of the tables that it reads (the first is the experiment that
 makes them), and `draw(sheet)`, which draws on a `Sheet` that holds them. It may declare `CLAIMS`,
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpubn.errors import ConfigError, StoreError
+from gpubn.extensions import Extension, exists, extensions
 from gpubn.files import sha256, shipped, write_atomic
 from gpubn.fingerprint import script_fingerprint
 from gpubn.report.tables import read_bytes, read_table
@@ -28,12 +29,16 @@ SCRIPTS = shipped("scripts/figures")
 
 @dataclass(frozen=True)
 class FigureScript:
-    """One figure: its name, its script, the stems of its tables, the ids of its claims."""
+    """One figure: its name, its script, the stems of its tables, the ids of its claims.
+
+    `extension` is whose it is, None where it is ours.
+    """
 
     name: str
     path: Path
     tables: tuple[str, ...]
     claims: tuple[str, ...]
+    extension: Extension | None = None
 
     @property
     def experiment(self) -> str:
@@ -46,14 +51,21 @@ def find(names: Iterable[str] = ()) -> list[FigureScript]:
 
     Raises:
         ConfigError: there is no figure of that name.
+        ExtensionError: one of an extension has the name of another.
     """
-    available = sorted(path.stem for path in SCRIPTS.glob("*.py"))
-    wanted = list(names) or available
+    available: dict[str, tuple[Path, Extension | None]] = {
+        path.stem: (path, None) for path in sorted(SCRIPTS.glob("*.py"))
+    }
+    for extension in extensions():
+        for path in extension.files("figures/*.py"):
+            if path.stem in available:
+                raise exists("figure", path.stem, extension.folder)
+            available[path.stem] = path, extension
+    wanted = list(names) or list(available)
     for name in wanted:
         if name not in available:
             raise ConfigError(f"figure is {name!r}; expected one of {', '.join(available)}")
-    paths = [SCRIPTS / f"{name}.py" for name in wanted]
-    return [_declared(path) for path in paths]
+    return [_declared(*available[name]) for name in wanted]
 
 
 def is_current(script: FigureScript, results: Path) -> bool:
@@ -111,8 +123,9 @@ def compose(
 
 def verdicts(script: FigureScript, results: Path) -> str:
     """Return one sentence with the verdicts on a figure's claims; empty where none has any yet."""
+    folder = results / (f"extensions/{script.extension.name}" if script.extension else "")
     try:
-        with (results / "claims.csv").open(newline="") as file:
+        with (folder / "claims.csv").open(newline="") as file:
             decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
     except (FileNotFoundError, KeyError):
         return ""
@@ -146,7 +159,7 @@ def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
     }
 
 
-def _declared(path: Path) -> FigureScript:
+def _declared(path: Path, extension: Extension | None) -> FigureScript:
     """Read `TABLES` and `CLAIMS` without running the script, which would import matplotlib."""
     given: dict[str, tuple[str, ...]] = {"CLAIMS": ()}
     for node in ast.parse(path.read_text()).body:
@@ -156,4 +169,4 @@ def _declared(path: Path) -> FigureScript:
         raise ConfigError(
             f"{path.name} declares no TABLES; expected the stems of the tables it reads"
         )
-    return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"])
+    return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"], extension)

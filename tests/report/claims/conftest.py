@@ -86,8 +86,7 @@ def world(tmp_path, monkeypatch):
         return table_reader(lambda stem: tmp_path / "results" / "tables" / f"{stem}.csv")
 
     def decided(*claims):
-        ids = [c["id"] for c in claims]
-        return {d.id: d for d in decide_claims(ledger.load_ledger(book(*claims)), fresh(), ids)}
+        return {d.id: d for d in decide_claims(ledger.load_ledger(book(*claims)), fresh())}
 
     return SimpleNamespace(
         results=tmp_path / "results",

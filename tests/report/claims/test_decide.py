@@ -193,7 +193,7 @@ def test_tables_are_looked_for_in_order_and_what_is_not_there_is_named(world, cl
         for id_, table in zip(ids, expected, strict=True)
     ]
     book = world.ledger(*entries)
-    found = decide_all(world.results, [tmp_path / "more"], rules=book, expected=ids)
+    found = decide_all(world.results, [tmp_path / "more"], rules=book)
     for decision, said in zip(found, expected.values(), strict=True):
         assert said in (decision.verdict or decision.reason)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import StoreError
-from gpubn.report.claims import decide_all, history, ledger
+from gpubn.report.claims import decide_all, history
 from gpubn.report.claims.reports import HERE
 
 X = np.arange(10) / 100
@@ -75,7 +75,9 @@ def rows(files, name, *ids):
 def test_the_tables(decided):
     files = decided()
     assert set(files) == FILES
-    assert tuple(row["id"] for row in rows(files, "claims.csv")) == ledger.EXPECTED
+    highest = {"A": 10, "B": 4, "C": 3, "D": 2}
+    ids = [f"{letter}{n}" for letter, most in highest.items() for n in range(1, most + 1)]
+    assert [row["id"] for row in rows(files, "claims.csv")] == ids
     (first,) = rows(files, "claims.csv", "A1")
     low, high = float(first.pop("low")), float(first.pop("high"))
     assert 1.5 < low < 1.545 < high < 1.6
@@ -88,7 +90,7 @@ def test_the_tables(decided):
     assert (split["verdict"], split["published"], split["figures"]) == (SPLIT, "", "one")
     (lost,) = rows(files, "claims.csv", "B3")
     assert (lost["verdict"], lost["measured"], lost["tables"]) == ("", "", "absent")
-    for row in rows(files, "claims.csv", "B4", "C4"):
+    for row in rows(files, "claims.csv", "B4", "D1"):
         assert [value for value in row.values() if value] == [row["id"], row["id"][0]]
     red, _, exact = rows(files, "claims_evidence.csv", "B2", "C1")
     assert (red["published"], red["decision"]) == ("3 to 4", "other value")
@@ -98,7 +100,7 @@ def test_the_tables(decided):
 def test_the_page(decided):
     text = decided()["claims.md"]
     counts = dict(re.findall(r"^\| ([a-z ,]+) \| (\d+) \|$", text, re.M))
-    assert (counts["undecided"], counts["no verdict"]) == ("2", "39")
+    assert (counts["undecided"], counts["no verdict"]) == ("2", "12")
     assert "We had expected 2 of these 7 verdicts." in text
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^#|\Z)", text, re.M | re.S))
     for id_, part in (
@@ -145,7 +147,7 @@ def test_twice_the_same_bytes_and_nothing_is_written(decided, world):
 def test_links_to_tables_and_figures_elsewhere(decided, world, claim, tmp_path):
     world.gains(1.5 + X)
     folder = world.ledger(claim())
-    decide_all(world.results / "digits", [world.results], rules=folder, expected=("A1",))
+    decide_all(world.results / "digits", [world.results], rules=folder)
     text = (world.results / "digits" / "claims.md").read_text()
     assert "[t](../tables/t.csv)" in text
     assert "[one](../figures/one.png)" in text
