@@ -93,6 +93,8 @@ def test_two_of_them_and_one_that_is_installed(extend, tmp_path, monkeypatch):
         assert experiments.get("third").code(OWN)[0] == "package.parts.one:THIRD"
         before = fingerprint(("package.parts.one:SIZE",))
         assert before != fingerprint(("package.parts.two:n",))
+        assert experiments.names(choose("third")) == ("third",)
+        assert experiments.names(choose("second")) == ()
         assert choose("third").folder == site / "package" / "parts"
     finally:
         extensions._installed.cache_clear()

@@ -1,4 +1,4 @@
-"""Datasets: MNIST, and the small digits that need no download."""
+"""Datasets: MNIST, Fashion-MNIST, and the small digits that need no download."""
 
 from gpubn.data.dataset import Dataset
 from gpubn.data.registry import dataset_definition, dataset_names, load

@@ -1,8 +1,9 @@
-"""Download one file of MNIST from the first mirror that has it."""
+"""Download one file of a dataset from the first mirror that has it."""
 
 import gzip
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,19 +11,16 @@ from gpubn.data.idx import GZIP_MAGIC, payload_of
 from gpubn.errors import DataError, DataUnavailableError
 from gpubn.files import write_atomic
 
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
 TIMEOUT = (3.0, 10.0)
 """Seconds to connect, and to wait for more."""
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 """Otherwise a server may compress the .gz file once more."""
 
 
-def download(name: str, target: Path, sha256: str, size: int) -> None:
+def download(mirrors: Sequence[str], name: str, target: Path, sha256: str, size: int) -> None:
     """Write the IDX file `name` to `target`, or leave `target` as it is and raise.
 
+    A mirror is the beginning of its address, and `.gz` ends it.
     `sha256` and `size` are those of the decompressed payload, which is verified before anything
     is written. The content is compressed by gzip if and only if `target` ends in .gz. A progress
     bar shows where standard error is a terminal.
@@ -30,12 +28,12 @@ def download(name: str, target: Path, sha256: str, size: int) -> None:
     Raises:
         DataUnavailableError: no mirror has it; says of each why.
     """
-    from pooch import HTTPDownloader  # here: whoever has MNIST needs neither
+    from pooch import HTTPDownloader  # here: whoever has the file needs neither
     from requests import HTTPError, RequestException
 
     get = HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT, headers=_AS_IT_IS)
     failures = []
-    for mirror in MIRRORS:
+    for mirror in mirrors:
         body = io.BytesIO()
         try:
             get(f"{mirror}{name}.gz", body, None)

@@ -22,7 +22,7 @@ def dataset_names() -> tuple[str, ...]:
         ExtensionError: one of an extension has the name of another.
 
     >>> dataset_names()
-    ('mnist', 'digits')
+    ('mnist', 'digits', 'fashion')
     """
     found = sorted(module.name for module in iter_modules(sets.__path__))
     ours = tuple(sorted(found, key=lambda name: name != _PUBLISHED))
@@ -41,7 +41,7 @@ def _of_extensions(ours: Sequence[str] = ()) -> dict[str, tuple[extensions.Exten
 
 
 def load(name: str, root: Path | str | None = None) -> Dataset:
-    """Return the dataset `name`; `root` is the folder of MNIST and means nothing to digits.
+    """Return the dataset `name`; `root` is the folder of its files and means nothing to digits.
 
     The same object comes back every time, so its arrays are read-only.
 

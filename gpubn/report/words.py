@@ -20,6 +20,7 @@ KINDS = {"glorot_normal": "glorot", "he_normal": "he"}
 
 DATASETS = {
     "mnist": "MNIST",
+    "fashion": "Fashion-MNIST, NOT MNIST",
     "digits": "scikit-learn's 8 × 8 digits, NOT MNIST",
 }
 

@@ -18,6 +18,8 @@ SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
 ZIPPED = gzip.compress(PAYLOAD, mtime=0)
 NAME = "some-idx1-ubyte"
 NOT_FOUND, CUT = b"", ZIPPED[:50]
+MIRRORS = []
+"""Those of a test."""
 
 
 @pytest.fixture
@@ -39,8 +41,7 @@ def serve(monkeypatch):
 
     def start(*bodies):
         answers[:] = bodies
-        mirrors = tuple(f"http://{address}/{i}/mnist/" for i in range(len(answers)))
-        monkeypatch.setattr(download, "MIRRORS", mirrors)
+        MIRRORS[:] = [f"http://{address}/{i}/mnist/" for i in range(len(answers))]
         seen.clear()
         return seen
 
@@ -62,7 +63,7 @@ def target(tmp_path):
 
 
 def fetch(path):
-    download.download(NAME, path, SHA256, len(PAYLOAD))
+    download.download(MIRRORS, NAME, path, SHA256, len(PAYLOAD))
 
 
 @pytest.mark.parametrize("sent", [ZIPPED, PAYLOAD], ids=["zipped", "unzipped on the way"])
@@ -115,7 +116,7 @@ def test_a_silent_server_is_given_up(monkeypatch, target):
     monkeypatch.setattr(download, "TIMEOUT", (60.0, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        monkeypatch.setattr(download, "MIRRORS", (f"http://127.0.0.1:{port}/",))
+        MIRRORS[:] = [f"http://127.0.0.1:{port}/"]
         start = time.monotonic()
         with pytest.raises(DataUnavailableError, match=rf"127.0.0.1:{port}: ReadTimeout"):
             fetch(target)

@@ -21,7 +21,7 @@ def test_the_same_object_comes_back_whole_and_read_only(monkeypatch):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(DataError, match="'cifar', but must be one of mnist, digits"):
+    with pytest.raises(DataError, match="'cifar', but must be one of mnist, digits, fashion"):
         load("cifar")
 
 

@@ -28,15 +28,16 @@ NUMPY = resolve("numpy")
 @pytest.fixture(autouse=True)
 def no_data_or_network(monkeypatch, tmp_path):
     """Neither MNIST nor a network is to be had, and nobody else shows what happens."""
-    from gpubn.data import download, registry
+    from gpubn.data import registry
     from gpubn.data.sets import mnist
 
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
     for variable in ("GPUBN_DATA", "GPUBN_DISPLAY", *proxies):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: tmp_path / "cache")
     # The discard port, where nothing listens.
-    monkeypatch.setattr(download, "MIRRORS", ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"))
+    mirrors = ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/")
+    monkeypatch.setattr(mnist, "SOURCE", dataclasses.replace(mnist.SOURCE, mirrors=mirrors))
     registry._load.cache_clear()
 
 

@@ -1,25 +1,26 @@
-"""Where MNIST is looked for, what counts as MNIST, and what happens where it is not found."""
+"""Where the files of a dataset are looked for, what counts, and what happens where they are not."""
 
 import gzip
 import hashlib
 import logging
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gpubn.data import download, load, registry
-from gpubn.data.sets import mnist
+from gpubn.data import four_files, load, registry
+from gpubn.data.sets import fashion, mnist
 from gpubn.errors import DataError, DataUnavailableError
 from tests.data.files import idx
 
 NAMES = tuple(mnist.FILES)
-
-
 IMAGES = np.linspace(0, 255, 6 * 2 * 3).round().reshape(6, 2, 3)
 LABELS = np.array([5, 0, 4, 1, 9, 2])
-PAYLOADS = dict(zip(NAMES, map(idx, (IMAGES, LABELS, IMAGES[:2] // 2, LABELS[:2])), strict=True))
-OTHER_LABELS = gzip.compress(idx(LABELS[::-1]))
+PARTS = (IMAGES, LABELS, IMAGES[:2] // 2, LABELS[:2])
+PAYLOADS = dict(zip(NAMES, map(idx, PARTS), strict=True))
+OTHERS = {name: payload[:-1] + b"\1" for name, payload in PAYLOADS.items()}
+OTHER_LABELS = gzip.compress(OTHERS["train-labels-idx1-ubyte"])
 
 
 @pytest.fixture
@@ -28,29 +29,35 @@ def cache(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def fetched(monkeypatch, cache):
-    """Put six images in the place of MNIST, an empty cache, and a network that notes its files."""
-    sums = {name: hashlib.sha256(payload).hexdigest() for name, payload in PAYLOADS.items()}
-    files = {name: mnist.Payload(sums[name], len(PAYLOADS[name])) for name in NAMES}
+def fetched(monkeypatch, tmp_path):
+    """Six images in the place of each dataset, an empty cache, a network that notes its files."""
     fetched = []
+    for module, payloads in ((mnist, PAYLOADS), (fashion, OTHERS)):
+        files = {n: four_files.Payload(digest(p), len(p)) for n, p in payloads.items()}
+        monkeypatch.setattr(module, "FILES", files)
+        monkeypatch.setattr(module, "SOURCE", replace(module.SOURCE, files=files))
+        monkeypatch.delenv(module.SOURCE.variable, raising=False)
 
-    def serve(name, target, sha256, size):
-        assert (sha256, size) == (files[name].sha256, files[name].size)
+    def serve(mirrors, name, target, sha256, size):
+        payloads = PAYLOADS if mirrors == mnist.SOURCE.mirrors else OTHERS
+        assert (sha256, size) == (digest(payloads[name]), len(payloads[name]))
         fetched.append(target)
-        target.write_bytes(gzip.compress(PAYLOADS[name]))
+        target.write_bytes(gzip.compress(payloads[name]))
 
-    monkeypatch.setattr(mnist, "FILES", files)
-    monkeypatch.setattr(mnist, "cache_folder", lambda: cache)
-    monkeypatch.setattr(mnist, "download", serve)
-    monkeypatch.delenv("GPUBN_DATA", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: tmp_path / "cache")
+    monkeypatch.setattr(four_files, "download", serve)
     registry._load.cache_clear()
     yield fetched
     registry._load.cache_clear()
 
 
-def fill(folder, spelling="{}.gz"):
+def digest(payload):
+    return hashlib.sha256(payload).hexdigest()
+
+
+def fill(folder, spelling="{}.gz", payloads=PAYLOADS):
     folder.mkdir(parents=True)
-    for name, payload in PAYLOADS.items():
+    for name, payload in payloads.items():
         path = folder / spelling.format(name)
         path.write_bytes(gzip.compress(payload) if path.suffix == ".gz" else payload)
     return folder
@@ -73,7 +80,7 @@ def test_every_spelling_is_read(tmp_path, fetched, suffix, separator):
     np.testing.assert_array_equal(data.y_train, LABELS, strict=True)
     assert data.x_test.shape == (2, 6)
     np.testing.assert_array_equal(data.y_test, [5, 0])
-    assert data.checksums == {n: hashlib.sha256(p).hexdigest() for n, p in PAYLOADS.items()}
+    assert data.checksums == {name: digest(payload) for name, payload in PAYLOADS.items()}
 
 
 @pytest.mark.parametrize(
@@ -133,13 +140,15 @@ def test_an_empty_cache_is_filled_once(cache, fetched):
 
 
 def test_a_wrong_file_in_the_cache_outlives_a_machine_without_a_network(monkeypatch, cache):
+    from gpubn.data.download import download
+
     (fill(cache) / "t10k-labels-idx1-ubyte.gz").write_bytes(b"corrupt")
     before = contents(cache)
     with socket.create_server(("127.0.0.1", 0)) as server:
         refused = f"127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(mnist, "download", download.download)
-    monkeypatch.setattr(download, "MIRRORS", (f"http://{refused}/",))
+    monkeypatch.setattr(four_files, "download", download)
+    monkeypatch.setattr(mnist, "SOURCE", replace(mnist.SOURCE, mirrors=(f"http://{refused}/",)))
     with pytest.raises(DataUnavailableError, match=f"{refused}: ConnectionError") as caught:
         mnist.load()
     ways = ("GPUBN_DATA or data.root=FOLDER", f"folder {cache}", "go online", "data=digits")
@@ -157,3 +166,35 @@ def test_each_folder_is_read_once(tmp_path, monkeypatch):
     assert load("mnist") is not data
     with pytest.raises(ValueError, match="read-only"):
         data.y_test[0] = 1
+
+
+# Fashion-MNIST ------------------------------------------------------------------------------------
+
+
+def test_clothes_are_told_from_digits_although_their_files_have_the_same_names(
+    tmp_path, monkeypatch, fetched
+):
+    clothes = fill(tmp_path / "digits" / "fashion", payloads=OTHERS)
+    for name, payload in PAYLOADS.items():
+        (clothes.parent / name).write_bytes(payload)
+    data = fashion.load(clothes)
+    assert (data.name, data.y_train[-1], data.y_test[-1]) == ("fashion", 1, 1)
+    assert data.checksums == {name: digest(payload) for name, payload in OTHERS.items()}
+    for module, wrong in ((fashion, clothes.parent), (mnist, clothes)):
+        with pytest.raises(DataError, match=r"has a payload of .* is expected"):
+            module.load(wrong)
+    monkeypatch.setenv("GPUBN_DATA", str(clothes.parent))
+    assert load("fashion").checksums == data.checksums
+    assert load("mnist").name == "mnist"
+    monkeypatch.setenv("GPUBN_FASHION_DATA", str(tmp_path / "absent"))
+    with pytest.raises(
+        DataError, match=r"GPUBN_FASHION_DATA, is not a folder.* holds Fashion-MNIST"
+    ):
+        load("fashion")
+    assert fetched == []
+
+
+def test_clothes_have_a_cache_of_their_own(tmp_path, monkeypatch, fetched):
+    monkeypatch.setenv("GPUBN_DATA", str(fill(tmp_path / "digits")))
+    assert fashion.load().y_train[-1] == 1
+    assert {path.parent for path in fetched} == {tmp_path / "cache" / "fashion"}
