@@ -49,7 +49,7 @@ def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, CellOutcome |
         yield from _run_alike(options, {i: cells[i] for i in indices})
 
 
-@vectorized(together)
+@vectorized(together, quiet=True)
 def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     """Run the cell of one composed configuration, unless its outcome is given, and report.
 

@@ -12,6 +12,7 @@ class VectorizedLauncherConf:
     _target_: str = "hydra_plugins.vectorized_launcher.VectorizedLauncher"
     console: bool = False
     part: str = "1/1"
+    resume: bool = False
 
 
 def register() -> None:

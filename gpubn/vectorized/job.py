@@ -29,7 +29,7 @@ def run_job(
     context: HydraContext,
     *,
     console: bool,
-) -> JobReturn:
+) -> "KeptReturn":
     """Run the task in the folder, with the log and the callbacks of its job.
 
     Args:
@@ -44,7 +44,7 @@ def run_job(
         state.cfg = done.hydra_cfg  # the names of folders may refer to it
         done.cfg, hydra = job.task_config(), config.hydra
         done.working_dir = str(Path(str(hydra.sweep.dir), str(hydra.sweep.subdir)))
-        folder = Path(os.path.abspath(done.working_dir))  # noqa: PTH100  (no link is followed)
+        folder = _absolute(done.working_dir)
         _set_output_dir(hydra, folder)
         done.overrides = job.lines
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +67,21 @@ def run_job(
         os.chdir(here)
 
 
+def folder_of(job: Job, number: int) -> Path:
+    """Return the folder that a job has when it runs."""
+    state: Any = HydraConfig.instance()
+    before = state.cfg
+    try:
+        config, state.cfg = _composed(job, number)
+        return _absolute(str(Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))))
+    finally:
+        state.cfg = before
+
+
+def _absolute(folder: str) -> Path:
+    return Path(os.path.abspath(folder))  # noqa: PTH100  (no link is followed)
+
+
 class KeptReturn(JobReturn):
     """The return of a finished job, whose configurations are made again when asked for.
 
@@ -74,7 +89,7 @@ class KeptReturn(JobReturn):
     """
 
     def __init__(self, done: JobReturn, job: Job, number: int, folder: Path) -> None:
-        self._job, self._number, self._folder = job, number, folder
+        self._job, self._number, self.folder = job, number, folder
         self.overrides, self.working_dir = done.overrides, done.working_dir
         self.task_name, self.status = done.task_name, done.status
         self._return_value = done._return_value
@@ -88,7 +103,7 @@ class KeptReturn(JobReturn):
     def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
         """Hydra's configuration of the job."""
         config, of_hydra = _composed(self._job, self._number)
-        _set_output_dir(config.hydra, self._folder)
+        _set_output_dir(config.hydra, self.folder)
         return of_hydra
 
 

@@ -13,9 +13,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from gpubn.vectorized.job import run_job
+from gpubn.vectorized.job import KeptReturn, run_job
 from gpubn.vectorized.loader import FastLoader
-from gpubn.vectorized.task import together_of
+from gpubn.vectorized.progress import Progress
+from gpubn.vectorized.resume import MARK, kept_return, mark
+from gpubn.vectorized.task import is_quiet, together_of
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,11 @@ class VectorizedLauncher(Launcher):
     Args:
         console: whether the logs of the jobs go to the terminal too; each has its own file anyway.
         part: "2/8" runs the second eighth of the jobs: one of eight machines, or of a Slurm array.
+        resume: leave out jobs that were finished, with `resume`, in the folder that they have.
     """
 
-    def __init__(self, console: bool = False, part: str = "1/1") -> None:
-        self._console, self._part = console, _parse_part(part)
+    def __init__(self, console: bool = False, part: str = "1/1", resume: bool = False) -> None:
+        self._console, self._part, self._resume = console, _parse_part(part), resume
         self._context: HydraContext | None = None
 
     def setup(
@@ -54,10 +57,29 @@ class VectorizedLauncher(Launcher):
         start, stop = ((len(job_overrides) * n) // parts for n in (number - 1, number))
         jobs = job_overrides[start:stop]
         log.info("Launching %d jobs, together where they can be", len(jobs))
-        returns: dict[int, JobReturn] = {}
-        for index, task in self._tasks(jobs):
-            returns[index] = self._run(jobs[index], initial_job_idx + start + index, task)
+        first = initial_job_idx + start
+        returns = self._finished_before(jobs, first) if self._resume else {}
+        left = [index for index in range(len(jobs)) if index not in returns]
+        progress = None if is_quiet(self._task) else Progress(len(jobs), len(returns))
+        try:
+            for place, task in self._tasks([jobs[index] for index in left]) if left else ():
+                index = left[place]
+                done = returns[index] = self._run(jobs[index], first + index, task)
+                if progress is not None:
+                    overrides = " ".join(filter_overrides(jobs[index]))
+                    progress.add(f"#{first + index} {overrides} in {done.folder}", done)
+        finally:
+            if progress is not None:
+                progress.end()
         return [returns[index] for index in range(len(jobs))]
+
+    def _finished_before(self, jobs: Sequence[Sequence[str]], first: int) -> dict[int, JobReturn]:
+        """Return what those jobs returned that were finished in their folders, by index."""
+        found = {
+            index: kept_return(self._loader.job(self._config, job), first + index)
+            for index, job in enumerate(jobs)
+        }
+        return {index: done for index, done in found.items() if done is not None}
 
     def _tasks(
         self, jobs: Sequence[Sequence[str]]
@@ -66,7 +88,8 @@ class VectorizedLauncher(Launcher):
         together, waiting = together_of(self._task), set(range(len(jobs)))
         if together is None:
             log.warning(
-                "%s has no vectorized form: its jobs run one after another",
+                "%s has no vectorized form: its jobs run one after another (decorate it with "
+                "@vectorized(together), below @hydra.main)",
                 getattr(self._task, "__name__", self._task),
             )
         else:
@@ -92,14 +115,19 @@ class VectorizedLauncher(Launcher):
 
     def _run(
         self, overrides: Sequence[str], number: int, task: Callable[[DictConfig], Any]
-    ) -> JobReturn:
+    ) -> KeptReturn:
         assert self._context is not None
         log.debug("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
         job = self._loader.job(self._config, overrides)
         try:
-            return run_job(job, number, task, self._context, console=self._console)
+            done = run_job(job, number, task, self._context, console=self._console)
         finally:
             self._log_as_launcher()
+        if self._resume:
+            mark(done, job, done.folder)
+        else:  # what an earlier run left there is out of date
+            (done.folder / MARK).unlink(missing_ok=True)
+        return done
 
     def _log_as_launcher(self) -> None:
         configure_log(self._logging, self._config.hydra.verbose)

@@ -4,25 +4,38 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 Together = Callable[[Sequence[DictConfig]], Iterable[tuple[int, Any]]]
 """Configurations -> (index, share) of each as it is finished."""
 Task = TypeVar("Task", bound=Callable[..., Any])
-_ATTRIBUTE = "vectorized_together"
+_ATTRIBUTE, _QUIET = "vectorized_together", "vectorized_quiet"
 
 
-def vectorized(together: Together) -> Callable[[Task], Task]:
+def vectorized(together: Together, *, quiet: bool = False) -> Callable[[Task], Task]:
     """Decorate a task function `task(config, share=None)`, below `hydra.main`.
 
     Without the launcher the task is called with the configuration alone, and does all the work.
     With it, `together(configs)` does the work of many and yields (index, share) in any order. The
     task is then called with its share and does what is left: log, save, return. A share that is an
     exception is raised in its job. A job that gets no share is run by the task alone.
+
+    Args:
+        quiet: the application says itself how far it is and what failed.
+
+    Raises:
+        TypeError: it stands above `hydra.main`, which would hide it from the launcher.
     """
 
     def decorate(task: Task) -> Task:
+        if getattr(task, "__globals__", {}).get("__name__") == hydra.main.__module__:
+            raise TypeError(
+                f"@vectorized stands above @hydra.main on {task.__name__}; expected it below, "
+                "between @hydra.main and the function"
+            )
         setattr(task, _ATTRIBUTE, together)
+        setattr(task, _QUIET, quiet)
         return task
 
     return decorate
@@ -31,6 +44,11 @@ def vectorized(together: Together) -> Callable[[Task], Task]:
 def together_of(task: Callable[..., Any]) -> Together | None:
     """Return the function that `vectorized` gave to a task."""
     return getattr(task, _ATTRIBUTE, None)
+
+
+def is_quiet(task: Callable[..., Any]) -> bool:
+    """Return whether a task's application speaks for itself."""
+    return getattr(task, _QUIET, False)
 
 
 def alike(configs: Sequence[DictConfig], but_for: Sequence[str]) -> list[list[int]]:

@@ -2,10 +2,11 @@
 
 from enum import Enum
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from gpubn.vectorized import alike
+from gpubn.vectorized import alike, vectorized
 
 
 class Kind(Enum):
@@ -35,3 +36,17 @@ def test_configurations_that_are_alike(contents, but_for, groups):
     before = repr(configs)
     assert alike(configs, but_for) == groups
     assert repr(configs) == before
+
+
+def test_decorators_in_the_wrong_order_are_refused_in_a_sentence():
+    """The attribute would stand on what Hydra made, and the launcher would not see it."""
+
+    def train(config, share=None):
+        pass
+
+    main = hydra.main(version_base="1.3", config_path=None)
+    main(vectorized(enumerate)(train))
+    with pytest.raises(
+        TypeError, match=r"@vectorized stands above @hydra\.main on train; expected"
+    ):
+        vectorized(enumerate)(main(train))
