@@ -155,6 +155,8 @@ def import_file(extension: Extension, path: Path) -> ModuleType:
     parts = () if parts == ("__init__",) else parts
     try:
         return importlib.import_module(".".join([extension.package, *parts]))
+    except ExtensionError:  # which says it better
+        raise
     except Exception as error:
         raise _not_importable(str(path), error) from error
 

@@ -19,7 +19,7 @@ from gpubn.sweeps import multirun as sweeps
 from gpubn.sweeps import task as jobs
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import make_command
+from gpubn.sweeps.sweep_table import command_for
 
 GRID = ["experiment=estimators", "data.examples=2,4", "seeds=2", "backend=numpy"]
 FAILURE = Failure("why", "where")
@@ -110,7 +110,7 @@ def test_a_sweep_is_run_once_in_batches_and_summed_up(results, monkeypatch, capl
     if launcher == "vectorized":  # the sweep, one choice of groups, for comparison a job in full
         assert len(calls) == 1 + 1 + 1
     said = "4 of 4 cells are finished, {} were before; kept in " + str(results)
-    command = make_command("table", [*given, f"results={results}"])
+    command = command_for("table", [*given, f"results={results}"])
     assert caplog.messages[-2:] == [said.format(0), f"to tabulate them: {command}"]
 
     count(CellStore, "load")
