@@ -28,7 +28,7 @@ settings.load_profile("gpubn")
 # or where a user's own trackers are set, who must not see what it reports.
 LEAKS = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "FIGURE", "RESULTS", "FULL", "ARGS", "DATA", "GPU"]
 LEAKS += ["MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "TENSORBOARD_LOGDIR"]
-for leaked in [*LEAKS, "PYTHON", "WORKERS"]:
+for leaked in [*LEAKS, "PYTHON", "WORKERS", "GPUBN_EXTEND"]:
     os.environ.pop(leaked, None)
 
 

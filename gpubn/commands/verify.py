@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gpubn import backend, experiments
 from gpubn.errors import GpubnError
+from gpubn.extensions import extensions
 from gpubn.files import git_revision, shipped
 from gpubn.report.benchmarks import write_benchmark
 from gpubn.report.claims import decide_all
@@ -41,7 +42,9 @@ def command() -> None:
     options = parser.parse_args()
     published = options.results or shipped("results")
     device = backend.resolve(options.backend)
-    names = [experiments.get(name).name for name in options.experiments or experiments.names()]
+    others = {name for extension in extensions() for name in experiments.names(extension)}
+    ours = [name for name in experiments.names() if name not in others]
+    names = [experiments.get(name).name for name in options.experiments or ours]
     rows: list[Comparison] = []
     missing: list[Path] = []
     started = time.monotonic()

@@ -66,7 +66,7 @@ def command_for(
         return shlex.join(["gpubn", *name, *words, *(f"--results={path}" for path in elsewhere)])
     # The recipe's shell reads the words, make reads $, and the shell at hand reads the quotes.
     escaped = re.sub(r'(["\\$`])', r"\\\1", shlex.join(words).replace("$", "$$"))
-    line = ["make", command, *(f"RESULTS={path}" for path in elsewhere)]
+    line = ["make", command, *(f"RESULTS={shlex.quote(path)}" for path in elsewhere)]
     return " ".join([*line, *[f'ARGS="{escaped}"'] * bool(words)])
 
 

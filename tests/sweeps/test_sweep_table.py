@@ -1,5 +1,7 @@
 """The table of a sweep: from which cells, under which name, and the commands about it."""
 
+from pathlib import Path
+
 import pytest
 
 from gpubn.errors import ConfigError, StoreError
@@ -75,9 +77,21 @@ def test_short_names_say_all_and_long_ones_have_a_hash():
         assert not {*"/ '()~"} & {*name}
 
 
-def test_commands():
+def test_commands(monkeypatch):
+    """Whoever came in by make is sent there again, and whoever called gpubn, to that."""
     overrides = ["experiment=exact", "+seeds=1,2", "hydra/launcher=pool", "++tracker=mlflow"]
+    spaced, elsewhere = ["results=a $b", "seeds=2"], Path("my results")
     assert command_for("table", overrides) == 'make table ARGS="experiment=exact +seeds=1,2"'
-    assert command_for("sweep", ["results=a $b", "seeds=2"]) == (
-        "make sweep ARGS=\"seeds=2 'results=a \\$\\$b'\""
+    assert command_for("sweep", spaced) == "make sweep ARGS=\"seeds=2 'results=a \\$\\$b'\""
+    assert command_for("status") == "make status"
+    assert command_for("status", results=elsewhere) == "make status RESULTS='my results'"
+    monkeypatch.setattr("sys.argv", ["gpubn run", "-m"])
+    monkeypatch.setenv("GPUBN_EXTEND", "/a:/b")
+    start = "extend=/a extend=/b"
+    assert command_for("table", overrides, options=["--config-dir=c"]) == (
+        f"gpubn table --config-dir=c {start} experiment=exact +seeds=1,2"
+    )
+    assert command_for("sweep", spaced) == f"gpubn run -m {start} seeds=2 'results=a $b'"
+    assert (
+        command_for("claims", results=elsewhere) == f"gpubn claims {start} '--results=my results'"
     )
