@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from traceback import walk_tb
 from types import FrameType
 
 from hydra.errors import HydraException, MissingConfigException
@@ -68,11 +69,19 @@ def explain(error: BaseException) -> str | None:
             return str(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _explain_hydra(error)
+    if isinstance(error, ValueError) and _raised_by_hydra(error):
+        return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         return f"a file cannot be written ({error.strerror}); expected room on the disk"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}); expected a path with access"
     return None
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """True where Hydra itself refuses what was typed."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("hydra.")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

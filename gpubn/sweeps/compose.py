@@ -15,7 +15,8 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -190,12 +191,25 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would only stumble over: no KEY=VALUE, or null for a group."""
     groups = {folder.name for conf in conf_folders() for folder in conf.iterdir()}
     for override in overrides:
-        key, equals, value = override.partition("=")
+        key, equals, _ = override.partition("=")
         if not key.strip("+~") or not (equals or key.startswith("~")):
             raise ConfigError(f"{override!r} is no override; expected KEY=VALUE")
-        if key in groups and value in ("", "null"):
+        if key in groups and (wrong := _no_name(override)) is not None:
             options = sorted(f.stem for conf in conf_folders() for f in conf.glob(f"{key}/*.yaml"))
-            raise ConfigError(f"{key} is ''; expected one of {', '.join(options)}")
+            raise ConfigError(f"{key} is {wrong!r}; expected one of {', '.join(options)}")
+
+
+def _no_name(override: str) -> str | None:
+    """Return what is chosen of a group and is no name: nothing, a number, true or false."""
+    with suppress(HydraException):  # what cannot be parsed at all is explained elsewhere
+        value = OverridesParser.create().parse_override(override).value()
+        chosen = value.list if isinstance(value, ChoiceSweep) else [value]
+        for one in chosen:
+            for name in one if isinstance(one, list) else [one]:
+                text = getattr(name, "text", name)  # of a string in quotes
+                if not isinstance(text, str | Sweep | Glob) or text == "":
+                    return "" if text is None else str(text).lower()
+    return None
 
 
 class Grid:

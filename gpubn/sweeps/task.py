@@ -7,6 +7,7 @@ The processes that Hydra's launchers start import this module, which tells their
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from multiprocessing import current_process
 from pathlib import Path
@@ -53,10 +54,17 @@ def together(configs: Sequence[DictConfig]) -> Iterator[tuple[int, CellOutcome |
 def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     """Run the cell of one composed configuration, unless its outcome is given, and report.
 
+    Relative paths count from where the command was given, whatever `hydra.job.chdir` says.
+
     Raises:
         CellError: the cell failed.
     """
     cli.check_stopped()
+    with chdir(HydraConfig.get().runtime.cwd if HydraConfig.initialized() else "."):
+        _run(composed, outcome)
+
+
+def _run(composed: DictConfig, outcome: CellOutcome | None) -> None:
     cell = outcome.cell if outcome is not None else compose.cell_of(composed)
     store = CellStore(Path(cell.config.results) / "cells")
     reports = make_tracker(cell.config.tracker, Path(cell.config.results))

@@ -33,6 +33,8 @@ BAD = {
     "no MNIST": (["data=mnist"], ("MNIST", "GPUBN_DATA", "data=digits")),
     "no MNIST there": (["data=mnist", "data.root=."], ("train-images-idx3-ubyte", "must")),
     "no GPU": (["backend=cupy"], ("backend=cupy", "cuda12")),
+    "two flags": (["--cfg=job", "-m"], ("--multirun and --cfg stand together", "one of them")),
+    "what Hydra refuses": (["hydra/launcher=3"], ("Config group override must be a string",)),
     "sweep of a wrong value": (["-m", "norm.momentum=0.1,7"], ("norm.momentum", "7.0", "(0, 1]")),
     "no such launcher": (
         ["-m", "hydra/launcher=nope"],
@@ -142,7 +144,7 @@ def test_a_cell_is_run_once(run, tmp_path):
     (path,) = cells_in(tmp_path)
     assert f"kept in {path.relative_to(tmp_path)}" in said
     before, measured = path.read_bytes(), finished(tmp_path)
-    assert "is finished already (force=true runs it again)" in again()
+    assert "is finished already (force=true runs it again)" in again("hydra.job.chdir=true")
     assert path.read_bytes() == before
     assert "1/1 mnist_init (data=digits, init=glorot, norm=none)" in again("force=true")
     assert finished(tmp_path) == measured

@@ -60,7 +60,9 @@ def swept(start, alone, tmp_path_factory):
         (first,) = (p for p in cells_in(alone) if '"batch": 32' in p.read_text())
         (folder / first.relative_to(alone)).parent.mkdir(parents=True)
         shutil.copy2(first, folder / first.relative_to(alone))
-        arguments = ["run.py", "-m", *MIXED, f"hydra/launcher={launcher}"]
+        # A job's own folder is no place for results that are named from here.
+        options = [f"hydra/launcher={launcher}", "hydra.job.chdir=true"]
+        arguments = ["run.py", "-m", *MIXED, *options]
         return folder, start(*arguments, cwd=folder, terminal=launcher == "pool").wait()
 
     return two_at_a_time(sweep, HERE)

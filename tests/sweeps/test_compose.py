@@ -97,6 +97,13 @@ def test_every_option_composes_and_validates(group):
         ),
         ([*ONE, "norm.momentum=0.1,7"], "norm.momentum is 7.0; expected"),
         ([*ONE, "optim.rate=interval(0,1)"], "optim.rate=interval(0,1) is no list of values; exp"),
+        *(
+            ([*ONE[:3], f"norm={chosen}"], f"norm is '{wrong}'; expected one of after, ")
+            for chosen, wrong in (
+                *(("3.7", "3.7"), ("-0.0", "-0.0"), ("true", "true"), ("null", ""), ("''", "")),
+                *(("none,2", "2"), ("[before,1]", "1"), ("choice(after,False)", "false")),
+            )
+        ),
         ([*ONE[:2], "norm=none", "init=glob(zz*)"], "init=glob(zz*) matches nothing; expected at"),
     ],
 )
