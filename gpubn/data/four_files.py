@@ -1,7 +1,8 @@
-"""A dataset of four IDX files: in a folder that the user names, else cached, else downloaded."""
+"""A dataset of four arrays: in a folder that the user names, else cached, else downloaded."""
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpubn.data import layouts
 from gpubn.data.download import download
 from gpubn.data.idx import read_idx
+from gpubn.data.layouts import Arrays
 from gpubn.errors import DataError, DataUnavailableError, StoreError
+from gpubn.files import sha256
 
 log = logging.getLogger(__name__)
-
-Arrays = dict[str, npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ class FourFiles:
     def locate(self, root: Path | str | None = None) -> Path | None:
         """Return the folder named by `root`, else by the variable; None stands for the cache."""
         named = root if root is not None else os.environ.get(self.variable) or None
-        return None if named is None else Path(named).expanduser().absolute()
+        if named is None:
+            return None
+        try:
+            return Path(named).expanduser().absolute()
+        except RuntimeError as error:  # this user has no home folder
+            raise DataError(f"{named} has no place ({error}); expected a path without ~") from None
 
     def read(self, folder: Path | None) -> Arrays:
         """Read and verify the files in a folder, or in the cache, where what lacks is downloaded.
@@ -65,24 +72,46 @@ class FourFiles:
         """Return the folder of this user where downloaded files are kept."""
         import platformdirs  # here: whoever names a folder can do without
 
-        return Path(platformdirs.user_cache_dir("gpubn")) / self.cached
+        try:
+            folder = Path(platformdirs.user_cache_dir("gpubn"))
+        except (KeyError, OSError, RuntimeError):
+            folder = Path("~")
+        if not folder.is_absolute():  # this user has no home folder, as in some containers
+            folder = Path(tempfile.gettempdir()) / f"gpubn-{os.getuid()}"
+        return folder / self.cached
 
     def _read_folder(self, folder: Path) -> Arrays:
+        for place in layouts.idx_folders(folder, self.title):
+            paths = {name: _find(place, name) for name in self.files}
+            if found := {name: path for name, path in paths.items() if path is not None}:
+                break
+        if len(found) == len(self.files):
+            return {name: read_idx(path, self.files[name].sha256) for name, path in found.items()}
+        if not found and (npz := layouts.npz_of(folder)) is not None:
+            return self._verified(layouts.read_npz(npz), npz)
+        if not found and (parquet := layouts.parquet_of(folder)):
+            return self._verified(layouts.read_parquet(parquet), folder)
         named_by = f"named by data.root or {self.variable}"
-        paths = {name: _find(folder, name) for name in self.files}
         if not folder.is_dir():
             raise DataError(
                 f"{folder}, {named_by}, is not a folder, but must be one that holds {self.title}"
             )
-        missing = [name for name, path in paths.items() if path is None]
-        if missing:
-            raise DataError(
-                f"{folder}, {named_by}, lacks {', '.join(missing)}, "
-                f"but must hold all of {', '.join(self.files)}, each plain or with .gz"
-            )
-        return {
-            name: read_idx(path, self.files[name].sha256) for name, path in paths.items() if path
-        }
+        missing = [name for name in self.files if name not in found]
+        raise DataError(
+            f"{place if found else folder}, {named_by}, lacks {', '.join(missing)}, but must hold "
+            f"all of {', '.join(self.files)}, each plain or with .gz, or an npz as Keras has it, "
+            "or parquet files as Hugging Face has them"
+        )
+
+    def _verified(self, arrays: Arrays, where: Path) -> Arrays:
+        for name, payload in self.files.items():
+            seen = sha256(layouts.payload(arrays[name]))
+            if seen != payload.sha256:
+                raise DataError(
+                    f"{where} holds other {name} than {self.title}: SHA-256 {seen}, "
+                    f"but {payload.sha256} is expected"
+                )
+        return arrays
 
     def _read_cache(self) -> Arrays:
         folder = self.cache_folder()

@@ -1,6 +1,7 @@
 """Datasets by name, each read once a process: a module of `gpubn.data.sets` or an extension's."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -68,9 +69,28 @@ def _module(name: str) -> ModuleType:
     return import_module(f"{sets.__name__}.{name}")
 
 
+def _held(folder: Path, otherwise: str) -> str | None:
+    """Return the title of another dataset of ours whose files a folder holds."""
+    for name in dataset_names():
+        source = getattr(_module(name), "SOURCE", None)
+        if name != otherwise and source is not None:
+            with suppress(DataError):
+                source.read(folder)
+                return str(source.title)
+    return None
+
+
 @lru_cache(maxsize=4)
 def _load(name: str, folder: Path | None) -> Dataset:
-    data: Dataset = _module(name).load(folder)
+    module = _module(name)
+    try:
+        data: Dataset = module.load(folder)
+    except DataError as error:
+        if folder is not None and (other := _held(folder, name)) is not None:
+            raise DataError(
+                f"{folder} holds {other}; expected {module.SOURCE.title} for data={name}"
+            ) from error
+        raise
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
         array.setflags(write=False)
     return data

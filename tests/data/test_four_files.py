@@ -2,12 +2,19 @@
 
 import gzip
 import hashlib
+import io
 import logging
+import os
 import socket
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from gpubn.data import four_files, load, registry
 from gpubn.data.sets import fashion, mnist
@@ -166,6 +173,90 @@ def test_each_folder_is_read_once(tmp_path, monkeypatch):
     assert load("mnist") is not data
     with pytest.raises(ValueError, match="read-only"):
         data.y_test[0] = 1
+
+
+# As people have them ------------------------------------------------------------------------------
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+ARRAYS = dict(zip(KEYS, (part.astype(np.uint8) for part in PARTS), strict=True))
+
+
+def as_npz(folder):
+    np.savez(folder / "any.npz", **ARRAYS)
+    return folder
+
+
+def as_parquet(folder):
+    pytest.importorskip("pyarrow", reason="pandas reads no parquet without it")
+    (folder / "data").mkdir()
+    for split in ("train", "test"):
+        rows = [{"bytes": png(image), "path": None} for image in ARRAYS[f"x_{split}"]]
+        table = pd.DataFrame({"image": rows, "label": ARRAYS[f"y_{split}"].astype(np.int64)})
+        for part, of in enumerate((table[:1], table[1:])):
+            of.to_parquet(folder / "data" / f"{split}-0000{part}-of-00002.parquet")
+    return folder
+
+
+def png(image):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "png")
+    return stream.getvalue()
+
+
+LAYOUTS = {
+    "torchvision's root": lambda folder: fill(folder / "MNIST" / "raw").parent.parent,
+    "torchvision's folder": lambda folder: fill(folder / "raw", "{}").parent,
+    "Keras' file": lambda folder: as_npz(folder) / "any.npz",
+    "a folder with it": as_npz,
+    "Hugging Face's": as_parquet,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_arrays_are_found_as_people_have_them(tmp_path, layout, fetched):
+    place = LAYOUTS[layout](tmp_path)
+    data = mnist.load(place)
+    assert (data.x_train * 255).round().astype(int).reshape(6, 2, 3).tolist() == IMAGES.tolist()
+    assert [data.y_train.tolist(), data.y_test.tolist()] == [LABELS.tolist(), [5, 0]]
+    assert fetched == []
+    sentence = rf"^{place} holds MNIST; expected Fashion-MNIST for data=fashion$"
+    with pytest.raises(DataError, match=sentence):
+        load("fashion", place)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"x_train": IMAGES.astype(np.uint8)}, "is not a file in the archive"),
+        (ARRAYS | {"x_train": IMAGES}, "has numbers of float64; expected whole ones from 0"),
+        (ARRAYS | {"y_train": LABELS - 1}, "has numbers of int64; expected whole ones from 0"),
+        (
+            ARRAYS | {"y_train": LABELS + 1},
+            "holds other train-labels-idx1-ubyte than MNIST: ",
+        ),
+    ],
+)
+def test_an_npz_of_other_arrays_is_one_sentence(tmp_path, arrays, why):
+    np.savez(tmp_path / "any.npz", **arrays)
+    with pytest.raises(DataError, match=why):
+        mnist.load(tmp_path)
+
+
+# Without a home -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("no home"), KeyError("uid"), "~/.cache/gpubn"])
+def test_without_a_home_the_cache_is_among_the_temporary_files(monkeypatch, tmp_path, answer):
+    answers = Mock(side_effect=[answer])
+    monkeypatch.setattr("platformdirs.user_cache_dir", answers)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert mnist.SOURCE.cache_folder() == tmp_path / f"gpubn-{os.getuid()}" / "mnist"
+
+
+def test_a_home_that_there_is_not_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(Path, "expanduser", Mock(side_effect=RuntimeError("no home")))
+    with pytest.raises(DataError, match=r"^~/mnist has no place \(no home\); expected a path with"):
+        mnist.locate("~/mnist")
 
 
 # Fashion-MNIST ------------------------------------------------------------------------------------
