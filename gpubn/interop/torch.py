@@ -132,7 +132,10 @@ class _Inference(Function):
             return _tensor(batch_norm_inference(*map(_array, arrays), eps=ctx.eps))
 
         def gradients(dy: Tensor) -> tuple[Tensor | None, ...]:
-            dx, dbeta = normalise(dy, torch.zeros_like(mean), var, gamma), dy.sum(0, dtype=mean.dtype)
+            dx, dbeta = (
+                normalise(dy, torch.zeros_like(mean), var, gamma),
+                dy.sum(0, dtype=mean.dtype),
+            )
             if x is None:
                 return dx, None, dbeta
             x_hat = normalise(x.to(mean.dtype), mean, var)
