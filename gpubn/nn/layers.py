@@ -32,11 +32,14 @@ class Layer(Protocol):
 
     Attributes:
         params: updated in place by the optimiser.
-        replayable: whether a device can record its training pass.
+        replayable: whether its training pass asks nothing of the host, so that a device may record
+            it.
+        in_expressions: whether array expressions of its own run there, which the CPU cannot record.
     """
 
     params: dict[str, Array]
     replayable: bool
+    in_expressions: bool
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
         """Return y and the cache; `track` lets a training pass update the running state."""
@@ -56,6 +59,7 @@ class StepByGradients:
 
     params: dict[str, Array]
     replayable = True
+    in_expressions = False
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         raise NotImplementedError
@@ -70,6 +74,7 @@ class Affine:
     """y = x @ weight + bias with weight (R, D, H) and bias (R, H)."""
 
     replayable = True
+    in_expressions = False
 
     def __init__(self, weight: Array, bias: Array) -> None:
         self.params = {"weight": weight, "bias": bias}
