@@ -253,11 +253,11 @@ SEEDS = (4, 0, 4)
 
 @every_kind
 @pytest.mark.parametrize("learnable", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "units"), [("float32", 5), ("float64", 5), ("float64", 1)])
 def test_replicas_have_the_bits_that_they_have_alone_and_in_a_part(
-    backend, same_bits, rng, kind, dtype, learnable
+    backend, same_bits, rng, kind, dtype, units, learnable
 ):
-    build = partial(make, backend, kind, 5, dtype=dtype, learnable=learnable)
+    build = partial(make, backend, kind, units, dtype=dtype, learnable=learnable)
     together, alone = build(SEEDS, **PER_REPLICA), []
     for r, seed in enumerate(SEEDS):
         of_replica = {name: (values[r],) for name, values in PER_REPLICA.items()}
@@ -274,7 +274,7 @@ def test_replicas_have_the_bits_that_they_have_alone_and_in_a_part(
         return [y, dx, *gradients.values(), inferred, *layer.running.values()]
 
     for track in (False, True, True, False):
-        x, dy = (backend.asarray(rng.standard_normal((3, 6, 5)).astype(dtype)) for _ in "12")
+        x, dy = (backend.asarray(rng.standard_normal((3, 6, units)).astype(dtype)) for _ in "12")
         of_all = results(together, x, dy, track)
         for here, layer in alone if track else [*alone, part]:
             for found, right in zip(of_all, results(layer, x[here], dy[here], track), strict=True):
