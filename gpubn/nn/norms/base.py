@@ -42,12 +42,14 @@ class Norm(StepByGradients):
 
     A new kind is a subclass in a module of its own and a line in the registry. It defines `forward`
     and `backward`, as every layer; the rest it may inherit. So that a GPU can record its training
-    pass, nothing is asked of the host there, and what differs from step to step is looked up by a
-    counter on the device in what `prepare` has drawn. Arrays among its attributes have the replicas
-    first, or it has a `select` of its own.
+    pass, nothing is asked there of the host or of cuBLAS (`dot`, not einsum), and what differs from
+    step to step is looked up by a counter on the device in what `prepare` has drawn; or else
+    `replayable` is False. Arrays among its attributes have the replicas first, or it has a `select`
+    of its own.
 
     Args:
-        norms: its configuration, one for all replicas or one a replica.
+        norms: its configuration, one for all replicas or one a replica, which then differ in the
+            numbers that are not whole.
 
     Attributes:
         parameters: which of gamma and beta it has where they are learnable.
