@@ -81,7 +81,9 @@ class ModelConfig(_Checked):
     """A multilayer perceptron: `depth` hidden layers of `width` units.
 
     `dropout` is the share of hidden units that is dropped in training, `dropout_at` where:
-    directly before each layer's batchnorm, at the end of each layer, or of the last one alone.
+    directly before each layer's normalisation, at the end of each layer, or of the last one alone.
+    `residual` makes a hidden layer x + alpha f(x), where f is the layer with all that belongs to it
+    and alpha starts at 0; the first one, whose input has another width, stays f(x).
     """
 
     group = "model."
@@ -91,23 +93,28 @@ class ModelConfig(_Checked):
     activation: str = _one_of("relu", "tanh", "sigmoid", "linear", default="tanh")
     dropout: float = _key(0.0, "a number in [0, 1)", lambda share: 0 <= share < 1)
     dropout_at: str = _one_of("before_norm", "end", "last", default="end")
+    residual: bool = False
 
 
 @dataclass
 class NormConfig(_Checked):
-    """Batch normalization of the hidden layers.
+    """Normalisation of the hidden layers.
 
-    `placement` is none, or before or after the activation; `learnable` adds gamma and beta;
-    `momentum` is the weight of the new value; `correction` is 0 for the biased and 1 for the
-    unbiased variance; `average` says which statistic the moving average follows, and
-    `initial_spread` what it starts from; `initial_beta` is what beta starts from (gamma: 1).
-    `ghost` normalises groups of so many examples of a batch, each by its own statistics; 0 the
-    whole batch.
+    `placement` is none, or before or after the activation. `kind` is what normalises; which kinds
+    there are is not known here but in `gpubn.nn.norms`, and one passes over the keys that it has no
+    use for. `learnable` adds gamma and beta; `momentum` is the weight of the new value;
+    `correction` is 0 for the biased and 1 for the unbiased variance; `average` says which statistic
+    the moving average follows, and `initial_spread` what it starts from; `initial_beta` is what
+    beta starts from (gamma: 1).
+    `ghost` is the number of examples in a group that is normalised by its own statistics. In
+    training, `noise_shift` and `noise_scale` bound the noise behind a unit: a shift of at most so
+    much, and a factor of at most so much more than 1.
     """
 
     group = "norm."
     name: str = "none"
     placement: str = _one_of("none", "before", "after")
+    kind: str = "batch"
     learnable: bool = True
     eps: float = _not_negative(1e-5)
     momentum: float = _key(0.1, "a number in (0, 1]", lambda weight: 0 < weight <= 1)
@@ -116,8 +123,10 @@ class NormConfig(_Checked):
     initial_spread: float = _not_negative(1.0)
     initial_beta: float = _key(0.0, "finite", isfinite)
     ghost: int = _key(
-        0, "0 (the whole batch), or at least 2", lambda examples: examples == 0 or examples >= 2
+        0, "0 (no groups), or at least 2", lambda examples: examples == 0 or examples >= 2
     )
+    noise_shift: float = _not_negative(0.5)
+    noise_scale: float = _not_negative(0.25)
 
 
 @dataclass
@@ -201,14 +210,6 @@ class Config(_Checked):
     results: str = _key("results", "the name of a folder", bool)
     force: bool = False
     retry_failed: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        batch, norm = self.optim.batch, self.norm
-        needs_two = f"at least 2, which norm={norm.name} needs in training"
-        _require(norm.placement == "none" or batch >= 2, "optim.batch", batch, needs_two)
-        divides = norm.ghost == 0 or batch % norm.ghost == 0
-        _require(divides, "norm.ghost", norm.ghost, f"a divisor of optim.batch ({batch})")
 
 
 def from_dict(document: dict[str, Any]) -> Config:

@@ -34,7 +34,12 @@ def make(key, value):
     [
         *(
             (key, value, "at least 0, and finite")
-            for key in ("norm.eps", "norm.initial_spread", "init.std", "optim.min_rate")
+            for key in ("norm.eps", "norm.initial_spread", "norm.noise_shift", "norm.noise_scale")
+            for value in (-1e-9, INF)
+        ),
+        *(
+            (key, value, "at least 0, and finite")
+            for key in ("init.std", "optim.min_rate")
             for value in (-1e-9, INF)
         ),
         *(
@@ -56,7 +61,7 @@ def make(key, value):
         ("norm.correction", 2, "0 or 1"),
         ("norm.average", "median", "one of var, std"),
         ("norm.initial_beta", INF, "finite"),
-        *(("norm.ghost", n, r"0 \(the whole batch\), or at least 2$") for n in (1, -1, -4)),
+        *(("norm.ghost", n, r"0 \(no groups\), or at least 2$") for n in (1, -1, -4)),
         ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
         ("init.low", 1.0, r"less than init.high \(1.0\)"),
         *(("init.scaled", word, "one of all, hidden$") for word in ("output", "", "Hidden")),
@@ -89,24 +94,6 @@ def test_refuses(key, value, allowed):
 def test_nan_is_refused_everywhere(key):
     with pytest.raises(ConfigError, match=r"is nan; expected|init\.high \(nan\)"):
         make(key, NAN)
-
-
-def test_batch_norm_needs_a_batch_of_two():
-    norm = NormConfig(name="mine", placement="after")
-    text = "optim.batch is 1; expected at least 2, which norm=mine needs in training"
-    with pytest.raises(ConfigError, match=text):
-        Config(norm=norm, optim=OptimConfig(batch=1))
-    assert Config(norm=norm, optim=OptimConfig(batch=2)) != Config(optim=OptimConfig(batch=1))
-
-
-@pytest.mark.parametrize(("batch", "ghost"), [(32, 5), (32, 64), (30, 4), (2, 3)])
-def test_ghost_batches_fill_a_batch(batch, ghost):
-    text = rf"^norm\.ghost is {ghost}; expected a divisor of optim\.batch \({batch}\)$"
-    with pytest.raises(ConfigError, match=text):
-        Config(norm=NormConfig("mine", "before", ghost=ghost), optim=OptimConfig(batch=batch))
-    for divisor in (batch, batch // 2):
-        if divisor > 1:
-            Config(norm=NormConfig("mine", "before", ghost=divisor), optim=OptimConfig(batch=batch))
 
 
 @pytest.mark.parametrize(

@@ -74,15 +74,19 @@ class Backend:
         """Return the array as NumPy, waiting for the device where there is one."""
         return np.asarray(array) if self.on_host else self.xp.asnumpy(array)
 
-    def program(self, step: Step, *, replayable: bool) -> Program:
+    def program(self, step: Step, *, replayable: bool, in_expressions: bool = False) -> Program:
         """Return what runs `step` many times: `program(n, tick)`.
 
         Args:
             replayable: that the step asks nothing of the host, so that a device may record it once
                 and replay it.
+            in_expressions: that array expressions of its own run in it, which not every device
+                records.
         """
         device = device_of(self.xp)
-        if device is not None and replayable:
+        if device is None or not replayable:
+            return partial(run_each, step)
+        if device.records_expressions or not in_expressions:
             return Replay(step, device)
         return partial(run_each, step)
 

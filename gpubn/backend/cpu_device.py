@@ -65,6 +65,7 @@ class CpuDevice:
     """
 
     kind = "cpu"
+    records_expressions = False
     xp: ModuleType = np
 
     def __init__(self, cores: int) -> None:

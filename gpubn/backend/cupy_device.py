@@ -24,6 +24,7 @@ class CupyDevice:
     """Device number `number`. Kernels are compiled at first use and kept; CuPy caches on disk."""
 
     kind = "cuda"
+    records_expressions = True
 
     def __init__(self, cupy: ModuleType, number: int) -> None:
         self.xp = self._cupy = cupy

@@ -32,10 +32,12 @@ class Device(Protocol):
     Attributes:
         kind: "cpu" or "cuda", by which kernels are chosen.
         xp: the module of its arrays.
+        records_expressions: whether it records array expressions, and not only what is launched.
     """
 
     kind: str
     xp: ModuleType
+    records_expressions: bool
 
     def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
         """Record a step without running it; return what runs it so many times."""

@@ -83,6 +83,24 @@ class Stacking:
     group: int
 
 
+def takes_batch_norm(config: Config) -> None:
+    """Refuse other normalisations, and connections around layers: what most experiments lack."""
+    if config.norm.kind != "batch":
+        raise ConfigError(
+            f"norm.kind is {config.norm.kind!r}; expected batch for {config.name}, which measures "
+            "batch norm alone"
+        )
+    refuse_residual(config)
+
+
+def refuse_residual(config: Config) -> None:
+    """Refuse connections around layers."""
+    if config.model.residual:
+        raise ConfigError(
+            f"model.residual is True; expected false for {config.name}, which has none"
+        )
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One experiment: what tells its cells apart, and what it measures.
@@ -97,6 +115,7 @@ class Experiment:
         rounding: what it measures is rounding itself, of which only the size repeats elsewhere.
         stacking: how several cells are measured at once; None where it is one by one.
         chooses: the definitions that a cell finds by name, as in `code`.
+        check: refuses, by a ConfigError, what it cannot measure; cells are made of nothing else.
     """
 
     name: str
@@ -109,6 +128,7 @@ class Experiment:
     rounding: bool = False
     stacking: Stacking | None = None
     chooses: Callable[[Config], tuple[str, ...]] = lambda config: ()
+    check: Callable[[Config], None] = takes_batch_norm
 
     def code(self, config: Config) -> tuple[str, ...]:
         """Return the definitions, "module:name", on which the numbers of a cell depend.

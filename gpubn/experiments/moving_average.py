@@ -6,6 +6,7 @@ minus true, relative to the truth; `mean_variance` is the variance of the moving
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
+from gpubn.nn.norms.base import Site
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.rng import generator
 from gpubn.rows import Observation, per_seed
@@ -36,18 +38,8 @@ def run_cell(config: Config, context: Context) -> list[Observation]:
 def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
-    layer = BatchNorm(
-        len(seeds),
-        UNITS,
-        backend,
-        config.dtype,
-        learnable=False,
-        eps=config.norm.eps,
-        momentum=config.norm.momentum,
-        correction=config.norm.correction,
-        average=config.norm.average,
-        initial_spread=config.norm.initial_spread,
-    )
+    site = Site(seeds, UNITS, 1, backend, config.dtype)
+    layer = BatchNorm([replace(config.norm, learnable=False)], site)
     generators = [generator(seed, "batches") for seed in seeds]
     steps = config.optim.steps
     measured = measured_steps(steps)
@@ -74,7 +66,7 @@ def measured_steps(steps: int) -> set[int]:
 def _measure(
     layer: BatchNorm, backend: Backend, seeds: Sequence[int], step: int
 ) -> list[Observation]:
-    mean = layer.running_mean
+    mean = layer.running["mean"]
     metrics: dict[str, Array] = {
         "mean_bias": mean.mean(axis=-1) / MEAN - 1,
         "var_bias": layer.running_var.mean(axis=-1) / VAR - 1,

@@ -33,11 +33,14 @@ class Layer(Protocol):
 
     Attributes:
         params: updated in place by the optimiser.
-        replayable: whether a device can record its training pass.
+        replayable: whether its training pass asks nothing of the host, so that a device may record
+            it.
+        in_expressions: whether array expressions of its own run there, which the CPU cannot record.
     """
 
     params: dict[str, Array]
     replayable: bool
+    in_expressions: bool
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
         """Return y and the cache; `track` lets a training pass update the running state."""
@@ -60,6 +63,7 @@ class StepByGradients:
 
     params: dict[str, Array]
     replayable = True
+    in_expressions = False
 
     def prepare(self, passes: int) -> None:
         """Nothing."""
@@ -77,6 +81,7 @@ class Affine:
     """y = x @ weight + bias with weight (R, D, H) and bias (R, H)."""
 
     replayable = True
+    in_expressions = False
 
     def __init__(self, weight: Array, bias: Array) -> None:
         self.params = {"weight": weight, "bias": bias}

@@ -1,9 +1,9 @@
 """The replica-batched multilayer perceptron: R independent networks in one set of arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.nn.init import initial_weight
 from gpubn.nn.layers import Activation, Affine, Dropout, Gradients, Layer
 from gpubn.nn.norms import make_norm
-from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.norms.base import BatchStatistics, Norm, Site
+from gpubn.nn.residual import Residual
 
 L = TypeVar("L")
 
@@ -20,21 +21,23 @@ L = TypeVar("L")
 class MLP:
     """A stack of layers. `forward` accepts (R, N, D), or (N, D) shared by all replicas.
 
-    A batchnorm and the activation after it run as one: their caches are kept apart, and the
-    batchnorm's backward pass is that of both.
+    A normalisation that takes the activation after it runs with it as one: their caches are kept
+    apart, and its backward pass is that of both. Around the layers before a `Residual` there is a
+    connection; these do not overlap.
     """
 
     def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
         self._fused = {
-            i
+            i: following.name
             for i, (layer, following) in enumerate(pairwise(layers))
-            if isinstance(layer, BatchNorm) and isinstance(following, Activation)
+            if isinstance(layer, Norm) and layer.fuses and isinstance(following, Activation)
         }
+        self._forks = {i - layer.span for i, layer in enumerate(layers) if _joins(layer)}
 
     @property
     def replayable(self) -> bool:
-        """True where a device can record a training pass."""
+        """True where a training pass asks nothing of the host."""
         return all(layer.replayable for layer in self.layers)
 
     def prepare(self, passes: int) -> None:
@@ -42,57 +45,101 @@ class MLP:
         for layer in self.layers:
             layer.prepare(passes)
 
+    @property
+    def in_expressions(self) -> bool:
+        """True where array expressions of the layers run in a training pass."""
+        return any(layer.in_expressions for layer in self.layers)
+
     def forward(self, x: Array, *, training: bool, track: bool = True) -> tuple[Array, list[Any]]:
         """Return the logits (R, N, C) and one cache a layer.
 
         `training` normalises by the batch, and with `track` updates the running statistics.
         """
         caches: list[Any] = []
+        skip = x
         for i, layer in enumerate(self.layers):
+            if i in self._forks:
+                skip = x
             if i - 1 in self._fused:
                 caches.append(x)  # the cache of an activation is its output
-            elif i in self._fused and isinstance(layer, BatchNorm):
-                following = cast(Activation, self.layers[i + 1])
-                x, cache = layer.forward(
-                    x, training=training, track=track, activation=following.name
-                )
-                caches.append(cache)
-            else:
-                x, cache = layer.forward(x, training=training, track=track)
-                caches.append(cache)
+                continue
+            own: dict[str, Any] = {"skip": skip} if _joins(layer) else {}
+            if i in self._fused:
+                own["activation"] = self._fused[i]
+            x, cache = layer.forward(x, training=training, track=track, **own)
+            caches.append(cache)
         return x, caches
+
+    def walk(
+        self,
+        x: Array,
+        *,
+        training: bool,
+        before: Callable[[Layer, Array], None] = lambda layer, x: None,
+    ) -> Iterator[tuple[Layer, Array, Array]]:
+        """Yield every layer with its input and output, each run by itself, without tracking.
+
+        Args:
+            before: called with each layer and its input before it is run.
+        """
+        skip = x
+        for i, layer in enumerate(self.layers):
+            if i in self._forks:
+                skip = x
+            before(layer, x)
+            own: dict[str, Any] = {"skip": skip} if _joins(layer) else {}
+            y, _ = layer.forward(x, training=training, track=False, **own)
+            yield layer, x, y
+            x = y
 
     def backward(self, dy: Array, caches: list[Any]) -> list[Gradients]:
         """Return the gradients of each layer's parameters, in the order of the layers."""
         gradients: list[Gradients] = [{} for _ in self.layers]
-        for i in self._backwards():
-            dy, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
+
+        def through(i: int, dy: Array) -> Array:
+            dx, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
+            return dx
+
+        self._go_back(dy, through)
         return gradients
 
     def descend(self, dy: Array, caches: list[Any], rates: Array) -> None:
         """Take a step with each parameter once its gradient is there: p -= rate * gradient."""
-        for i in self._backwards():
-            dy = self.layers[i].descend(dy, caches[i], rates, need_dx=i > 0)
+        self._go_back(dy, lambda i, dy: self.layers[i].descend(dy, caches[i], rates, need_dx=i > 0))
 
-    def _backwards(self) -> Iterator[int]:
-        """The layers whose backward pass runs, the last first."""
-        return (i for i in range(len(self.layers) - 1, -1, -1) if i - 1 not in self._fused)
+    def _go_back(self, dy: Array, through: Callable[[int, Array], Array]) -> None:
+        """Call `through(i, dy)`, which returns dx, for the layers whose backward pass runs."""
+        skipped = dy
+        for i in range(len(self.layers) - 1, -1, -1):
+            if i - 1 in self._fused:
+                continue
+            if _joins(self.layers[i]):
+                skipped = dy
+            dy = through(i, dy)
+            if i in self._forks:
+                dy = dy + skipped
 
     def select(self, replicas: slice) -> "MLP":
         """Return some of the replicas, as views on the same parameters."""
         return MLP([layer.select(replicas) for layer in self.layers])
 
-    def caches_of(self, kind: type, caches: list[Any]) -> list[Any]:
-        """Return the caches of the layers of one kind, first hidden layer first."""
-        return [c for layer, c in zip(self.layers, caches, strict=True) if isinstance(layer, kind)]
-
     def activations(self, caches: list[Any]) -> list[Array]:
         """Return the output of each activation, (R, N, D), first hidden layer first."""
-        return self.caches_of(Activation, caches)
+        of_layers = zip(self.layers, caches, strict=True)
+        return [cache for layer, cache in of_layers if isinstance(layer, Activation)]
+
+    def batch_statistics(self, caches: list[Any]) -> list[BatchStatistics]:
+        """Return what each normalisation has normalised by, first hidden layer first."""
+        of_layers = zip(self.layers, caches, strict=True)
+        return [layer.batch_statistics(c) for layer, c in of_layers if isinstance(layer, Norm)]
 
     def layers_of(self, kind: type[L]) -> list[L]:
         """Return the layers of one kind, first hidden layer first."""
         return [layer for layer in self.layers if isinstance(layer, kind)]
+
+
+def _joins(layer: Layer) -> TypeGuard[Residual]:
+    return isinstance(layer, Residual)
 
 
 def select_from_cache(cache: Any, replicas: slice) -> Any:
@@ -117,8 +164,8 @@ def build_mlp(
 
     Args:
         model, norm, init: one for all replicas, or one a replica. These may differ in `init`, in
-            the rate of dropout where it is not zero, and in eps, momentum and the initial values
-            of batchnorm; the first one says the rest.
+            the rate of dropout where it is not zero, and in the numbers of `norm` that are not
+            whole; the first one says the rest.
     """
     models = [model] if isinstance(model, ModelConfig) else model
     inits = [init] * len(seeds) if isinstance(init, InitConfig) else init
@@ -134,7 +181,11 @@ def build_mlp(
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == first.depth:
             break
-        layers += _hidden_layer(models, norms, i + 1, seeds, backend, dtype)
+        behind = _hidden_layer(models, norms, i + 1, seeds, backend, dtype)
+        layers += behind
+        if first.residual and i > 0:
+            alpha = backend.xp.zeros((len(seeds), 1), dtype)
+            layers.append(Residual(alpha, span=1 + len(behind)))
     return MLP(layers)
 
 
@@ -152,7 +203,7 @@ def _hidden_layer(
     place = len(layers)
     if norm.placement != "none":
         place = 0 if norm.placement == "before" else 1
-        layers.insert(place, make_norm(norms, len(seeds), model.width, backend, dtype))
+        layers.insert(place, make_norm(norms, Site(seeds, model.width, number, backend, dtype)))
     if model.dropout > 0 and (model.dropout_at != "last" or number == model.depth):
         if model.dropout_at != "before_norm":
             place = len(layers)

@@ -89,7 +89,11 @@ def train(
         The loss of every mini-batch before its update, (steps, R), on the host.
     """
     step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
-    program = backend.program(step, replayable=observe is None and model.replayable)
+    program = backend.program(
+        step,
+        replayable=observe is None and model.replayable,
+        in_expressions=model.in_expressions,
+    )
     stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
     done = 0
     with np.errstate(all="ignore"):
@@ -123,8 +127,8 @@ class _Step:
         order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
-        self._model, self._observe = model, observe
         model.prepare(steps)
+        self._model, self._observe = model, observe
         self._feed = Feed(data.x_train, data.y_train, order, rates, cursor)
         self._batch = Batch(
             xp.empty((replicas, batch, features), dtype),

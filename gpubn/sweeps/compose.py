@@ -67,7 +67,7 @@ def cell_of(composed: DictConfig) -> Cell:
     """Return the cell of a composed configuration.
 
     Raises:
-        ConfigError: a value is out of range, the experiment is unknown or does not take the data.
+        ConfigError: a value is out of range, or the experiment is unknown or does not take it.
     """
     return _cell(validated(composed))
 
@@ -97,10 +97,11 @@ def _value(composed: DictConfig, key: str) -> Any:
 
 
 def _cell(config: Config) -> Cell:
-    datasets = get(config.name).datasets
-    if config.data.name not in datasets:
-        allowed = " or ".join(datasets)
+    experiment = get(config.name)
+    if config.data.name not in experiment.datasets:
+        allowed = " or ".join(experiment.datasets)
         raise ConfigError(f"data is {config.data.name!r}; expected {allowed} for {config.name}")
+    experiment.check(config)
     return Cell.of(config)
 
 

@@ -10,6 +10,7 @@ from gpubn.backend.program import STEPS_TOGETHER
 from gpubn.data import Dataset
 from gpubn.kernels import affine_descend
 from gpubn.kernels.agnostic.affine import AffineCache
+from gpubn.nn.norms import KINDS
 from gpubn.nn.optim import linear_decay
 from tests.nn.networks import Run, state
 
@@ -134,9 +135,12 @@ def one_by_one(caches):
         {},
         {"placement": "after", "average": "std", "depth": 2},
         {"placement": "none", "dtype": "float64", "activation": "relu"},
+        *({"kind": kind, "depth": 2} for kind in KINDS if kind not in ("batch", "ghost")),
+        {"ghost": 4, "average": "std", "momentum": 0.3, "placement": "after"},
+        {"kind": "noisy", "residual": True, "depth": 3, "rate": 0.3},
         {"dropout": 0.3, "depth": 2},
     ],
-    ids=["before", "after, deep", "none, float64", "dropout"],
+    ids=str,
 )
 def test_training_and_what_a_probe_sees_have_the_same_bits_replayed_and_one_by_one(
     backend, same_bits, options

@@ -2,11 +2,13 @@
 
 Its arrays cannot be mixed with the host's, and its reductions give arrays and not scalars. So a
 slip that only a device would show (an implicit copy to the host, a host array in a device
-expression) fails on the CPU. With `tests.cuda.shim` it runs the CUDA kernels, too.
+expression) fails on the CPU. What is computed while a step is recorded is computed again when it is
+replayed, into the same arrays. With `tests.cuda.shim` it runs the CUDA kernels, too.
 """
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -28,6 +30,51 @@ TYPES = (
 _STRIP, _UNWRITTEN, _GUARD = 64, 0xFF, 0xAB
 _INTACT = bytes([_GUARD]) * 3 * _STRIP
 _guarded: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}
+Tape = list[Callable[[], None]]
+_tape: Tape | None = None
+
+
+@contextmanager
+def recorded() -> Iterator[Tape]:
+    """Let the following be recorded, as the functions that replay it."""
+    global _tape
+    before, _tape = _tape, []
+    try:
+        yield _tape
+    finally:
+        _tape = before
+
+
+def refuse_while_recorded(what: str) -> None:
+    """Raise TypeError where a step is recorded."""
+    if _tape is not None:
+        raise TypeError(f"{what} while a step was recorded")
+
+
+def compute(function: Callable[[], Any]) -> Any:
+    """The arrays that a function of arrays gives."""
+    result = lift(function())
+    if _tape is not None:
+
+        def again() -> None:
+            for old, new in zip(_parts(result), _parts(function()), strict=True):
+                if old.flags.writeable:  # what is not is a view on what is
+                    bare(old)[...] = new
+
+        _tape.append(again)
+    return result
+
+
+def change(function: Callable[[], Any]) -> None:
+    """Call a function that changes arrays in place; one that is recorded is not called."""
+    if _tape is None:
+        function()
+    else:
+        _tape.append(function)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 class DeviceArray(np.ndarray):
@@ -46,16 +93,19 @@ class DeviceArray(np.ndarray):
 
     def get(self) -> np.ndarray:
         """A copy on the host."""
+        refuse_while_recorded("an array was moved to the host")
         return np.array(bare(self))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         for operand in (*inputs, *(out or ())):
             refuse_host(operand)
-        if out is not None:
-            kwargs["out"] = tuple(bare(o) for o in out)
-        result = getattr(ufunc, method)(*(bare(operand) for operand in inputs), **kwargs)
-        return out[0] if out is not None else lift(result)
+        operands = [bare(operand) for operand in inputs]
+        if out is None:
+            return compute(lambda: getattr(ufunc, method)(*operands, **kwargs))
+        kwargs["out"] = tuple(bare(o) for o in out)
+        change(lambda: getattr(ufunc, method)(*operands, **kwargs))
+        return out[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         raise TypeError(f"np.{function.__name__} was called with an array of the device")
@@ -63,13 +113,12 @@ class DeviceArray(np.ndarray):
     def __getitem__(self, index: Any) -> Any:
         for part in index if isinstance(index, tuple) else (index,):
             refuse_host(part)
-        return lift(
-            bare(self)[tuple(map(bare, index)) if isinstance(index, tuple) else bare(index)]
-        )
+        at = tuple(map(bare, index)) if isinstance(index, tuple) else bare(index)
+        return compute(lambda: bare(self)[at])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         refuse_host(value)
-        bare(self)[bare(index)] = bare(value)
+        change(lambda: bare(self).__setitem__(bare(index), bare(value)))
 
     def __iter__(self) -> Any:
         return map(lift, bare(self))
@@ -83,18 +132,21 @@ class DeviceArray(np.ndarray):
     def _read(self) -> Any:
         if not self.readable:
             raise TypeError("an array of the device was read implicitly")
+        refuse_while_recorded("an array was read")
         return bare(self)
 
 
-def _reduction(name: str) -> Any:
-    def reduce(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
-        return lift(getattr(bare(self), name)(*args, **kwargs))
+def _method(name: str) -> Any:
+    def call(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        return compute(lambda: getattr(bare(self), name)(*args, **kwargs))
 
-    return reduce
+    return call
 
 
 for _name in ("all", "any", "argmax", "max", "mean", "min", "std", "sum", "var"):
-    setattr(DeviceArray, _name, _reduction(_name))
+    setattr(DeviceArray, _name, _method(_name))
+for _name in ("astype", "copy", "ravel", "repeat", "reshape"):
+    setattr(DeviceArray, _name, _method(_name))
 
 
 def bare(value: Any) -> Any:
@@ -149,12 +201,18 @@ def stand_in(more: Iterable[str] = ()) -> ModuleType:
 
     def wrap(function: Any, to_device: bool) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
+            if function in (np.einsum, np.matmul):
+                refuse_while_recorded("CuPy was asked to multiply by cuBLAS")
             for value in () if to_device else (*args, *kwargs.values()):
                 refuse_host(value)
+            if to_device and any(type(value) is np.ndarray for value in args):
+                refuse_while_recorded("an array was moved to the device")
             out = kwargs.get("out")
             plain = {key: bare(value) for key, value in kwargs.items()}
-            result = function(*map(bare, args), **plain)
-            return out if out is not None else lift(result)
+            if out is None:
+                return compute(lambda: function(*map(bare, args), **plain))
+            change(lambda: function(*map(bare, args), **plain))
+            return out
 
         return call
 
@@ -163,5 +221,5 @@ def stand_in(more: Iterable[str] = ()) -> ModuleType:
     for name in TYPES:
         setattr(module, name, getattr(np, name))
     module.empty = empty  # type: ignore[attr-defined]
-    module.asnumpy = lambda array: np.array(bare(array))  # type: ignore[attr-defined]
+    module.asnumpy = lambda array: lift(array).get()  # type: ignore[attr-defined]
     return module

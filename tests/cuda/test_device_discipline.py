@@ -8,6 +8,7 @@ import pytest
 from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig, OptimConfig
 from gpubn.experiments import Context, get
+from gpubn.nn.norms import KINDS
 from tests.cuda.shim import ShimDevice
 from tests.cuda.standin import stand_in
 
@@ -32,9 +33,9 @@ def on_digits(name, placement, **changes):
 
 
 def on_gaussian(name, placement, activation="relu", depth=4, examples=20, **changes):
+    changes = {"norm": NormConfig(placement, placement)} | changes
     return Config(
         name=name,
-        norm=NormConfig(placement, placement),
         data=DataConfig("gaussian", examples=examples, features=9),
         model=ModelConfig(depth=depth, width=9, activation=activation),
         optim=OptimConfig(steps=3),
@@ -70,10 +71,29 @@ CONFIGS = {
     **{
         f"batch_sweep ghost {placement}": on_digits(
             *("batch_sweep", placement),
-            norm=NormConfig(placement, placement, average=average, ghost=8),
+            norm=NormConfig(placement, placement, "ghost", average=average, ghost=8),
             init=InitConfig(scale=2.0, scaled="hidden"),
         )
         for placement, average in (("before", "var"), ("after", "std"))
+    },
+    **{
+        f"depth_grid {kind}": on_digits(
+            *("depth_grid", "before"),
+            norm=NormConfig("mine", placement, kind),
+            model=ModelConfig(width=6, depth=3, residual=placement == "after"),
+        )
+        for kind, placement in (
+            *(("noisy", "after"), ("mean_only", "before"), ("variance_only", "before")),
+            *(("layer", "after"), ("rms", "before")),
+        )
+    },
+    **{
+        f"signal_batch {kind}": on_gaussian(
+            *("signal_batch", "before", "relu"),
+            **{"depth": 11, "examples": 6},
+            norm=NormConfig("mine", "before", kind, ghost=2 * (kind == "ghost")),
+        )
+        for kind in KINDS
     },
     **{
         f"signal_propagation {placement} {arithmetic}": on_gaussian(
@@ -143,6 +163,8 @@ ON_KERNELS = {
     **{"mnist_init none var": "softmax_cross", "mnist_init before var": "batch_norm"},
     **{"mnist_init after std": "batch_norm", "inference before last": "batch_norm"},
     **{"dropout after before_norm": "batch_norm", "diagnostics before last": "batch_norm"},
+    **{"depth_grid noisy": "batch_norm", "depth_grid layer": "sgd", "depth_grid rms": "sgd"},
+    **{"depth_grid mean_only": "sgd", "depth_grid variance_only": "sgd"},
     **{"batch_sweep ghost before": "batch_norm", "batch_sweep ghost after": "batch_norm"},
     **{"signal_propagation before corrected": "batch_norm", "shared_scale after": "batch_norm"},
     "listing_backward before": "activation_backward",

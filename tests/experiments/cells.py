@@ -13,11 +13,14 @@ GROUPS = {f.name: f.default_factory for f in fields(Config) if is_dataclass(f.de
 
 def cell(name, placement="none", dataset="gaussian", **options):
     """A cell of three seeds; an option goes to the group that has a field of its name."""
-    named = {"data": {"name": dataset}, "norm": {"name": placement, "placement": placement}}
+    norm_kind = options.pop("norm_kind", "ghost" if options.get("ghost") else "batch")
+    norm = {"name": placement, "placement": placement, "kind": norm_kind}
+    named = {"data": {"name": dataset}, "norm": norm}
     groups = {}
     for group, kind in GROUPS.items():
-        own = [field.name for field in fields(kind) if field.name in options]
-        groups[group] = kind(**named.get(group, {}), **{key: options.pop(key) for key in own})
+        given = named.get(group, {})
+        own = [f.name for f in fields(kind) if f.name in options and f.name not in given]
+        groups[group] = kind(**given, **{key: options.pop(key) for key in own})
     return Config(name=name, **groups, **{"seeds": 3} | options)
 
 

@@ -262,9 +262,14 @@ def test_the_right_code_counts_in_every_experiment(name):
 
 def test_what_a_cell_chooses_by_name_counts_and_other_choices_do_not():
     code = experiments.get("bessel").code
-    groups = closure(code(Config(name="bessel", norm=NormConfig(name="ghost", ghost=8))))
+    groups = closure(code(Config(name="bessel", norm=NormConfig(kind="ghost", ghost=8))))
     digits = closure(code(Config(name="bessel", data=DataConfig(name="digits"))))
     assert "GhostBatchNorm" in groups - digits
+    rms = experiments.get("signal_batch").code(
+        Config(name="signal_batch", norm=NormConfig(kind="rms"))
+    )
+    assert "RMSNorm" in closure(rms)
+    assert "LayerNorm" not in closure(rms) | groups
     assert "_sha256_of_bytes" in digits - groups
     assert "_scaled" in groups - digits
 

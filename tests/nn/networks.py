@@ -7,7 +7,7 @@ import numpy as np
 from gpubn.config import InitConfig, ModelConfig, NormConfig
 from gpubn.nn.init import initial_weight
 from gpubn.nn.model import build_mlp
-from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.norms.base import Norm
 from gpubn.nn.optim import SGD, constant_rate
 from gpubn.nn.train import loss_and_accuracy, to_device, train
 
@@ -22,7 +22,7 @@ def build(backend, *, placement="none", seeds=(0, 1), init=None, dtype="float64"
     sizes |= {name: options.pop(name) for name in sizes if name in options}
     model = {"depth": 2, "width": WIDTH}
     model |= {name: options.pop(name) for name in OF_MODEL if name in options}
-    norm = NormConfig(placement, placement, **options)
+    norm = norm_config(placement, **options)
     return build_mlp(
         *(ModelConfig(**model), norm, init or InitConfig()),
         **sizes,
@@ -30,6 +30,12 @@ def build(backend, *, placement="none", seeds=(0, 1), init=None, dtype="float64"
         backend=backend,
         dtype=dtype,
     )
+
+
+def norm_config(placement, **options):
+    """A normalisation, of groups where there are any."""
+    kind = "ghost" if options.get("ghost") else "batch"
+    return NormConfig(placement, placement, **{"kind": kind} | options)
 
 
 def draw_weight(kind, fan_in, fan_out, seeds, layer, **options):
@@ -41,8 +47,8 @@ def state(model):
     """Every parameter and running statistic, in order."""
     for layer in model.layers:
         yield from layer.params.values()
-        if isinstance(layer, BatchNorm):
-            yield from (layer.running_mean, layer.running_var)
+        if isinstance(layer, Norm):
+            yield from layer.running.values()
 
 
 def shake(layers, backend, rng):

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from gpubn.backend import namespace
-from gpubn.config import InitConfig, ModelConfig, NormConfig
+from gpubn.config import InitConfig, ModelConfig
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.nn.layers import Activation, Affine, Dropout
-from gpubn.nn.model import build_mlp, select_from_cache
+from gpubn.nn.model import MLP, build_mlp, select_from_cache
+from gpubn.nn.norms import KINDS
+from gpubn.nn.norms.base import Norm
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
+from gpubn.nn.residual import Residual
 from tests.cuda.checkers import check_gradient
 from tests.nn.networks import (
     CLASSES,
@@ -20,11 +23,13 @@ from tests.nn.networks import (
     WIDTH,
     build,
     draw_weight,
+    norm_config,
     shake,
     state,
 )
 
 DROPPED_AT = ["before_norm", "end", "last"]
+OTHER_KINDS = [kind for kind in KINDS if kind not in ("batch", "ghost")]
 FUNCTIONS = {
     "relu": lambda z: np.maximum(z, 0),
     "tanh": np.tanh,
@@ -126,7 +131,7 @@ def test_a_training_pass_is_the_plain_computation(backend, rng, placement, optio
     tracked, _ = model.forward(x, training=True)
     assert (backend.to_host(tracked) != backend.to_host(logits)).any() == ("dropout" in options)
     for layer in model.layers_of(BatchNorm):
-        assert (backend.to_host(layer.running_mean) != 0).any()
+        assert (backend.to_host(layer.running["mean"]) != 0).any()
 
 
 SCALED = [
@@ -178,11 +183,15 @@ def test_every_option_of_the_initialiser_and_of_batch_norm_arrives(backend, rng,
 OF_ANY = [
     *({"activation": name} for name in FUNCTIONS),
     *({"dropout": 0.3, "dropout_at": at, "activation": "relu"} for at in DROPPED_AT),
+    {"residual": True, "depth": 3, "dropout": 0.3},
 ]
 OF_NORM = [
     *({"activation": name, "correction": 1, "learnable": False} for name in FUNCTIONS),
     *({"activation": name, "correction": 1, "ghost": 4} for name in FUNCTIONS),
     {"ghost": 4, "learnable": False},
+    *({"kind": kind, "activation": "sigmoid"} for kind in OTHER_KINDS),
+    {"kind": "variance_only", "correction": 1, "learnable": False},
+    *({"residual": True, "depth": 3, "kind": kind} for kind in ("batch", "noisy", "layer")),
 ]
 
 
@@ -223,11 +232,20 @@ def test_gradient_of_the_loss(backend, xp, rng, placement, options):
     check_gradient(loss, vjp, [vector], rng=rng, eps=1e-5, rtol=1e-7)
 
 
-@pytest.mark.parametrize("ghost", [0, 2, N])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"ghost": ghost} for ghost in (0, 2, N)),
+        *({"kind": kind, "residual": True} for kind in OTHER_KINDS),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("placement", ["before", "after"])
-def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, ghost):
+def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, options):
     """Layer by layer, as training does, against all gradients first."""
-    one, other = (build(backend, placement=placement, ghost=ghost) for _ in "12")
+    one, other = (build(backend, placement=placement, **options) for _ in "12")
+    for model in (one, other):
+        shake(model.layers, backend, np.random.default_rng(3))
     x, labels = draw_examples(rng, backend, 2)
     rates = np.array([0.5, 0.25])
     _, gradients = loss_and_gradients(one, x, labels)
@@ -258,14 +276,22 @@ ARMS = [
     ({}, {"initial_beta": -1.0, "initial_spread": 3.0}, {"scale": 5.0, "scaled": "hidden"}),
 ]
 SEEDS = [4, 0, 4]
-KINDS = [{}, *({"dropout": 0.3, "dropout_at": at} for at in DROPPED_AT), {"ghost": 2}]
+SHARED = [
+    *({}, *({"dropout": 0.3, "dropout_at": at} for at in DROPPED_AT), {"ghost": 2}),
+    *({"kind": kind, "residual": True} for kind in OTHER_KINDS),
+]
 
 
-def build_arms(backend, arms, seeds, placement, dtype, *, ghost=0, **dropout):
+def build_arms(backend, arms, seeds, placement, dtype, **shared):
+    of_norms = {name: shared[name] for name in ("ghost", "kind") if name in shared}
+    shared = {name: value for name, value in shared.items() if name not in of_norms}
     configs = [
         (
-            ModelConfig(depth=2, width=WIDTH, **dropout | (of_model if dropout else {})),
-            NormConfig(placement, placement, ghost=ghost, **norm),
+            ModelConfig(
+                **{"depth": 2, "width": WIDTH},
+                **shared | (of_model if "dropout" in shared else {}),
+            ),
+            norm_config(placement, **of_norms | norm),
             InitConfig(**init),
         )
         for of_model, norm, init in arms
@@ -274,7 +300,7 @@ def build_arms(backend, arms, seeds, placement, dtype, *, ghost=0, **dropout):
     return build_mlp(*zip(*configs, strict=True), features=FEATURES, classes=CLASSES, **options)
 
 
-@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("options", SHARED, ids=str)
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_replicas_of_any_configuration_have_the_bits_that_they_have_alone(
@@ -285,6 +311,10 @@ def test_replicas_of_any_configuration_have_the_bits_that_they_have_alone(
         build_arms(backend, [arm], [seed], placement, dtype, **options)
         for arm, seed in zip(ARMS, SEEDS, strict=True)
     ]
+    for model in (together, *singles):
+        model.prepare(2)
+        for layer in model.layers_of(Residual):
+            layer.params["alpha"] += 0.5
     x, labels = draw_examples(rng, backend, 3, dtype)
     for _ in range(2):
         loss, gradients = loss_and_gradients(together, x, labels)
@@ -304,7 +334,7 @@ def arrays_of(caches):
 
 @pytest.mark.parametrize("some", [slice(0, 1), slice(1, 3), slice(0, 3)], ids=str)
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"ghost": 2}], ids=str)
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"ghost": 2}, *SHARED[5:], {}], ids=str)
 def test_a_part_of_a_network_computes_as_in_the_whole(
     backend, same_bits, rng, placement, options, some
 ):
@@ -331,3 +361,43 @@ def test_a_part_of_a_network_computes_as_in_the_whole(
         assert (backend.to_host(array) != was).any(
             axis=tuple(range(1, was.ndim))
         ).tolist() == inside
+
+
+# Connections around layers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.4}, {"placement": "none"}], ids=str)
+def test_a_connection_goes_around_every_hidden_layer_but_the_first(backend, rng, options):
+    """x + alpha f(x), by hand; as the layers alone, where alpha is 0."""
+    options = {"placement": "after", "depth": 3, "kind": "layer"} | options
+    model = build(backend, residual=True, **options)
+    ends = [i for i, layer in enumerate(model.layers) if isinstance(layer, Residual)]
+    block = 2 + (options["placement"] != "none") + ("dropout" in options)
+    assert ends == [2 * block, 3 * block + 1]
+    x, _ = draw_examples(rng, backend, 2)
+    first, last = model.layers[:block], model.layers[-1:]
+    plain, _ = MLP([*first, *last]).forward(x, training=True, track=False)
+    near = {"rtol": 1e-12, "atol": 1e-14}
+    found, _ = model.forward(x, training=True, track=False)
+    np.testing.assert_allclose(backend.to_host(found), backend.to_host(plain), **near)
+
+    shake(model.layers, backend, rng)
+    h = x
+    for i, layer in enumerate(model.layers):
+        if i in (block, 2 * block + 1):
+            skip = h
+        if i in ends:
+            alpha = backend.to_host(layer.params["alpha"])
+            assert alpha.shape == (2, 1)
+            h = backend.asarray(backend.to_host(skip) + alpha[:, None] * backend.to_host(h))
+        else:
+            h, _ = layer.forward(h, training=True, track=False)
+    found, caches = model.forward(x, training=True, track=False)
+    np.testing.assert_allclose(backend.to_host(found), backend.to_host(h), **near)
+    walked = list(model.walk(x, training=True))
+    np.testing.assert_allclose(backend.to_host(walked[-1][2]), backend.to_host(h), **near)
+    assert [layer for layer, _, _ in walked] == model.layers
+    outputs = [y for layer, _, y in walked if isinstance(layer, Activation)]
+    for inside, output in zip(model.activations(caches), outputs, strict=True):
+        np.testing.assert_allclose(backend.to_host(inside), backend.to_host(output), **near)
+    assert len(model.layers_of(Norm)) == (0 if options["placement"] == "none" else 3)

@@ -6,7 +6,7 @@ import pytest
 from gpubn.data import Dataset, load
 from gpubn.errors import ConfigError
 from gpubn.nn.optim import linear_decay
-from gpubn.nn.rng import batch_order, example_order
+from gpubn.nn.rng import batch_order, example_order, generator
 from gpubn.nn.train import check_batch_fits, to_device
 from tests.nn.networks import PLACEMENTS, Run, build, draw_weight, state
 
@@ -146,6 +146,17 @@ def test_masks_of_dropout_are_drawn_anew_although_steps_could_be_replayed(
     same_bits(losses, observed.train(14, observe=lambda caches: None))
     assert replayable.model.replayable == backend.on_host
     assert build(backend, placement="before").replayable
+
+
+def test_every_step_has_noise_of_its_own_also_where_training_goes_on(synthetic, backend):
+    run, caches = Run(synthetic, backend, [3, 1], placement="before", kind="noisy"), []
+    for steps in (3, 2):
+        run.train(steps, observe=caches.append)
+    drawn = [generator(s, "norm noise", 1).random((5, 2, WIDTH), np.float32) for s in (3, 1)]
+    for step, of_step in enumerate(caches):
+        scale = 1 + 0.25 * np.stack([of_seed[step, 0] for of_seed in drawn])
+        np.testing.assert_allclose(backend.to_host(of_step[1].scale), scale, rtol=1e-6)
+    assert len(caches) == 5
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -95,6 +95,38 @@ def test_every_option_composes_and_validates(group):
             ["experiment=signal_propagation", "init=small", "norm=none", "data=digits"],
             "data is 'digits'; expected gaussian for signal",
         ),
+        (
+            ["experiment=recipe", "norm=before,layer"],
+            "norm.kind is 'layer'; expected batch or noisy for recipe, which follows",
+        ),
+        (["experiment=inference", "norm=none"], "inference got norm=none and model.depth=1; exp"),
+        (
+            ["experiment=shared_scale", "norm=rms"],
+            "norm.kind is 'rms'; expected batch for shared_scale, which measures batch norm alone",
+        ),
+        (
+            ["experiment=signal_propagation", "norm=noisy"],
+            "norm.kind is 'noisy'; expected batch for signal_propagation with arithmetic=published",
+        ),
+        *(
+            (
+                [f"experiment={name}", "model.residual=true"],
+                "model.residual is True; expected false",
+            )
+            for name in ("signal_batch", "moving_average")
+        ),
+        (
+            ["experiment=signal_batch", "norm=ghost_16", "data.examples=24"],
+            "norm.ghost is 16; expected a divisor of data.examples (24), at least 2",
+        ),
+        (
+            [*ONE[:3], "norm=before", "norm.kind=lyer"],
+            "norm.kind is 'lyer'; expected one of batch, gh",
+        ),
+        (
+            [*ONE[:3], "norm=before", "optim.batch=1"],
+            "optim.batch is 1; expected at least 2, which norm=b",
+        ),
         ([*ONE, "norm.momentum=0.1,7"], "norm.momentum is 7.0; expected"),
         ([*ONE, "optim.rate=interval(0,1)"], "optim.rate=interval(0,1) is no list of values; exp"),
         *(

@@ -129,10 +129,20 @@ def test_the_rows_of_a_stack_are_those_of_each_cell_alone(settings, placement, d
     assert len({repr(values(rows, "batch_loss")) for rows in found}) == len(found)
 
 
-@pytest.mark.parametrize(("placement", "ghost"), [("before", 0), ("before", 16), ("after", 4)])
-def test_the_rows_of_ghost_batches_and_of_the_population(placement, ghost):
-    norm = {"placement": placement, "ghost": ghost, "average": "std"}
-    configs = [cell({"model": RELU | {"dropout": 0.0}, "norm": norm}, own) for own in CELLS]
+@pytest.mark.parametrize(
+    ("placement", "norm"),
+    [
+        *(("before", {}), ("before", {"kind": "ghost", "ghost": 16})),
+        *(("after", {"kind": "ghost", "ghost": 4}), ("before", {"kind": "noisy"})),
+        *(("after", {"kind": "variance_only"}), ("before", {"kind": "mean_only"})),
+        *(("before", {"kind": "layer"}), ("after", {"kind": "rms"})),
+    ],
+)
+def test_the_rows_of_other_kinds_and_of_the_population(placement, norm):
+    norm = {"placement": placement, "average": "std", **norm}
+    model = RELU | {"dropout": 0.0, "residual": placement == "before"}
+    configs = [cell({"model": model, "norm": norm}, own) for own in CELLS]
+    configs[3].norm.noise_scale, configs[3].norm.noise_shift = 1.5, 0.0
     found = assert_as_alone(configs, kinds=(*PROBES[:-2], *BY_POPULATION))
     assert len({repr(values(rows, "best_test_loss")) for rows in found}) == len(found)
 
@@ -165,7 +175,8 @@ MAY_DIFFER = {
     *("optim.rate", "optim.min_rate", "model.dropout", "model.name", "seeds", "first_seed"),
     *("init.kind", "init.std", "init.scale", "init.low", "init.high", "init.per_sqrt_fan_in"),
     *("init.scaled", "init.name", "norm.eps", "norm.momentum", "norm.name"),
-    *("norm.initial_spread", "norm.initial_beta", "backend.name", "tracker.name", "tracker.uri"),
+    *("norm.initial_spread", "norm.initial_beta", "norm.noise_shift", "norm.noise_scale"),
+    *("backend.name", "tracker.name", "tracker.uri"),
     *("results", "force", "retry_failed"),
 }
 

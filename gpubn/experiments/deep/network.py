@@ -4,23 +4,25 @@ No biases, no gamma and no beta. Layers are numbered 1 ... L; layer 0 is the inp
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubn.backend import Array, Backend, namespace
 from gpubn.config import Config
-from gpubn.kernels import activation, affine, affine_backward, batch_norm_backward
+from gpubn.experiments.base import refuse_residual
+from gpubn.kernels import activation, affine, affine_backward
 from gpubn.kernels.agnostic.affine import AffineCache
-from gpubn.kernels.agnostic.batch_norm import BatchNormCache
+from gpubn.nn import norms
 from gpubn.nn.init import initial_weight
 from gpubn.nn.rng import generator
 
 GROUP = 1
 """Replicas in one program: one fills the cache already."""
 
-Norm = Callable[[Array], tuple[Array, Any]]
+NormForward = Callable[[Array], tuple[Array, Any]]
 NormBackward = Callable[[Array, Any], Array]
 
 
@@ -75,12 +77,41 @@ def draw_network(
     )
 
 
-def true_norm_backward(dy: Array, cache: BatchNormCache) -> Array:
-    """Return the gradient of `batch_norm` with respect to its input, (R, N, D)."""
-    return batch_norm_backward(dy, cache)[0]
+def true_norm(config: Config, backend: Backend, seeds: Sequence[int]) -> NormForward:
+    """Return the configuration's normalisation for one layer after the other, in training."""
+    numbers = count(1)
+    plain = [replace(config.norm, learnable=False)]
+
+    def norm(x: Array) -> tuple[Array, Any]:
+        site = norms.Site(seeds, x.shape[-1], next(numbers), backend, config.dtype)
+        layer = norms.make_norm(plain, site)
+        y, cache = layer.forward(x, training=True, track=False)
+        return y, (layer, cache)
+
+    return norm
 
 
-def hidden_layer(placement: str, activation_name: str, norm: Norm) -> Callable[[Array], Hidden]:
+def true_norm_backward(dy: Array, cache: Any) -> Array:
+    """Return the gradient of `true_norm` with respect to its input, (R, N, D)."""
+    layer, of_layer = cache
+    dx: Array = layer.backward(dy, of_layer, need_dx=True)[0]
+    return dx
+
+
+def norm_definitions(config: Config) -> tuple[str, ...]:
+    """Return what `true_norm` finds by name."""
+    return (norms.norm_definition(config.norm),)
+
+
+def check_true_norm(config: Config) -> None:
+    """Refuse a configuration that `true_norm` cannot take."""
+    norms.check_norm(config.norm, config.data.examples, "data.examples")
+    refuse_residual(config)
+
+
+def hidden_layer(
+    placement: str, activation_name: str, norm: NormForward
+) -> Callable[[Array], Hidden]:
     """Return z -> Hidden for a normalisation none, before or after the activation."""
     act, act_backward = activation(activation_name)
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubn.backend import Array, Backend
-from gpubn.config import Config
+from gpubn.config import Config, NormConfig
 from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import GROUP, draw_network, sum_of_products
 from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.nn.layers import Activation, Affine, Gradients, Layer, StepByGradients
 from gpubn.nn.model import MLP
+from gpubn.nn.norms.base import Site
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.rows import Observation, per_seed
 
@@ -93,12 +94,13 @@ def _build(config: Config, backend: Backend, weights: Sequence[Array], *, shared
     """A network of affine maps without biases, batchnorm and activations."""
     placement, eps, dtype = config.norm.placement, config.norm.eps, config.dtype
     layers: list[Layer] = []
-    for weight in weights:
+    for number, weight in enumerate(weights, start=1):
         replicas, _, units = weight.shape
+        site = Site(range(replicas), units, number, backend, dtype)
         norm: Layer = (
             SharedBatchNorm(replicas, backend, dtype, eps=eps)
             if shared
-            else BatchNorm(replicas, units, backend, dtype, eps=eps)
+            else BatchNorm([NormConfig(eps=eps)], site)
         )
         act = Activation(config.model.activation)
         # A step changes the weights in place, and the other network starts from the same ones.

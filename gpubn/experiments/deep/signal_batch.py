@@ -6,7 +6,6 @@ white, and `EDGE` at the input, whose examples are still independent.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -17,13 +16,15 @@ from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
     GROUP,
+    check_true_norm,
     draw_network,
     hidden_layer,
     mean_square,
+    norm_definitions,
     propagate_back,
     propagate_forward,
+    true_norm,
 )
-from gpubn.kernels import batch_norm
 from gpubn.rows import Observation, per_seed
 
 EDGE = 5
@@ -49,7 +50,7 @@ def _measure_group(
 ) -> list[Observation]:
     depth = config.model.depth
     x, weights, upstream = draw_network(config, backend, seeds)
-    norm = partial(batch_norm, eps=config.norm.eps)
+    norm = true_norm(config, backend, seeds)
     hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
     recorded = set(range(0, depth + 1, EVERY)) | set(range(depth - 2, depth + 1))
     activation_var, signal, weight_grad = {0: stats.variance(x)}, {}, {}
@@ -100,8 +101,7 @@ SIGNAL_BATCH = Experiment(
         "data.features",
         "model",
         "norm.name",
-        "norm.placement",
-        "norm.eps",
+        "norm",
         "init",
         "dtype",
         "seeds",
@@ -110,4 +110,6 @@ SIGNAL_BATCH = Experiment(
     run=run_cell,
     work=lambda config: 2 * config.seeds * config.model.depth,
     exact=True,
+    chooses=norm_definitions,
+    check=check_true_norm,
 )

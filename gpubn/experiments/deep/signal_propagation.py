@@ -8,7 +8,6 @@ summed. Layers are numbered 1 ... L; layer 0 is the input.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -18,16 +17,18 @@ from gpubn.errors import ConfigError
 from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
-    Norm,
     NormBackward,
+    NormForward,
     PropagatedLayer,
+    check_true_norm,
     draw_network,
     hidden_layer,
+    norm_definitions,
     propagate_back,
     propagate_forward,
+    true_norm,
     true_norm_backward,
 )
-from gpubn.kernels import batch_norm
 from gpubn.rows import Observation, per_seed
 
 ARITHMETICS = ("published", "corrected")
@@ -70,7 +71,7 @@ def _measure_group(
         histograms[quantity, layer] = np.sum([backend.to_host(c) for c in counts], axis=0)
 
     x, weights, upstream = draw_network(config, backend, seeds)
-    norm, norm_backward = _norm_pair(config)
+    norm, norm_backward = _norm_pair(config, backend, seeds)
     hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
     published_scale = PUBLISHED_UPSTREAM[config.norm.placement] ** 2
 
@@ -107,10 +108,21 @@ def _measure_group(
     return rows, histograms
 
 
-def _norm_pair(config: Config) -> tuple[Norm, NormBackward]:
+def _check(config: Config) -> None:
+    check_true_norm(config)
+    if config.arithmetic == "published" and config.norm.kind != "batch":
+        raise ConfigError(
+            f"norm.kind is {config.norm.kind!r}; expected batch for {config.name} with "
+            "arithmetic=published, which has the document's own"
+        )
+
+
+def _norm_pair(
+    config: Config, backend: Backend, seeds: Sequence[int]
+) -> tuple[NormForward, NormBackward]:
     if config.arithmetic == "published":
         return published_norm, published_norm_backward
-    return partial(batch_norm, eps=config.norm.eps), true_norm_backward
+    return true_norm(config, backend, seeds), true_norm_backward
 
 
 def _last_layer(config: Config) -> int:
@@ -161,8 +173,7 @@ SIGNAL_PROPAGATION = Experiment(
         "data.features",
         "model",
         "norm.name",
-        "norm.placement",
-        "norm.eps",
+        "norm",
         "init",
         "arithmetic",
         "dtype",
@@ -172,4 +183,6 @@ SIGNAL_PROPAGATION = Experiment(
     run=run_cell,
     work=lambda config: config.seeds * (config.model.depth + _last_layer(config)),
     exact=True,
+    chooses=norm_definitions,
+    check=_check,
 )

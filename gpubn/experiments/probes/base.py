@@ -5,16 +5,18 @@ Layers are numbered from 1, the first hidden layer; the output layer is depth + 
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.config import Config, OptimConfig
+from gpubn.config import Config, NormConfig, OptimConfig
 from gpubn.data import Dataset
+from gpubn.errors import ConfigError
 from gpubn.nn import optim
 from gpubn.nn.layers import Layer
 from gpubn.nn.model import MLP
+from gpubn.nn.norms import KINDS, norm_kind
 from gpubn.nn.rng import example_order
 from gpubn.nn.train import DeviceData, loss_and_accuracy
 from gpubn.rows import Observation, per_seed
@@ -83,7 +85,25 @@ class Network:
 
 
 class Probe:
-    """Measures a network at some steps. One instance lives through one training."""
+    """Measures a network at some steps. One instance lives through one training.
+
+    Attributes:
+        of_whole_batches: whether it asks the normalisations for the statistics of whole batches.
+    """
+
+    of_whole_batches: ClassVar[bool] = False
+
+    def check(self, config: Config) -> None:
+        """Refuse a configuration that it cannot measure, before work begins."""
+        norm = config.norm
+        if not self.of_whole_batches or norm.placement == "none":
+            return
+        if not norm_kind(norm).of_whole_batches:
+            kinds = [k for k in KINDS if norm_kind(NormConfig(kind=k)).of_whole_batches]
+            raise ConfigError(
+                f"norm.kind is {norm.kind!r}; expected {' or '.join(kinds)} for {config.name}, "
+                "which follows the statistics of whole batches"
+            )
 
     def at(self, config: OptimConfig) -> Collection[int]:
         """Return the numbers of finished updates at which to measure."""
@@ -111,13 +131,9 @@ def trace(
     network: Network, *, training: bool = True, examples: int = EXAMPLES
 ) -> list[tuple[Layer, Array, Array]]:
     """Return every layer with its input and output (R, n, D) for each seed's own examples."""
-    (x, _), steps = network.examples("train", examples), []
+    x, _ = network.examples("train", examples)
     with np.errstate(all="ignore"):
-        for layer in network.model.layers:
-            y, _ = layer.forward(x, training=training, track=False)
-            steps.append((layer, x, y))
-            x = y
-    return steps
+        return list(network.model.walk(x, training=training))
 
 
 def fetch_readings(rows: Sequence[Sequence[Reading]], backend: Backend) -> list[list[Observation]]:

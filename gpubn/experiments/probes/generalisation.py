@@ -7,7 +7,8 @@ import numpy as np
 from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import OptimConfig
 from gpubn.experiments.probes.base import Evenly, Network, Reading
-from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.layers import Layer
+from gpubn.nn.norms.base import Norm
 from gpubn.rows import per_seed
 
 EVALUATED = 2000
@@ -19,9 +20,9 @@ TRAIN_LOSSES = (0.5, 0.2, 0.1)
 class Generalisation(Evenly):
     """Loss in inference mode on the training set and on the test set along the way.
 
-    Measured more densely early on, where the losses fall fast. With `population` every batchnorm
-    uses the statistics of the seed's training examples as the weights stand, and not its running
-    averages, which lag behind and are noisy where batches are small.
+    Measured more densely early on, where the losses fall fast. With `population` every
+    normalisation uses the statistics of the seed's training examples as the weights stand, and not
+    its running averages, which lag behind and are noisy where batches are small.
 
     At the end also `test_loss_at[t]`: the test loss when the training loss first fell to t nats,
     interpolated on its logarithm; inf where it did not. And `best_test_loss`, the lowest test loss
@@ -43,8 +44,8 @@ class Generalisation(Evenly):
             loss, _ = network.evaluate(split, EVALUATED)
             losses.append(loss)
             yield from per_seed(network.seeds, f"{split}_loss_path", loss, step=step)
-        for layer, mean, spread in running:
-            layer.running_mean, layer.running_spread = mean, spread
+        for layer, averages in running:
+            layer.running = averages
         self._path.append((losses[0], losses[1]))
         if step == network.config.optim.steps:
             train, test = (np.array(split) for split in zip(*self._path, strict=True))
@@ -54,16 +55,19 @@ class Generalisation(Evenly):
             yield from per_seed(network.seeds, "best_test_loss", test.min(axis=0), step=step)
 
 
-def _use_population(network: Network) -> list[tuple[BatchNorm, Array, Array]]:
-    """Give every batchnorm the statistics of the training examples; return what it had before."""
+def _use_population(network: Network) -> list[tuple[Norm, dict[str, Array]]]:
+    """Give every norm the statistics of the training examples; return what it had before."""
     x, _ = network.examples("train", EVALUATED)
-    before = []
-    for layer in network.model.layers:
-        if isinstance(layer, BatchNorm):
-            before.append((layer, layer.running_mean, layer.running_spread))
+    had = []
+
+    def replace_averages(layer: Layer, x: Array) -> None:
+        if isinstance(layer, Norm):
+            had.append((layer, layer.running))
             layer.set_statistics(mean_rows(x), var_rows(x))
-        x, _ = layer.forward(x, training=False, track=False)
-    return before
+
+    for _ in network.model.walk(x, training=False, before=replace_averages):
+        pass
+    return had
 
 
 def loss_at(train: np.ndarray, test: np.ndarray, target: float) -> float:

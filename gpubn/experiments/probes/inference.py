@@ -26,7 +26,7 @@ from gpubn.experiments.array_statistics import rms
 from gpubn.experiments.probes.base import Network, Probe, Reading
 from gpubn.kernels import softmax_cross_entropy
 from gpubn.nn.layers import Layer
-from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.norms.base import Norm
 
 MOMENTA = (0.001, 0.01, 0.1, 0.5, 1.0)
 BIASED = 0.01
@@ -50,6 +50,8 @@ class Statistics(NamedTuple):
 class InferenceModes(Probe):
     """Loss and accuracy on the test set by kind of statistics, and the error of these."""
 
+    of_whole_batches = True
+
     def __init__(self) -> None:
         self._moving: dict[str, Statistics] = {}
 
@@ -57,13 +59,13 @@ class InferenceModes(Probe):
         return {step for step in STEPS if step < config.steps} | {config.steps}
 
     def observe(self, network: Network, caches: list[Any]) -> None:
-        (cache,) = network.model.caches_of(BatchNorm, caches)
+        ((mean, var, dof),) = network.model.batch_statistics(caches)
         batch = network.config.optim.batch
-        unbiased = Statistics(cache.mean, cache.var * (cache.dof / (batch - 1)))
-        biased = Statistics(cache.mean, cache.var * (cache.dof / batch))
+        unbiased = Statistics(mean, var * (dof / (batch - 1)))
+        biased = Statistics(mean, var * (dof / batch))
         if not self._moving:
             xp = network.backend.xp
-            start = Statistics(xp.zeros_like(cache.mean), xp.ones_like(cache.var))
+            start = Statistics(xp.zeros_like(mean), xp.ones_like(var))
             self._moving = dict.fromkeys([*_MOVING, *_MOVING_BIASED], start)
         for kinds, new in ((_MOVING, unbiased), (_MOVING_BIASED, biased)):
             for kind, a in kinds.items():
@@ -101,7 +103,7 @@ class InferenceModes(Probe):
     ) -> Iterator[Reading]:
         x, labels = test
         for layer in network.model.layers:
-            if isinstance(layer, BatchNorm):
+            if isinstance(layer, Norm):
                 x = _normalise(layer, x, statistics, network.config.norm.eps)
             else:
                 x, _ = layer.forward(x, training=False, track=False)
@@ -122,7 +124,7 @@ def inference_probes(config: Config) -> tuple[Probe, ...]:
     return (InferenceModes(),)
 
 
-def _normalise(layer: BatchNorm, x: Array, statistics: Statistics | int, eps: float) -> Array:
+def _normalise(layer: Norm, x: Array, statistics: Statistics | int, eps: float) -> Array:
     """Apply a batchnorm to x (R, N, D) with given statistics, or those of every n examples.
 
     Examples that do not fill a last batch of n are left out.
@@ -161,4 +163,4 @@ def _of_training_set(network: Network) -> tuple[Statistics, Statistics]:
 
 
 def _place(layers: list[Layer]) -> int:
-    return next(i for i, layer in enumerate(layers) if isinstance(layer, BatchNorm))
+    return next(i for i, layer in enumerate(layers) if isinstance(layer, Norm))

@@ -1,4 +1,4 @@
-"""Probes of batchnorm itself."""
+"""Probes of the normalisation itself."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -7,14 +7,14 @@ from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
-from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.norms.base import Norm
 
 
 class NormParameters(Evenly):
-    """gamma and beta of every batchnorm, and what leaves it: mean and spread of its units."""
+    """gamma and beta of every norm, as far as it has any, and mean and spread of its output."""
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
-        normed = [entry for entry in trace(network) if isinstance(entry[0], BatchNorm)]
+        normed = [entry for entry in trace(network) if isinstance(entry[0], Norm)]
         for number, (layer, _, y) in enumerate(normed, start=1):
             metrics = {
                 "norm_output_mean": stats.rms(mean_rows(y), axes=1),
@@ -33,6 +33,8 @@ class ZeroVariance(Probe):
     `zero_variance_step` the first step at which a unit of any layer did not vary (inf: none).
     """
 
+    of_whole_batches = True
+
     def __init__(self) -> None:
         self._share: Array = 0.0
         self._first: Array = float("inf")
@@ -42,9 +44,9 @@ class ZeroVariance(Probe):
         return (config.steps,)
 
     def observe(self, network: Network, caches: list[Any]) -> None:
-        xp, shares = network.backend.xp, []
-        for cache in network.model.caches_of(BatchNorm, caches):
-            shares.append((cache.var == 0).mean(axis=-1))
+        xp = network.backend.xp
+        statistics = network.model.batch_statistics(caches)
+        shares = [(of_layer.var == 0).mean(axis=-1) for of_layer in statistics]
         share = xp.stack(shares).mean(axis=0) if shares else xp.zeros(len(network.seeds))
         self._share = self._share + share
         self._first = xp.minimum(self._first, xp.where(share > 0, self._steps, xp.inf))
@@ -56,12 +58,12 @@ class ZeroVariance(Probe):
 
 
 class NormInputVariance(Probe):
-    """Variance at the input of every batchnorm, in inference mode over that in training mode."""
+    """Variance at the input of every norm, in inference mode over that in training mode."""
 
     def measure(self, network: Network, step: int) -> Iterable[Reading]:
         rows: list[Reading] = []
         modes = [
-            [x for layer, x, _ in trace(network, training=mode) if isinstance(layer, BatchNorm)]
+            [x for layer, x, _ in trace(network, training=mode) if isinstance(layer, Norm)]
             for mode in (True, False)
         ]
         for number, (train, infer) in enumerate(zip(*modes, strict=True), start=1):

@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubn.backend import Backend
 from gpubn.config import Config
+from gpubn.nn.norms import norm_kind
 
 LOOKED_AT = 2000
 """Examples whose activations probes keep at once, at most."""
@@ -71,16 +72,17 @@ def replica_bytes(config: Config, features: int, classes: int, looked_at: int = 
     """Return the bytes of device memory that a replica in training takes, an estimate from above.
 
     Its parameters, with a gradient and three copies that probes make; three times what a step
-    allocates, for the first step and two recordings; the tables of order, rates and losses; and
-    what evaluation and probes look at.
+    allocates, for the first step and two recordings; the tables of order, rates, losses and noise;
+    and what evaluation and probes look at.
     """
     model, batch, steps = config.model, config.optim.batch, config.optim.steps
     width, depth = model.width, model.depth
     hidden = depth * width
     parameters = (features + 1) * width + (depth - 1) * (width + 1) * width
     parameters += (width + 1) * classes + 4 * hidden
-    a_pass = features + 6 * hidden + 4 * classes
-    outputs = 5 if model.dropout > 0 else 3  # of each layer, a mask among them
+    a_pass = features + (9 if model.residual else 6) * hidden + 4 * classes
+    outputs = (5 if model.dropout > 0 else 3) + model.residual  # of each layer, a mask among them
     looks = looked_at * (features + outputs * hidden + 2 * width + classes)
-    numbers = 5 * parameters + 3 * batch * a_pass + looks + 2 * steps
+    drawn = norm_kind(config.norm).numbers_a_step(width) * depth
+    numbers = 5 * parameters + 3 * batch * a_pass + looks + (2 + drawn) * steps
     return numbers * np.dtype(config.dtype).itemsize + 8 * batch * (steps + 1)

@@ -12,7 +12,6 @@ from typing import Any
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.data import Dataset, dataset_definition, dataset_names, load
-from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.probes.base import Network, Probe, Reading, fetch_readings
 from gpubn.experiments.training.programs import (
@@ -25,7 +24,7 @@ from gpubn.experiments.training.programs import (
 from gpubn.experiments.training.records import evaluation_rows, loss_rows, pool_rows
 from gpubn.nn import optim
 from gpubn.nn.model import build_mlp, select_from_cache
-from gpubn.nn.norms import norm_definition
+from gpubn.nn.norms import check_norm, norm_definition
 from gpubn.nn.train import DeviceData, check_batch_fits, to_device, train
 from gpubn.rows import Observation
 
@@ -44,6 +43,8 @@ FREE = (
     "norm.momentum",
     "norm.initial_spread",
     "norm.initial_beta",
+    "norm.noise_shift",
+    "norm.noise_scale",
     "model.name",
     "model.dropout",
     "seeds",
@@ -96,11 +97,19 @@ def training_experiment(
         exact=False,
         stacking=Stacking(together, FREE, lambda config: config.model.dropout > 0, group),
         chooses=_definitions,
+        check=partial(_check, probes=probes),
     )
 
 
 def _definitions(config: Config) -> tuple[str, ...]:
     return dataset_definition(config.data.name), norm_definition(config.norm)
+
+
+def _check(config: Config, probes: Callable[[Config], Sequence[Probe]]) -> None:
+    """Refuse what the normalisation or a probe cannot take."""
+    check_norm(config.norm, config.optim.batch)
+    for probe in probes(config):
+        probe.check(config)
 
 
 def train_cells(
@@ -114,13 +123,9 @@ def train_cells(
 ) -> list[list[Observation]]:
     """Train every seed of cells that differ in `FREE` alone, and return the rows of each."""
     shared, backend = configs[0], context.backend
+    _check(shared, probes)
     dataset = load(shared.data.name, shared.data.root)
     check_batch_fits(shared.optim.batch, dataset, shared.data.train_examples)
-    if shared.norm.ghost and any(_observes(probe) for probe in probes(shared)):
-        raise ConfigError(
-            f"norm.ghost is {shared.norm.ghost}; expected 0 for {shared.name}, which follows the "
-            "statistics of whole batches"
-        )
     data = to_device(dataset, backend, shared.dtype)
 
     def work(parts: Sequence[CellReplicas], tick: Callable[[int], None]) -> ReplicaRows:

@@ -112,21 +112,21 @@ def batch_norm(
     )
     if running is not None:
         unbiased = (n - correction) / (n - 1)
-        follow(running, mean, var**0.5 if running.average == "std" else var * unbiased)
+        spread = var**0.5 if running.average == "std" else var * unbiased
+        for average, new in ((running.mean, mean), (running.spread, spread)):
+            follow(average, new, running.momentum)
     return y.astype(stored, copy=False), cache
 
 
-def follow(running: RunningStatistics, mean: Array, spread: Array) -> None:
-    """Move the running statistics, in place: (1 - momentum) old + momentum new.
+def follow(average: Array, new: Array, momentum: float | Array) -> None:
+    """Move a running statistic, in place: (1 - momentum) old + momentum new.
 
     Where momentum is 1 the old value is forgotten, however large it was.
     """
-    momentum = running.momentum
     if not isinstance(momentum, float | int):  # one a replica
         momentum = momentum[:, None]
-    for average, new in ((running.mean, mean), (running.spread, spread)):
-        average *= 1 - momentum
-        average += momentum * new
+    average *= 1 - momentum
+    average += momentum * new
 
 
 def batch_norm_backward(

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gpubn import extensions
-from gpubn.backend import Backend
 from gpubn.config import NormConfig
-from gpubn.nn.layers import Layer
+from gpubn.errors import ConfigError
+from gpubn.nn.norms.base import Norm, Site
 
 KINDS = {
     "batch": "gpubn.nn.norms.batch_norm:BatchNorm",
     "ghost": "gpubn.nn.norms.ghost_batch_norm:GhostBatchNorm",
+    "noisy": "gpubn.nn.norms.noisy_batch_norm:NoisyBatchNorm",
+    "mean_only": "gpubn.nn.norms.mean_only_batch_norm:MeanOnlyBatchNorm",
+    "variance_only": "gpubn.nn.norms.variance_only_batch_norm:VarianceOnlyBatchNorm",
+    "layer": "gpubn.nn.norms.layer_norm:LayerNorm",
+    "rms": "gpubn.nn.norms.rms_norm:RMSNorm",
 }
 
 
@@ -26,15 +31,38 @@ def kinds() -> dict[str, str]:
     return KINDS | {kind: f"{one.__module__}:{one.__name__}" for kind, one in more.items()}
 
 
-def make_norm(
-    norms: Sequence[NormConfig], replicas: int, units: int, backend: Backend, dtype: str
-) -> Layer:
-    """Return the normalisation of a configuration, one for all replicas or one a replica."""
-    module, _, name = norm_definition(norms[0]).partition(":")
-    layer: Layer = getattr(import_module(module), name).of(norms, replicas, units, backend, dtype)
-    return layer
-
-
 def norm_definition(norm: NormConfig) -> str:
-    """Return where the normalisation of a configuration is defined, "module:name"."""
-    return kinds()["ghost" if norm.ghost else "batch"]
+    """Return where the normalisation of a configuration is defined, "module:name".
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if norm.kind not in (known := kinds()):
+        raise ConfigError(f"norm.kind is {norm.kind!r}; expected one of {', '.join(known)}")
+    return known[norm.kind]
+
+
+def norm_kind(norm: NormConfig) -> type[Norm]:
+    """Return the class of a configuration's normalisation."""
+    module, _, name = norm_definition(norm).partition(":")
+    kind: type[Norm] = getattr(import_module(module), name)
+    return kind
+
+
+def check_norm(norm: NormConfig, examples: int, key: str = "optim.batch") -> None:
+    """Refuse a configuration that its kind cannot take.
+
+    Args:
+        examples: those of a training pass; `key` says how many there are.
+
+    Raises:
+        ConfigError: it cannot, or there is no such kind.
+    """
+    kind = norm_kind(norm)
+    if norm.placement != "none":
+        kind.check(norm, examples, key)
+
+
+def make_norm(norms: Sequence[NormConfig], site: Site) -> Norm:
+    """Return the normalisation of a configuration, one for all replicas or one a replica."""
+    return norm_kind(norms[0])(norms, site)

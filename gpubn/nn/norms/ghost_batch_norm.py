@@ -1,38 +1,43 @@
 """Batch normalization in groups of a batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpubn.backend import Array, namespace
 from gpubn.config import NormConfig
-from gpubn.errors import ArgumentError
-from gpubn.kernels import RunningStatistics, batch_norm, batch_norm_backward
-from gpubn.kernels.agnostic.batch_norm import follow
+from gpubn.errors import ArgumentError, ConfigError
+from gpubn.kernels import batch_norm, batch_norm_backward
 from gpubn.nn.layers import Gradients
+from gpubn.nn.norms.base import Site
 from gpubn.nn.norms.batch_norm import BatchNorm
 
 
 class GhostBatchNorm(BatchNorm):
-    """Batch norm of groups of `ghost` examples, each by its own statistics (Hoffer et al. 2017).
+    """Batch norm of groups of `norm.ghost` examples, by their own statistics (Hoffer et al. 2017).
 
-    In training the batch has to be a multiple of `ghost`. Inference uses running statistics, whose
-    new values are the means over the groups.
+    In training the batch has to be a multiple of `norm.ghost`. Inference uses running statistics,
+    whose new values are the means over the groups.
     """
 
-    replayable = False  # array expressions, which wait for the host
+    in_groups = True
+    of_whole_batches = False
+    in_expressions = True
 
-    def __init__(self, *arguments: Any, ghost: int, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._ghost = ghost
+    def __init__(self, norms: Sequence[NormConfig], site: Site) -> None:
+        super().__init__(norms, site)
+        self._ghost = norms[0].ghost
 
-    @staticmethod
-    def _own_options(norm: NormConfig) -> dict[str, Any]:
-        return {"ghost": norm.ghost}
+    @classmethod
+    def check(cls, norm: NormConfig, examples: int, key: str) -> None:
+        super().check(norm, examples, key)
+        if not norm.ghost or examples % norm.ghost:
+            raise ConfigError(
+                f"norm.ghost is {norm.ghost}; expected a divisor of {key} ({examples}), at least 2"
+            )
 
-    def forward(
-        self, x: Array, *, training: bool, track: bool, activation: str = "linear"
+    def _normalise(
+        self, x: Array, gamma: Array | None, beta: Array | None, track: bool, activation: str
     ) -> tuple[Array, Any]:
-        if not training:
-            return super().forward(x, training=False, track=False, activation=activation)
         replicas, examples, units = x.shape
         groups, rest = divmod(examples, self._ghost)
         if rest:
@@ -41,20 +46,15 @@ class GhostBatchNorm(BatchNorm):
             )
         y, cache = batch_norm(
             x.reshape(replicas * groups, self._ghost, units),
-            *(_for_each_group(p, groups) for p in self.params.values()),
+            *(p if p is None else _for_each_group(p, groups) for p in (gamma, beta)),
             eps=self._eps if isinstance(self._eps, float) else self._eps.repeat(groups),
             correction=self._correction,
             activation=activation,
         )
         if track:
-            unbiased = cache.dof / (self._ghost - 1)
-            spread = cache.var**0.5 if self._average == "std" else cache.var * unbiased
-            running = RunningStatistics(self.running_mean, self.running_spread, self._momentum)
-            mean, spread = (
-                statistic.reshape(replicas, groups, units).mean(axis=1)
-                for statistic in (cache.mean, spread)
-            )
-            follow(running, mean, spread)
+            new = {"mean": cache.mean, "spread": self._spread(cache.var, cache.dof, self._ghost)}
+            of_groups = {name: a.reshape(replicas, groups, units) for name, a in new.items()}
+            self._follow(**{name: a.mean(axis=1) for name, a in of_groups.items()})
         return y.reshape(x.shape), cache
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:

@@ -19,7 +19,7 @@ import numpy as np
 from gpubn.backend import Array, Kernel
 from gpubn.backend.matmul import gemm_arguments
 from gpubn.kernels.cuda import catalog, source
-from tests.cuda.standin import bare, check_strips
+from tests.cuda.standin import bare, check_strips, recorded
 
 _FOLDER = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-w")
@@ -102,6 +102,7 @@ class ShimDevice:
     """
 
     kind = "cuda"
+    records_expressions = True
 
     def __init__(
         self,
@@ -170,16 +171,17 @@ class ShimDevice:
         return isinstance(error, MemoryError)
 
     def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
-        recording = self._recording = []
-        try:
-            for _ in range(times):
-                step()
-        finally:
-            self._recording = None
+        with recorded() as recording:
+            self._recording = recording
+            try:
+                for _ in range(times):
+                    step()
+            finally:
+                self._recording = None
 
         def replay() -> None:
-            for launch in recording:
-                launch()
+            for again in recording:
+                again()
 
         return replay
 

@@ -29,18 +29,21 @@ def drawn(config, seed):
     return x, weights, generator(seed, "upstream").standard_normal((d.examples, m.width))
 
 
-def complex_step(config, seed, axis=-2, eps=None):
+def complex_step(config, seed, axis=-2, eps=None, norm=None):
     """By complex differentiation: exact to rounding, and no backward pass.
 
-    Batch normalisation over the examples; over the units, as the listing has it, with axis -1.
+    Batch normalisation over the examples; over the units, as the listing has it, with axis -1; or
+    another.
     """
     x, weights, upstream = drawn(config, seed)
     placement, step = config.norm.placement, 1e-30
     eps = config.norm.eps if eps is None else eps
 
-    def norm(v):
+    def standardise(v):
         c = v - v.mean(axis=axis, keepdims=True)
         return c / np.sqrt((c * c).mean(axis=axis, keepdims=True) + eps)
+
+    norm = norm or standardise
 
     def activated(h, w):
         z = norm(h @ w) if placement == "before" else h @ w

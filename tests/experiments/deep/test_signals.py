@@ -62,6 +62,25 @@ def test_published_is_the_listing_and_corrected_the_true_gradient(placement, ari
         assert places(rows, seed) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+OTHER_KINDS = {
+    "layer": {"axis": -1},
+    "rms": {"norm": lambda v: v / np.sqrt((v * v).mean(axis=-1, keepdims=True) + 0.1)},
+    "mean_only": {"norm": lambda v: v - v.mean(axis=-2, keepdims=True)},
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_other_normalisations_have_their_true_gradients(placement, kind):
+    config = make(placement, arithmetic="corrected", norm_kind=kind)
+    rows = run(config)
+    for seed in SEEDS:
+        passes = complex_step(config, seed, **OTHER_KINDS[kind])
+        by_metric = measures(config, passes, drawn(config, seed)[1], 4)
+        expected = {(m, layer): v for m, of in by_metric.items() for layer, v in of.items()}
+        assert places(rows, seed) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("arithmetic", ["published", "corrected"])
 def test_histograms_are_shares_of_all_seeds_together(arithmetic):
     config = make("after", arithmetic=arithmetic)

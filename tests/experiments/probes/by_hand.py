@@ -9,6 +9,7 @@ from gpubn.nn import optim
 from gpubn.nn.layers import Activation, Affine, Dropout
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.residual import Residual
 from gpubn.nn.rng import example_order, generator
 from gpubn.nn.train import to_device
 from tests.experiments.cells import NUMPY, cell
@@ -44,8 +45,8 @@ def build(placement="before", *, dataset=DATA, seeds=SEEDS, **options):
     rng = np.random.default_rng(0)
     move(network, rng, 0.5)
     for layer in network.layers_of(BatchNorm):
-        layer.running_mean += rng.uniform(-0.5, 0.5, layer.running_mean.shape)
-        layer.running_spread *= rng.uniform(0.5, 2.0, layer.running_spread.shape)
+        layer.running["mean"] += rng.uniform(-0.5, 0.5, layer.running["mean"].shape)
+        layer.running["spread"] *= rng.uniform(0.5, 2.0, layer.running["spread"].shape)
     o = config.optim
     schedule = optim.linear_decay(o.steps) if o.schedule == "linear" else optim.constant_rate
     sgd = optim.SGD(o.rate, schedule, o.min_rate, NUMPY, "float64")
@@ -126,10 +127,12 @@ def forward(network, r, x, params=None, training=True, population=None):
             draw = generator(network.seeds[r], "dropout", number, "untracked")
             kept = draw.random(x.shape, np.float32) >= rate
             y = x * kept / (1 - rate) if training else x
+        elif isinstance(layer, Residual):
+            y = parts[len(parts) - layer.span][1] + p["alpha"] * x
         else:
             mean, var = x[:population].mean(axis=0), x[:population].var(axis=0)
             if not training and population is None:
-                mean, var = layer.running_mean[r], layer.running_spread[r]
+                mean, var = layer.running["mean"][r], layer.running["spread"][r]
             y = (x - mean) / np.sqrt(var + EPS)
             y = y * p.get("gamma", 1) + p.get("beta", 0)
         parts.append((layer, x, y))

@@ -17,6 +17,7 @@ from gpubn.experiments.probes.inference import InferenceModes
 from gpubn.experiments.probes.normalisation import ZeroVariance
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.trainer import train_cells
+from gpubn.nn.norms import KINDS
 from gpubn.nn.rng import example_order
 from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
@@ -52,6 +53,26 @@ def test_a_probe_changes_nothing_that_training_feels(monkeypatch, name, placemen
         for made in (lambda config: (), lambda config: [make(name)])
     )
     assert set(bare) <= set(probed)
+
+
+@every
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"norm_kind": kind} for kind in KINDS if kind not in ("batch", "ghost")),
+        {"residual": True},
+    ],
+    ids=str,
+)
+def test_a_probe_takes_every_kind_and_finds_the_layers_inside_connections(name, options):
+    network, probe = by_hand.build("before", depth=3, **options), make(name)
+    probe.check(network.config)
+    before = by_hand.state(network)
+    found = by_hand.measured(probe, network)
+    assert by_hand.state(network) == before
+    plain = by_hand.measured(make(name), by_hand.build("before", depth=3))
+    lacks = {"mean_only": ("gamma_mean", "gamma_std")}.get(options.get("norm_kind"), ())
+    assert set(found) == {key for key in plain if key[0] not in lacks}
 
 
 @every

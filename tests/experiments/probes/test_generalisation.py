@@ -48,12 +48,13 @@ def test_losses_of_both_parts_on_the_way_and_what_the_end_makes_of_them(monkeypa
         ("before", {"ghost": 2}),
         ("after", {"dropout": 0.4, "dropout_at": "before_norm"}),
         ("none", {}),
+        ("before", {"residual": True, "depth": 3}),
     ],
 )
 def test_the_population_is_that_of_the_seeds_training_examples(placement, options):
     """Both losses by it, all layers after one another; and the running statistics come back."""
     network, probe = by_hand.build(placement, **options), Generalisation(1, population=True)
-    arrays = [(la.running_mean, la.running_spread) for la in network.model.layers_of(BatchNorm)]
+    averages = [dict(layer.running) for layer in network.model.layers_of(BatchNorm)]
     for step in (0, STEPS):
         before = by_hand.state(network)
         found = by_hand.measured(probe, network, step)
@@ -66,9 +67,8 @@ def test_the_population_is_that_of_the_seeds_training_examples(placement, option
                 passes = by_hand.forward(network, r, both, training=False, population=n)
                 loss = by_hand.nats(passes[-1][2][n:], y)
                 assert found[f"{part}_loss_path", None][seed] == pytest.approx(loss, rel=1e-9)
-        for layer, (mean, spread) in zip(network.model.layers_of(BatchNorm), arrays, strict=True):
-            assert layer.running_mean is mean
-            assert layer.running_spread is spread
+        for layer, had in zip(network.model.layers_of(BatchNorm), averages, strict=True):
+            assert all(layer.running[name] is array for name, array in had.items())
         for layer in network.model.layers_of(Affine):
             layer.params["weight"] += 0.3
 

@@ -216,10 +216,11 @@ def test_gradient_shift_leaves_a_broken_network_as_it_is():
     assert [np.isnan(found["gradient_shift", 2][seed]) for seed in SEEDS] == [True, False]
 
 
+@pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("learnable", [True, False])
 @pytest.mark.parametrize("placement", ["before", "after"])
-def test_norm_parameters(placement, learnable):
-    network = build(placement, learnable=learnable)
+def test_norm_parameters(placement, learnable, residual):
+    network = build(placement, learnable=learnable, residual=residual)
     norms = network.model.layers_of(BatchNorm)
 
     def moments(r):

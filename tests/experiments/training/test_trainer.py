@@ -18,6 +18,7 @@ from gpubn.experiments.probes.gradients import UpdateRatios
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells
+from gpubn.nn.norms import KINDS
 from gpubn.nn.rng import example_order
 from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
 from tests.experiments.probes import by_hand
@@ -264,8 +265,31 @@ def test_losses_on_the_way_of_the_batch_sweep_are_by_the_population():
         assert alike == metric.endswith("path")
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["recipe", "inference"])
-def test_what_follows_whole_batches_refuses_ghost_batches(name):
-    config = named(name, "before", depth=1, activation="relu", ghost=8)
-    with pytest.raises(ConfigError, match=f"norm.ghost is 8; expected 0 for {name}, which follows"):
-        get(name).run(config, Context(NUMPY))
+def test_what_follows_whole_batches_refuses_other_kinds(name, kind):
+    ghost = 8 if kind == "ghost" else 0
+    options = {"depth": 1, "activation": "relu", "norm_kind": kind, "ghost": ghost}
+    config = named(name, "before", **options)
+    text = f"norm.kind is {kind!r}; expected batch or noisy for {name}, which follows the statist"
+    for look in (get(name).check, lambda config: get(name).run(config, Context(NUMPY))):
+        if kind in ("batch", "noisy"):
+            look(config)
+        else:
+            with pytest.raises(ConfigError, match=text):
+                look(config)
+    if name == "recipe":  # which has networks without any
+        get(name).check(named(name, "none", **options))
+
+
+def test_the_statistics_that_are_followed_are_those_before_the_noise():
+    """Without updates of weights both kinds see the same batches."""
+    options = {"depth": 1, "activation": "relu", "rate": 1e-30, "min_rate": 0.0}
+    batch, noisy = (
+        get("inference").run(named("inference", "before", norm_kind=k, **options), Context(NUMPY))
+        for k in ("batch", "noisy")
+    )
+    for kind in ("moving[0.1]", "population", "biased[0.01]"):
+        metric = f"statistics_error:{kind}"
+        assert values(batch, metric, 12) == pytest.approx(values(noisy, metric, 12), rel=1e-6)
+    assert values(batch, "batch_loss", 0) != values(noisy, "batch_loss", 0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.nn.norms.batch_norm import BatchNorm
-from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
-from tests.nn.networks import shake
+from gpubn.nn.norms import make_norm
+from gpubn.nn.norms.base import Site
+from tests.nn.networks import norm_config, shake
 
 R, N, D, GHOST = 3, 12, 3, 4
 NUMBERS = {
@@ -16,13 +16,19 @@ NUMBERS = {
     "initial_beta": (0.0, 1.0, -0.5),
 }
 whole_and_in_groups = pytest.mark.parametrize("ghost", [0, GHOST])
-STATE = ("running_mean", "running_spread")
 
 
 def make(backend, ghost, dtype="float64", replicas=R, **options):
-    if ghost:
-        return GhostBatchNorm(replicas, D, backend, dtype, ghost=ghost, **options)
-    return BatchNorm(replicas, D, backend, dtype, **options)
+    """A layer; an option that is a tuple has one number a replica."""
+    norms = [
+        norm_config(
+            "before",
+            ghost=ghost,
+            **{name: v[r] if isinstance(v, tuple) else v for name, v in options.items()},
+        )
+        for r in range(replicas)
+    ]
+    return make_norm(norms, Site(range(replicas), D, 1, backend, dtype))
 
 
 def draw(rng, n=N, dtype="float64"):
@@ -37,7 +43,7 @@ def by_groups(x, ghost):
 
 
 def copies(backend, layer):
-    return [backend.to_host(getattr(layer, name)).copy() for name in STATE]
+    return [backend.to_host(average).copy() for average in layer.running.values()]
 
 
 @pytest.mark.parametrize(("momentum", "start"), [(0.1, 1.0), ((0.1, 0.75, 1.0), 3.0)], ids=str)
@@ -53,7 +59,7 @@ def test_running_statistics_follow_the_recurrence_and_are_those_of_inference(
     weight = np.broadcast_to(np.reshape(momentum, (-1, 1)), (R, 1))
     for step in range(4):
         variance = spread**2 if average == "std" else spread
-        found = [backend.to_host(a) for a in (layer.running_mean, layer.running_var)]
+        found = [backend.to_host(a) for a in (layer.running["mean"], layer.running_var)]
         np.testing.assert_allclose(found[0], mean, rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(found[1], variance, rtol=1e-12)
         x = draw(rng, n) + step
@@ -148,5 +154,6 @@ def test_numbers_may_differ_between_replicas_whose_bits_are_those_alone(
             same_bits(inferred[here], one.forward(x[here], training=False, track=False)[0])
             for name, gradient in gradients.items():
                 same_bits(gradient[here], own_gradients[name])
-            for name in (*STATE, "running_var"):
-                same_bits(getattr(many, name)[here], getattr(one, name))
+            for name, average in many.running.items():
+                same_bits(average[here], one.running[name])
+            same_bits(many.running_var[here], one.running_var)
