@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -165,31 +166,20 @@ def _make_package(extension: Extension) -> None:
     """Let the modules of a folder be imported, and import each other by `from .other import x`."""
     if extension.package in sys.modules or not extension.package.startswith("gpubn_extension_"):
         return
-    start = extension.folder / "__init__.py"
-    spec = spec_from_file_location(
-        extension.package,
-        start if start.exists() else None,
-        loader=None if start.exists() else _Nothing(),  # type: ignore[arg-type]
-        submodule_search_locations=[str(extension.folder)],
-    )
-    assert spec is not None
-    assert spec.loader is not None
+    start, places = extension.folder / "__init__.py", [str(extension.folder)]
+    spec = ModuleSpec(extension.package, None, is_package=True)
+    if start.exists():
+        found = spec_from_file_location(extension.package, start, submodule_search_locations=places)
+        assert found is not None
+        spec = found
+    spec.submodule_search_locations = places
     package = sys.modules[extension.package] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(package)
+        if spec.loader is not None:
+            spec.loader.exec_module(package)
     except Exception as error:
         del sys.modules[extension.package]
         raise _not_importable(str(start), error) from error
-
-
-class _Nothing:
-    """Loads a package that has no file."""
-
-    def create_module(self, spec: object) -> None:
-        """Take the default."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run nothing."""
 
 
 def _not_importable(what: str, error: Exception) -> ExtensionError:

@@ -76,6 +76,8 @@ def create(path: Path) -> BinaryIO:
 
 def git_revision() -> str | None:
     """The commit of the checkout this package runs from, "+" if it was changed; None if unknown."""
+    if _INSIDE.is_dir():  # it was installed, maybe below a checkout of something else
+        return None
     try:
         head = _git(_PACKAGE, "rev-parse", "HEAD")
         changed = _git(_PACKAGE, "status", "--porcelain", "--", ":(top)gpubn", ":(top)conf")

@@ -124,7 +124,7 @@ def test_the_revision_is_unknown_without_git_and_outside_of_it(tmp_path, monkeyp
         without.setenv("PATH", str(tmp_path))
         assert git_revision() is None
     with monkeypatch.context() as outside:
-        outside.setattr(files, "__file__", str(tmp_path / "files.py"))
+        outside.setattr(files, "_PACKAGE", tmp_path)
         outside.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
         assert git_revision() is None
 
@@ -151,8 +151,11 @@ def test_revision_says_whether_the_code_was_changed(tmp_path, monkeypatch):
     git("add", ".")
     git("-c", "commit.gpgsign=false", "commit", "--quiet", "-m", "m")
     head = git("rev-parse", "HEAD").stdout.strip()
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "gpubn" / "files.py"))
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "gpubn")
     assert git_revision() == head
+    with monkeypatch.context() as installed:  # in an environment below a checkout of another thing
+        installed.setattr(files, "_INSIDE", tmp_path / "conf")
+        assert git_revision() is None
     (tmp_path / "notes" / "file").write_text("2")
     assert git_revision() == head
     (tmp_path / "conf" / "file").write_text("2")

@@ -133,7 +133,8 @@ def did(monkeypatch):
     def call(*arguments, undecided="", folders=("mine",)):
         steps = []
 
-        def decide(results, also):
+        def decide(results, also, own):
+            assert own is None
             steps.append(("decide", str(results), *map(str, also)))
             verdict = None if str(results) == undecided else "reproduced"
             return [Decision("A1", None, "A1: why", verdict=verdict)]
