@@ -4,6 +4,7 @@
 #   GPU=0               leave CuPy out although an NVIDIA driver is present
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
+#   STYLE=slides        figures as slides of 16:9, into results/slides (figures, redraw)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   WORKERS=2           processes that run tests at the same time, one by default (test, mutants)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (test, mutants)
@@ -23,7 +24,7 @@ endif
 LOCK := $(LOCKS)/$(if $(EXTRA),$(EXTRA),cpu).txt
 STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
 
-BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS)) $(if $(FULL),--full)
+BUILD := $(if $(FIGURE),--figure $(FIGURE)) $(if $(RESULTS),--results $(RESULTS)) $(if $(FULL),--full) $(if $(STYLE),--style $(STYLE))
 
 ifdef DATA
 export GPUBN_DATA := $(DATA)

@@ -25,6 +25,7 @@ log = logging.getLogger("gpubn")
 
 COMMITTED = Path(__file__).resolve().parent.parent / "results"
 _STEP_COST = Path(__file__).resolve().parent / "bench" / "step_cost.py"
+_Job = tuple[FigureScript, Path, figures.Kind]
 _HARMLESS = ("backend", "backend.name", "data.root")
 
 
@@ -37,6 +38,9 @@ def main() -> None:
         "--results", type=Path, help="where all is kept (results, or results/full with --full)"
     )
     parser.add_argument("--full", action="store_true", help="the grids in their full resolution")
+    parser.add_argument(
+        "--style", choices=figures.FOLDERS, default="page", help="pages, or slides of 16:9"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables-only", action="store_true", help="draw nothing")
     what.add_argument("--redraw", action="store_true", help="run nothing")
@@ -48,7 +52,8 @@ def main() -> None:
     if options.redraw:
         if not options.figure:
             undecided = _decide(options.results, ())
-        _draw([(script, options.results) for script in scripts], always=True)
+        jobs = [(script, options.results, options.style) for script in scripts]
+        _draw(jobs, always=True)
     else:
         wanted = _experiments(scripts if options.figure else None)
         _refuse_to_overwrite(wanted, options.overrides, options.results)
@@ -58,7 +63,8 @@ def main() -> None:
         if not options.tables_only:
             if not options.figure:
                 undecided = _decide(options.results, folders.values())
-            _draw([(script, folders.get(script.experiment, options.results)) for script in scripts])
+            places = [folders.get(script.experiment, options.results) for script in scripts]
+            _draw([(*job, options.style) for job in zip(scripts, places, strict=True)])
         for name, folder in folders.items():
             if folder != options.results:
                 log.info("note: %s was made from the digits and is in %s", name, folder)
@@ -137,7 +143,7 @@ def _decide(results: Path, folders: Collection[Path]) -> list[str]:
     return [decision.id for decision in missing]
 
 
-def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:
+def _draw(jobs: Sequence[_Job], *, always: bool = False) -> None:
     stale = [job for job in jobs if always or not figures.is_current(*job)]
     if stale:
         log.info("drawing %d figures", len(stale))
@@ -147,12 +153,13 @@ def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) ->
     else:
         for job in stale:
             _draw_one(job)
-    for script, folder in jobs:
-        state = "drawn" if (script, folder) in stale else "up to date"
-        log.info("figure: %s.{png,svg} (%s)", folder / "figures" / script.name, state)
+    for job in jobs:
+        script, folder, kind = job
+        state = "drawn" if job in stale else "up to date"
+        log.info("figure: %s.{png,svg} (%s)", folder / figures.FOLDERS[kind] / script.name, state)
 
 
-def _draw_one(job: tuple[FigureScript, Path]) -> None:
+def _draw_one(job: _Job) -> None:
     figures.draw(*job)
 
 
