@@ -55,8 +55,8 @@ def draw(sheet: Sheet) -> None:
     for ax, ((name, unit), rows) in zip(sheet.axes[0], by_layer.items(), strict=True):
         scales.scale(ax, log=True)
         for norm in present(rows, "norm", looks.PLACEMENTS):
-            layers, of_seeds = by(rows, "layer", norm=norm)
-            marks.band(ax, layers, marks.geometric(of_seeds), looks.PLACEMENTS[norm], marks_every=1)
+            look = looks.PLACEMENTS[norm]
+            marks.curve(ax, rows, "layer", look, log=True, marks_every=1, norm=norm)
         low, high = scales.ends(values(rows), log=True)
         ax.set_ylim(low, high)
         if high < 100 * low:

@@ -43,8 +43,7 @@ def draw(sheet: Sheet) -> None:
             continue
         rows = select(losses, depth=depth, activation=activation)
         for beta in present(rows, "beta", looks.BETAS):
-            steps, of_seeds = by(rows, "step", beta=beta)
-            marks.band(ax, steps, marks.geometric(of_seeds), looks.BETAS[beta])
+            marks.curve(ax, rows, "step", looks.BETAS[beta], log=True, beta=beta)
         scales.guess_line(ax)
         scales.log_ticks(ax, TICKS)
         ax.set_ylim(*scales.finite_range(values(losses)))

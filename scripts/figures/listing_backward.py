@@ -9,12 +9,9 @@ narrower than the line. A gradient that enters a layer early leaves the last lay
 cosine 0, no size. The largest error without a fault is that of any layer and seed.
 """
 
-import numpy as np
-
 from gpubn.report.figures import looks, marks, style
-from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures.selection import present, select, values
 from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
-from gpubn.report.statistics import mean_interval
 
 
 @figure(__doc__, tables=("listing_backward",), claims=("A11",), size=(7.2, 6.4))
@@ -39,12 +36,10 @@ def draw(sheet: Sheet) -> None:
     sheet.said |= {"init": looks.INITS[init][0], "rounding": rounding}
     for metric, norm, ax in sheet.panels():
         for fault, look in sheet.present("arithmetic", looks.FAULTS).items():
-            layers, of_seeds = by(table, "layer", norm=norm, metric=metric, arithmetic=fault)
-            if metric == "weight_grad_cosine":
-                interval = mean_interval(of_seeds)
-            else:  # no gradient has no size
-                interval = marks.geometric(np.where(of_seeds > 0, of_seeds, np.nan))
+            rows = select(table, norm=norm, metric=metric, arithmetic=fault)
+            if log := metric != "weight_grad_cosine":  # no gradient has no size
+                rows = rows.assign(value=rows["value"].where(rows["value"] > 0))
                 ax.set_yscale("log")
-            marks.band(ax, layers, interval, look, marks_every=5)
+            marks.curve(ax, rows, "layer", look, log=log, marks_every=5)
         ax.set_xlim(0.5, depth + 0.5)
         ax.set_xticks([1, *range(5, depth + 1, 5)])

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from gpubn.report.figures import looks, marks, scales, style
-from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures.selection import present, select, values
 from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
 
 MATTERS = 0.01
@@ -34,8 +34,8 @@ def draw(sheet: Sheet) -> None:
     for ax, metric in zip((outputs, steps), BY_RATE, strict=True):
         for norm in norms:
             look = looks.RELU_PLACES[norm]
-            rates, of_seeds = by(table, "rate", metric=metric, norm=norm)
-            marks.band(ax, rates, marks.geometric(of_seeds), look, marks_every=1)
+            rows = select(table, metric=metric, norm=norm)
+            rates, of_seeds = marks.curve(ax, rows, "rate", look, log=True, marks_every=1)
             at = rates[:, None] * ASIDE[norm]
             ax.plot(at, of_seeds, ".", color=look[1], markersize=2, alpha=0.6)
         ax.set(xscale="log", yscale="log")
@@ -49,9 +49,8 @@ def draw(sheet: Sheet) -> None:
     # The updates are proportional to the rate, so that one rate stands for all.
     rows = select(table, rate=sheet.levels("rate")[0], metric="scale_update_difference")
     for norm in norms:
-        layers, of_seeds = by(rows, "layer", norm=norm)
-        interval = marks.geometric(of_seeds)
-        marks.band(updates, layers, interval, looks.RELU_PLACES[norm], marks_every=1)
+        look = looks.RELU_PLACES[norm]
+        marks.curve(updates, rows, "layer", look, log=True, marks_every=1, norm=norm)
     updates.set_yscale("log")
     updates.set_ylim(*scales.ends(values(rows), log=True))
     updates.set_title("updates of gamma and beta:\nshared against per unit")

@@ -8,6 +8,8 @@ The upstream gradient is the same for all. Growth: of a line through the logarit
 deviations.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -41,9 +43,8 @@ def draw(sheet: Sheet) -> None:
         forest.Line(name, seeds(plain, metric=metric), looks.INITS["small"])
         for name, metric in (("exactly 0", "zero_share"), ("below 0.01", "small_share"))
     ]
-    forest.draw_forest(zeros, lines, bounds=(0.9,))
-    zeros.set(xlim=(0, 1.05), title="A5: activations that are zero")
-    zeros.set_xlabel(f"share at layer {depth}, no batchnorm")
+    title, label = "A5: activations that are zero", f"share at layer {depth}, no batchnorm"
+    forest.draw_forest(zeros, lines, bounds=(0.9,), xlim=(0, 1.05), title=title, xlabel=label)
 
     normed = select(small, norm="after")
     listed, mended = (select(normed, arithmetic=a) for a in ("published", "corrected"))
@@ -53,13 +54,13 @@ def draw(sheet: Sheet) -> None:
         forest.Line("examples,\nas listed", seeds(listed, metric="example_offset"), as_listed),
         forest.Line("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), as_batchnorm),
     ]
-    forest.draw_forest(centred, lines, bounds=(0.05,))
-    centred.set(title="A10: what is centred", xlabel=f"offset at layer {depth} (std)")
+    title, label = "A10: what is centred", f"offset at layer {depth} (std)"
+    forest.draw_forest(centred, lines, bounds=(0.05,), title=title, xlabel=label)
 
     mixing = seeds(listed, metric="mixing_share")
-    forest.draw_forest(mixed, [forest.Line("of other\nexamples", mixing, as_listed)])
-    mixed.set(xlim=(0, 1.05), title="A10: rows read as examples")
-    mixed.set_xlabel("share of a row's new value")
+    lines = [forest.Line("of other\nexamples", mixing, as_listed)]
+    title, label = "A10: rows read as examples", "share of a row's new value"
+    forest.draw_forest(mixed, lines, xlim=(0, 1.05), title=title, xlabel=label)
 
     gradients = select(table, arithmetic="corrected", metric="weight_grad_var")
     inits = present(gradients, "init", ("small", "glorot"))
@@ -71,8 +72,8 @@ def draw(sheet: Sheet) -> None:
             forest.Line(looks.INITS[init][0].replace(" normal", ""), of_init[i], looks.INITS[init])
             for init, of_init in compared.items()
         ]
-        forest.draw_forest(ax, lines, bounds=bounds, origin=0)
-        ax.set(title=title.format(depth), xlabel=label)
+        labels: dict[str, Any] = {"title": title.format(depth), "xlabel": label}
+        forest.draw_forest(ax, lines, bounds=bounds, origin=0, **labels)
 
 
 def _compared(gradients: pd.DataFrame, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

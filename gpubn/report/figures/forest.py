@@ -60,8 +60,9 @@ def draw_forest(
     log: bool = False,
     bounds: Sequence[float] = (),
     origin: float | None = None,
+    **labels: Any,
 ) -> None:
-    """Draw lines of seeds, labelled at the left.
+    """Draw lines of seeds, labelled at the left; `labels` are the title and the like.
 
     `bounds` are dashed across all; `origin` is where there is no difference. A dot is a seed; mark
     and bar are the mean and its 95% interval; where a value is printed the thin bar is the 95%
@@ -92,7 +93,8 @@ def draw_forest(
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.set_xlim(*ends(np.concatenate(inside), np.concatenate(wide), log=log))
+    reach = ends(np.concatenate(inside), np.concatenate(wide), log=log)
+    ax.set(**{"xlim": reach, **labels})
 
 
 def single_run(seeds: np.ndarray, log: bool = False) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """A sheet: what a figure declares, and the figure with its grid of axes, as page or as slide."""
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -254,12 +255,19 @@ class Sheet(Described):
                 title = ax.get_title()
             ax.title.set_text(_broken(title.strip(), letters))
             if row != before:
-                if first.get_shared_y_axes().joined(first, ax):
-                    ax.set_ylabel(ax.get_ylabel() or first.get_ylabel())
+                shares = first.get_shared_y_axes().joined(first, ax)
+                of_row = first.get_ylabel() if shares else self.labels[0][row] * (not _named(ax))
+                ax.set_ylabel(ax.get_ylabel() or of_row)
                 ax.tick_params(labelleft=True)
             ax.tick_params(labelbottom=True)
             ax.set_subplotspec(grid[0, place])
             before = row
+
+
+def _named(ax: Axes) -> bool:
+    """Return whether the y axis of a panel has names, and needs no label."""
+    ticks = (tick.get_text() for tick in ax.get_yticklabels())
+    return any(re.match(r"[^$]*[a-zA-Z]", tick) for tick in ticks)
 
 
 def _broken(text: str, letters: int) -> str:

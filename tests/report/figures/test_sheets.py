@@ -160,6 +160,14 @@ def test_a_slide_shows_some_panels_with_the_labels_of_their_rows_and_columns():
     assert tuple(made.figure.get_size_inches() * style.SLIDE_DPI) == pytest.approx((1920, 1080))
 
 
+@pytest.mark.parametrize(("ticks", "label"), [(["x", "y"], ""), (["1", "$10^1$"], "A")])
+def test_an_axis_of_names_has_not_the_label_of_its_row(ticks, label):
+    made = sheet(Grid(rows={"a": "A"}, columns=2), Slide(((0, 1),)))
+    made.axes[0, 1].set_yticks([0, 1], ticks)
+    made.finish(slide=True)
+    assert made.axes[0, 1].get_ylabel() == label
+
+
 def test_axes_that_are_joined_stand_in_all_their_places():
     made = sheet(Grid(rows=2, columns={1: "One", 2: "Two"}), Slide(((1, 1),)))
     joined = made.join(1, slice(None))
