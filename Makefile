@@ -4,6 +4,7 @@
 #   GPU=0               leave CuPy out although an NVIDIA driver is present
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
+#   STYLE=slides        figures as slides of 16:9, into results/slides (figures, redraw)
 #   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
 #   WORKERS=2           processes that run tests at the same time, one by default (test, mutants)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (the others)
@@ -26,7 +27,8 @@ STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
 # $(call quoted,NAME): the variable as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(value $(1)))'
 IN_RESULTS = $(if $(value RESULTS),--results $(call quoted,RESULTS))
-BUILD = $(if $(value FIGURE),--figure $(call quoted,FIGURE)) $(IN_RESULTS) $(if $(FULL),--full)
+BUILD = $(if $(value FIGURE),--figure $(call quoted,FIGURE)) $(IN_RESULTS) $(if $(FULL),--full) \
+	$(if $(value STYLE),--style $(call quoted,STYLE))
 
 ifdef DATA
 export GPUBN_DATA := $(value DATA)

@@ -47,14 +47,17 @@ model: {width: 4}
 optim: {steps: 10, batch: 10}
 hydra: {sweeper: {params: {norm: "none,before", optim.rate: "0.1,0.3"}}}
 """
-FIGURE = """
-TABLES = ("own",)
-CLAIMS = ("E1",)
+FIGURE = """\"\"\"Losses of one's own.
+
+{dataset}.
+\"\"\"
+
+from gpubn.report.figures.sheets import figure
 
 
+@figure(__doc__, tables=("own",), claims=("E1",), size=(4, 3))
 def draw(sheet):
-    axes = sheet.grid((1, 1), (4, 3), "Losses", ())
-    axes.flat[0].plot(sheet.table["value"])
+    sheet.axes.flat[0].plot(sheet.table["value"])
 """
 LEDGER = """
 document: E

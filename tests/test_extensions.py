@@ -19,7 +19,7 @@ from gpubn.report.figures import drawing
 from gpubn.report.tables import write_table
 from gpubn.rows import per_seed
 from gpubn.sweeps.compose import expand, grid_override
-from tests.extended import EXPERIMENT, FILES, LEDGER, write_extension
+from tests.extended import EXPERIMENT, FIGURE, FILES, LEDGER, write_extension
 
 A_CLAIM = LEDGER.replace("document: E", "document: D").replace("E1", "D1")
 OWN = Config(name="own", data=DataConfig("blobs"))
@@ -86,7 +86,7 @@ def test_two_of_them_and_one_that_is_installed(extend, tmp_path, monkeypatch):
     extensions._installed.cache_clear()
     extensions._found.cache_clear()
     try:
-        extend(dict.fromkeys(["figures/fourth.py"], 'TABLES = ("exact",)\n'), "second")
+        extend({"figures/fourth.py": FIGURE.replace("own", "exact")}, "second")
         extend()
         found = [extension.name for extension in extensions.extensions()]
         assert found == ["third", "second", "mine"]
@@ -154,7 +154,7 @@ REFUSED = [
     ({"sets/a.py": "def locate(root): pass"}, r"sets/a\.py has no load; expected"),
     ({"sets/a.py": "import nope"}, r"sets/a\.py cannot be imported"),
     ({"figures/bessel.py": FILES["figures/own_losses.py"]}, "figure 'bessel' of .* exists already"),
-    ({"figures/a.py": ""}, r"a\.py declares no TABLES"),
+    ({"figures/a.py": ""}, r"a\.py has no draw that is declared"),
     ({"conf/init/he.yaml": ""}, "the file 'conf/init/he.yaml' of .*mine exists already"),
     ({"ledger/D.yaml": A_CLAIM}, "the document 'D' of .*mine/ledger exists already"),
     ({"ledger/E.yaml": LEDGER.replace("effect", "efect")}, "E1: has kind 'efect'; expected one of"),
@@ -210,7 +210,7 @@ def test_claims_of_its_own_are_a_family_with_a_report_of_its_own(extend, tmp_pat
     results, published = tmp_path / "results", shipped("results")
     losses = per_seed(range(9), "batch_loss", np.arange(1.0, 10.0), step=9)
     write_table(results / "tables" / "own.csv", [({"norm": "none", "rate": "0.1"}, losses)], {})
-    shows_ours = 'TABLES = ("exact",)\nCLAIMS = ("A1", "E1")\n'
+    shows_ours = FIGURE.replace('("own",)', '("exact",)').replace('("E1",)', '("A1", "E1")')
     ledger = LEDGER.replace("0.001", "2")
     mine = extend(FILES | {"figures/more.py": shows_ours, "ledger/E.yaml": ledger})
     check_tables(results)

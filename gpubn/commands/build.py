@@ -27,6 +27,7 @@ log = logging.getLogger("gpubn")
 
 _STEP_COST = shipped("scripts/bench/step_cost.py")
 _PAGE = "claims.md"
+_Job = tuple[FigureScript, Path, figures.Kind]
 _HARMLESS = ("backend", "backend.name", "data.root")
 
 
@@ -40,6 +41,9 @@ def command() -> None:
     )
     parser.add_argument("--full", action="store_true", help="the grids in their full resolution")
     parser.add_argument("--only", metavar="EXTENSION", help="only what this extension holds")
+    parser.add_argument(
+        "--style", choices=figures.FOLDERS, default="page", help="pages, or slides of 16:9"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tables-only", action="store_true", help="draw nothing")
     what.add_argument("--redraw", action="store_true", help="run nothing")
@@ -55,7 +59,8 @@ def command() -> None:
     if options.redraw:
         if not options.figure:
             undecided = _decide(options.results, (), options.only)
-        _draw([(script, options.results) for script in scripts], always=True)
+        jobs = [(script, options.results, options.style) for script in scripts]
+        _draw(jobs, always=True)
     else:
         wanted = _experiments(scripts if options.figure else None, own)
         _refuse_to_overwrite(wanted, options.overrides, options.results)
@@ -66,7 +71,8 @@ def command() -> None:
         if not options.tables_only:
             if not options.figure:
                 undecided = _decide(options.results, folders.values(), options.only)
-            _draw([(script, folders.get(script.experiment, options.results)) for script in scripts])
+            places = [folders.get(script.experiment, options.results) for script in scripts]
+            _draw([(*job, options.style) for job in zip(scripts, places, strict=True)])
         for name, folder in folders.items():
             if folder != options.results:
                 log.info("note: %s was made from the digits and is in %s", name, folder)
@@ -152,7 +158,7 @@ def _decide(results: Path, folders: Collection[Path], only: str | None = None) -
     return missing
 
 
-def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) -> None:
+def _draw(jobs: Sequence[_Job], *, always: bool = False) -> None:
     stale = [job for job in jobs if always or not figures.is_current(*job)]
     if stale:
         log.info("drawing %d figures", len(stale))
@@ -162,10 +168,11 @@ def _draw(jobs: Sequence[tuple[FigureScript, Path]], *, always: bool = False) ->
     else:
         for job in stale:
             _draw_one(job)
-    for script, folder in jobs:
-        state = "drawn" if (script, folder) in stale else "up to date"
-        log.info("figure: %s.{png,svg} (%s)", folder / "figures" / script.name, state)
+    for job in jobs:
+        script, folder, kind = job
+        state = "drawn" if job in stale else "up to date"
+        log.info("figure: %s.{png,svg} (%s)", folder / figures.FOLDERS[kind] / script.name, state)
 
 
-def _draw_one(job: tuple[FigureScript, Path]) -> None:
+def _draw_one(job: _Job) -> None:
     figures.draw(*job)

@@ -1,37 +1,49 @@
-"""Does the noise of the batch's statistics regularise? Best test loss by size of ghost batch."""
+"""Best test loss by how many examples are normalised together.
+
+{dataset}, {c[data.train_examples]:,} training images a seed; {network}, {weights} weights. Top:
+lowest test loss within {training} at the best of the {rate}. Bottom: log ratio of two such losses
+of a seed; above 0 noise, or batchnorm, regularises; shaded: what decides. {dots}
+
+The training images are drawn anew for each seed; batchnorm uses their statistics at inference. The
+ratios are of the whole batch to groups, and of none to the whole batch. {diverged}
+"""
 
 import numpy as np
 
-from gpubn.report.figures import scales, sheets, style, sweeps
-
-TABLES = ("batch_sweep",)
-CLAIMS = ("B12",)
+from gpubn.report.figures import looks, scales, sweeps
+from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
 
 # The claims' ledger decides these: what matters, and which arms are compared, by size of batch.
 MATTERS = 0.02
 DECIDING = {"512": ("ghost_16",), "128": ("ghost_16", "none")}
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    batches = sheet.levels("batch")[::-1]
+def _batches(sheet: Sheet) -> Labels:
+    everything = {str(sheet.config["data.train_examples"]): ", all training images"}
+    return {
+        batch: f"batches of {batch}{everything.get(batch, '')}"
+        for batch in sheet.levels("batch")[::-1]
+    }
+
+
+@figure(__doc__, tables=("batch_sweep",), claims=("B12",), size=(7.2, 5.0))
+@Grid(
+    rows={"loss": "best test loss (nats)", "ratio": "log ratio of losses"},
+    columns=_batches,
+    x={"loss": "examples normalised together", "ratio": "what is compared"},
+    share="row",
+)
+@Legend(
+    sweeps.entries(
+        {name: looks.PLACEMENTS[name] for name in ("before", "none")}, matters=f"±{MATTERS:g}"
+    )
+)
+@Slide(((0, 1), (1, 1)))
+def draw(sheet: Sheet) -> None:
+    table = sheet.table
     sizes = sorted(int(norm[6:]) for norm in table["norm"].unique() if norm.startswith("ghost_"))
     names = {f"ghost_{size}": str(size) for size in sizes}
     names |= {"before": "whole\nbatch", "none": "none"}
-    text = f"""Best test loss by how many examples are normalised together
-
-        Dataset: {sheet.dataset}; {c["data.train_examples"]:,} training images drawn for each of n =
-        {sheet.seeds} seeds, {sheet.hidden_layers} {sheet.activation} units, {sheet.weights}
-        weights. Top: lowest test loss within {c["optim.steps"]} steps at the best of the constant
-        rates {", ".join(sheet.levels("rate"))}; batchnorm uses the statistics of the training
-        images. Bottom: logarithm of the ratio of two such losses of the same seed; above 0 noise,
-        or batchnorm as a whole, regularises. Shaded: what decides. {sweeps.MARKS}
-        {sweeps.diverged_note(table)}
-    """
-    legend = sweeps.legend(
-        {name: style.PLACEMENTS[name] for name in ("before", "none")}, matters=f"±{MATTERS:g}"
-    )
-    axes = sheet.grid((2, len(batches)), (7.2, 5.4), text, legend)
     best = sweeps.by_arm(
         table,
         "batch",
@@ -43,9 +55,9 @@ def draw(sheet: sheets.Sheet) -> None:
         of_batch |= {"none": -of_batch["none"]} if "none" in of_batch else {}
     loss_limits = scales.finite_range(best)
     ratio_limits = scales.ratio_ends(ratios, MATTERS)
-    for (upper, lower), batch in zip(axes.T, batches, strict=True):
+    for (upper, lower), batch in zip(sheet.axes.T, sheet.columns, strict=True):
         for i, norm in enumerate(names):
-            look = style.PLACEMENTS["none" if norm == "none" else "before"]
+            look = looks.PLACEMENTS["none" if norm == "none" else "before"]
             at = np.array([float(i)])
             for ax, seeds, ends in ((upper, best, loss_limits), (lower, ratios, ratio_limits)):
                 if norm in seeds[batch]:
@@ -60,6 +72,3 @@ def draw(sheet: sheets.Sheet) -> None:
             [i for i, norm in enumerate(names) if norm != "before"],
             [*(f"whole\nover {size}" for size in sizes), "none over\nwhole"],
         )
-        everything = ", all training images" * (batch == str(c["data.train_examples"]))
-        upper.set(title=f"batches of {batch}{everything}", xlabel="examples normalised together")
-    scales.label_grid(axes, y=["best test loss (nats)", "log ratio of losses"])

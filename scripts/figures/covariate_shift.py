@@ -1,14 +1,25 @@
-"""Internal covariate shift by two measures: twenty layers, layer by layer, and every comparison."""
+"""Internal covariate shift by two measures.
+
+{dataset}; {c[model.depth]} and {diagnostics_deep[c][model.depth]} layers of {c[model.width]} units.
+Top lines: geometric mean of {diagnostics_deep[n]}; bands: 95% t-interval. Bottom: progress, and log
+ratio of drift and shift (of the layers named), filled where it decides; dots: seeds ({n} of
+{c[model.depth]} layers); marks, bars: mean, 95% t-interval; dashes: what matters.
+
+{diagnostics_deep[c][model.depth]} ReLU layers have He weights but where said and train for
+{diagnostics_deep[training]}; {c[model.depth]} layers have {weights} weights and train for
+{training}. Shift: |g' - g| / |g|, g a layer's gradient, g' the same once all layers below took this
+step. Drift: move of the units' means since the measurement before, in standard deviations.
+Progress: logarithm of the loss of a guess over the last mini-batch loss. Log ratios: no batchnorm
+over batchnorm, so that above 0 batchnorm reduces the shift.
+"""
 
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures import forest, marks, scales, sheets, style
+from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import at_end, by, distinct, present, select, values
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
 from gpubn.report.words import ACTIVATIONS
-
-TABLES = ("diagnostics", "diagnostics_deep")
-CLAIMS = ("B15",)
 
 LOWER, UPPER = (2, 10), (12, 20)
 COMPARED = 5
@@ -17,54 +28,52 @@ MATTERS = 0.1
 DRIFT, SHIFT = "drift_mean", "gradient_shift"
 
 
-def draw(sheet: sheets.Sheet) -> None:
+@figure(__doc__, tables=("diagnostics", "diagnostics_deep"), claims=("B15",), size=(7.8, 6.4))
+@Grid(
+    rows=2,
+    columns=2,
+    x=(
+        "progress: log(loss of a guess / last mini-batch loss)",
+        "no batchnorm over batchnorm (log ratio)",
+    ),
+)
+@Legend(style.keys(looks.PLACEMENTS))
+@Slide(
+    ((0, 0), (1, 1)),
+    source="{dataset}, {n} ({c[model.depth]} layers), {diagnostics_deep[n]}, 95% t-intervals",
+)
+def draw(sheet: Sheet) -> None:
     five, deep = sheet.tables.values()
-    c, d = sheet.config, sheets.Sheet({"deep": deep}).config
+    c, d = sheet.config, sheet["diagnostics_deep"].config
     he = select(deep, init="he")
     steps = sorted(set(select(deep, metric=SHIFT)["step"]))
     shifts, drifts = select(he, metric=SHIFT, step=steps[1]), at_end(he, metric=DRIFT)
-    compared = _compared(five, shifts, drifts)
-    shown = np.concatenate([line.seeds for line in compared if line.seeds is not None])
-    text = f"""Internal covariate shift by two measures
-
-        Dataset: {sheet.dataset}. {d["model.depth"]} ReLU layers (He weights but where said) and
-        {c["model.depth"]} layers (Glorot) of {c["model.width"]} units, {d["optim.steps"]} and
-        {sheet.training}. Shift: |g' - g| / |g|, g a layer's gradient, g' the same once all layers
-        below took this step. Drift: move of the units' means since the measurement before, in
-        standard deviations. Top: geometric mean of n = {deep["seed"].nunique()} seeds (5 layers:
-        {sheet.seeds}); bands: 95% t-interval. Right below: filled marks decide. Dots: seeds; marks
-        and bars: mean and its 95% t-interval; dashes: the least that matters.
-        {marks.edge_note(shown, (), ("right", "left"))}
-    """
-    axes = sheet.grid((2, 2), (7.8, 6.8), text, style.keys(style.PLACEMENTS))
     by_layer = {
         ("shift of the gradient", "relative"): shifts,
         ("drift of the output", "std"): drifts,
     }
-    for ax, ((name, unit), rows) in zip(axes[0], by_layer.items(), strict=True):
+    for ax, ((name, unit), rows) in zip(sheet.axes[0], by_layer.items(), strict=True):
         scales.scale(ax, log=True)
-        for norm in present(rows, "norm", style.PLACEMENTS):
-            layers, of_seeds = by(rows, "layer", norm=norm)
-            marks.band(ax, layers, marks.geometric(of_seeds), style.PLACEMENTS[norm], marks_every=1)
+        for norm in present(rows, "norm", looks.PLACEMENTS):
+            look = looks.PLACEMENTS[norm]
+            marks.curve(ax, rows, "layer", look, log=True, marks_every=1, norm=norm)
         low, high = scales.ends(values(rows), log=True)
         ax.set_ylim(low, high)
         if high < 100 * low:
             scales.plain_ticks(ax.yaxis)
-        ax.set_xlabel("layer")
         ax.set_xticks([1, *range(5, int(rows["layer"].max()) + 1, 5)])
         ax.set_title(f"{d['model.depth']} layers: {name}, step {rows['step'].max()}")
-        ax.set_ylabel(f"{name} ({unit})")
+        ax.set(xlabel="layer", ylabel=f"{name} ({unit})")
     progress = {}
     for activation in dict.fromkeys(five["activation"]):
         name = f"{c['model.depth']} {ACTIVATIONS[activation]}"
         progress[name] = _progresses(select(five, activation=activation))
     for init in dict.fromkeys(deep["init"]):
-        name = f"{d['model.depth']} ReLU,\n{style.INITS[init][0]}"
+        name = f"{d['model.depth']} ReLU,\n{looks.INITS[init][0]}"
         progress[name] = _progresses(select(deep, init=init))
-    forest.draw_forest(axes[1, 0], forest.grouped(progress), origin=0)
-    axes[1, 0].set_xlabel("progress: log(loss of a guess / last mini-batch loss)")
-    forest.draw_forest(axes[1, 1], compared, bounds=(-MATTERS, MATTERS), origin=0)
-    axes[1, 1].set_xlabel("no batchnorm over batchnorm (log ratio)")
+    forest.draw_forest(sheet.axes[1, 0], forest.grouped(progress), origin=0)
+    lines = _compared(five, shifts, drifts)
+    forest.draw_forest(sheet.axes[1, 1], lines, bounds=(-MATTERS, MATTERS), origin=0)
 
 
 def _progress(rows: pd.DataFrame, norm: str) -> np.ndarray:
@@ -72,13 +81,13 @@ def _progress(rows: pd.DataFrame, norm: str) -> np.ndarray:
 
 
 def _progresses(rows: pd.DataFrame) -> list[forest.Line]:
-    norms = present(rows, "norm", style.PLACEMENTS)
-    return [forest.Line("", _progress(rows, norm), style.PLACEMENTS[norm]) for norm in norms]
+    norms = present(rows, "norm", looks.PLACEMENTS)
+    return [forest.Line("", _progress(rows, norm), looks.PLACEMENTS[norm]) for norm in norms]
 
 
 def _compared(five: pd.DataFrame, shifts: pd.DataFrame, drifts: pd.DataFrame) -> list[forest.Line]:
     """Log ratios of none over batchnorm; filled those that decide."""
-    lines, look = [], style.PLACEMENTS["before"]
+    lines, look = [], looks.PLACEMENTS["before"]
     for activation, decides in (("relu", True), ("tanh", False)):
         course = select(five, activation=activation)
         name = f"{course['depth'].iloc[0]} {ACTIVATIONS[activation]}"
@@ -95,8 +104,8 @@ def _compared(five: pd.DataFrame, shifts: pd.DataFrame, drifts: pd.DataFrame) ->
     lines.append(forest.Line(f"{name}, drift", _log_ratio(drifts, "mean"), look))
     for (low, high), norm in ((LOWER, "before"), (LOWER, "after"), (UPPER, "before")):
         of_half = _log_ratio(shifts[shifts["layer"].between(low, high)], "median", norm)
-        label = f"{name}, shift\nlayers {low} to {high}"
-        lines.append(forest.Line(label, of_half, style.PLACEMENTS[norm]))
+        label = f"{name}, shift {low}–{high}"
+        lines.append(forest.Line(label, of_half, looks.PLACEMENTS[norm]))
     return lines
 
 

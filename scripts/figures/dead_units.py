@@ -1,4 +1,13 @@
-"""Document D: do saturated units learn? Saturation, gradient and change of the first weights."""
+"""Saturated units, their gradient, and how far their weights move.
+
+{dataset}; {network}. Left three panels: before training, saturated is |tanh| > {SATURATED}; right:
+after {training}. Ratios to the Glorot network of the same seed and treatment; numbers: no
+batchnorm; dashes: the least that matters. {dots}
+
+Shares on {IMAGES:,} training images; the gradient is the Frobenius norm over {BATCH}. Right: the
+Frobenius norm of the weights less the initial ones, over that of these. Ratios lie on logarithmic
+axes and have geometric means.
+"""
 
 import functools
 
@@ -7,11 +16,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gpubn.report.figures import forest, marks, sheets, style
+from gpubn.experiments import array_statistics
+from gpubn.experiments.probes import base, gradients
+from gpubn.report.figures import forest, looks, marks, style
 from gpubn.report.figures.selection import seeds, select
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
 
-TABLES = ("mnist_init",)
-CLAIMS = ("D5",)
+IMAGES, BATCH, SATURATED = base.EXAMPLES, gradients.GRADIENT_BATCH, array_statistics.SATURATED
+"""What the probes looked at."""
 
 SHARES = {
     "saturated_share": "share of saturated\n(image, unit) pairs",
@@ -21,31 +33,23 @@ RATIOS = {
     "gradient_norm": "gradient of the first\nweights / Glorot's",
     "weight_change": "relative change of the\nfirst weights / Glorot's",
 }
+LABELS = {**SHARES, **RATIOS}
 MATTERS = 0.1
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
+@figure(__doc__, tables=("mnist_init",), claims=("D5",), size=(7.8, 4.4))
+@Grid(columns=len(LABELS), x=list(LABELS.values()), share="row")
+@Legend(style.keys(looks.TREATMENTS, line=False))
+@Slide(((0, 0), (0, 2), (0, 3)))
+def draw(sheet: Sheet) -> None:
+    table = sheet.table
     last = int(table["step"].max())
-    shown = select(table, layer=1, metric=[*SHARES, *RATIOS])
+    shown = select(table, layer=1, metric=list(LABELS))
     shown = shown[shown["step"] == np.where(shown["metric"] == "weight_change", last, 0)]
-    text = f"""Saturated units, their gradient, and how far their weights move
-
-        Dataset: {sheet.dataset}. {sheet.one_layer}. Left three panels: before training. Saturated:
-        |tanh| > 0.99, on 1,000 training images; gradient: Frobenius norm over 256. Right: the
-        Frobenius norm of the weights after {last:,} steps of batch {c["optim.batch"]} less the
-        initial ones, over that of these. Ratios to the Glorot network of the same seed and
-        treatment, on logarithmic axes. Dots: n = {sheet.seeds} seeds; marks and bars: mean (ratios:
-        geometric) and its 95% t-interval; dashes: a tenth; numbers: no batchnorm.
-        {marks.edge_note(shown, tuple(RATIOS), ("right", "left"))}
-    """
-    legend = style.keys(style.TREATMENTS, line=False)
-    axes = sheet.grid((1, len(SHARES) + len(RATIOS)), (7.8, 4.8), text, legend)
-    for ax, (metric, label) in zip(axes[0], {**SHARES, **RATIOS}.items(), strict=True):
+    for ax, metric in zip(sheet.axes[0], LABELS, strict=True):
         bounds = (MATTERS,) if metric == "weight_change" else ()
         lines = forest.by_init(shown, functools.partial(_line, select(shown, metric=metric)))
         forest.draw_forest(ax, lines, log=metric in RATIOS, bounds=bounds)
-        ax.set_xlabel(label)
         if bounds:
             _print_ratios(ax, lines)
         if metric in RATIOS:
@@ -53,21 +57,19 @@ def draw(sheet: sheets.Sheet) -> None:
             ax.xaxis.set_minor_locator(NullLocator())
         else:
             ax.set_xlim(-0.07, 1.07)
-        if ax is not axes[0, 0]:
-            ax.set_yticklabels([])
 
 
 def _line(rows: pd.DataFrame, init: str, norm: str) -> forest.Line:
     of_seeds = seeds(rows, norm=norm, init=init)
     if rows["metric"].iloc[0] in RATIOS:
         of_seeds = of_seeds / seeds(rows, norm=norm, init="glorot")
-    return forest.Line("", of_seeds, style.NORMS[norm])
+    return forest.Line("", of_seeds, looks.NORMS[norm])
 
 
 def _print_ratios(ax: Axes, lines: list[forest.Line]) -> None:
     """The ratios without batchnorm as numbers, at the right: the axis spans too much to read."""
     for y, line in enumerate(lines):
-        if line.seeds is not None and line.style == style.NORMS["none"]:
+        if line.seeds is not None and line.style == looks.NORMS["none"]:
             mean, low, high = (style.concise(float(part)) for part in marks.geometric(line.seeds))
             zeros = int((line.seeds == 0).sum())
             shown = f"0 in {zeros}\nof {line.seeds.size}" if zeros else f"{mean}\n[{low},\n{high}]"

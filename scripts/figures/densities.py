@@ -1,13 +1,24 @@
-"""Document D: densities of what goes into and comes out of the activation, every so many steps."""
+"""Distribution of pre- and post-activations while training.
+
+{dataset}; {network}, {training}. Density of the values of all units on {IMAGES:,} training images,
+{n} pooled, without interval; at least {KEPT:.1%} of the values of each curve lie in its panel. y
+axes differ.
+
+Where there is batchnorm the statistics of these images normalise. The outermost bins of the tables
+also hold what lies beyond. Weights {looks.INITS[rand_small][0]} are those that document D calls
+scaled.
+"""
 
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures import histograms, scales, sheets, style
+from gpubn.experiments.probes import base
+from gpubn.report.figures import histograms, looks, style
 from gpubn.report.figures.selection import matching, select
+from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
 
-TABLES = ("mnist_init", "mnist_init_pooled")
-CLAIMS = ("D7",)
+IMAGES = base.EXAMPLES
+"""What the probes looked at."""
 
 ROWS = {
     ("glorot", "none"): "no batchnorm",
@@ -17,43 +28,41 @@ ROWS = {
 }
 KEPT = 0.999
 """Share of the values of each curve that a panel shows at least."""
-COLUMNS = {"pre": "goes into tanh", "post": "comes out of tanh"}
+PLACES = {"pre": "value that goes into tanh", "post": "value that comes out of tanh"}
+POOLED = "mnist_init_pooled"
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    pooled = sheet.tables["mnist_init_pooled"]
-    rows = [key for key in ROWS if len(matching(pooled, init=key[0], norm=key[1]))]
+def _rows(sheet: Sheet) -> Labels:
+    pooled = sheet.tables[POOLED]
+    rows = {key: "density" for key in ROWS if len(matching(pooled, init=key[0], norm=key[1]))}
     if not rows:
         select(pooled, init=["glorot", "rand_small"], norm="none")
-    steps = [int(step) for step in sorted(pooled["step"].unique())]
-    colors = dict(zip(steps, style.shades(len(steps)), strict=True))
-    text = f"""Distribution of pre- and post-activations while training
+    return rows
 
-        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}. Density of the values of all
-        units on 1,000 training images (normalised by their statistics where there is batchnorm), n
-        = {sheet.seeds} seeds pooled, without interval. At least {100 * KEPT:g}% of the values of
-        each curve lie in its panel; the outermost bins of the tables also hold what lies beyond. y
-        axes differ. Weights {style.INITS["rand_small"][0]} are those that document D calls scaled.
-    """
-    legend = [
-        style.key(f"step {s:,}" if s == steps[0] else f"{s:,}", color=color)
-        for s, color in colors.items()
-    ]
-    axes = sheet.grid((len(rows), len(COLUMNS)), (7.2, 8.0), text, legend, legend_columns=8)
-    for column, place in zip(axes.T, COLUMNS, strict=True):
+
+def _colors(sheet: Sheet) -> dict[int, str]:
+    steps = [int(step) for step in sorted(sheet.tables[POOLED]["step"].unique())]
+    return dict(zip(steps, style.shades(len(steps)), strict=True))
+
+
+@figure(__doc__, tables=("mnist_init", "mnist_init_pooled"), claims=("D7",), size=(7.2, 7.6))
+@Grid(rows=_rows, columns=len(PLACES), x=list(PLACES.values()))
+@Legend(lambda s: [style.key(f"step {step:,}", color=c) for step, c in _colors(s).items()])
+@Slide(((0, 0), (1, 0), (2, 0)), source="{dataset}, {n} pooled, without interval")
+def draw(sheet: Sheet) -> None:
+    pooled, colors = sheet.tables[POOLED], _colors(sheet)
+    for column, place in zip(sheet.axes.T, PLACES, strict=True):
         of_place = pooled[pooled["metric"].str.startswith(f"{place}_activation_hist[")]
-        curves = [select(of_place, init=init, norm=norm) for init, norm in rows]
+        curves = [select(of_place, init=init, norm=norm) for init, norm in sheet.rows]
         reach = _reach(pd.concat(curves))
-        for ax, curve, (init, norm) in zip(column, curves, rows, strict=True):
+        for ax, curve, (init, norm) in zip(column, curves, sheet.rows, strict=True):
             for step, color in colors.items():
                 centres, shares = histograms.bins(select(curve, step=step))
                 width = (centres[-1] - centres[0]) / (len(centres) - 1)
                 edges = np.append(centres - width / 2, centres[-1] + width / 2)
                 ax.stairs(shares / width, edges, color=color, linewidth=1.0, baseline=None)
             ax.set_ylim(bottom=0)
-            ax.set(xlim=(-reach, reach), title=f"{style.INITS[init][0]}, {ROWS[init, norm]}")
-    x = [f"value that {label}" for label in COLUMNS.values()]
-    scales.label_grid(axes, x=x, y=["density"] * len(rows), shared=False)
+            ax.set(xlim=(-reach, reach), title=f"{looks.INITS[init][0]}, {ROWS[init, norm]}")
 
 
 def _reach(rows: pd.DataFrame) -> float:

@@ -1,13 +1,18 @@
-"""He's initialisation against Glorot's, for ReLU and tanh, by depth and batchnorm."""
+"""Training loss under the other initialisation over the claimed one.
+
+{dataset}; {network}. Up: log ratio of a seed's losses, each the mean of the last {c[every]} of
+{training} at the best of the {rate}; above 0 the claimed initialisation is better. Shaded: mean
+over {DECIDING} layers, which decides without batchnorm. {dots}
+
+The depths are not to scale. {diverged}
+"""
 
 import numpy as np
 
-from gpubn.report.figures import scales, sheets, style, sweeps
+from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import present, select
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, facet, figure
 from gpubn.report.words import ACTIVATIONS
-
-TABLES = ("depth_grid",)
-CLAIMS = ("D14",)
 
 # The claims' ledger decides these: the claimed initialisation and the other one; what matters; and
 # the depths whose mean decides, without batchnorm.
@@ -16,34 +21,36 @@ MATTERS = 0.05
 DECIDING = (5, 10, 20)
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    activations = present(table, "activation", CLAIMED)
-    text = f"""Training loss under the other initialisation over the claimed one
-
-        Dataset: {sheet.dataset}; hidden layers of {c["model.width"]} units, n = {sheet.seeds}
-        seeds. Up: logarithm of the ratio of two losses of the same seed, each the mean of the last
-        {c["every"]} of {c["optim.steps"]} mini-batches of {c["optim.batch"]}, at the best of the
-        constant rates {", ".join(sheet.levels("rate"))}; above 0 the claimed initialisation is
-        better. Shaded: mean over {", ".join(map(str, DECIDING))} layers, which decides where there
-        is no batchnorm. {sweeps.MARKS} {sweeps.diverged_note(table)}
-    """
-    legend = sweeps.legend(matters=f"±{MATTERS:g}")
-    axes = sheet.grid((1, len(activations)), (7.2, 4.0), text, legend, legend_columns=4)
+@figure(__doc__, tables=("depth_grid",), claims=("D14",), size=(7.2, 3.6))
+@Grid(
+    rows={"ratio": "log ratio of losses"},
+    columns=facet(
+        "activation",
+        {
+            name: f"{ACTIVATIONS[name]}: {looks.INITS[other][0]} over {looks.INITS[claimed][0]}"
+            for name, (claimed, other) in CLAIMED.items()
+        },
+    ),
+    x="hidden layers (not to scale)",
+    share="row",
+)
+@Legend(sweeps.entries(matters=f"±{MATTERS:g}"))
+def draw(sheet: Sheet) -> None:
+    table = sheet.table
     ratios = {
         activation: {
             norm: sweeps.compared(
                 select(table, activation=activation, norm=norm), "init", *CLAIMED[activation]
             )
-            for norm in present(table, "norm", style.PLACEMENTS)
+            for norm in present(table, "norm", looks.PLACEMENTS)
         }
-        for activation in activations
+        for activation in sheet.columns
     }
     ends = scales.ratio_ends(ratios, MATTERS)
     deciding = np.isin([int(depth) for depth in sheet.levels("depth")], DECIDING)
     select(table, depth=[str(depth) for depth in DECIDING])
     at = np.arange(len(deciding))
-    for ax, activation in zip(axes[0], activations, strict=True):
+    for _, activation, ax in sheet.panels():
         sweeps.shade(ax, len(at), 0.5, 0.5)
         for norm, ratio in ratios[activation].items():
             mean = ratio[deciding].mean(axis=0, keepdims=True)
@@ -51,6 +58,3 @@ def draw(sheet: sheets.Sheet) -> None:
                 sweeps.draw_arms(ax, places, {norm: of}, width=0.4, ends=ends, aside=0.09)
         scales.ratio_axis(ax, ends, MATTERS)
         scales.category_axis(ax, [*sheet.levels("depth"), "mean"])
-        claimed, other = (style.INITS[init][0] for init in CLAIMED[activation])
-        ax.set_title(f"{ACTIVATIONS[activation]}: {other} over {claimed}")
-    scales.label_grid(axes, x="hidden layers (not to scale)", y=["log ratio of losses"])

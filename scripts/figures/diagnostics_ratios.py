@@ -1,11 +1,21 @@
-"""Gradients, updates and changes of the weights relative to the weights, by layer over training."""
+"""Gradient, update and change of the weights, by layer.
+
+{dataset}; {network}, {weights} weights, {training}, {rate}; the first and the last hidden layer
+alone. Frobenius norms of a layer's weight matrix, logarithmic axes. {geometric}
+
+Gradients over {IMAGES} training images; the update is the gradient times the learning rate of the
+step. y axes are shared by each row. The table has all layers.
+"""
 
 import pandas as pd
 
-from gpubn.report.figures import courses, sheets
+from gpubn.experiments.probes import gradients
+from gpubn.report.figures import courses
 from gpubn.report.figures.selection import select
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, by_activation, figure
 
-TABLES = ("diagnostics",)
+IMAGES = gradients.GRADIENT_BATCH
+"""What the probes looked at."""
 
 METRICS = {
     "gradient_to_weight": "|gradient|\n/ |weights|",
@@ -14,7 +24,10 @@ METRICS = {
 }
 
 
-def draw(sheet: sheets.Sheet) -> None:
+@figure(__doc__, tables=("diagnostics",), size=(7.2, 5.2))
+@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Legend(courses.layer_legend)
+def draw(sheet: Sheet) -> None:
     c = sheet.config
     measured = select(sheet.table, metric=["gradient_to_weight", "weight_change"])
     updates = select(sheet.table, metric="gradient_to_weight").assign(metric="update_to_weight")
@@ -22,14 +35,4 @@ def draw(sheet: sheets.Sheet) -> None:
     updates["value"] *= falling.clip(lower=c["optim.min_rate"])
     shown = pd.concat([measured, updates])
     shown = shown[(shown["metric"] != "weight_change") | (shown["step"] > 0)]
-    text = f"""Gradient, update and change of the weights, by layer
-
-        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, layer {c["model.depth"] + 1} the
-        output layer, {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or
-        after the activation. Frobenius norms of each layer's weight matrix; gradients over 256
-        training images; the update is the gradient times the learning rate of the step, which falls
-        linearly from {c["optim.rate"]:g} to {c["optim.min_rate"]:g}. Lines: geometric mean of n =
-        {sheet.seeds} seeds; bands: 95% t-interval; numbers above: the same mean of the seeds'
-        medians over layers and steps. y axes are logarithmic and shared by each row.
-    """
-    courses.draw_layers(sheet, text, (7.8, 5.6), shown, METRICS, log=METRICS, median=True)
+    courses.draw_layers(sheet, shown, log=METRICS)

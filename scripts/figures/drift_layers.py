@@ -1,10 +1,21 @@
-"""Covariate shift in five layers over training: drift, and what lower layers do to a gradient."""
+"""Drift and shift of the gradient while training, by layer.
 
-from gpubn.report.figures import courses, sheets
-from gpubn.report.figures.selection import select
+{dataset}; {network}, {weights} weights, {training}; the first and the last hidden layer alone.
+Drift: move of the units' means since the measurement before. Shift: |g' - g| / |g|, g a layer's
+gradient, g' the same once all layers below took this step (none are below layer 1). {geometric}
 
-TABLES = ("diagnostics",)
-CLAIMS = ("B15",)
+Drift on {IMAGES:,} training images, root mean square over the units' root mean variance; what a
+layer puts out goes into the next. Gradients of a layer's weights over {BATCH} training images; the
+cosine is that of g and g', on a linear axis with arithmetic means. y axes are shared by each row.
+The table has all layers.
+"""
+
+from gpubn.experiments.probes import base, gradients
+from gpubn.report.figures import courses
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+
+IMAGES, BATCH = base.EXAMPLES, gradients.GRADIENT_BATCH
+"""What the probes looked at."""
 
 METRICS = {
     "drift_mean": "drift of the\noutput (std)",
@@ -15,18 +26,9 @@ METRICS = {
 LOG = ("drift_mean", "preactivation_drift_mean", "gradient_shift")
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    c = sheet.config
-    shown = select(sheet.table, metric=[*METRICS])
-    text = f"""Drift and shift of the gradient while training, by layer
-
-        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, layer {c["model.depth"] + 1} the
-        output layer, {sheet.weights} weights, {sheet.training}; before, after: batchnorm before or
-        after the activation. Drift, on 1,000 training images: move of the units' means since the
-        measurement before, root mean square over their root mean variance; what a layer puts out
-        goes into the next. Shift: |g' - g| / |g|, g the gradient of a layer's weights over 256
-        training images, g' the same once all layers below took this step, and the cosine of the
-        two. Lines: mean (logarithmic axes: geometric) of n = {sheet.seeds} seeds; bands: 95%
-        t-interval. y axes are shared by each row.
-    """
-    courses.draw_layers(sheet, text, (7.8, 6.4), shown, METRICS, log=LOG)
+@figure(__doc__, tables=("diagnostics",), claims=("B15",), size=(7.2, 6.6))
+@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Legend(courses.layer_legend)
+@Slide(((0, 0), (2, 0), (3, 0)))
+def draw(sheet: Sheet) -> None:
+    courses.draw_layers(sheet, sheet.table, log=LOG)

@@ -1,15 +1,22 @@
-"""Dropout with batchnorm: best test loss, harm beyond that without, and the shift of variance."""
+"""Test loss, harm and shift of variance, by dropout rate and order.
+
+{dataset}, {c[data.train_examples]:,} training images a seed; {network}. Top: lowest test loss
+within {training}, best of the {rate}. Harm: its log ratio, dropout to none, less that without
+batchnorm. Below: variance at inference over that in training, faint before it. {dots}
+
+{weights} weights. The training images are drawn anew for each seed. Above 0 batchnorm makes dropout
+worse, seed by seed; shaded: what decides (before the activation alone in the second and third
+column). The variance is that after training at rate {lowest}; theory: Li et al. 2019. {diverged}
+"""
 
 from typing import Any
 
 import numpy as np
 
 from gpubn import theory
-from gpubn.report.figures import scales, sheets, style, sweeps
-from gpubn.report.figures.selection import matching, present, select
-
-TABLES = ("dropout",)
-CLAIMS = ("B13",)
+from gpubn.report.figures import looks, scales, style, sweeps
+from gpubn.report.figures.selection import matching, select
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
 
 ORDERS = {
     "before_norm": "dropout right before batchnorm",
@@ -24,36 +31,36 @@ RATIO = "norm_input_variance_ratio"
 DASHES = {**style.BOUND, "linewidth": 0.9}
 
 
-def draw(sheet: sheets.Sheet) -> None:
+@figure(__doc__, tables=("dropout",), claims=("B13",), size=(7.2, 7.6))
+@Grid(
+    rows={
+        "loss": "best test loss\n(nats)",
+        "harm": "harm beyond none's\n(log ratio)",
+        "first": "variance into first\nbatchnorm (ratio)",
+        "last": "variance into last\nbatchnorm (ratio)",
+    },
+    columns=facet("dropout_at", ORDERS),
+    x="share of units dropped",
+    share="row",
+)
+@Legend([*sweeps.entries(matters=f"±{MATTERS:g}"), style.key("theory", **DASHES)])
+@Slide(((1, 0), (1, 1), (1, 2)))
+def draw(sheet: Sheet) -> None:
     table, c = sheet.table, sheet.config
-    rates, orders = sheet.levels("rate"), present(table, "dropout_at", ORDERS)
-    text = f"""Test loss, harm and shift of variance, by dropout rate and order
-
-        Dataset: {sheet.dataset}; {c["data.train_examples"]:,} training images drawn for each of n =
-        {sheet.seeds} seeds, {sheet.hidden_layers} {sheet.activation} units, {sheet.weights}
-        weights. Top: lowest test loss within {c["optim.steps"]} steps of batch {c["optim.batch"]}
-        at the best of the constant rates {" and ".join(rates)}. Second: log ratio of that with
-        dropout to that without, less the same without batchnorm, seed by seed; above 0 batchnorm
-        makes dropout worse; shaded: what decides (before the activation alone in the second and
-        third column). Below: variance at inference over that in training, after training at rate
-        {rates[0]}; faint: before it; theory: Li et al. 2019. {sweeps.MARKS}
-        {sweeps.diverged_note(table)}
-    """
-    legend = [*sweeps.legend(matters=f"±{MATTERS:g}"), style.key("theory", **DASHES)]
-    axes = sheet.grid((4, len(orders)), (7.2, 8.0), text, legend, legend_columns=3)
+    lowest = sheet.said["lowest"] = sheet.levels("rate")[0]
     best = sweeps.by_arm(
         table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
     )
     added = sweeps.each(best, lambda loss: sweeps.log_ratio(loss[1:], loss[0]))
     harm = sweeps.over(added, sweeps.difference)
     losses_ends, ends = scales.finite_range(best), scales.ratio_ends(harm, MATTERS)
-    ratios = select(table, metric=RATIO, rate=rates[0])
+    ratios = select(table, metric=RATIO, rate=lowest)
     levels = np.array([float(level) for level in sheet.levels("dropout")])
     how: dict[str, Any] = {"width": 0.45, "aside": 0.1}
     at = np.arange(len(levels))
     after = [theory.dropout_variance_ratio(1 - level) for level in levels]
     predicted = {"before": 1 - levels, "after": after}
-    for (losses, harms, first, last), order in zip(axes.T, orders, strict=True):
+    for (losses, harms, first, last), order in zip(sheet.axes.T, sheet.columns, strict=True):
         sweeps.draw_arms(losses, at, best[order], **how, ends=losses_ends)
         sweeps.draw_arms(harms, at[1:], harm[order], **how, ends=ends)
         for norm in harm[order]:
@@ -71,10 +78,6 @@ def draw(sheet: sheets.Sheet) -> None:
             ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)
             ax.set_ylim(0, HIGHEST)
             for norm, ratio in predicted.items() if order == "before_norm" else ():
-                ax.plot(at, ratio, **{**DASHES, "color": style.PLACEMENTS[norm][1]})
+                ax.plot(at, ratio, **{**DASHES, "color": looks.PLACEMENTS[norm][1]})
         for ax in (losses, harms, first, last):
             scales.category_axis(ax, levels)
-    labels = ["best test loss\n(nats)", "harm beyond none's\n(log ratio)"]
-    labels += [f"variance into {which}\nbatchnorm (ratio)" for which in ("first", "last")]
-    titles = [ORDERS[order] for order in orders]
-    scales.label_grid(axes, titles=titles, x="share of units dropped", y=labels)

@@ -1,29 +1,21 @@
-"""Bias of a batch's variance and standard deviation against batch size, with theory."""
+"""Variance and standard deviation of a batch, over the truth.
 
-from typing import Any
+Batches of B standard normal examples, or the ReLU of these. Points: mean of {n}; bars: 95%
+t-interval, mostly smaller than the point. Right: dots are seeds, dashes a bias of {MATTERS:.0%}.
+
+The estimates are means over batches; the two distributions stand side by side. Theory: (B - 1)/B
+and 1 for the variance of any distribution; for the standard deviation that of a normal, as no
+divisor removes the bias of the root. Marks and bars on the right: mean and 95% t-interval.
+"""
 
 import numpy as np
 
 from gpubn import theory
-from gpubn.report.figures import forest, marks, scales, sheets, style
+from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import by, seeds
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
 from gpubn.report.statistics import mean_interval
 
-TABLES = ("estimators",)
-CLAIMS = ("D9",)
-
-ESTIMATORS: dict[tuple[str, str], dict[str, Any]] = {
-    ("biased", ""): {**marks.point_look(style.RED, "o"), "label": "divided by B, normal"},
-    ("biased", "_relu"): {
-        **marks.point_look(style.ORANGE, "o", hollow=True),
-        "label": "divided by B, ReLU",
-    },
-    ("unbiased", ""): {**marks.point_look(style.BLUE, "s"), "label": "divided by B - 1, normal"},
-    ("unbiased", "_relu"): {
-        **marks.point_look(style.SKY, "s", hollow=True),
-        "label": "divided by B - 1, ReLU",
-    },
-}
 QUANTITIES = {
     "var": ("variance", theory.var_ratio),
     "std": ("standard deviation", theory.normal_std_ratio),
@@ -33,37 +25,29 @@ ASIDE = 1.07
 """Factor on the batch size that keeps the points of the two distributions apart."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table = sheet.table
-    text = f"""Mean estimate of a batch's variance and standard deviation, over the truth
-
-        Batches of B standard normal examples, or the ReLU of these. Points: mean over batches and n
-        = {sheet.seeds} seeds of the estimate over the true value; bars: 95% t-interval, mostly
-        smaller than the point; the two distributions stand side by side. Dashes: theory, (B - 1)/B
-        and 1 for the variance of any distribution; for the standard deviation that of a normal, as
-        no divisor removes the bias of the root. Right: dots are seeds, bars the 95% t-interval,
-        dashes a bias of {100 * MATTERS:g}%.
-    """
-    legend = [*(style.key(**look) for look in ESTIMATORS.values()), style.theory_key()]
-    axes = sheet.grid((1, 3), (7.8, 3.6), text, legend, legend_columns=5)
-    axes[0, 1].sharey(axes[0, 0])
+@figure(__doc__, tables=("estimators",), claims=("D9",), size=(7.8, 3.4))
+@Grid(columns=3)
+@Legend(looks.ESTIMATORS, theory=True)
+def draw(sheet: Sheet) -> None:
+    table, axes = sheet.table, sheet.axes[0]
+    axes[1].sharey(axes[0])
     lines = []
     batches = [int(batch) for batch in sheet.levels("batch")]
     fine = sorted({round(float(b)) for b in np.geomspace(batches[0], batches[-1], 100)})
-    for ax, (what, (name, predicted)) in zip(axes[0], QUANTITIES.items(), strict=False):
-        for (kind, source), look in ESTIMATORS.items():
-            at, of_seeds = by(table, "batch", metric=f"{what}_{kind}_ratio{source}")
-            at = at * (ASIDE if source else 1 / ASIDE)
-            marks.points(ax, at, mean_interval(of_seeds), **look, capsize=2, elinewidth=0.8)
-            if not source:
-                biases = 100 * (seeds(table, batch=str(DECIDES), metric=f"{what}_{kind}_ratio") - 1)
-                label = f"{name.replace(' ', chr(10))},\n/ ({'B' if kind == 'biased' else 'B - 1'})"
-                mark = ("", look["color"], "-", look["marker"])
-                lines.append(forest.Line(label, biases, mark))
+    for ax, (what, (name, predicted)) in zip(axes, QUANTITIES.items(), strict=False):
+        for kind, look in looks.ESTIMATORS.items():
+            at, of_seeds = by(table, "batch", metric=f"{what}_{kind}")
+            at = at * (ASIDE if kind.endswith("relu") else 1 / ASIDE)
+            marks.points(ax, at, mean_interval(of_seeds), look)
+            if not kind.endswith("relu"):
+                biases = 100 * (seeds(table, batch=str(DECIDES), metric=f"{what}_{kind}") - 1)
+                divisor = "B" if kind.startswith("biased") else "(B - 1)"
+                label = f"{name.replace(' ', chr(10))},\n/ {divisor}"
+                lines.append(forest.Line(label, biases, look))
         for correction in (0, 1):
             ax.plot(fine, [predicted(b, correction) for b in fine], **style.THEORY, zorder=1)
         scales.log_ticks(ax, batches[::2], along="x")
         ax.set(title=name, xlabel="batch size B")
-    axes[0, 0].set_ylabel("mean estimate / truth")
-    forest.draw_forest(axes[0, 2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
-    axes[0, 2].set(title=f"bias at B = {DECIDES}, normal", xlabel="mean estimate less truth (%)")
+    axes[0].set_ylabel("mean estimate / truth")
+    forest.draw_forest(axes[2], lines, bounds=(-100 * MATTERS, 100 * MATTERS))
+    axes[2].set(title=f"bias at B = {DECIDES}, normal", xlabel="mean estimate less truth (%)")

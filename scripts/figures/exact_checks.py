@@ -1,15 +1,22 @@
-"""What must hold to rounding: the worst error of each check, in units of eps."""
+"""What must hold to rounding: the worst error of each check.
+
+Largest relative error over {n} and batches of {each[batch]}, in units of the machine's eps; 0
+stands at the left edge. Filled: {FEATURES} features, by which the claims are decided; hollow: the
+largest of {each[features]} features.
+
+Relative to the size of the summed terms. Tolerance: (8 sqrt(N) + 16) eps for the largest batch N,
+and 1000 eps^(2/3) for central differences, which are taken in float64 alone; times {SHIFT} on the
+right but for the identity, as the mean swamps digits of the input.
+"""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from gpubn import theory
-from gpubn.report.figures import sheets, style
+from gpubn.report.figures import looks, style
 from gpubn.report.figures.selection import distinct, matching, present, values
-
-TABLES = ("exact",)
-CLAIMS = ("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4")
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
 
 CHECKS = {
     "identity_error": "B1  identity",
@@ -30,56 +37,51 @@ DIFFERENCES = {
     "affine_norm_relu_gradient_error",
     "batch_norm_jacobian_error",
 }
-PANELS = {"": "standard normal input", "_shifted": "mean 1000 standard deviations"}
 FEATURES = "16"
 """The number of features that the claims are decided by."""
 SHIFT = 1000
 """Factor on the tolerance where the mean swamps three digits of the input."""
 AS_EXACT = {"identity_error"}
 """What has to be as exact about a large mean."""
-DTYPES = {"float64": (style.BLUE, "o", 0.13), "float32": (style.ORANGE, "s", -0.13)}
+ASIDE = {"float64": 0.13, "float32": -0.13}
 FLOOR = 0.1
 """Where errors of 0 are drawn."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
+@figure(
+    __doc__,
+    tables=("exact",),
+    claims=("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4"),
+    size=(7.4, 4.2),
+)
+@Grid(
+    columns={"": "standard normal input", "_shifted": f"mean {SHIFT} standard deviations"},
+    x="worst error / eps",
+    share="row",
+)
+@Legend(
+    [*style.keys(looks.DTYPES, line=False), style.key("tolerance", color=style.INK, linewidth=1.2)]
+)
+@Slide(source="largest error of {n}")
+def draw(sheet: Sheet) -> None:
     table = distinct(sheet.table, "batch", "features", "dtype", "seed", "metric")
-    looks = ((dtype, color, "", marker) for dtype, (color, marker, _) in DTYPES.items())
-    text = f"""What must hold to rounding: the worst error of each check
-
-        Largest relative error over n = {sheet.seeds} seeds and batches of
-        {", ".join(sheet.levels("batch"))}, in units of the machine's eps; 0 stands at the left
-        edge. Filled: {FEATURES} features, by which the claims are decided; hollow: the largest of
-        {", ".join(sheet.levels("features"))} features. Relative to the size of the summed terms.
-        Tolerance: (8 sqrt(N) + 16) eps for the largest batch N, and 1000 eps^(2/3) for central
-        differences, which are taken in float64 alone; times {SHIFT} on the right but for the
-        identity, as the mean swamps three digits of the input.
-    """
-    legend = [
-        *style.keys(looks, line=False),
-        style.key("tolerance", color=style.INK, linewidth=1.2),
-    ]
-    axes = sheet.grid((1, 2), (7.4, 4.4), text, legend)
-    for ax, (suffix, title) in zip(axes[0], PANELS.items(), strict=True):
+    for _, suffix, ax in sheet.panels():
         _draw_panel(ax, table, suffix)
-        ax.set(title=title, xlabel="worst error / eps")
-    axes[0, 0].set_yticks(range(len(CHECKS)), list(CHECKS.values()))
-    axes[0, 1].set_yticks(range(len(CHECKS)), [""] * len(CHECKS))
-    axes[0, 1].tick_params(left=False)
+        ax.set_yticks(range(len(CHECKS)), list(CHECKS.values()))
 
 
 def _draw_panel(ax: Axes, table: pd.DataFrame, suffix: str) -> None:
     terms, eps = int(table["batch"].astype(int).max()), float(np.finfo("float64").eps)
-    dtypes = present(table, "dtype", DTYPES)
+    dtypes = present(table, "dtype", looks.DTYPES)
     for row, check in enumerate(CHECKS):
         for dtype in dtypes:
-            color, marker, offset = DTYPES[dtype]
+            _, color, _, marker = looks.DTYPES[dtype]
             of_check = matching(table, metric=check + suffix, dtype=dtype)
             for rows, fill in ((of_check, "white"), (matching(of_check, features=FEATURES), color)):
                 if len(rows):
                     at = max(float(values(rows).max()) / float(np.finfo(dtype).eps), FLOOR)
                     ax.plot(
-                        at, row - offset, color=color, marker=marker, markersize=4,
+                        at, row - ASIDE[dtype], color=color, marker=marker, markersize=4,
                         markerfacecolor=fill, linestyle="",
                     )  # fmt: skip
         allowed = (

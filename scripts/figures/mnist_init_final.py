@@ -1,12 +1,21 @@
-"""Document D: final losses and accuracy of every initialisation and normalisation."""
+"""Losses and accuracy at the end, by initialisation and batchnorm.
+
+{dataset}; {network}, {training}, batchnorm as in document D's listing. Last mini-batches: mean of
+{c[every]} in training mode; test: inference mode; above {AXIS_END:g} nats counts as infinite.
+{dots} {stars}
+
+The training images in inference mode are as many as the test images; moving averages have weight
+{c[norm.momentum]}. Means on logarithmic axes are geometric. Published: of document D's one run.
+"""
 
 import functools
 
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures import forest, marks, scales, sheets, style
+from gpubn.report.figures import courses, forest, looks, scales
 from gpubn.report.figures.selection import at_end, present, seeds
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
 from gpubn.report.published import (
     FINAL_LOSS_SCALED,
     FINAL_TEST_LOSS_BATCHNORM,
@@ -14,12 +23,10 @@ from gpubn.report.published import (
     digits_range,
 )
 
-TABLES = ("mnist_init",)
-CLAIMS = ("D2", "D11")
-
 AXIS_END = 15.0
 """Nats: losses beyond this have no place on the axes."""
 PANELS = {
+    "near": "loss (nats)",
     "batch_loss": "last mini-batch losses (nats)",
     "test_loss": "test loss (nats)",
     "test_accuracy": "test accuracy",
@@ -38,41 +45,28 @@ PRINTED: tuple[Printed, ...] = (
 PRINTED_AMONG_ALL: tuple[Printed, ...] = (("batch_loss", "rand_small", "none", FINAL_LOSS_SCALED),)
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    shown = at_end(table, metric=[*PANELS, *NEAR])
+@figure(__doc__, tables=("mnist_init",), claims=("D2", "D11"), size=(8.2, 4.8))
+@Grid(columns={**dict.fromkeys(PANELS, ""), "near": "Glorot, enlarged"}, x=list(PANELS.values()))
+@Legend(looks.TREATMENTS, line=False, published=True)
+@Slide(((0, 1), (0, 2), (0, 3)))
+def draw(sheet: Sheet) -> None:
+    shown = at_end(sheet.table, metric=[*PANELS, *NEAR])
     beyond = shown["metric"].str.endswith("loss") & (shown["value"] > AXIS_END)
     shown = shown.assign(value=shown["value"].where(~beyond, np.inf))
     published = sheet.is_published_data
-    stars = "Stars: what document D prints of one run; thin bars: 95% interval of one of ours."
-    edges = marks.edge_note(shown, (), ("right", "left"))
-    text = f"""Losses and accuracy at the end, by initialisation and batchnorm
-
-        Dataset: {sheet.dataset}. {sheet.one_layer}, {sheet.training}, batchnorm as in document D's
-        listing. Last mini-batches: mean of {c["every"]} in training mode; test, and training on as
-        many images: in inference mode (moving averages, weight {c["norm.momentum"]}). Dots: n =
-        {sheet.seeds} seeds; marks and bars: mean (logarithmic axes: geometric) and its 95%
-        t-interval. {stars * published} {edges.replace("infinite", f"above {AXIS_END:g} nats")}
-    """
-    legend = [*style.keys(style.TREATMENTS, line=False), *([style.published_key()] * published)]
-    axes = sheet.grid((1, 1 + len(PANELS)), (8.2, 5.2), text, legend)
-
-    near, *panels = axes[0]
-    norms = present(shown, "norm", style.TREATMENTS)
+    near, *panels = sheet.axes[0]
+    norms = present(shown, "norm", looks.TREATMENTS)
     lines = {
         name: [_line(shown, metric, PRINTED * published, "glorot", norm) for norm in norms]
         for metric, name in NEAR.items()
     }
     forest.draw_forest(near, forest.grouped(lines))
-    near.set(title="Glorot, enlarged", xlabel="loss (nats)")
-    for ax, (metric, label) in zip(panels, PANELS.items(), strict=True):
+    for ax, metric in zip(panels, sheet.columns[1:], strict=True):
+        courses.share_row(ax, panels[0], "")
         line = functools.partial(_line, shown, metric, PRINTED_AMONG_ALL * published)
         forest.draw_forest(ax, forest.by_init(shown, line), log=metric != "test_accuracy")
         if metric != "test_accuracy":
             scales.plain_ticks(ax.xaxis)
-        ax.set_xlabel(label)
-        if ax is not panels[0]:
-            ax.set_yticklabels([])
 
 
 def _line(
@@ -81,4 +75,4 @@ def _line(
     """One network's seeds, and what the document prints of it."""
     of_seeds = seeds(shown, metric=metric, init=init, norm=norm)
     stated = {(m, i, n): digits_range(value) for m, i, n, value in printed}
-    return forest.Line("", of_seeds, style.NORMS[norm], stated.get((metric, init, norm)))
+    return forest.Line("", of_seeds, looks.NORMS[norm], stated.get((metric, init, norm)))

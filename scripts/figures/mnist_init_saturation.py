@@ -1,41 +1,45 @@
-"""Document D: share of saturated activations and of dead units over training."""
+"""Saturated activations and dead units over training.
 
-from gpubn.report.figures import marks, scales, sheets, style
-from gpubn.report.figures.selection import by, present
+{dataset}; {network}, {training}; measured on {IMAGES:,} training images. Saturated: |tanh| >
+{SATURATED}; a unit is dead when it is saturated on all of them. Points: mean of {n}; bars: 95%
+t-interval.
+
+The weights of a dead unit get almost no gradient. Lines at zero overlap.
+"""
+
+from gpubn.experiments import array_statistics
+from gpubn.experiments.probes import base
+from gpubn.report.figures import looks, marks, scales
+from gpubn.report.figures.selection import by
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, facet, figure
 from gpubn.report.statistics import mean_interval
 
-TABLES = ("mnist_init",)
-CLAIMS = ("D5",)
-
-METRICS = {
-    "saturated_share": "share of saturated\nactivations (|tanh| > 0.99)",
-    "dead_share": "share of dead units\n(saturated on every image)",
-}
+IMAGES, SATURATED = base.EXAMPLES, array_statistics.SATURATED
+"""What the probes looked at."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    norms = present(table, "norm", style.TREATMENTS)
-    inits = present(table, "init", style.MNIST_INITS)
-    text = f"""Saturated activations and dead units over training
-
-        Dataset: {sheet.dataset}. Hidden layer of {c["model.width"]} {c["model.activation"]} units,
-        measured on 1,000 training images during {sheet.training}. Points: mean of n = {sheet.seeds}
-        seeds; bars: 95% t-interval. A unit is dead when it is saturated on all images: its weights
-        get almost no gradient. Lines at zero overlap.
-    """
-    legend = style.keys(style.INITS[init] for init in inits)
-    axes = sheet.grid((len(METRICS), len(norms)), (7.2, 4.6), text, legend, legend_columns=4)
-    for of_row, metric in zip(axes, METRICS, strict=True):
-        for ax, norm in zip(of_row, norms, strict=True):
-            for init in inits:
-                steps, shares = by(table, "step", norm=norm, metric=metric, init=init)
-                _, color, line, marker = style.INITS[init]
-                marks.points(
-                    ax, steps, mean_interval(shares), color=color, linestyle=line, marker=marker,
-                    markersize=3, capsize=2, elinewidth=0.8,
-                )  # fmt: skip
-            ax.set_ylim(-0.03, 1.03)
-            scales.step_axis(ax, table)
-    titles = ["batchnorm " * (norm != "none") + style.NORMS[norm][0] for norm in norms]
-    scales.label_grid(axes, titles=titles, x="step", y=list(METRICS.values()))
+@figure(__doc__, tables=("mnist_init",), claims=("D5",), size=(7.2, 4.4))
+@Grid(
+    rows={
+        "saturated_share": "share of saturated\nactivations",
+        "dead_share": "share of\ndead units",
+    },
+    columns=facet(
+        "norm",
+        {
+            "none": "no batchnorm",
+            "before": "batchnorm before tanh",
+            "after": "batchnorm after tanh",
+        },
+    ),
+    x="step",
+    share="all",
+)
+@Legend(looks.MNIST_INITS, "init")
+def draw(sheet: Sheet) -> None:
+    for metric, norm, ax in sheet.panels():
+        for init, look in sheet.present("init", looks.MNIST_INITS).items():
+            steps, shares = by(sheet.table, "step", norm=norm, metric=metric, init=init)
+            marks.points(ax, steps, mean_interval(shares), look, capsize=2)
+        ax.set_ylim(-0.03, 1.03)
+        scales.step_axis(ax, sheet.table)

@@ -1,10 +1,22 @@
-"""What a batchnorm makes of its output while it trains: gamma, beta, and the next layer's input."""
+"""Gamma, beta and the output of batchnorm while training, by layer.
 
-from gpubn.report.figures import courses, scales, sheets
-from gpubn.report.figures.selection import select
+{dataset}; {network}, {training}; the first and the last hidden layer alone. Mean over the units of
+a layer and standard deviation among them, of gamma and beta. Output: rms over units of their mean
+(dashes: what matters), and mean of their std. {lines}
 
-TABLES = ("diagnostics",)
-CLAIMS = ("C5",)
+Gamma starts at 1 and beta at {c[norm.initial_beta]:g}. Output of the batchnorm on {IMAGES:,}
+training images with their statistics: root mean square over units of their mean, on a logarithmic
+axis with geometric means; mean over units of their standard deviation; 0 and 1 directly after
+normalising, a unit that never varies counts as 0. y axes are shared by each row; lines may overlap.
+The table has all layers.
+"""
+
+from gpubn.experiments.probes import base
+from gpubn.report.figures import courses, scales
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+
+IMAGES = base.EXAMPLES
+"""What the probes looked at."""
 
 MEAN, MATTERS = "norm_output_mean", 0.01
 """Standard deviations: the smallest mean that matters."""
@@ -18,20 +30,11 @@ METRICS = {
 }
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    c = sheet.config
-    shown = select(sheet.table, metric=[*METRICS])
-    text = f"""Gamma, beta and the output of every batchnorm, by layer
-
-        Dataset: {sheet.dataset}. {sheet.hidden_layers} units, {sheet.training}; before, after:
-        batchnorm before or after the activation. Mean over the units of a layer and standard
-        deviation among them, of gamma and beta, which start at 1 and {c["norm.initial_beta"]:g}.
-        Output of the batchnorm on 1,000 training images with their statistics: root mean square
-        over units of their mean, logarithmic, dashes the smallest that matters; mean over units of
-        their standard deviation; 0 and 1 directly after normalising, a unit that never varies
-        counts as 0. Lines: mean (logarithmic axis: geometric) of n = {sheet.seeds} seeds; bands:
-        95% t-interval. y axes are shared by each row; lines may overlap.
-    """
-    axes = courses.draw_layers(sheet, text, (7.6, 8.2), shown, METRICS, log=(MEAN,))
-    for ax in axes[list(METRICS).index(MEAN)]:
+@figure(__doc__, tables=("diagnostics",), claims=("C5",), size=(7.2, 8.6))
+@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Legend(courses.layer_legend)
+@Slide(((4, 0), (4, 1), (4, 2)))
+def draw(sheet: Sheet) -> None:
+    courses.draw_layers(sheet, sheet.table, log=(MEAN,))
+    for ax in sheet.axes[sheet.rows.index(MEAN)]:
         scales.bounds(ax, MATTERS)

@@ -1,43 +1,50 @@
-"""Final loss, divergence and the largest usable learning rate, by activation and batchnorm."""
+"""Mini-batch loss by learning rate, and the largest rate that is usable.
+
+{dataset}; {network}, {weights} weights, {training} at a constant rate. Top: loss of the last
+{c[every]} mini-batches; below: share of trainings that diverged, each seed's largest usable rate,
+and the decades that it gains with batchnorm. {dots}
+
+Means of losses are geometric; a loss above {scales.TOP:g} nats, or not finite, is that of a
+training that diverged and counts as {scales.TOP:g}. A rate is usable up to where the loss,
+interpolated, crosses {scales.USABLE:g} nats; where none is, the lowest rate stands. {diverged}
+"""
 
 import numpy as np
 
-from gpubn.report.figures import scales, sheets, style, sweeps
+from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import select
-from gpubn.report.words import ACTIVATIONS
-
-TABLES = ("rate_sweep",)
-CLAIMS = ("B8", "B9")
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
 
 MATTERS = 2
 """Times: the smallest gain in rate that matters; the claims' ledger decides."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    activations = list(map(str, table["activation"].unique()))
-    text = f"""Mini-batch loss by learning rate, and the largest rate that is usable
-
-        Dataset: {sheet.dataset}; {sheet.hidden_layers} units, {sheet.weights} weights, n =
-        {sheet.seeds} seeds. Top: loss of the last {c["every"]} of {c["optim.steps"]} mini-batches
-        of {c["optim.batch"]} at a constant rate, geometric mean, above {scales.TOP:g} nats counting
-        as {scales.TOP:g}. Second: share of seeds that end there, or not finite. Third: each seed's
-        largest usable rate, where its loss crosses {scales.USABLE:g} nats, interpolated (none: the
-        lowest). Bottom: decades that it gains with batchnorm. {sweeps.MARKS}
-    """
-    legend = sweeps.legend(guess=True, limit=True, matters=f"within {MATTERS} times")
-    axes = sheet.grid((4, len(activations)), (7.2, 6.6), text, legend, legend_columns=3)
-    axes[0, 0].get_gridspec().set_height_ratios([3, 0.8, 0.8, 0.8])
-    swept = sweeps.draw_losses(axes[0], table, "rate")
+@figure(__doc__, tables=("rate_sweep",), claims=("B8", "B9"), size=(7.2, 6.2))
+@Grid(
+    rows={
+        "loss": "mini-batch loss (nats)",
+        "share": "share\ndiverged",
+        "largest": "largest\nusable",
+        "gain": "gain",
+    },
+    columns=by_activation,
+    heights=(3, 0.8, 0.8, 0.8),
+    x={"largest": "learning rate (per step)", "gain": "gain in the largest usable rate (decades)"},
+    share="row",
+)
+@Legend(sweeps.entries(guess=True, limit=True, matters=f"within {MATTERS} times"))
+@Slide(((0, 0), (0, 1)))
+def draw(sheet: Sheet) -> None:
+    swept = sweeps.draw_losses(sheet, "rate")
     largest = sweeps.each(swept, sweeps.largest_usable)
     gains = sweeps.over(largest, sweeps.difference)
     matters = float(np.log10(MATTERS))
     ends = scales.ratio_ends(gains, matters)
-    for (_, shares, rates, gain), activation in zip(axes.T, activations, strict=True):
+    for (_, shares, rates, gain), activation in zip(sheet.axes.T, sheet.columns, strict=True):
         for norm in swept[activation]:
-            rows = select(table, activation=activation, norm=norm)
+            rows = select(sheet.table, activation=activation, norm=norm)
             levels, diverged = sweeps.by_level(rows, "rate", "diverged")
-            _, color, line, marker = style.PLACEMENTS[norm]
+            _, color, line, marker = looks.PLACEMENTS[norm]
             shares.plot(
                 np.log10(levels), diverged.mean(axis=1), color=color, linestyle=line, marker=marker,
                 markersize=2.6, linewidth=0.8, clip_on=False, zorder=4,
@@ -49,8 +56,3 @@ def draw(sheet: sheets.Sheet) -> None:
         sweeps.draw_strips(rates, largest[activation], (least, most))
         scales.decade_axis(rates, levels)
         sweeps.draw_strips(gain, gains[activation], ends, matters)
-        rates.set_xlabel("learning rate (per step)")
-    titles = [ACTIVATIONS[activation] for activation in activations]
-    x = "gain in the largest usable rate (decades)"
-    scales.label_grid(axes, titles=titles, x=x)
-    scales.label_grid(axes[1:], x=x, y=["share\ndiverged", "largest\nusable", "gain"])

@@ -1,14 +1,20 @@
-"""Final loss by the scale of the hidden layers' initial weights, and which scales are usable."""
+"""Mini-batch loss by scale of the initial weights, and usable scales.
+
+{dataset}; {network}, {weights} weights times the scale, {training}, {rate}. Top: loss of the last
+{c[every]} mini-batches. Second: where each seed's is below {USABLE:g} nats. Below: decades of
+usable scales, and what batchnorm adds. {dots}
+
+Means of losses are geometric; a loss above {scales.TOP:g} nats counts as {scales.TOP:g}. Losses are
+interpolated between the scales; one line a seed. The decades leave gaps out and are the mean over
+the limits {LIMITS} nats. {diverged}
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from gpubn.report.figures import scales, sheets, style, sweeps
-from gpubn.report.figures.scales import TOP, USABLE
-from gpubn.report.words import ACTIVATIONS
-
-TABLES = ("scale_sweep",)
-CLAIMS = ("B10",)
+from gpubn.report.figures import looks, scales, sweeps
+from gpubn.report.figures.scales import USABLE
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
 
 MATTERS = 1.0
 """Decades: the smallest gain that matters; the claims' ledger decides."""
@@ -16,39 +22,39 @@ LIMITS = (0.4, 0.5, 0.7, 1.0)
 """Nats below which a scale is usable; the decades of each count a part; the ledger decides."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    activations = list(map(str, table["activation"].unique()))
-    text = f"""Mini-batch loss by scale of the initial weights, and usable scales
-
-        Dataset: {sheet.dataset}; {sheet.hidden_layers} units, whose initial weights are
-        {sheet.weights} times the scale; n = {sheet.seeds} seeds. Top: loss of the last {c["every"]}
-        of {c["optim.steps"]} mini-batches of {c["optim.batch"]}, {sheet.falling_rate}, geometric
-        mean, above {TOP:g} nats counting as {TOP:g}. Second: one line a seed, the scales at which
-        its loss, interpolated, is below {USABLE:g} nats. Below: decades of them, gaps left out,
-        mean over the limits {", ".join(f"{limit:g}" for limit in LIMITS)} nats, and what batchnorm
-        adds. {sweeps.MARKS} {sweeps.diverged_note(table)}
-    """
-    legend = sweeps.legend(guess=True, limit=True, matters=f"±{MATTERS:g} decade")
-    axes = sheet.grid((4, len(activations)), (7.2, 6.8), text, legend, legend_columns=3)
-    axes[0, 0].get_gridspec().set_height_ratios([3, 1.1, 0.8, 0.8])
-    swept = sweeps.draw_losses(axes[0], table, "scale")
+@figure(__doc__, tables=("scale_sweep",), claims=("B10",), size=(7.2, 6.4))
+@Grid(
+    rows={
+        "loss": "mini-batch loss (nats)",
+        "usable": "usable",
+        "decades": "decades",
+        "gain": "gain",
+    },
+    columns=by_activation,
+    heights=(3, 1.1, 0.8, 0.8),
+    x={
+        "usable": "scale of the hidden layers' initial weights",
+        "decades": "usable scales (decades)",
+        "gain": "gain (decades)",
+    },
+    share="row",
+)
+@Legend(sweeps.entries(guess=True, limit=True, matters=f"±{MATTERS:g} decade"))
+@Slide(((0, 0), (0, 1)))
+def draw(sheet: Sheet) -> None:
+    swept = sweeps.draw_losses(sheet, "scale")
     widths = sweeps.each(swept, lambda losses: sweeps.usable_decades(losses, LIMITS))
     gains = sweeps.over(widths, sweeps.difference)
     ends = scales.ratio_ends(gains, MATTERS)
-    for (_, ranges, width, gain), activation in zip(axes.T, activations, strict=True):
+    for (_, ranges, width, gain), activation in zip(sheet.axes.T, sheet.columns, strict=True):
         for row, (norm, (levels, losses)) in enumerate(swept[activation].items()):
-            _draw_usable(ranges, row, levels, losses, style.PLACEMENTS[norm][1])
+            _draw_usable(ranges, row, levels, losses, looks.PLACEMENTS[norm][1])
         scales.decade_axis(ranges, levels)
         scales.strip_axis(ranges, list(swept[activation]))
         widest = float(np.log10(levels[-1] / levels[0]))
         sweeps.draw_strips(width, widths[activation], (0.0, widest))
         width.set_xlim(-0.1, widest + 0.1)
         sweeps.draw_strips(gain, gains[activation], ends, MATTERS)
-        ranges.set_xlabel("scale of the hidden layers' initial weights")
-        width.set_xlabel("usable scales (decades)")
-    scales.label_grid(axes, titles=[ACTIVATIONS[activation] for activation in activations])
-    scales.label_grid(axes[1:], x="gain (decades)", y=["usable", "decades", "gain"])
 
 
 def _draw_usable(ax: Axes, row: int, levels: np.ndarray, losses: np.ndarray, color: str) -> None:

@@ -1,18 +1,24 @@
-"""Document A: what its claims about 20 layers compare, seed by seed, beside what would matter."""
+"""What document A's claims about {c[model.depth]} layers compare, seed by seed.
+
+{signal}, weights {looks.INITS[small][0]} where nothing is said. Differences and ratios of the same
+seed's networks. {dots} Dashes: the smallest difference that matters.
+
+The upstream gradient is the same for all. Growth: of a line through the logarithm, layers
+{FITTED[0]} to {FITTED[1]}. Offset: root mean square of the means, in the batch's standard
+deviations.
+"""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures import forest, sheets, style
+from gpubn.report.figures import forest, looks
 from gpubn.report.figures.selection import present, seeds, select
-
-TABLES = ("signal_propagation",)
-CLAIMS = ("A5", "A6", "A8", "A10", "A12")
+from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
 
 FITTED = (2, 17)
 """The layers through which the growth a layer is fitted, away from what happens at the ends."""
-LISTED: style.Style = ("as listed", style.RED, "-", "s")
-MENDED: style.Style = ("batchnorm itself", style.GREEN, "-", "D")
 COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
     "A6: layer {} over layer 2": ("gradients, no batchnorm (decades)", (-1, 1)),
     "A8: after ReLU over before": ("growth a layer (log ratio)", (-0.05, 0.05)),
@@ -20,55 +26,54 @@ COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    table, c = sheet.table, sheet.config
-    depth = c["model.depth"]
-    text = f"""What document A's claims about {depth} layers compare, seed by seed
-
-        {depth} ReLU layers of {c["model.width"]} units at initialisation, {c["data.examples"]:,}
-        standard normal examples, the same upstream gradient for all, {c["dtype"]}. Dots: n =
-        {sheet.seeds} seeds, differences and ratios of the same seed's networks; marks and bars:
-        mean and its 95% t-interval; dashes: the smallest difference that matters. Growth: of a line
-        through the logarithm, layers {FITTED[0]} to {FITTED[1]}. Weights N(0, 0.01²) where nothing
-        is said. Offset: root mean square of the means, in the batch's standard deviations.
-    """
-    axes = sheet.grid((2, 3), (7.8, 4.0), text)
-    zeros, centred, mixed = axes[0]
+@figure(
+    __doc__,
+    tables=("signal_propagation",),
+    claims=("A5", "A6", "A8", "A10", "A12"),
+    size=(7.8, 3.8),
+)
+@Grid(rows=2, columns=3)
+@Slide(((1, 0), (1, 1), (1, 2)))
+def draw(sheet: Sheet) -> None:
+    table, depth = sheet.table, sheet.config["model.depth"]
+    zeros, centred, mixed = sheet.axes[0]
     small = select(table, init="small", layer=depth)
     plain = select(small, arithmetic="corrected", norm="none")
     lines = [
-        forest.Line(name, seeds(plain, metric=metric), style.INITS["small"])
+        forest.Line(name, seeds(plain, metric=metric), looks.INITS["small"])
         for name, metric in (("exactly 0", "zero_share"), ("below 0.01", "small_share"))
     ]
-    forest.draw_forest(zeros, lines, bounds=(0.9,))
-    zeros.set(xlim=(0, 1.05), title="A5: activations that are zero")
-    zeros.set_xlabel(f"share at layer {depth}, no batchnorm")
+    title, label = "A5: activations that are zero", f"share at layer {depth}, no batchnorm"
+    forest.draw_forest(zeros, lines, bounds=(0.9,), xlim=(0, 1.05), title=title, xlabel=label)
 
     normed = select(small, norm="after")
     listed, mended = (select(normed, arithmetic=a) for a in ("published", "corrected"))
+    as_listed, as_batchnorm = looks.LISTING["listed"], looks.LISTING["mended"]
     lines = [
-        forest.Line("units,\nas listed", seeds(listed, metric="unit_offset"), LISTED),
-        forest.Line("examples,\nas listed", seeds(listed, metric="example_offset"), LISTED),
-        forest.Line("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), MENDED),
+        forest.Line("units,\nas listed", seeds(listed, metric="unit_offset"), as_listed),
+        forest.Line("examples,\nas listed", seeds(listed, metric="example_offset"), as_listed),
+        forest.Line("units, as\nbatchnorm", seeds(mended, metric="unit_offset"), as_batchnorm),
     ]
-    forest.draw_forest(centred, lines, bounds=(0.05,))
-    centred.set(title="A10: what is centred", xlabel=f"offset at layer {depth} (std)")
+    title, label = "A10: what is centred", f"offset at layer {depth} (std)"
+    forest.draw_forest(centred, lines, bounds=(0.05,), title=title, xlabel=label)
 
     mixing = seeds(listed, metric="mixing_share")
-    forest.draw_forest(mixed, [forest.Line("of other\nexamples", mixing, LISTED)])
-    mixed.set(xlim=(0, 1.05), title="A10: rows read as examples")
-    mixed.set_xlabel("share of a row's new value")
+    lines = [forest.Line("of other\nexamples", mixing, as_listed)]
+    title, label = "A10: rows read as examples", "share of a row's new value"
+    forest.draw_forest(mixed, lines, xlim=(0, 1.05), title=title, xlabel=label)
 
     gradients = select(table, arithmetic="corrected", metric="weight_grad_var")
     inits = present(gradients, "init", ("small", "glorot"))
     compared = {init: _compared(select(gradients, init=init), depth) for init in inits}
-    for i, (ax, (title, (label, bounds))) in enumerate(zip(axes[1], COMPARED.items(), strict=True)):
+    for i, (ax, (title, (label, bounds))) in enumerate(
+        zip(sheet.axes[1], COMPARED.items(), strict=True)
+    ):
         lines = [
-            forest.Line(style.INITS[init][0].replace(" normal", ""), of_init[i], style.INITS[init])
+            forest.Line(looks.INITS[init][0].replace(" normal", ""), of_init[i], looks.INITS[init])
             for init, of_init in compared.items()
         ]
-        forest.draw_forest(ax, lines, bounds=bounds, origin=0)
-        ax.set(title=title.format(depth), xlabel=label)
+        labels: dict[str, Any] = {"title": title.format(depth), "xlabel": label}
+        forest.draw_forest(ax, lines, bounds=bounds, origin=0, **labels)
 
 
 def _compared(gradients: pd.DataFrame, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,12 @@
-"""Document A, a figure it does not have: variance against layer, with theory drawn in."""
+"""Activations, signal and weight gradients of {c[model.depth]} ReLU layers, by layer.
+
+{signal}. {geometric} Above each panel: factor a layer (towards the input for signal and gradients)
+of a line fitted to the logarithm, weights {looks.INITS[small][0]}, with its interval.
+
+A unit upstream gradient enters at the top. Bands are mostly narrower than the line. Theory: He et
+al. 2015; with batchnorm Yang et al. 2019, its slope alone, pinned at layer {middle}. As published:
+normalised per example, with a wrong gradient that enters a layer early.
+"""
 
 from typing import Any
 
@@ -6,68 +14,58 @@ import numpy as np
 import pandas as pd
 
 from gpubn import theory
-from gpubn.report.figures import marks, scales, sheets, style
-from gpubn.report.figures.selection import by, present, select, values
+from gpubn.report.figures import looks, marks, scales, style
+from gpubn.report.figures.selection import by, select, values
+from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
-TABLES = ("signal_propagation",)
-CLAIMS = ("A5", "A6", "A8")
-
-QUANTITIES = {
-    "activation_var": "variance of\nactivations",
-    "signal_var": "variance of the\nsignal dL/dh",
-    "weight_grad_var": "variance of weight\ngradients dL/dW",
-}
-COLUMNS = {
-    ("none", "corrected"): "no batchnorm",
-    ("before", "corrected"): "batchnorm before ReLU",
-    ("after", "corrected"): "batchnorm after ReLU",
-    ("after", "published"): "after ReLU, as published",
-}
 FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (2, 17)}
 """The layers through which the factor a layer is fitted, away from what happens at the ends."""
 
 
-def draw(sheet: sheets.Sheet) -> None:
+@figure(__doc__, tables=("signal_propagation",), claims=("A5", "A6", "A8"), size=(7.8, 6.4))
+@Grid(
+    rows={
+        "activation_var": "variance of\nactivations",
+        "signal_var": "variance of the\nsignal dL/dh",
+        "weight_grad_var": "variance of weight\ngradients dL/dW",
+    },
+    columns={
+        ("none", "corrected"): "no batchnorm",
+        ("before", "corrected"): "batchnorm before ReLU",
+        ("after", "corrected"): "batchnorm after ReLU",
+        ("after", "published"): "after ReLU, as published",
+    },
+    x="layer (0 is the input)",
+)
+@Legend(looks.INITS, "init", marker=False, theory=True)
+@Slide(((0, 0), (2, 0), (2, 2)))
+def draw(sheet: Sheet) -> None:
     table, c = sheet.table, sheet.config
-    depth, inits = c["model.depth"], present(table, "init", style.INITS)
-    text = f"""Activations, signal and weight gradients of {depth} ReLU layers, by layer
-
-        {depth} layers of {c["model.width"]} units at initialisation, {c["data.examples"]:,}
-        standard normal examples, unit upstream gradient entering at the top, {c["dtype"]}. Lines:
-        geometric mean of n = {sheet.seeds} seeds; bands: 95% t-interval, mostly narrower than the
-        line. Above each panel: factor a layer (towards the input for signal and gradients) of a
-        line fitted to the logarithm, weights N(0, 0.01²), with its interval. Theory: He et al.
-        2015; with batchnorm Yang et al. 2019, its slope alone, pinned at layer {depth // 2}. As
-        published: per example, wrong gradient, a layer early.
-    """
-    legend = [*style.keys((style.INITS[init] for init in inits), marker=False), style.theory_key()]
-    axes = sheet.grid((3, 4), (7.8, 6.6), text, legend)
-    for column, ((norm, arithmetic), title) in enumerate(COLUMNS.items()):
-        for row, metric in enumerate(QUANTITIES):
-            ax = axes[row, column]
-            for init in inits:
-                rows = select(table, norm=norm, arithmetic=arithmetic, init=init)
-                at, of_seeds = by(rows, "layer", metric=metric)
-                mean = marks.geometric(of_seeds)
-                marks.band(ax, at, mean, style.INITS[init])
-                factor, anchor, level = _theory(metric, norm, rows, c)
-                known = arithmetic == "corrected" and (norm == "none" or init == "small")
-                if known:
-                    pinned = mean.mean[list(at).index(anchor)] if level is None else level
-                    sign = 1 if metric == "activation_var" else -1
-                    x = at[at > 0] if metric == "activation_var" else at
-                    ax.plot(x, pinned * factor ** (sign * (x - anchor)), **style.THEORY)
-                if init == "small":
-                    said = _fitted(at, of_seeds, metric) + f"\ntheory {factor:.3g}" * known
-                    ax.set_title(f"{title}\n{said}" if row == 0 else said, fontsize=6.8)
-            ax.set_yscale("log")
-            ax.set_xticks(range(0, depth + 1, 5))
-            ax.set_xlim(-0.5, depth + 0.5)
-            if metric == "activation_var" and norm != "none":
-                ax.set_ylim(0.1, 2)
-                scales.log_ticks(ax, (0.1, 0.3, 1))
-    scales.label_grid(axes, x="layer (0 is the input)", y=list(QUANTITIES.values()), shared=False)
+    depth = c["model.depth"]
+    sheet.said["middle"] = depth // 2
+    for metric, (norm, arithmetic), ax in sheet.panels():
+        for init, look in sheet.present("init", looks.INITS).items():
+            rows = select(table, norm=norm, arithmetic=arithmetic, init=init)
+            at, of_seeds = by(rows, "layer", metric=metric)
+            mean = marks.geometric(of_seeds)
+            marks.band(ax, at, mean, look)
+            factor, anchor, level = _theory(metric, norm, rows, c)
+            known = arithmetic == "corrected" and (norm == "none" or init == "small")
+            if known:
+                pinned = mean.mean[list(at).index(anchor)] if level is None else level
+                sign = 1 if metric == "activation_var" else -1
+                x = at[at > 0] if metric == "activation_var" else at
+                ax.plot(x, pinned * factor ** (sign * (x - anchor)), **style.THEORY)
+            if init == "small":
+                said = _fitted(at, of_seeds, metric) + f"\ntheory {factor:.3g}" * known
+                ax.set_title(f"{ax.get_title()}\n{said}".strip(), fontsize=6.8)
+        ax.set_yscale("log")
+        ax.set_xticks(range(0, depth + 1, 5))
+        ax.set_xlim(-0.5, depth + 0.5)
+        if metric == "activation_var" and norm != "none":
+            ax.set_ylim(0.1, 2)
+            scales.log_ticks(ax, (0.1, 0.3, 1))
 
 
 def _theory(

@@ -1,33 +1,41 @@
-"""Document A: histograms of activations, the layers it shows, without and with batchnorm."""
+"""Activations of {c[model.depth]} ReLU layers, on axes of their own scale.
 
-from gpubn.report.figures import histograms, sheets
+{signal}. Histograms pool {n}; in the panels: mean shares of exact zeros and of small sizes. Above:
+geometric mean of the variance, 95% interval of a single run, and the value that document A prints
+of its one run.
+
+Batchnorm as published (per example) and corrected (per unit), weights {SMALL}. Each
+seed stands by its own standard deviation, times the geometric mean of these; the outermost bins
+also hold what lies beyond. The interval of a single run is that of its logarithm.
+"""
+
+from gpubn.report.figures import histograms, looks
+from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
 from gpubn.report.published import ACTIVATION_VAR
 
-TABLES = ("signal_propagation", "signal_propagation_pooled")
-CLAIMS = ("A1", "A3", "A5")
-
-LAYERS = (0, 4, 19, 20)
 PLAIN, NORMED = ACTIVATION_VAR["none"], ACTIVATION_VAR["after"]
-ROWS = (
-    histograms.Treatment("no batchnorm\nN(0, 0.01²)", PLAIN),
-    histograms.Treatment("no batchnorm\nGlorot normal", PLAIN),
-    histograms.Treatment("batchnorm after ReLU,\nas published", NORMED),
-    histograms.Treatment("batchnorm after ReLU,\ncorrected", NORMED),
-)
 SHARES = {"zero_share": "are 0", "small_share": "below 0.01"}
+SMALL = looks.INITS["small"][0]
 
 
-def draw(sheet: sheets.Sheet) -> None:
-    c = sheet.config
-    text = f"""Activations of {c["model.depth"]} ReLU layers, on axes of their own scale
-
-        {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
-        {c["data.examples"]:,} standard normal examples, {c["dtype"]}; batchnorm as published (per
-        example) and corrected (per unit), weights N(0, 0.01²). Histograms pool n = {sheet.seeds}
-        seeds, each by its own standard deviation, times the geometric mean of these; the outermost
-        bins also hold what lies beyond; in the panels: mean shares of exact zeros and of sizes
-        below 0.01. Above: geometric mean of the variance, in brackets the 95% interval of a single
-        run (of its logarithm), and the value that document A prints of its one run.
-    """
-    metrics = ("activation_var", "activation")
-    histograms.draw_histograms(sheet, text, 7.5, ROWS, LAYERS, metrics, "activation", SHARES)
+@figure(
+    __doc__,
+    tables=("signal_propagation", "signal_propagation_pooled"),
+    claims=("A1", "A3", "A5"),
+    size=(7.5, 7.8),
+)
+@Grid(
+    rows={
+        histograms.Treatment(PLAIN): "no batchnorm\nN(0, 0.01²)\n\nshare (%)",
+        histograms.Treatment(PLAIN): "no batchnorm\nGlorot normal\n\nshare (%)",
+        histograms.Treatment(NORMED): "batchnorm after ReLU,\nas published\n\nshare (%)",
+        histograms.Treatment(NORMED): "batchnorm after ReLU,\ncorrected\n\nshare (%)",
+    },
+    columns=(0, 4, 19, 20),
+)
+@Slide(
+    ((0, 0), (0, 3), (3, 3)),
+    source="standard normal input, {n} pooled; brackets: 95% interval of a single run",
+)
+def draw(sheet: Sheet) -> None:
+    histograms.draw_histograms(sheet, ("activation_var", "activation"), "activation", SHARES)

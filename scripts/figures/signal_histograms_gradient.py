@@ -1,36 +1,45 @@
-"""Document A: histograms of weight gradients, the layers it shows, without and with batchnorm."""
+"""Weight gradients of {c[model.depth]} ReLU layers, on axes of their own scale.
 
-from gpubn.report.figures import histograms, sheets
+{signal}; the listing's arithmetic and upstream gradient. Histograms pool {n}. Above: geometric mean
+of the variance, 95% interval of a single run, and the value that document A prints of its one run;
+its layer 20 is layer 19, its first and second those of its list.
+
+The upstream gradient is 100 without and 0.01 with batchnorm, which stands after ReLU and has
+weights {SMALL}. It enters a layer early; the list of gradients starts there. Each
+seed stands by its own standard deviation, times the geometric mean of these; the outermost bins
+hold what lies beyond. The interval of a single run is that of its logarithm.
+"""
+
+from gpubn.report.figures import histograms, looks
+from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
 from gpubn.report.published import WEIGHT_GRAD_VAR
 
-TABLES = ("signal_propagation", "signal_propagation_pooled")
-CLAIMS = ("A2", "A4", "A6")
-
-LAYERS = (1, 2, 3, 4, 18, 19)
 NONE, AFTER = WEIGHT_GRAD_VAR["none"], WEIGHT_GRAD_VAR["after"]
 PLAIN = {2: NONE[2], 3: NONE[3], 4: NONE[4], 19: NONE[20]}
 NORMED = {1: AFTER[1], 2: AFTER[2], 18: AFTER[2], 19: AFTER[1]}
 AS_LISTED, IN_ORDER = {19: " (its 20)"}, {18: " (its second)", 19: " (its first)"}
-ROWS = (
-    histograms.Treatment("no batchnorm\nN(0, 0.01²)", PLAIN, AS_LISTED),
-    histograms.Treatment("no batchnorm\nGlorot normal", PLAIN, AS_LISTED),
-    histograms.Treatment("batchnorm,\nas published", NORMED, IN_ORDER),
-    histograms.Treatment("batchnorm,\ncorrected"),
+SMALL = looks.INITS["small"][0]
+
+
+@figure(
+    __doc__,
+    tables=("signal_propagation", "signal_propagation_pooled"),
+    claims=("A2", "A4", "A6"),
+    size=(8.6, 7.8),
 )
-
-
-def draw(sheet: sheets.Sheet) -> None:
-    c = sheet.config
-    text = f"""Weight gradients of {c["model.depth"]} ReLU layers, on axes of their own scale
-
-        {c["model.depth"]} layers of {c["model.width"]} units at initialisation,
-        {c["data.examples"]:,} standard normal examples, {c["dtype"]}, the listing's arithmetic and
-        upstream gradient (100 without, 0.01 with batchnorm, after ReLU, weights N(0, 0.01²)). It
-        enters a layer early, so that the listing's layer 20 is layer 19; its first and second: of
-        its list of gradients, which starts there. Histograms pool n = {sheet.seeds} seeds, each by
-        its own standard deviation, times the geometric mean of these; the outermost bins hold what
-        lies beyond. Above: geometric mean of the variance, in brackets the 95% interval of a single
-        run (of its logarithm), and the value that document A prints of its one run.
-    """
+@Grid(
+    rows={
+        histograms.Treatment(PLAIN, AS_LISTED): "no batchnorm\nN(0, 0.01²)\n\nshare (%)",
+        histograms.Treatment(PLAIN, AS_LISTED): "no batchnorm\nGlorot normal\n\nshare (%)",
+        histograms.Treatment(NORMED, IN_ORDER): "batchnorm,\nas published\n\nshare (%)",
+        histograms.Treatment(): "batchnorm,\ncorrected\n\nshare (%)",
+    },
+    columns=(1, 2, 3, 4, 18, 19),
+)
+@Slide(
+    ((0, 1), (0, 5), (2, 1)),
+    source="standard normal input, {n} pooled; brackets: 95% interval of a single run",
+)
+def draw(sheet: Sheet) -> None:
     metrics = ("weight_grad_var_published_scale", "weight_grad")
-    histograms.draw_histograms(sheet, text, 8.6, ROWS, LAYERS, metrics, "gradient")
+    histograms.draw_histograms(sheet, metrics, "gradient")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,11 @@ def test_everything_once(run, tmp_path):
     redrawn = run("build.py", "--redraw", *ONE[:3], "mine/digits")
     assert "(drawn)" in redrawn.err
     assert files(tmp_path / "mine") == before  # whichever process drew it, and after what
+    run("build.py", "--redraw", "--style", "slides", *ONE[:3], "mine/digits")
+    slides = files(folder / "slides")
+    assert sorted(slides) == [f"mnist_init_units.{kind}" for kind in ("json", "png", "svg")]
+    assert struct.unpack(">II", slides["mnist_init_units.png"][16:24]) == (1920, 1080)
+    assert before.items() <= files(tmp_path / "mine").items()
     assert not (tmp_path / "results").exists()
 
 

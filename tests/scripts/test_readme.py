@@ -148,9 +148,9 @@ def test_help_lists_every_target(make):
 
 
 CALLS = {
-    "figures": "scripts/build.py --figure x --results y a=1",
-    "results": "scripts/build.py --tables-only --figure x --results y a=1",
-    "redraw": "scripts/build.py --redraw --figure x --results y",
+    "figures": "scripts/build.py --figure x --results y --style slides a=1",
+    "results": "scripts/build.py --tables-only --figure x --results y --style slides a=1",
+    "redraw": "scripts/build.py --redraw --figure x --results y --style slides",
     "sweep": "scripts/run.py -m a=1",
     "test": "-m pytest -n 0 --dist loadfile a=1",
 }
@@ -158,7 +158,7 @@ CALLS = {
 
 @pytest.mark.parametrize(("target", "expected"), CALLS.items())
 def test_arguments_are_passed_on_to_a_program_of_the_venv(make, target, expected):
-    shown = make("-n", target, "FIGURE=x", "RESULTS=y", "ARGS=a=1", "GPU=0")
+    shown = make("-n", target, "FIGURE=x", "RESULTS=y", "STYLE=slides", "ARGS=a=1", "GPU=0")
     assert f".venv/bin/python {expected}" in " ".join(shown.split())
     assert "a=1" not in make("-n", target, "GPU=0")
 

@@ -120,7 +120,9 @@ def test_every_figure_is_composed_of_its_tables(gathered, script):
     _, paths = gathered(script)
     tables = {stem: read_table(paths[stem]) for stem in script.tables}
     with style():
-        figure = figures.compose(script, tables)
+        sheet = figures.compose(script, tables)
+        sheet.finish()
+        figure = sheet.figure
         figure.draw_without_rendering()
     assert sum(ax.has_data() for ax in figure.axes) > 0
     texts = " ".join(" ".join(text.get_text() for text in figure.texts).split())

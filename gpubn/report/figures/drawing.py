@@ -1,8 +1,7 @@
 """Figures: one script `scripts/figures/<name>.py`, or of an extension, makes the one of that name.
 
-A script declares `TABLES`, the stems of the tables that it reads (the first is the experiment that
-makes them), and `draw(sheet)`, which draws on a `Sheet` that holds them. It may declare `CLAIMS`,
-the ids of the claims that it shows; a sentence about their verdicts ends the caption.
+Its `draw(sheet)` draws on the axes of a `Sheet` that holds the tables, and is declared by `figure`:
+the words, tables, claims and size; and by `grid`, `legend` and `slide` where there is more to say.
 """
 
 import ast
@@ -11,8 +10,9 @@ import json
 import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gpubn.errors import ConfigError, StoreError
 from gpubn.extensions import Extension, exists, extensions
@@ -22,9 +22,22 @@ from gpubn.report.tables import read_bytes, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from gpubn.report.figures.sheets import Sheet
 
 SCRIPTS = shipped("scripts/figures")
+FOLDERS = {"page": "figures", "slides": "slides"}
+"""Style of drawing -> the folder of the results in which its files stand."""
+_WORDS = {
+    "reproduced, other value": "partly",
+    "holds only when": "conditional",
+    "not reproduced": "unreproduced",
+}
+"""Verdict -> the one word that a caption has for it, where it is not one already."""
+
+_PARTS = ("tables", "claims")
+
+Kind = Literal["page", "slides"]
 
 
 @dataclass(frozen=True)
@@ -68,76 +81,88 @@ def find(names: Iterable[str] = ()) -> list[FigureScript]:
     return [_declared(*available[name]) for name in wanted]
 
 
-def is_current(script: FigureScript, results: Path) -> bool:
+def is_current(script: FigureScript, results: Path, kind: Kind = "page") -> bool:
     """Return True if the figure stands there, intact, from these tables and this code."""
-    base = results / "figures" / script.name
+    base = results / FOLDERS[kind] / script.name
     try:
         document = json.loads(base.with_suffix(".json").read_text())
         return bool(document["made_from"] == _made_from(script, results)) and all(
-            sha256(base.with_suffix(f".{kind}").read_bytes()) == digest
-            for kind, digest in document["files"].items()
+            sha256(base.with_suffix(f".{ending}").read_bytes()) == digest
+            for ending, digest in document["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, StoreError):
         return False
 
 
-def draw(script: FigureScript, results: Path) -> None:
-    """Draw a figure from `results/tables` into `results/figures`, as SVG, PNG and provenance.
+def draw(script: FigureScript, results: Path, kind: Kind = "page") -> None:
+    """Draw a figure from `results/tables` into a folder of `results`, with its provenance.
+
+    That is a JSON file beside SVG and PNG, which holds its title and its words, too: the caption,
+    and all that there is to say as alternative text.
 
     Raises:
         StoreError: a table is missing, damaged, or lacks what the figure shows, or the folder
             cannot be written.
     """
-    from gpubn.report.figures.style import render, style  # slow to import, and not always needed
+    from gpubn.report.figures import style  # slow to import, and not always needed
 
     frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
-    with style():
-        files = render(compose(script, frames, verdicts(script, results)))
-    base = results / "figures" / script.name
-    for kind, data in files.items():
-        write_atomic(base.with_suffix(f".{kind}"), data)
+    with style.style():
+        sheet = compose(script, frames, verdicts(script, results))
+        said = {"title": sheet.title(), "caption": sheet.caption(), "alt": sheet.alt()}
+        sheet.finish(slide=kind == "slides")
+        dpi = style.SLIDE_DPI if kind == "slides" else style.PAGE_DPI
+        files = style.render(sheet.figure, said["title"], said["alt"], dpi)
+    base = results / FOLDERS[kind] / script.name
+    for ending, data in files.items():
+        write_atomic(base.with_suffix(f".{ending}"), data)
     document = {
+        **said,
         "made_from": _made_from(script, results),
-        "files": {kind: sha256(data) for kind, data in files.items()},
+        "files": {ending: sha256(data) for ending, data in files.items()},
     }
-    write_atomic(base.with_suffix(".json"), (json.dumps(document, indent=1) + "\n").encode())
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    write_atomic(base.with_suffix(".json"), f"{text}\n".encode())
 
 
 def compose(
     script: FigureScript, tables: "Mapping[str, pd.DataFrame]", verdicts: str = ""
-) -> "Figure":
-    """Return the figure that a script makes of tables.
+) -> "Sheet":
+    """Return a sheet on which a script has drawn tables, for `Sheet.finish`.
 
     Raises:
         StoreError: they lack what it shows, or hold rows that it does not tell apart.
     """
     from gpubn.report.figures.sheets import Sheet  # slow to import
 
-    sheet = Sheet(tables, verdicts)
     try:
-        runpy.run_path(str(script.path))["draw"](sheet)
+        declared = runpy.run_path(str(script.path))["draw"]
+        sheet = Sheet(declared, tables, verdicts)
+        declared.draw(sheet)
+        sheet.alt()
     except StoreError as error:
         raise StoreError(f"the figure {script.name} cannot be drawn: {error}") from error
-    return sheet.figure
+    return sheet
 
 
 def verdicts(script: FigureScript, results: Path) -> str:
-    """Return one sentence with the verdicts on a figure's claims; empty where none has any yet."""
+    """Return a figure's claims and their verdicts in a word each; empty where none has any yet."""
     folder = results / (f"extensions/{script.extension.name}" if script.extension else "")
     try:
         with (folder / "claims.csv").open(newline="") as file:
             decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
     except (FileNotFoundError, KeyError):
         return ""
-    said = "; ".join(f"{id_} {_shortened(decided[id_])}" for id_ in script.claims if id_ in decided)
-    return f"Verdicts: {said}." if said else ""
+    found = [(id_, _word(decided[id_])) for id_ in script.claims if id_ in decided]
+    alike = groupby(sorted(found, key=lambda pair: pair[1]), key=lambda pair: pair[1])
+    said = "; ".join(f"{', '.join(id_ for id_, _ in pairs)} {word}" for word, pairs in alike)
+    return f"{said}." if said else ""
 
 
-def _shortened(verdict: str) -> str:
+def _word(verdict: str) -> str:
     """A verdict without its conditions, which stand on the page of the claims."""
-    if verdict.startswith("holds only when"):
-        return "holds under a condition"
-    return verdict.split(":")[0]
+    whole = (word for start, word in _WORDS.items() if verdict.startswith(start))
+    return next(whole, verdict.split(":")[0])
 
 
 def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
@@ -160,13 +185,20 @@ def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
 
 
 def _declared(path: Path, extension: Extension | None) -> FigureScript:
-    """Read `TABLES` and `CLAIMS` without running the script, which would import matplotlib."""
-    given: dict[str, tuple[str, ...]] = {"CLAIMS": ()}
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("TABLES", "CLAIMS"):
-            given[ast.unparse(node.targets[0])] = tuple(ast.literal_eval(node.value))
-    if "TABLES" not in given:
-        raise ConfigError(
-            f"{path.name} declares no TABLES; expected the stems of the tables it reads"
+    """Read tables and claims without running the script, which would import matplotlib."""
+    try:
+        (call,) = (
+            decorator
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.FunctionDef) and node.name == "draw"
+            for decorator in node.decorator_list
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "figure"
         )
-    return FigureScript(path.stem, path, given["TABLES"], given["CLAIMS"], extension)
+        given = {k.arg: tuple(ast.literal_eval(k.value)) for k in call.keywords if k.arg in _PARTS}
+        claims = given.get("claims", ())
+        return FigureScript(path.stem, path, given["tables"], claims, extension)
+    except (KeyError, SyntaxError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path.name} has no draw that is declared with @figure(__doc__, tables=(...), ...); "
+            "expected one, with the stems of the tables and the ids of the claims written out"
+        ) from error

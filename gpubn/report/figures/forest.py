@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from gpubn.report.figures.marks import HIGH_EDGE, LOW_EDGE, interval
+from gpubn.report.figures.looks import INITS, MNIST_INITS, PLAIN, TREATMENTS
+from gpubn.report.figures.marks import HIGH_EDGE, LOST, LOW_EDGE, ZERO, interval
 from gpubn.report.figures.scales import ends
 from gpubn.report.figures.selection import present
-from gpubn.report.figures.style import BOUND, FAINT, INITS, INK, MNIST_INITS, TREATMENTS, Style
+from gpubn.report.figures.style import BOUND, FAINT, INK, Style
 from gpubn.report.statistics import predictive_interval
 
 
@@ -24,7 +26,7 @@ class Line:
 
     label: str
     seeds: np.ndarray | None = None
-    style: Style = ("", INK, "-", "o")
+    style: Style = PLAIN
     published: tuple[float, float] | None = None
     filled: bool = True
 
@@ -58,8 +60,9 @@ def draw_forest(
     log: bool = False,
     bounds: Sequence[float] = (),
     origin: float | None = None,
+    **labels: Any,
 ) -> None:
-    """Draw lines of seeds, labelled at the left.
+    """Draw lines of seeds, labelled at the left; `labels` are the title and the like.
 
     `bounds` are dashed across all; `origin` is where there is no difference. A dot is a seed; mark
     and bar are the mean and its 95% interval; where a value is printed the thin bar is the 95%
@@ -68,6 +71,8 @@ def draw_forest(
     """
     if log:
         ax.set_xscale("log")
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if origin is not None:
         ax.axvline(origin, color=FAINT, linewidth=0.8, zorder=1)
     for bound in bounds:
@@ -88,7 +93,8 @@ def draw_forest(
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.set_xlim(*ends(np.concatenate(inside), np.concatenate(wide), log=log))
+    reach = ends(np.concatenate(inside), np.concatenate(wide), log=log)
+    ax.set(**{"xlim": reach, **labels})
 
 
 def single_run(seeds: np.ndarray, log: bool = False) -> tuple[float, float]:
@@ -126,12 +132,13 @@ def _draw_mark(
         "markerfacecolor": color if filled else "white",
     }
     ax.plot(seeds, np.full(len(seeds), y + 0.27), ".", color=color, markersize=2.2, alpha=0.6)
-    for there, mark, at in (
-        (not np.isfinite(seeds).all(), "x", HIGH_EDGE),
-        (log and (seeds == 0).any(), "<", LOW_EDGE),
+    for there, mark, at, label in (
+        (not np.isfinite(seeds).all(), "x", HIGH_EDGE, LOST),
+        (log and (seeds == 0).any(), "<", LOW_EDGE, ZERO),
     ):
         if there:
-            ax.plot([at], [y], mark, transform=ax.get_yaxis_transform(), zorder=6, **look)
+            look |= {"transform": ax.get_yaxis_transform(), "label": label}
+            ax.plot([at], [y], mark, zorder=6, **look)
             return
     mean, low, high = (float(part) for part in interval(seeds, log))
     ax.errorbar(

@@ -1,6 +1,6 @@
 """Histograms out of pooled tables, where the metric `name[centre]` holds the share of one bin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,14 +16,13 @@ from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, concise
 from gpubn.report.published import digits_range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Treatment:
-    """One row of panels: the label, and what is printed of which layer.
+    """One row of panels: what is printed of which layer.
 
     `published` maps a layer to the variance as it is printed, `names` to what else it is called.
     """
 
-    label: str
     published: Mapping[int, str] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
 
@@ -51,28 +50,21 @@ def centres_of(rows: pd.DataFrame) -> np.ndarray:
 
 
 def draw_histograms(
-    sheet: Sheet,
-    text: str,
-    width: float,
-    treatments: Sequence[Treatment],
-    layers: Sequence[int],
-    metrics: tuple[str, str],
-    label: str,
-    shares: Mapping[str, str] | None = None,
+    sheet: Sheet, metrics: tuple[str, str], label: str, shares: Mapping[str, str] | None = None
 ) -> None:
-    """Make a grid of axes: one row a treatment, one column a layer, each on its own raw axes.
+    """Fill a grid of treatments and layers, each panel on its own raw axes.
 
-    The sheet has the table of the seeds and the pooled one; `metrics` are a variance in the first,
-    and what the second has histograms of; `shares` maps a metric to the words for what it is the
-    share of, which are printed where there is no batchnorm.
+    The sheet has the table of the seeds and the pooled one; its rows are treatments, its columns
+    layers. `metrics` are a variance in the first table, and what the second has histograms of;
+    `shares` maps a metric to the words for what it is the share of, which are printed where there
+    is no batchnorm.
     """
-    axes = sheet.grid((len(treatments), len(layers)), (width, 8.2), text)
     (table, pooled), (variance, quantity) = sheet.tables.values(), metrics
     pooled = pooled[pooled["metric"].str.startswith(f"{quantity}_hist[")]
-    rows = zip(axes, treatments, _COLORS_AND_ROWS, strict=True)
+    rows = zip(sheet.axes, sheet.rows, _COLORS_AND_ROWS, strict=True)
     for of_row, treatment, (color, of_treatment) in rows:
         titles = []
-        for ax, layer in zip(of_row, layers, strict=True):
+        for ax, layer in zip(of_row, sheet.columns, strict=True):
             where = {**of_treatment, "layer": layer}
             variances = seeds(table, **where, metric=variance)
             spread = float(geometric(variances).mean) ** 0.5
@@ -85,7 +77,6 @@ def draw_histograms(
         for ax, lines in zip(of_row, titles, strict=True):
             lines += [""] * (longest - len(lines))
             ax.set_title("\n".join(lines), fontsize=6.3)
-        of_row[0].set_ylabel(f"{treatment.label}\n\nshare (%)")
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, spread: float, color: str, label: str) -> None:

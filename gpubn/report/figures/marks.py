@@ -1,21 +1,29 @@
 """Marks of values over seeds: bands, points with bars, and what stands on the edge of a panel.
 
 NaN, infinity, and on a logarithmic axis zero have no place on the axis. They are drawn as marks on
-the panel's edge, and `edge_note` explains these where there are any.
+the panel's edge, and `edge_notes` explains these where there are any.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from gpubn.report.figures.selection import matching
+from gpubn.report.figures.selection import by
 from gpubn.report.figures.style import Style
 from gpubn.report.statistics import Interval, mean_interval
 
 LOW_EDGE, HIGH_EDGE = 0.045, 0.955
+LOST, ZERO, BEYOND, SOME = "_lost", "_zero", "_beyond", "_some"
+NOTES = {
+    LOST: "Crosses at the edge: NaN or infinite in some seed.",
+    ZERO: "Triangles at the edge: zero in some seed.",
+    BEYOND: "Triangles: beyond the axis.",
+    SOME: "Hollow: mean of the finite seeds alone.",
+}
+"""Label of a mark -> its key, for a caption."""
 
 
 def geometric(values: np.ndarray) -> Interval:
@@ -44,19 +52,28 @@ def band(
         ax.plot(x[at], interval.mean[at], color=color, marker=marker, markersize=3, linestyle="")
 
 
-def points(ax: Axes, x: np.ndarray, interval: Interval, **look: Any) -> None:
+def curve(
+    ax: Axes,
+    rows: pd.DataFrame,
+    index: str,
+    style: Style,
+    *,
+    log: bool = False,
+    marks_every: int = 0,
+    **where: object,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the `band` of some rows against a column; return x and the values (len(x), seeds)."""
+    x, values = by(rows, index, **where)
+    band(ax, x, interval(values, log), style, marks_every=marks_every)
+    return x, values
+
+
+def points(ax: Axes, x: np.ndarray, interval: Interval, style: Style, **look: Any) -> None:
     """Draw a mark at each mean and a bar over its interval."""
+    _, color, line, marker = style
     mean, low, high = interval
-    ax.errorbar(x, mean, yerr=(mean - low, high - mean), **look)
-
-
-def point_look(
-    color: str, marker: str, *, hollow: bool = False, size: float = 3.5
-) -> dict[str, Any]:
-    """Return the look of points without a line."""
-    face = "none" if hollow else color
-    look = {"color": color, "marker": marker, "markersize": size, "markerfacecolor": face}
-    return {**look, "linestyle": ""}
+    own = {"color": color, "linestyle": line, "marker": marker, "markersize": 3, "capsize": 1.5}
+    ax.errorbar(x, mean, yerr=(mean - low, high - mean), **{**own, "elinewidth": 0.8, **look})
 
 
 def place(
@@ -70,29 +87,19 @@ def place(
     lost = ~np.isfinite(values).all(axis=1)
     zero = (values == 0).any(axis=1) & ~lost & log
     shown = Interval(*(np.where(lost | zero, np.nan, part) for part in interval(values, log)))
-    for there, mark, height in ((lost, "x", HIGH_EDGE), (zero, "v", LOW_EDGE)):
+    for there, mark, height, label in ((lost, "x", HIGH_EDGE, LOST), (zero, "v", LOW_EDGE, ZERO)):
         if there.any():
             ax.plot(
                 x[there], np.full(there.sum(), height), mark, color=color, markersize=3.2,
-                transform=ax.get_xaxis_transform(), zorder=6,
+                transform=ax.get_xaxis_transform(), zorder=6, label=label,
             )  # fmt: skip
     return x, shown
 
 
-def edge_note(
-    rows: pd.DataFrame | np.ndarray,
-    log: Sequence[str] = (),
-    edges: tuple[str, str] = ("upper", "lower"),
-) -> str:
-    """Return a sentence for the caption about marks on the edges; empty where there are none.
+def edge_notes(figure: Figure) -> str:
+    """Return the sentences of `NOTES` on those marks that a figure has; empty where there are none.
 
-    `log` names the metrics that lie on a logarithmic axis.
+    They are known by their label.
     """
-    shown = rows if isinstance(rows, np.ndarray) else rows["value"].to_numpy(dtype=np.float64)
-    said = []
-    if not np.isfinite(shown).all():
-        said.append(f"crosses on the {edges[0]} edge: NaN or infinite in some seed")
-    if not isinstance(rows, np.ndarray) and (matching(rows, metric=[*log])["value"] == 0).any():
-        said.append(f"triangles on the {edges[1]} edge: zero in some seed")
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}." if said else ""
+    drawn = {line.get_label() for ax in figure.axes for line in ax.lines}
+    return " ".join(note for label, note in NOTES.items() if label in drawn)

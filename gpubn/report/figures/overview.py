@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gpubn.report.figures import courses, marks, scales, style, sweeps
+from gpubn.report.figures.described import Described
 from gpubn.report.figures.selection import matching, values
-from gpubn.report.figures.sheets import Sheet
 from gpubn.report.statistics import Interval
 from gpubn.rows import COLUMNS
 
@@ -58,15 +58,9 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
     dashes = _DASHES if numbers else [""] * len(_DASHES)
     styles = list(zip(lines, _COLORS, dashes, "osD^vPX", strict=False))
     across = len(panels) if len(panels) > 1 else min(3, len(metrics))
-    sheet = Sheet({title: frame})
     down = -(-len(panels) * len(metrics) // across)
-    axes = sheet.grid(
-        (down, across),
-        (_WIDTH, 1.7 + 1.5 * down),
-        f"{title}\n{_caption(sheet, shown, axis)} {omission} {note}",
-        style.keys(styles) if len(lines) > 1 else (),
-        legend_columns=max(1, int(_WIDTH / (0.6 + 0.058 * max(map(len, lines))))),
-    )
+    figure = Figure(figsize=(_WIDTH, 1.3 + 1.5 * down))
+    axes = figure.subplots(down, across, squeeze=False)
     for ax, (metric, panel) in zip(axes.flat, product(metrics, panels), strict=False):
         rows = matching(shown, metric=metric)
         log = _is_far(values(rows))
@@ -79,7 +73,11 @@ def draw_overview(frame: pd.DataFrame, title: str, note: str = "") -> Figure:
             _draw_line(ax, matching(rows, panel=panel, line=look[0]), look, shift, log=log)
     for ax in axes.flat[len(panels) * len(metrics) :]:
         ax.set_visible(False)
-    return sheet.figure
+    described = Described(frame)
+    said = (_caption(described, shown, axis), marks.edge_notes(figure), omission, note)
+    legend = style.keys(styles) if len(lines) > 1 else ()
+    style.furnish(figure, described.titled(title), legend, " ".join(said))
+    return figure
 
 
 def _places(column: pd.Series, numbers: bool) -> dict[str, float]:
@@ -102,7 +100,7 @@ def _mark_axis(ax: Axes, label: str, places: Mapping[str, float], numbers: bool)
 
 def _draw_line(ax: Axes, rows: pd.DataFrame, look: style.Style, shift: float, *, log: bool) -> None:
     """Draw mean and interval at each level, beside those of the other lines."""
-    _, color, dashes, marker = look
+    color = look[1]
     at = np.array(sorted(set(rows["x"])))
     points = [
         marks.place(ax, np.array([x + shift]), values(matching(rows, x=x))[None], color, log=log)[1]
@@ -110,8 +108,7 @@ def _draw_line(ax: Axes, rows: pd.DataFrame, look: style.Style, shift: float, *,
     ]
     if points:
         interval = Interval(*np.concatenate(points, axis=1))
-        line = {"color": color, "marker": marker, "linestyle": dashes}
-        marks.points(ax, at + shift, interval, **line, markersize=3.2, capsize=1.5)
+        marks.points(ax, at + shift, interval, look, markersize=3.2)
 
 
 def _at_the_end(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -145,8 +142,7 @@ def _labels(frame: pd.DataFrame, keys: Sequence[str], between: str) -> list[str]
     return list(map(between.join, zip(*named, strict=True))) if named else [""] * len(frame)
 
 
-def _caption(sheet: Sheet, shown: pd.DataFrame, axis: str) -> str:
-    dataset = sheet.dataset if "data" in sheet.table else "standard normal input"
+def _caption(described: Described, shown: pd.DataFrame, axis: str) -> str:
     places = {place: shown[place].dropna().unique() for place in ("step", "layer")}
     ends = " and ".join(
         f"last {place} " + (f"({at[0]:,})" if len(at) == 1 else "of each cell")
@@ -156,9 +152,9 @@ def _caption(sheet: Sheet, shown: pd.DataFrame, axis: str) -> str:
     counts = shown.groupby(["panel", "line", axis, "metric"], sort=False).size()
     n = " to ".join(map(str, sorted({counts.min(), counts.max()})))
     return (
-        f"Dataset: {dataset}.{f' Values: {ends}.' * bool(ends)} Marks and bars: mean and its 95% "
-        f"t-interval over n = {n} seed{'s' * (n != '1')} (logarithmic vertical axes: geometric). "
-        f"{marks.edge_note(shown)}"
+        f"Dataset: {described['dataset']}.{f' Values: {ends}.' * bool(ends)} Marks and bars: mean "
+        f"and its 95% t-interval over n = {n} seed{'s' * (n != '1')} (logarithmic vertical axes: "
+        "geometric)."
     )
 
 

@@ -28,26 +28,12 @@ Ends = tuple[float, float]
 """The two ends of an axis."""
 
 
-def label_grid(
-    axes: np.ndarray,
-    *,
-    titles: Sequence[str] = (),
-    x: str | Sequence[str] = "",
-    y: Sequence[str] = (),
-    shared: bool = True,
-) -> None:
-    """Label a grid: titles above, `x` below, `y` at the left.
-
-    Where the y axes are `shared` by a row, the left one alone keeps its numbers.
-    """
-    for ax, title in zip(axes[0], titles, strict=bool(titles)):
+def label_grid(axes: np.ndarray, *, titles: Sequence[str] = (), y: Sequence[str] = ()) -> None:
+    """Label a grid: titles above, `y` at the left."""
+    for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
-    for ax, label in zip(axes[-1], [x] * len(axes[-1]) if isinstance(x, str) else x, strict=True):
-        ax.set_xlabel(label)
-    for ax, label in zip(axes[:, 0], y, strict=bool(y)):
+    for ax, label in zip(axes[:, 0], y, strict=True):
         ax.set_ylabel(label)
-    for ax in axes[:, 1:].flat if shared else ():
-        ax.set_yticklabels([])
 
 
 def ends(shown: np.ndarray, wide: np.ndarray | None = None, *, log: bool = False) -> Ends:

@@ -13,7 +13,6 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gpubn.report import words
 from gpubn.report.figures import svg
 
 mpl.use("Agg")
@@ -46,49 +45,23 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
 }
 
+PAGE_DPI = 200
+SLIDE, SLIDE_DPI = (6.4, 3.6), 300
+"""Inches: at 300 dots an inch 1920 x 1080, where 6 points are 25 lines high."""
+CAPTION_LINES = 3
+"""Lines of a caption in print; what does not fit is for the alternative text."""
 _CAPTION_POINTS = 6.8
-_CAPTION_LINES = 7
 _CHARACTERS_AN_INCH = 19.5
+_TITLE_CHARACTERS = 11
 _LINE_INCHES = 0.118
 _TITLE_INCHES = 0.3
+_TITLE_LINE_INCHES = 0.16
+_KEY_INCHES, _LABEL_INCHES = 0.56, 0.057
+"""Width of a key in a legend, and of a letter of its label."""
 
 Style = tuple[str, str, Any, str]
 """Label, colour, line style, marker."""
 
-INITS: dict[str, Style] = {
-    name: (words.INITS[name], *style)
-    for name, style in {
-        "small": (BLUE, "-", "o"),
-        "glorot": (RED, "-", "s"),
-        "glorot_small": (PINK, "--", "^"),
-        "scaled_normal": (GREEN, "-.", "D"),
-        "narrow_uniform": (ORANGE, ":", "v"),
-        "rand_fan_in": (ORANGE, "-", "v"),
-        "rand": (BLACK, "-", "X"),
-        "randn_fan_in": (SKY, "--", "P"),
-        "randn": (PINK, "-", "^"),
-        "rand_small": (GREEN, "-.", "D"),
-        "he": (BLUE, "--", "D"),
-    }.items()
-}
-MNIST_INITS = ("rand", "rand_fan_in", "randn", "randn_fan_in", "rand_small", "glorot")
-"""Document D's initialisations."""
-FIRST_INIT = MNIST_INITS[:4]
-"""The readings of its first one."""
-
-NORMS: dict[str, Style] = {
-    "none": ("no batchnorm", BLACK, "-", "o"),
-    "before_naive": ("before tanh, no γ β", SKY, "--", "v"),
-    "before": ("before tanh", BLUE, "-", "s"),
-    "after_naive": ("after tanh, no γ β", ORANGE, "--", "^"),
-    "after": ("after tanh", RED, "-", "D"),
-}
-TREATMENTS = {name: NORMS[name] for name in ("none", "before", "after")}
-PLACEMENTS: dict[str, Style] = {
-    "none": NORMS["none"],
-    "before": ("batchnorm before activation", *NORMS["before"][1:]),
-    "after": ("batchnorm after activation", *NORMS["after"][1:]),
-}
 THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 4)), "linewidth": 0.9}
 BOUND: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 0.8}
 """Lines at the least that matters."""
@@ -108,36 +81,57 @@ def new_figure(
     title: str,
     caption: str,
     legend: Sequence[Artist] = (),
-    legend_columns: int = 6,
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure (inches) with title and legend above and a caption below a grid of axes.
-
-    `height` has room for a caption of `_CAPTION_LINES`; a longer one adds to it.
-    """
-    text = textwrap.fill(" ".join(caption.split()), int(width * _CHARACTERS_AN_INCH))
-    height += max(0, text.count("\n") + 1 - _CAPTION_LINES) * _LINE_INCHES
+    """Return a figure (inches) with title and legend above and a caption below a grid of axes."""
     figure = Figure(figsize=(width, height))
-    legend_rows = -(-len(legend) // legend_columns)
-    top = 1 - (_TITLE_INCHES + legend_rows * _LINE_INCHES * 1.35) / height
+    axes = figure.subplots(rows, columns, squeeze=False)
+    furnish(figure, title, legend, caption)
+    return figure, axes
+
+
+def furnish(figure: Figure, title: str, legend: Sequence[Artist], caption: str) -> None:
+    """Put title and legend above the axes of a figure, a caption below, and the axes between.
+
+    A caption of more than `CAPTION_LINES` adds to the height.
+    """
+    width, height = figure.get_size_inches()
+    title, text = textwrap.fill(title, int(width * _TITLE_CHARACTERS)), wrapped(caption, width)
+    height += max(0, text.count("\n") + 1 - CAPTION_LINES) * _LINE_INCHES
+    figure.set_size_inches(width, height)
+    down = _legend_rows([len(str(entry.get_label())) for entry in legend], width)
+    head = _TITLE_INCHES + title.count("\n") * _TITLE_LINE_INCHES
+    top = 1 - (head + down * _LINE_INCHES * 1.35) / height
     bottom = (text.count("\n") + 1.6) * _LINE_INCHES / height
     figure.set_layout_engine(
         "constrained", rect=(0, bottom, 1, top - bottom), h_pad=0.05, w_pad=0.05
     )
-    axes = figure.subplots(rows, columns, squeeze=False)
     figure.text(0.01, 1 - 0.07 / height, title, fontsize=9.5, fontweight="bold", va="top")
     figure.text(0.01, 0.04 / height, text, fontsize=_CAPTION_POINTS, va="bottom", color=INK)
     if legend:
         box = figure.legend(
             handles=legend,
             loc="upper left",
-            bbox_to_anchor=(0.003, 1 - (_TITLE_INCHES - 0.07) / height),
-            ncols=legend_columns,
+            bbox_to_anchor=(0.003, 1 - (head - 0.07) / height),
+            ncols=-(-len(legend) // down),
             borderaxespad=0,
             columnspacing=1.4,
             handlelength=2.4,
         )
         box.set_in_layout(False)
-    return figure, axes
+
+
+def _legend_rows(letters: Sequence[int], width: float) -> int:
+    """Return in how few rows a legend fits; it fills its columns one after the other."""
+    for down in range(1, len(letters)):
+        columns = [letters[i : i + down] for i in range(0, len(letters), down)]
+        if sum(_KEY_INCHES + _LABEL_INCHES * max(column) for column in columns) <= width:
+            return down
+    return len(letters)
+
+
+def wrapped(caption: str, width: float) -> str:
+    """Return a caption in lines that fit a figure so many inches wide."""
+    return textwrap.fill(" ".join(caption.split()), int(width * _CHARACTERS_AN_INCH))
 
 
 def key(label: str, **look: Any) -> Artist:
@@ -188,8 +182,13 @@ def concise(value: float, digits: int = 2) -> str:
     return f"{value:.{digits + 1}g}"
 
 
-def render(figure: Figure) -> dict[str, bytes]:
-    """Return the figure as {"svg": bytes, "png": bytes}, the same bytes every time."""
+def render(
+    figure: Figure, title: str = "", described: str = "", dpi: int = PAGE_DPI
+) -> dict[str, bytes]:
+    """Return the figure as {"svg": bytes, "png": bytes}, the same bytes every time.
+
+    The SVG carries its title, and in words what it shows.
+    """
     # The layout's solver varies in the last bits from run to run: fix the axes where they are.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -198,9 +197,10 @@ def render(figure: Figure) -> dict[str, bytes]:
     out = {}
     for kind, options in (
         ("svg", {"metadata": {"Date": None, "Creator": None}}),
-        ("png", {"dpi": 200, "metadata": {"Software": None}}),
+        ("png", {"dpi": dpi, "metadata": {"Software": None}}),
     ):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, **options)
         out[kind] = buffer.getvalue()
-    return {"svg": svg.compact(out["svg"]), "png": oxipng.optimize_from_memory(out["png"], level=1)}
+    drawing = svg.compact(out["svg"], title, described)
+    return {"svg": drawing, "png": oxipng.optimize_from_memory(out["png"], level=1)}

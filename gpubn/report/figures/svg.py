@@ -4,7 +4,7 @@ import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,8 +14,11 @@ _UNITS = 100
 """Steps of a coordinate in a point: finer than any screen shows."""
 
 
-def compact(svg: bytes) -> bytes:
-    """Return the same drawing with coordinates rounded, paths relative, looks shared."""
+def compact(svg: bytes, title: str = "", described: str = "") -> bytes:
+    """Return the same drawing with coordinates rounded, paths relative, looks shared.
+
+    What it is called and what it shows in words are for those who do not see it.
+    """
     root = ET.fromstring(svg)
     root[:] = [child for child in root if child.tag != f"{_SVG}metadata"]
     names = (f"a{np.base_repr(number, 36).lower()}" for number in itertools.count())
@@ -34,6 +37,7 @@ def compact(svg: bytes) -> bytes:
             element.text = None
     _share_classes(root)
     _unwrap(root, {name for look, name in classes.items() if _is_plain(look)})
+    _describe(root, {"title": title, "desc": described})
     ET.register_namespace("", _SVG[1:-1])
     return ET.tostring(root, encoding="utf-8", xml_declaration=True).replace(b" />", b"/>") + b"\n"
 
@@ -62,6 +66,17 @@ def _attributes(
             yield key, _rounded(value)
         else:
             yield key, value
+
+
+def _describe(root: ET.Element, words: Mapping[str, str]) -> None:
+    """Put title and description first, where programs that read aloud look for them."""
+    given = [(kind, text) for kind, text in words.items() if text]
+    if given:
+        root.set("role", "img")
+    for place, (kind, text) in enumerate(given):
+        element = ET.Element(f"{_SVG}{kind}")
+        element.text = text
+        root.insert(place, element)
 
 
 def _rule(item: tuple[str, str]) -> str:

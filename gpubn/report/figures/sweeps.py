@@ -10,28 +10,24 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from gpubn.errors import StoreError
-from gpubn.report.figures.marks import geometric
+from gpubn.report.figures.looks import PLACEMENTS
+from gpubn.report.figures.marks import BEYOND, SOME, geometric
 from gpubn.report.figures.scales import (
     TOP,
     USABLE,
     WITHIN,
     Ends,
     decade_axis,
-    label_grid,
     loss_axis,
     loss_ends,
     ratio_axis,
     strip_axis,
 )
 from gpubn.report.figures.selection import at_end, by, present, select
-from gpubn.report.figures.style import FAINT, PLACEMENTS, Style, key, keys
+from gpubn.report.figures.sheets import Sheet
+from gpubn.report.figures.style import FAINT, Style, key, keys
 from gpubn.report.statistics import CEILING, Interval, mean_interval, parts_below
 
-MARKS = """
-    Dots: seeds; marks and bars: mean and 95% t-interval; triangles: beyond the axis; hollow: of the
-    finite seeds alone.
-"""
-"""The key to what `draw_seeds` draws, for a caption."""
 SHADE = "#EFEFEF"
 """Behind what decides a claim."""
 
@@ -159,9 +155,11 @@ def draw_seeds(
     aside: float = 0.0,
     alpha: float = 1.0,
 ) -> None:
-    """Draw (levels, seeds) at the places `at` as `MARKS` says, along y, or x if `flip`; no NaN.
+    """Draw (levels, seeds) at the places `at`, along y, or x if `flip`; no NaN.
 
-    The dots stand `aside` of the marks, around the place; `log` makes the means geometric.
+    Dots are seeds, marks and bars their mean and its 95% t-interval; `marks.NOTES` has the key to
+    what is beyond the axis, and to means of some seeds. The dots stand `aside` of the marks, around
+    the place; `log` makes the means geometric.
     """
     _, color, line, marker = style
     look: dict[str, Any] = {"color": color, "alpha": alpha}
@@ -178,19 +176,20 @@ def draw_seeds(
     dots = {**look, "alpha": 0.5 * alpha, "markeredgewidth": 0, "clip_on": False}
     plot(places[inside], values[inside], "o", markersize=2.2, **dots)
     for beyond, end, mark in ((values > ends[1], ends[1], up), (values < ends[0], ends[0], down)):
-        plot(places[beyond], np.full(beyond.sum(), end), mark, markersize=2.6, **dots)
+        at_end = {**dots, "markersize": 2.6, "label": BEYOND}
+        plot(places[beyond], np.full(beyond.sum(), end), mark, **at_end)
     of_finite, complete = _of_finite(values, log)
     mean, low, high = (np.clip(part, *ends) for part in of_finite)
     plot(at, mean, line=line, linewidth=0.8, **look)
     plot(np.stack([at, at]), np.stack([low, high]), line="-", linewidth=1.2, **look)
     off = of_finite.mean != mean
-    for chosen, shape, fill in (
-        (complete & ~off, marker, color),
-        (~complete & ~off, marker, "white"),
-        (of_finite.mean > ends[1], up, color),
-        (of_finite.mean < ends[0], down, color),
+    for chosen, shape, fill, label in (
+        (complete & ~off, marker, color, "_all"),
+        (~complete & ~off, marker, "white", SOME),
+        (of_finite.mean > ends[1], up, color, BEYOND),
+        (of_finite.mean < ends[0], down, color, BEYOND),
     ):
-        plot(at[chosen], mean[chosen], shape, markerfacecolor=fill, **mark_look)
+        plot(at[chosen], mean[chosen], shape, markerfacecolor=fill, label=label, **mark_look)
 
 
 def _of_finite(values: np.ndarray, log: bool) -> tuple[Interval, np.ndarray]:
@@ -244,7 +243,7 @@ def shade(ax: Axes, place: float | np.integer, left: float = 0.4, right: float =
     ax.axvspan(place - left, place + right, color=SHADE, linewidth=0, zorder=0)
 
 
-def legend(
+def entries(
     styles: Mapping[str, Style] = PLACEMENTS,
     *,
     guess: bool = False,
@@ -259,30 +258,18 @@ def legend(
     return [*keys(styles), *extra]
 
 
-def draw_losses(axes: np.ndarray, table: pd.DataFrame, axis: str) -> Arms:
-    """Fill a row of axes, one an activation: mini-batch loss at the end by decades of `axis`.
+def draw_losses(sheet: Sheet, axis: str) -> Arms:
+    """Fill the first row, whose columns are activations: loss at the end by decades of `axis`.
 
     Losses above `TOP`, or not finite, count as `TOP`. Return levels and losses (levels, seeds) by
     activation and place of batchnorm.
     """
-    swept = by_arm(table, "activation", lambda rows: by_level(rows, axis, "batch_loss"))
+    swept = by_arm(sheet.table, "activation", lambda rows: by_level(rows, axis, "batch_loss"))
     ends = loss_ends(losses for arms in swept.values() for _, losses in arms.values())
-    for ax, arms in zip(axes, swept.values(), strict=True):
-        for norm, (levels, losses) in arms.items():
+    for ax, activation in zip(sheet.axes[0], sheet.columns, strict=True):
+        for norm, (levels, losses) in swept[activation].items():
             shown = {norm: capped(losses, TOP)}
             draw_arms(ax, np.log10(levels), shown, width=0.1, ends=ends, log=True)
         loss_axis(ax, ends, limit=True)
         decade_axis(ax, levels)
-    label_grid(axes[None], y=["mini-batch loss (nats)"])
     return swept
-
-
-def diverged_note(table: pd.DataFrame) -> str:
-    """Return a sentence: how many trainings diverged, and what that means."""
-    diverged = table.loc[table["metric"] == "diverged", "value"]
-    if not diverged.any():
-        return f"None of {len(diverged):,} trainings diverged."
-    return (
-        f"{int(diverged.sum())} of {len(diverged):,} trainings diverged: a mini-batch loss that "
-        f"is not finite, or above {TOP:g} nats at the end."
-    )

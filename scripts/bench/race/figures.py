@@ -106,7 +106,6 @@ def _draw_batchnorm(table: pd.DataFrame, timed: pd.DataFrame) -> Figure:
         axes,
         titles=[LAUNCHES[launch] for launch in launches],
         y=("bytes counted / time (GB/s)", "time / gpubn's time"),
-        shared=False,
     )
     return figure
 

@@ -28,7 +28,7 @@ def decided(world, claim, tmp_path, monkeypatch):
     """decided(): decide nine claims, of which B3 and B4 are broken; return the files."""
     (tmp_path / "scripts").mkdir()
     for name, declared in (("one", '"A1", "D2"'), ("two", '"A1",')):
-        script = f'TABLES = ("t",)\nCLAIMS = ({declared})\n'
+        script = f'@figure(__doc__, tables=("t",), claims=({declared}))\ndef draw(sheet): ...'
         (tmp_path / "scripts" / f"{name}.py").write_text(script)
     (tmp_path / "history.yaml").write_text(CHANGED)
     changes = history.load_history(tmp_path / "history.yaml")

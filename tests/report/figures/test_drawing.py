@@ -1,5 +1,7 @@
 """Figure scripts: what they declare, the verdicts in their captions, and when they are stale."""
 
+import json
+
 import pytest
 
 from gpubn.errors import ConfigError
@@ -8,18 +10,29 @@ from gpubn.report.figures import style as plotting
 from gpubn.report.tables import write_table
 from gpubn.rows import Observation
 
-SCRIPT = """
-TABLES = ("t",)
-CLAIMS = ("A2", "A10", "B1")
+SCRIPT = """'''A title of {SIZE}.
 
+{n}; rows: {rows}.
+
+All else.
+'''
+from gpubn.report.figures.sheets import figure
+
+SIZE = 4
+
+
+@figure(__doc__, tables=("t",), claims=("A2", "A10", "A11", "B1", "B2", "B3"), size=(SIZE, 3))
 def draw(sheet):
-    sheet.grid((1, 1), (4, 3), f"T\\n\\nRows: {len(sheet.table)}.")
+    sheet.said["rows"] = len(sheet.table)
 """
 CLAIMS = """id,document,verdict
 A1,A,reproduced
 A2,A,"reproduced, other value"
 A10,A,
+A11,A,contradicted
 B1,B,holds only when it is so
+B2,B,not reproduced
+B3,B,contradicted
 """
 ROWS = [({"norm": "none"}, [Observation(0, None, None, "m", 1.0)])]
 
@@ -37,7 +50,7 @@ def captions(monkeypatch):
     """The captions of all that is drawn, which takes no time."""
     seen = []
 
-    def spy(figure):
+    def spy(figure, title, described, dpi):
         seen.append(figure.texts[-1].get_text())
         return {"svg": b"svg", "png": b"png"}
 
@@ -47,12 +60,14 @@ def captions(monkeypatch):
 
 def test_what_a_script_declares(script, tmp_path):
     assert (script.name, script.experiment, script.tables) == ("one", "t", ("t",))
-    assert script.claims == ("A2", "A10", "B1")
-    (tmp_path / "two.py").write_text('TABLES = ("a", "b")\nraise SystemExit\n')
+    assert script.claims == ("A2", "A10", "A11", "B1", "B2", "B3")
+    two = '@figure(__doc__, size=1, tables=("a", "b"))\ndef draw(s): ...\nraise SystemExit\n'
+    (tmp_path / "two.py").write_text(two)
     assert [(s.tables, s.claims) for s in figures.find(["two"])] == [(("a", "b"), ())]
-    (tmp_path / "two.py").write_text('CLAIMS = ("A1",)\n')
-    with pytest.raises(ConfigError, match=r"two\.py declares no TABLES"):
-        figures.find()
+    for code in ("def draw(s): ...", "@figure(__doc__, tables=T)\ndef draw(s): ...", "TABLES ="):
+        (tmp_path / "two.py").write_text(code)
+        with pytest.raises(ConfigError, match=r"two\.py has no draw that is declared with @figure"):
+            figures.find()
     with pytest.raises(ConfigError, match="figure is 'three'; expected one of one, two"):
         figures.find(["three"])
 
@@ -60,20 +75,36 @@ def test_what_a_script_declares(script, tmp_path):
 def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, captions):
     results = tmp_path / "results"
     figures.draw(script, results)
-    assert captions == ["Rows: 1."]
+    assert captions == ["n = 1 seed; rows: 1."]
     assert figures.is_current(script, results)
     (results / "claims.csv").write_text("id,verdict\nA1,reproduced\n")  # of another figure
     assert figures.is_current(script, results)
     (results / "claims.csv").write_text(CLAIMS)
     assert not figures.is_current(script, results)
     figures.draw(script, results)
-    said = "Verdicts: A2 reproduced, other value; B1 holds under a condition."
-    assert " ".join(captions[1].split()) == f"Rows: 1. {said}"
+    said = "B1 conditional; A11, B3 contradicted; A2 partly; B2 unreproduced."
+    assert " ".join(captions[1].split()) == f"n = 1 seed; rows: 1. {said}"
     assert figures.is_current(script, results)
     undecided = CLAIMS.replace("holds only when it is so", "undecided: open when it is so")
     (results / "claims.csv").write_text(undecided)
     assert not figures.is_current(script, results)
-    assert figures.verdicts(script, results).endswith("B1 undecided.")
+    assert "B1 undecided" in figures.verdicts(script, results)
+
+
+def test_the_words_of_a_figure_stand_beside_it(script, tmp_path, captions):
+    figures.draw(script, tmp_path / "results")
+    document = json.loads((tmp_path / "results" / "figures" / "one.json").read_text())
+    assert (document["title"], document["caption"]) == ("A title of 4", "n = 1 seed; rows: 1.")
+    assert document["alt"] == "A title of 4. n = 1 seed; rows: 1. All else."
+
+
+def test_slides_stand_apart_and_have_no_caption(script, tmp_path, captions):
+    results = tmp_path / "results"
+    figures.draw(script, results, "slides")
+    assert captions == ["standard normal input, n = 1 seed, 95% t-intervals"]
+    assert figures.is_current(script, results, "slides")
+    assert not figures.is_current(script, results)
+    assert not (results / "figures").exists()
 
 
 @pytest.mark.parametrize("damage", ["one.png", "one.svg", "one.json", "../tables/t.csv"])
@@ -91,4 +122,4 @@ def test_a_benchmark_stands_in_for_a_table_that_is_not_there(script, tmp_path, c
     (results / "tables" / "t.csv").unlink()
     assert not figures.is_current(script, results)
     figures.draw(script, results)
-    assert captions == ["Rows: 1.", "Rows: 2."]
+    assert captions == ["n = 1 seed; rows: 1.", "n = 1 seed; rows: 2."]

@@ -6,9 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from gpubn.errors import StoreError
-from gpubn.report.figures import courses, forest, histograms, marks, scales, sweeps
-from gpubn.report.figures.sheets import Sheet
-from gpubn.report.figures.style import concise, render, style
+from gpubn.report.figures import forest, histograms, marks, scales, sweeps
+from gpubn.report.figures.style import concise
 from gpubn.report.statistics import predictive_interval
 
 NAN, INF = np.nan, np.inf
@@ -24,23 +23,6 @@ def marked(ax, marker):
     """The points of all lines with this marker."""
     lines = [line for line in ax.lines if line.get_marker() == marker]
     return [point for line in lines for point in line.get_xydata().tolist()]
-
-
-def test_the_number_above_a_panel_is_the_mean_of_each_seeds_median():
-    rows = [
-        {"seed": seed, "step": step, "layer": 1, "metric": "m", "value": value * 10.0**seed}
-        for seed in (0, 1, 2)
-        for step, value in ((0, 1.0), (5, 2.0), (10, 700.0))
-    ]
-    table = pd.DataFrame(rows)
-    curves = courses.layer_curves(courses.layer_styles(table), "m")
-    axes = Figure().subplots(1, 1, squeeze=False)
-    row = courses.CourseRow("y", curves, log=True, median=True)
-    courses.draw_courses(axes, table, [row], {"title": {"layer": 1}})
-    assert axes[0, 0].get_title(loc="right") == "20"
-    low, high = axes[0, 0].get_ylim()
-    assert 0.1 < low < 1
-    assert 70_000 < high < 1e6
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -86,12 +68,11 @@ def test_what_has_no_place_on_an_axis_stands_on_its_edge_and_is_explained(ax):
     assert marked(ax, "x") == [[2, marks.HIGH_EDGE], [3, marks.HIGH_EDGE]]
     _, (mean, _, _) = marks.place(ax, at, values, "k", log=False)
     np.testing.assert_allclose(mean, [50.5, 0.5, NAN, NAN])
-    rows = pd.DataFrame({"metric": ["m", "m"], "value": [0.0, NAN]})
-    assert marks.edge_note(rows, ["m"]) == (
-        "Crosses on the upper edge: NaN or infinite in some seed; "
-        "triangles on the lower edge: zero in some seed."
+    assert marks.edge_notes(ax.figure) == (
+        "Crosses at the edge: NaN or infinite in some seed. "
+        "Triangles at the edge: zero in some seed."
     )
-    assert marks.edge_note(rows[:1]) == ""
+    assert marks.edge_notes(Figure()) == ""
 
 
 def test_axes_hold_all_that_is_shown():
@@ -147,34 +128,8 @@ def test_seeds_beyond_the_axis_are_triangles_and_a_mean_of_some_is_hollow(ax):
     means = [line for line in ax.lines if line.get_marker() == "s"]
     assert [line.get_markerfacecolor() for line in means] == ["k", "white"]
     assert [line.get_xydata().tolist() for line in means] == [[[0, 2]], [[1, 1.5]]]
-
-
-def sheet(**columns):
-    frame = pd.DataFrame(columns)
-    frame.attrs["config"] = {"model.depth": 1, "model.width": 64}
-    made = Sheet({"t": frame}, "Verdicts: none.")
-    made.grid((1, 1), (4, 3), "Title\nCaption.")
-    return made, [text.get_text() for text in made.figure.texts]
-
-
-def test_a_sheet_says_what_its_table_is_of():
-    made, (title, caption) = sheet(
-        data=["digits", "mnist", "mnist"], seed=[3, 4, 4], rate=["10", "2", "2"]
-    )
-    assert (made.seeds, made.levels("rate")) == (2, ["2", "10"])
-    assert made.dataset == "scikit-learn's 8 × 8 digits, NOT MNIST and MNIST"
-    assert made.hidden_layers == "1 hidden layer of 64"
-    assert title == "Title (digits, mnist, not MNIST)"
-    assert caption == "Caption. Verdicts: none."
-    with pytest.raises(StoreError, match=r"cells differ in rate \(10, 2\); the figure needs one"):
-        made.config["rate"]
-    pure, (title, _) = sheet(data=["mnist"], seed=[0])
-    assert title == "Title"
-    with style():
-        assert render(pure.figure) == render(pure.figure)
-    pure.table.attrs["config"] = {}
-    with pytest.raises(StoreError, match="the table has no provenance"):
-        pure.config["model.depth"]
+    said = "Triangles: beyond the axis. Hollow: mean of the finite seeds alone."
+    assert marks.edge_notes(ax.figure) == said
 
 
 def test_numbers_are_concise():

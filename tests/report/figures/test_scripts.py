@@ -1,16 +1,20 @@
-"""Every figure from tables that hold less, or more, than the committed ones."""
+"""Every figure: as page and as slide, and from tables that hold less, or more, than committed."""
 
+import json
+import re
 import runpy
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gpubn.errors import StoreError
 from gpubn.report.figures import drawing
-from gpubn.report.figures.style import style
+from gpubn.report.figures.style import CAPTION_LINES, SLIDE, SLIDE_DPI, style
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
@@ -19,10 +23,117 @@ SCRIPTS = pytest.mark.parametrize("script", drawing.find(), ids=lambda script: s
 
 
 @cache
-def table(stem):
+def whole(stem):
     path = RESULTS / "tables" / f"{stem}.csv"
-    frame = read_table(path if path.exists() else RESULTS / "benchmarks" / f"{stem}.csv")
+    return read_table(path if path.exists() else RESULTS / "benchmarks" / f"{stem}.csv")
+
+
+def table(stem):
+    frame = whole(stem)
     return frame[frame["seed"].isna() | (frame["seed"] < 2)]
+
+
+@cache
+def composed(script):
+    """The sheet of the committed tables, with its verdicts."""
+    with style():
+        frames = {stem: whole(stem) for stem in script.tables}
+        return drawing.compose(script, frames, drawing.verdicts(script, RESULTS))
+
+
+# What is read -------------------------------------------------------------------------------------
+
+
+def texts(figure):
+    """All texts of a figure that are seen."""
+    found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for ax in (ax for ax in figure.axes if ax.get_visible()):
+        found += [ax.title, ax._left_title, ax._right_title, ax.xaxis.label, ax.yaxis.label]
+        found += [*ax.texts, *(ax.get_legend().get_texts() if ax.get_legend() else ())]
+        ticks = [tick for axis in (ax.xaxis, ax.yaxis) for tick in axis._update_ticks()]
+        found += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+    return [text for text in found if text.get_text().strip()]
+
+
+def crowded(figure):
+    """The texts that leave the figure, and the pairs that lie on each other."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+    width, height = figure.bbox.size
+    found = [
+        text for text, box in boxes if min(box.x0, box.y0, width - box.x1, height - box.y1) < -1
+    ]
+    for (one, a), (other, b) in combinations(boxes, 2):
+        across, down = (min(a.x1, b.x1) - max(a.x0, b.x0)), (min(a.y1, b.y1) - max(a.y0, b.y0))
+        if min(across, down) > 1:
+            found.append((one, other))
+    return found
+
+
+@SCRIPTS
+def test_a_figure_can_be_read_as_page_and_as_slide(script):
+    """A slide has 1080 lines, of which letters take 18 or more, one to three panels, no caption."""
+    sheet = composed(script)
+    with style():
+        sheet.finish()
+        assert sheet.figure.texts[-1].get_text().count("\n") < CAPTION_LINES
+        assert sum(ax.has_data() for ax in sheet.figure.axes) <= 24
+        assert crowded(sheet.figure) == []
+        for part in (*sheet.figure.texts, *sheet.figure.legends):
+            part.remove()
+        sheet.finish(slide=True)
+        assert crowded(sheet.figure) == []
+    assert 1 <= sum(ax.get_visible() for ax in sheet.figure.axes) <= 3
+    assert SLIDE_DPI * SLIDE[1] == 1080
+    assert min(text.get_fontsize() for text in texts(sheet.figure)) * SLIDE_DPI / 72 >= 18
+    assert sheet.figure.texts[-1].get_text() == sheet.fill(sheet.declared.slide.source)
+
+
+def test_the_committed_figures_are_described():
+    for script in drawing.find():
+        base = RESULTS / "figures" / script.name
+        said = json.loads(base.with_suffix(".json").read_text())
+        svg = base.with_suffix(".svg").read_text()
+        assert len(svg) < 300_000
+        assert f"<title>{said['title']}</title><desc>" in svg
+        assert said["alt"].startswith(f"{said['title']}. {said['caption']} ")
+
+
+# What the words rest on ---------------------------------------------------------------------------
+
+
+@SCRIPTS
+def test_no_size_of_a_design_is_typed(script):
+    """Steps, seeds, widths, batches and examples have their numbers from the table."""
+    words = " ".join(composed(script).declared.words.split())
+    counted = r"(steps|seeds?|units|images|examples|mini-batches|trainings|layers|networks|rounds)"
+    assert re.findall(rf"\b\d[\d,]* (?:[\w-]+ )?{counted}\b", words) == []
+    assert re.findall(r"\b(?:rates?|batch(?:es)? of|batch|last|n =|width) [\d.,]+\b", words) == []
+
+
+PLANTED = {"norm.placement": "after", "backend": "cupy", "dtype": "float16"}
+NAMED = {"training": "optim.steps", "network": "model.width", "signal": "model.width"}
+
+
+@SCRIPTS
+def test_a_table_that_changes_changes_the_words_of_its_figure(script):
+    """Its seeds, and each key of the configuration that the words name."""
+    sheet, words = composed(script), composed(script).declared.words
+    before, frame = sheet.alt(), sheet.table
+    sheet.table = frame[frame["seed"] != frame["seed"].max()]
+    assert sheet.alt() != before
+    keys = re.findall(r"\{c\[(.*?)\]", words)
+    keys += [key for name, key in NAMED.items() if f"{{{name}}}" in words]
+    for key in keys:
+        sheet.table = frame.copy()
+        sheet.table.attrs["config"] = {**frame.attrs["config"], key: PLANTED.get(key, 777)}
+        assert sheet.alt() != before, key
+    sheet.table = frame
+    assert keys or script.name in ("estimators", "exact_checks")  # whose cells differ in all
+
+
+# Tables that hold less or more --------------------------------------------------------------------
 
 
 def outcome(script, frames):
@@ -74,7 +185,9 @@ def declared(name):
 def test_what_costs_twice_as_much_is_drawn_at_two():
     slow, quick = np.array([2.0, 4.4]), np.array([1.0, 2.0])
     ax = Figure().subplots()
-    declared("step_cost")["_draw_ratios"](ax, [("time", "k", "o", [("64 × 8", slow, quick)])])
+    declared("step_cost")["_draw_ratios"](
+        ax, [(("time", "k", "-", "o"), [("64 × 8", slow, quick)])]
+    )
     assert ax.lines[0].get_ydata().tolist() == [2.0, 2.2]
     assert [text.get_text() for text in ax.texts] == ["1.5 ms"]
 

@@ -45,6 +45,14 @@ def test_a_drawing_keeps_what_is_seen_of_it():
     )
 
 
+def test_a_drawing_says_what_it_is_to_those_who_do_not_see_it():
+    text = compact(b'<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>', "T", "a < b").decode()
+    assert text.splitlines()[1] == (
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img"><title>T</title>'
+        "<desc>a &lt; b</desc></svg>"
+    )
+
+
 def drawn(paths):
     """What is left of some paths (d, look)."""
     elements = "".join(f'<g id="patch"><path d="{d}" style="{look}"/></g>' for d, look in paths)
