@@ -63,14 +63,14 @@ class BatchNorm1d(torch.nn.BatchNorm1d):
         if not by_batch:
             given = (rows, mean, var, gamma, beta, self.eps)
             if traced:
-                y, _ = operators.call(operators.batch_norm_inference, *given)
+                y, _ = operators.call(operators.normalise_by, *given)
             else:
                 y = functions.normalise_by(*given)
             return _from_rows(y, x)
         momentum = self._count(traced) if tracks else 0.0
         tracks = tracks and mean is not None
         if traced:
-            y, statistics = operators.call(operators.batch_norm, rows, gamma, beta, self.eps)
+            y, statistics = operators.call(operators.normalise, rows, gamma, beta, self.eps)
             if tracks:
                 mean, var = _moved((mean, var), statistics.detach(), momentum, rows.shape[0])
         else:

@@ -106,7 +106,7 @@ def known(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def device_of(x: Tensor) -> Iterator[None]:
+def on_device_of(x: Tensor) -> Iterator[None]:
     """CuPy works on the device of x, and on Torch's current stream there."""
     if not x.is_cuda:
         yield
@@ -124,7 +124,7 @@ class _Training(Function):
         ctx: Any, x: Any, gamma: Any, beta: Any, paths: Any, running: Any, eps: float
     ) -> Tensor:
         cache: Any
-        with device_of(x):
+        with on_device_of(x):
             y, cache = batch_norm(*map(array, (x, gamma, beta)), eps=eps, running=running)
             # What is large goes to autograd, which frees and offloads it. x and gamma go as they
             # are: it then finds out if they are changed in place before the backward pass.
@@ -155,7 +155,7 @@ class _Inference(Function):
     def forward(
         ctx: Any, x: Any, gamma: Any, beta: Any, paths: Any, statistics: Any, eps: float
     ) -> Tensor:
-        with device_of(x):
+        with on_device_of(x):
             y = batch_norm_inference(*map(array, (x, *statistics, gamma, beta)), eps=eps)
         if any(ctx.needs_input_grad):
             # Training may change the statistics before the backward pass.
@@ -175,7 +175,7 @@ class _Gradient(Function):
 
     @staticmethod
     def forward(ctx: Any, gradients: Callable[[Tensor], Any], dy: Tensor, *paths: Tensor) -> Any:
-        with device_of(dy):
+        with on_device_of(dy):
             return gradients(dy.detach())
 
     backward = staticmethod(refuse_second_derivative)

@@ -21,9 +21,9 @@ from gpubn import kernels
 from gpubn.interop.torch_functions import (
     WIDE,
     array,
-    device_of,
     gradients_by,
     known,
+    on_device_of,
     refuse_capture,
     refuse_second_derivative,
     tensor,
@@ -39,7 +39,7 @@ _operator = partial(
 
 
 @_operator("gpubn::batch_norm")
-def batch_norm(
+def normalise(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Return y, as x, and the statistics (..., 4, C): mean, shift, inv_std and biased variance."""
@@ -51,10 +51,10 @@ def batch_norm(
 
 
 @_operator("gpubn::batch_norm_backward")
-def batch_norm_backward(
+def normalise_backward(
     dy: Tensor, x: Tensor, gamma: Tensor | None, statistics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dgamma and dbeta of `batch_norm`."""
+    """Return dx, dgamma and dbeta of `normalise`."""
     with _launch(dy):
         cache = FusedBatchNormCache(
             x=array(_replicas(x, 2)),
@@ -70,7 +70,7 @@ def batch_norm_backward(
 
 
 @_operator("gpubn::batch_norm_inference")
-def batch_norm_inference(
+def normalise_by(
     x: Tensor,
     mean: Tensor,
     var: Tensor,
@@ -89,10 +89,10 @@ def batch_norm_inference(
 
 
 @_operator("gpubn::batch_norm_inference_backward")
-def batch_norm_inference_backward(
+def normalise_by_backward(
     dy: Tensor, x: Tensor | None, gamma: Tensor | None, statistics: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dgamma and dbeta of `batch_norm_inference`; dgamma is zero where x is None."""
+    """Return dx, dgamma and dbeta of `normalise_by`; dgamma is zero where x is None."""
     with _launch(dy):
         per_unit = (_replicas(p, 1) for p in (*statistics.unbind(-2), gamma))
         rows = _replicas(dy, 2), _replicas(x, 2)
@@ -114,7 +114,7 @@ def batched_levels(tensor: Tensor | None) -> set[int]:
 @contextmanager
 def _launch(x: Tensor) -> Iterator[None]:
     refuse_capture(x)
-    with device_of(x):
+    with on_device_of(x):
         yield
 
 
@@ -151,12 +151,12 @@ def _per_unit(x: Tensor, *values: int) -> tuple[int, ...]:
     return (*x.shape[:-2], *values, x.shape[-1])
 
 
-@batch_norm.register_fake
+@normalise.register_fake
 def _(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(_per_unit(x, 4), dtype=WIDE[x.dtype])
 
 
-@batch_norm_inference.register_fake
+@normalise_by.register_fake
 def _(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(_per_unit(x, 2), dtype=WIDE[x.dtype])
 
@@ -173,7 +173,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return _needed(ctx, (0, 1, 2), call(batch_norm_backward, dy, *ctx.saved_tensors))
+    return _needed(ctx, (0, 1, 2), call(normalise_backward, dy, *ctx.saved_tensors))
 
 
 def _keep_inference(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -183,7 +183,7 @@ def _keep_inference(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Ten
 
 
 def _differentiate_inference(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    found = call(batch_norm_inference_backward, dy, *ctx.saved_tensors, ctx.eps)
+    found = call(normalise_by_backward, dy, *ctx.saved_tensors, ctx.eps)
     return _needed(ctx, (0, 3, 4), found)
 
 
@@ -234,13 +234,13 @@ def _register(operator: Any, keep: Any, differentiate: Any) -> type[Function]:
 _FUNCTIONS = {
     operator: _register(operator, keep, differentiate)
     for operator, keep, differentiate in (
-        (batch_norm, _keep, _differentiate),
-        (batch_norm_inference, _keep_inference, _differentiate_inference),
-        (batch_norm_backward, _keep_nothing, refuse_second_derivative),
-        (batch_norm_inference_backward, _keep_nothing, refuse_second_derivative),
+        (normalise, _keep, _differentiate),
+        (normalise_by, _keep_inference, _differentiate_inference),
+        (normalise_backward, _keep_nothing, refuse_second_derivative),
+        (normalise_by_backward, _keep_nothing, refuse_second_derivative),
     )
 }
-for _backward in (batch_norm_backward, batch_norm_inference_backward):
+for _backward in (normalise_backward, normalise_by_backward):
     _backward.register_fake(_fake_gradients)
 
 

@@ -1,6 +1,7 @@
 """The operators that Torch traces: their contracts, leading axes, and statistics."""
 
 import math
+import weakref
 
 import pytest
 
@@ -12,10 +13,12 @@ from tests.interop.parity import C  # noqa: E402
 
 N, EPS = 7, 1e-3
 LEADING = {"(N, C)": (), "(R, N, C)": (3,), "(Q, R, N, C)": (2, 3)}
-OPERATORS = (
-    *("batch_norm", "batch_norm_backward"),
-    *("batch_norm_inference", "batch_norm_inference_backward"),
-)
+OPERATORS = {
+    "batch_norm": operators.normalise,
+    "batch_norm_backward": operators.normalise_backward,
+    "batch_norm_inference": operators.normalise_by,
+    "batch_norm_inference_backward": operators.normalise_by_backward,
+}
 of_every_operator = pytest.mark.parametrize("name", OPERATORS)
 on_both_kinds = pytest.mark.parametrize("backend", ["numpy", "numba", "shim"], indirect=True)
 
@@ -38,7 +41,7 @@ def arguments(name, leading=(), dtype=torch.float32, affine=True, needs_gradient
     x, dy = draw(N, C), draw(N, C)
     gamma, beta = (draw(C, dtype=wide) if affine else None for _ in range(2))
     mean, var = (draw(C, dtype=wide).detach() for _ in range(2))
-    statistics = operators.batch_norm(x, gamma, beta, EPS)[1]
+    statistics = operators.normalise(x, gamma, beta, EPS)[1]
     given = torch.stack((mean, var.abs()), -2)
     return {
         "batch_norm": (x, gamma, beta, EPS),
@@ -55,7 +58,7 @@ def test_torch_checks_the_contract(name, affine, dtype):
     """Schema, fake tensors, gradient and tracing."""
     first = not name.endswith("backward")  # a second derivative is refused
     given = arguments(name, (3,) * affine, dtype, affine, needs_gradient=first)
-    torch.library.opcheck(getattr(operators, name), given)
+    torch.library.opcheck(OPERATORS[name], given)
 
 
 @of_every_operator
@@ -64,7 +67,7 @@ def test_torch_checks_the_contract(name, affine, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_leading_axes_are_replicas(name, leading, dtype, backend, on_backend):
     leading = LEADING[leading]
-    operator, given = getattr(operators, name), arguments(name, leading, dtype)
+    operator, given = OPERATORS[name], arguments(name, leading, dtype)
     found = operator(*given)
     for place in torch.cartesian_prod(*map(torch.arange, leading)).reshape(-1, len(leading)):
         piece = [a[tuple(place)] if isinstance(a, torch.Tensor) else a for a in given]
@@ -74,7 +77,7 @@ def test_leading_axes_are_replicas(name, leading, dtype, backend, on_backend):
 
 @of_every_operator
 def test_what_is_strided_is_taken_as_it_stands(name):
-    operator, given = getattr(operators, name), arguments(name, (3,))
+    operator, given = OPERATORS[name], arguments(name, (3,))
     turned = [
         a.transpose(0, -1).contiguous().transpose(0, -1) if isinstance(a, torch.Tensor) else a
         for a in given
@@ -88,8 +91,8 @@ def test_what_is_strided_is_taken_as_it_stands(name):
 def test_statistics_keep_the_digits_that_a_large_mean_hides(backend, on_backend):
     x, dy = (torch.randn(2, N, C) + 2**17).double()
     dy -= 2**17
-    y, statistics = operators.batch_norm(x.float(), None, None, 0.0)
-    dx, dgamma, _ = operators.batch_norm_backward(dy.float(), x.float(), None, statistics)
+    y, statistics = operators.normalise(x.float(), None, None, 0.0)
+    dx, dgamma, _ = operators.normalise_backward(dy.float(), x.float(), None, statistics)
     var, mean = torch.var_mean(x, 0, correction=0)
     expected = {"mean": mean, "shift": mean - x[0], "inv_std": var**-0.5, "var": var}
     x_hat = (x - mean) * expected["inv_std"]
@@ -102,11 +105,23 @@ def test_statistics_keep_the_digits_that_a_large_mean_hides(backend, on_backend)
 @on_both_kinds
 def test_a_constant_column_has_no_shift(backend, on_backend):
     x = torch.full((N, C), math.pi)
-    y, statistics = operators.batch_norm(x, None, None, 0.0)
+    y, statistics = operators.normalise(x, None, None, 0.0)
     assert not y.any()
     assert not statistics[1:].any()
-    dx, *_ = operators.batch_norm_backward(torch.ones_like(x), x, None, statistics)
+    dx, *_ = operators.normalise_backward(torch.ones_like(x), x, None, statistics)
     assert not dx.any()
+
+
+def test_frozen_parameters_keep_no_input():
+    x, mean, var, gamma, beta, eps = arguments("batch_norm_inference")
+    x.requires_grad_()
+    held = x * 1
+    of_held = weakref.ref(held)
+    y, _ = operators.normalise_by(held, mean, var, gamma, beta, eps)
+    del held
+    assert of_held() is None
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, (gamma / (var + eps) ** 0.5).expand(N, C))
 
 
 def test_the_capture_of_somebody_elses_graph_is_refused(monkeypatch):
@@ -116,7 +131,7 @@ def test_the_capture_of_somebody_elses_graph_is_refused(monkeypatch):
     for name in OPERATORS:
         given = arguments(name)
         refused.clear()
-        getattr(operators, name)(*given)
+        OPERATORS[name](*given)
         assert refused
         overload = getattr(torch.ops.gpubn, name).default
         assert torch.Tag.cudagraph_unsafe in overload.tags
@@ -124,6 +139,6 @@ def test_the_capture_of_somebody_elses_graph_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", ["batch_norm_backward", "batch_norm_inference_backward"])
 def test_a_second_derivative_is_refused(name):
-    dx, *_ = getattr(operators, name)(*arguments(name, needs_gradient=True))
+    dx, *_ = OPERATORS[name](*arguments(name, needs_gradient=True))
     with pytest.raises(ArgumentError, match="expected a first derivative"):
         dx.sum().backward()
