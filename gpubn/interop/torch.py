@@ -24,10 +24,11 @@ class BatchNorm1d(torch.nn.BatchNorm1d):
     `record_stream` does nothing to the output, which is CuPy's memory: a second stream must be done
     with it before it is dropped.
 
-    `torch.compile` finds no graph break, `torch.func.vmap` (grad, functional_call) is one call of
-    the kernels with a replica for each mapped network, the meta device and fake tensors compute
-    nothing, `torch.fx` takes the layer for a leaf, and `torch.export`, `torch.jit.trace` and ONNX
-    get Torch's own batch norm. Forward-mode derivatives are not there.
+    `torch.compile` finds no graph break. Under `torch.func.vmap` (grad, functional_call) the mapped
+    axis is the replicas of one call of the kernels. The meta device and fake tensors compute
+    nothing. `torch.fx` takes the layer for a leaf. Torch's own batch norm stands in for it in
+    `torch.export`, `torch.jit.trace`, ONNX, and transforms of `torch.func` that are compiled. There
+    is no forward-mode derivative.
 
     Raises:
         ArgumentError: input, parameters or momentum are not as above, training has one value a
@@ -105,9 +106,8 @@ def _is_ordinary(x: Tensor) -> bool:
 
 
 def _is_left_to_torch() -> bool:
-    """True where others are to read the call, or where the compiler lacks what operators need."""
+    """True where others are to read the call, and where the compiler cannot differentiate ours."""
     if torch.compiler.is_compiling():
-        # It differentiates no operator of ours within a transform.
         return torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active()
     return torch.jit.is_tracing()
 
