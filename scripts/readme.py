@@ -1,4 +1,4 @@
-"""Rewrite the generated parts of README.md from the committed results; no number is typed there."""
+"""Rewrite the generated parts of the READMEs from the results; no number is typed there."""
 
 import csv
 import json
@@ -16,16 +16,12 @@ from gpubn.sweeps import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_suffix(".md.jinja")
-OUTCOMES = {
-    "reproduced": "Held",
-    "reproduced, other value": "Held",
-    "holds only when": "Held only when",
-    "not reproduced": "Did not hold",
-    "contradicted": "Did not hold",
-    "undecided": "Undecided",
-    "": "No verdict",
-}
-"""Verdict -> the list in which a claim stands."""
+OUTCOMES = (
+    *("reproduced", "reproduced, other value", "holds only when", "not reproduced"),
+    *("contradicted", "undecided"),
+)
+"""Verdicts in the order in which they are counted."""
+PAGES = [ROOT / name for name in ("README.md", "conf/README.md", "gpubn/kernels/README.md")]
 RACES = ("cpu_training", "cpu_batchnorm")
 RACED = ("JAX jit", "PyTorch eager", "torch.compile", "gpubn, array expressions")
 
@@ -33,19 +29,21 @@ _Rows = list[dict[str, Any]]
 
 
 def main() -> None:
-    """Write README.md anew."""
-    readme = ROOT / "README.md"
-    write_atomic(readme, rewritten(readme.read_text(), ROOT / "results").encode())
+    """Write all pages anew."""
+    for page in PAGES:
+        write_atomic(page, rewritten(page, ROOT / "results").encode())
 
 
-def rewritten(text: str, results: Path) -> str:
-    """Return the README's text with its generated parts made from `results`."""
-    return re.sub(
-        r"(<!-- generated: (\w+) .*?-->\n).*?(<!-- end -->)",
-        lambda match: match[1] + generated(match[2], results) + match[3],
-        text,
-        flags=re.S,
-    )
+def rewritten(page: Path, results: Path) -> str:
+    """Return a page's text with its generated parts made from `results`."""
+    up = "../" * (len(page.relative_to(ROOT).parts) - 1)
+
+    def part(match: re.Match[str]) -> str:
+        text = generated(match[2], results)
+        return match[1] + text.replace("](results/", f"]({up}results/") + match[3]
+
+    text = page.read_text()
+    return re.sub(r"(<!-- generated: (\w+) .*?-->\n).*?(<!-- end -->)", part, text, flags=re.S)
 
 
 def generated(part: str, results: Path) -> str:
@@ -83,11 +81,10 @@ def _facts(results: Path, stem: str) -> Any:
 
 
 def _claims(results: Path) -> _Rows:
-    """Return the rows of claims.csv, each with its verdict's word and the list it stands in."""
+    """Return the rows of claims.csv, each with its verdict's word."""
     rows = _rows(results, "claims")
     for row in rows:
         row["word"] = verdict_word(row["verdict"]) if row["verdict"] else ""
-        row["list"] = OUTCOMES[row["word"]]
     return rows
 
 

@@ -51,21 +51,21 @@ def test_without_any_there_is_none():
 
 def test_each_part_of_it_is_found_beside_ours(extend):
     ours = experiments.names(), dataset_names(), {s.name for s in drawing.find()}
-    mine = extend()
-    assert experiments.names() == (*ours[0], "own")  # not BESSEL, which it only imports
+    mine = extend(FILES | {"one.py": "from gpubn.experiments.catalogue import BESSEL\n"})
+    assert experiments.names() == (*ours[0], "own")  # not what it only imports
     assert experiments.names(mine) == ("own",)
     assert experiments.get("own").datasets == (*ours[1], "blobs") == dataset_names()
     assert load("blobs") is load("blobs")
     assert load("blobs").x_train.shape == (60, 3)
     assert {s.name for s in drawing.find()} == {*ours[2], "own_losses"}
-    assert norms.kinds().keys() == {*norms.KINDS, "renamed"}
-    assert norms.kinds()["renamed"] == f"{mine.package}.more:Renamed"
+    assert norms.kinds().keys() == {*norms.KINDS, "centred"}
+    assert norms.kinds()["centred"] == f"{mine.package}.norms:CentredNorm"
     assert families(None) == [None, mine]
     assert families("mine") == [mine]
     check_extensions()
     cells = expand(["experiment=own"])
     assert [(c.axes["data"], c.axes["norm"], c.axes["rate"]) for c in cells] == [
-        ("blobs", norm, rate) for norm in ("none", "before") for rate in ("0.1", "0.3")
+        ("blobs", norm, rate) for norm in ("none", "centred") for rate in ("0.1", "0.3")
     ]
     assert len({cell.id for cell in cells}) == 4
 
@@ -119,9 +119,9 @@ THIRD = training_experiment("third", {}, evaluated=SIZE)
     [
         ("more.py", "", "", True),
         ("more.py", "\nOWN", "\n# a comment\nOWN", True),
-        ("more.py", "twice(50)", "twice(51)", False),
-        ("sizes.py", "2 * n", "3 * n", False),
-        ("sizes.py", "return", "'''What it is.'''\n    return", True),
+        ("more.py", "evaluated=50", "evaluated=51", False),
+        ("probes.py", "** 0.5", "** 0.25", False),
+        ("probes.py", "The Frobenius norm", "Frobenius' norm", True),
         ("sets/blobs.py", "0.1 *", "0.2 *", False),
     ],
 )
@@ -230,5 +230,5 @@ def test_claims_of_its_own_are_a_family_with_a_report_of_its_own(extend, tmp_pat
     assert not re.search("four documents|History|history", page)
     assert not (folder / "claims_history.csv").exists()
     (script,) = drawing.find(["own_losses"])
-    assert drawing.verdicts(script, results) == "Verdicts: E1 reproduced."
+    assert drawing.verdicts(script, results) == "E1 reproduced."
     assert list(ledgers()) == [mine]
