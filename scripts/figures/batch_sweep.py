@@ -11,7 +11,7 @@ ratios are of the whole batch to groups, and of none to the whole batch. {diverg
 import numpy as np
 
 from gpubn.report.figures import looks, scales, sweeps
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 
 # The claims' ledger decides these: what matters, and which arms are compared, by size of batch.
 MATTERS = 0.02
@@ -27,7 +27,7 @@ def _batches(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("batch_sweep",), claims=("B12",), size=(7.2, 5.0))
-@Grid(
+@Panels(
     rows={"loss": "best test loss (nats)", "ratio": "log ratio of losses"},
     columns=_batches,
     x={"loss": "examples normalised together", "ratio": "what is compared"},

@@ -12,11 +12,11 @@ import numpy as np
 
 from gpubn.report.figures import looks, scales, style, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 
 
 @figure(__doc__, tables=("bessel",), claims=("D9",), size=(7.2, 4.6))
-@Grid(
+@Panels(
     rows={"loss": "loss at the end (nats)", "ratio": "log ratio,\nunbiased over biased"},
     columns={
         "batch_loss": "mini-batch loss",

@@ -18,7 +18,7 @@ import pandas as pd
 
 from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import at_end, by, distinct, present, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.words import ACTIVATIONS
 
 LOWER, UPPER = (2, 10), (12, 20)
@@ -29,7 +29,7 @@ DRIFT, SHIFT = "drift_mean", "gradient_shift"
 
 
 @figure(__doc__, tables=("diagnostics", "diagnostics_deep"), claims=("B15",), size=(7.8, 6.4))
-@Grid(
+@Panels(
     rows=2,
     columns=2,
     x=(

@@ -20,7 +20,7 @@ from gpubn.experiments import array_statistics
 from gpubn.experiments.probes import base, gradients
 from gpubn.report.figures import forest, looks, marks, style
 from gpubn.report.figures.selection import seeds, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 
 IMAGES, BATCH, SATURATED = base.EXAMPLES, gradients.GRADIENT_BATCH, array_statistics.SATURATED
 """What the probes looked at."""
@@ -38,7 +38,7 @@ MATTERS = 0.1
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D5",), size=(7.8, 4.4))
-@Grid(columns=len(LABELS), x=list(LABELS.values()), share="row")
+@Panels(columns=len(LABELS), x=list(LABELS.values()), share="row")
 @Legend(style.keys(looks.TREATMENTS, line=False))
 @Slide(((0, 0), (0, 2), (0, 3)))
 def draw(sheet: Sheet) -> None:

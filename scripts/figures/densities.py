@@ -15,7 +15,7 @@ import pandas as pd
 from gpubn.experiments.probes import base
 from gpubn.report.figures import histograms, looks, style
 from gpubn.report.figures.selection import matching, select
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 
 IMAGES = base.EXAMPLES
 """What the probes looked at."""
@@ -46,7 +46,7 @@ def _colors(sheet: Sheet) -> dict[int, str]:
 
 
 @figure(__doc__, tables=("mnist_init", "mnist_init_pooled"), claims=("D7",), size=(7.2, 7.6))
-@Grid(rows=_rows, columns=len(PLACES), x=list(PLACES.values()))
+@Panels(rows=_rows, columns=len(PLACES), x=list(PLACES.values()))
 @Legend(lambda s: [style.key(f"step {step:,}", color=c) for step, c in _colors(s).items()])
 @Slide(((0, 0), (1, 0), (2, 0)), source="{dataset}, {n} pooled, without interval")
 def draw(sheet: Sheet) -> None:

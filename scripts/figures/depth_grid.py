@@ -14,7 +14,7 @@ import numpy as np
 
 from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, facet, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, facet, figure
 from gpubn.report.words import ACTIVATIONS
 
 # The claims' ledger decides these: what matters (A7, B11, D12), and which depths D12 compares.
@@ -32,7 +32,7 @@ def _rows(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("depth_grid",), claims=("A7", "B7", "B11", "D12", "D14"), size=(7.4, 8.0))
-@Grid(
+@Panels(
     rows=_rows,
     columns=facet("init", {init: looks.INITS[init] for init in SHOWN}),
     heights=lambda sheet: [1.35, 1] * (len(sheet.rows) // 2),

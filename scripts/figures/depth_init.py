@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import present, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, facet, figure
 from gpubn.report.words import ACTIVATIONS
 
 # The claims' ledger decides these: the claimed initialisation and the other one; what matters; and
@@ -22,7 +22,7 @@ DECIDING = (5, 10, 20)
 
 
 @figure(__doc__, tables=("depth_grid",), claims=("D14",), size=(7.2, 3.6))
-@Grid(
+@Panels(
     rows={"ratio": "log ratio of losses"},
     columns=facet(
         "activation",

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, facet, figure
 from gpubn.report.words import ACTIVATIONS
 
 # The claims' ledger decides these: initialisation, claimed place, the other one; what matters; and
@@ -25,7 +25,7 @@ DECIDING = (5, 20)
 
 
 @figure(__doc__, tables=("depth_grid",), claims=("B7",), size=(7.2, 3.5))
-@Grid(
+@Panels(
     rows={"ratio": "log ratio of losses"},
     columns=facet(
         "activation",

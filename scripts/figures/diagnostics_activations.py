@@ -15,7 +15,7 @@ from gpubn.experiments import array_statistics
 from gpubn.experiments.probes import base
 from gpubn.report.figures import courses, looks, scales, style
 from gpubn.report.figures.selection import matching, select, values
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, by_activation, figure
 
 IMAGES, SATURATED, NEAR = (
     base.EXAMPLES,
@@ -38,7 +38,7 @@ def _rows(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("diagnostics",), size=(7.2, 7.0))
-@Grid(rows=_rows, columns=by_activation, x="step", share="row")
+@Panels(rows=_rows, columns=by_activation, x="step", share="row")
 @Legend(courses.layer_legend)
 @Slide(((1, 0), (1, 1), (1, 2)))
 def draw(sheet: Sheet) -> None:

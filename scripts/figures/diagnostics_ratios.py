@@ -12,7 +12,7 @@ import pandas as pd
 from gpubn.experiments.probes import gradients
 from gpubn.report.figures import courses
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, by_activation, figure
 
 IMAGES = gradients.GRADIENT_BATCH
 """What the probes looked at."""
@@ -25,7 +25,7 @@ METRICS = {
 
 
 @figure(__doc__, tables=("diagnostics",), size=(7.2, 5.2))
-@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Panels(rows=METRICS, columns=by_activation, x="step", share="row")
 @Legend(courses.layer_legend)
 def draw(sheet: Sheet) -> None:
     c = sheet.config

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from gpubn.experiments.probes import base
 from gpubn.report.figures import courses, forest, looks, scales, style
 from gpubn.report.figures.selection import by, matching, present, select, values
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 
 IMAGES = base.EXAMPLES
 """What the probes looked at."""
@@ -31,7 +31,7 @@ def _columns(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D7",), size=(7.8, 4.3))
-@Grid(
+@Panels(
     rows={metric: f"drift of what\n{label} (std)" for metric, label in METRICS.items()},
     columns=_columns,
     x=dict.fromkeys(METRICS, "step"),

@@ -12,7 +12,7 @@ The table has all layers.
 
 from gpubn.experiments.probes import base, gradients
 from gpubn.report.figures import courses
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, by_activation, figure
 
 IMAGES, BATCH = base.EXAMPLES, gradients.GRADIENT_BATCH
 """What the probes looked at."""
@@ -27,7 +27,7 @@ LOG = ("drift_mean", "preactivation_drift_mean", "gradient_shift")
 
 
 @figure(__doc__, tables=("diagnostics",), claims=("B15",), size=(7.2, 6.6))
-@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Panels(rows=METRICS, columns=by_activation, x="step", share="row")
 @Legend(courses.layer_legend)
 @Slide(((0, 0), (2, 0), (3, 0)))
 def draw(sheet: Sheet) -> None:

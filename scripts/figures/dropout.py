@@ -16,7 +16,7 @@ import numpy as np
 from gpubn import theory
 from gpubn.report.figures import looks, scales, style, sweeps
 from gpubn.report.figures.selection import matching, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 
 ORDERS = {
     "before_norm": "dropout right before batchnorm",
@@ -32,7 +32,7 @@ DASHES = {**style.BOUND, "linewidth": 0.9}
 
 
 @figure(__doc__, tables=("dropout",), claims=("B13",), size=(7.2, 7.6))
-@Grid(
+@Panels(
     rows={
         "loss": "best test loss\n(nats)",
         "harm": "harm beyond none's\n(log ratio)",

@@ -13,7 +13,7 @@ import numpy as np
 from gpubn import theory
 from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import by, seeds
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 from gpubn.report.statistics import mean_interval
 
 QUANTITIES = {
@@ -26,7 +26,7 @@ ASIDE = 1.07
 
 
 @figure(__doc__, tables=("estimators",), claims=("D9",), size=(7.8, 3.4))
-@Grid(columns=3)
+@Panels(columns=3)
 @Legend(looks.ESTIMATORS, theory=True)
 def draw(sheet: Sheet) -> None:
     table, axes = sheet.table, sheet.axes[0]

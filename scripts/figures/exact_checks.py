@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from gpubn import theory
 from gpubn.report.figures import looks, style
 from gpubn.report.figures.selection import distinct, matching, present, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 
 CHECKS = {
     "identity_error": "B1  identity",
@@ -54,7 +54,7 @@ FLOOR = 0.1
     claims=("B1", "B3", "B4", "B10", "C1", "C2", "C3", "C4"),
     size=(7.4, 4.2),
 )
-@Grid(
+@Panels(
     columns={"": "standard normal input", "_shifted": f"mean {SHIFT} standard deviations"},
     x="worst error / eps",
     share="row",

@@ -11,7 +11,7 @@ import functools
 
 from gpubn.report.figures import forest, looks, scales, style
 from gpubn.report.figures.selection import seeds, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 from gpubn.report.published import FIRST_LOSS
 
 MATTERS = 0.05
@@ -22,7 +22,7 @@ GUESS = style.key("a guess, ln 10", color=style.FAINT, linewidth=0.8)
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D1", "D6"), size=(7.6, 4.6))
-@Grid(
+@Panels(
     columns=2,
     x=("loss of the first mini-batch (nats)", "loss of the first mini-batch less ln 10 (nats)"),
 )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import at_end, by, present, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 from gpubn.report.statistics import mean_interval
 
 PLACES = {"before": "before tanh", "after": "after tanh"}
@@ -24,7 +24,7 @@ MATTERS = 0.02
 
 
 @figure(__doc__, tables=("gamma_beta",), claims=("D8",), size=(7.4, 3.2))
-@Grid(
+@Panels(
     rows={"ratio": "log ratio, without over with"},
     columns={"course": "mini-batch loss while training", "end": "at the end"},
     x=("step", "log ratio, without over with"),

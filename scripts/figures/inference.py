@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter
 
 from gpubn.report.figures import courses, looks, marks, scales, style
 from gpubn.report.figures.selection import at_end, matching, present, seeds, select, values
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 
 QUANTITIES = {"test_loss": ("test loss (nats)", True), "test_accuracy": ("test accuracy", False)}
 EXAMPLES = (1, 2, 8, 32)
@@ -29,7 +29,9 @@ def _columns(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("inference",), claims=("B5", "D10"), size=(8.2, 5.2))
-@Grid(rows=("step", "m"), columns=_columns, x={"step": "step", "m": "m, images evaluated together"})
+@Panels(
+    rows=("step", "m"), columns=_columns, x={"step": "step", "m": "m, images evaluated together"}
+)
 @Legend(lambda sheet: style.keys(_styles(sheet.table)))
 @Slide(((0, 0), (0, 2), (1, 2)))
 def draw(sheet: Sheet) -> None:

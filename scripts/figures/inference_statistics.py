@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter
 
 from gpubn.report.figures import courses, forest, looks, marks, scales, style
 from gpubn.report.figures.selection import by, matching, present, seeds, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
 OURS, MOVING, BIASED = "population", "moving[0.01]", "biased[0.01]"
@@ -27,7 +27,7 @@ TWICE = float(np.log(2))
 
 
 @figure(__doc__, tables=("inference",), claims=("B2", "B5", "D10"), size=(7.8, 5.2))
-@Grid(rows=2, columns=3)
+@Panels(rows=2, columns=3)
 @Legend(style.keys(KINDS))
 @Slide(((0, 0), (0, 2), (1, 1)))
 def draw(sheet: Sheet) -> None:

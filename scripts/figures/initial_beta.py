@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubn.report.figures import looks, marks, scales, style, sweeps
 from gpubn.report.figures.selection import by, present, select, values
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 from gpubn.report.words import ACTIVATIONS
 
 TICKS = (0.2, 0.5, 1, 2, 5)
@@ -31,7 +31,7 @@ def _columns(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("initial_beta",), claims=("B6",), size=(7.4, 4.4))
-@Grid(rows=_rows, columns=_columns)
+@Panels(rows=_rows, columns=_columns)
 @Legend(style.keys(looks.BETAS, marker=False))
 @Slide(((0, 0), (1, 0), (1, 3)))
 def draw(sheet: Sheet) -> None:

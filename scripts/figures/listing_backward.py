@@ -11,11 +11,11 @@ cosine 0, no size. The largest error without a fault is that of any layer and se
 
 from gpubn.report.figures import looks, marks, style
 from gpubn.report.figures.selection import present, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 
 
 @figure(__doc__, tables=("listing_backward",), claims=("A11",), size=(7.2, 6.4))
-@Grid(
+@Panels(
     rows={
         "weight_grad_relative_error": "relative error",
         "weight_grad_cosine": "cosine with the\ntrue gradient",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gpubn.report.figures import courses, forest, looks, scales
 from gpubn.report.figures.selection import at_end, present, seeds
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.published import (
     FINAL_LOSS_SCALED,
     FINAL_TEST_LOSS_BATCHNORM,
@@ -46,7 +46,7 @@ PRINTED_AMONG_ALL: tuple[Printed, ...] = (("batch_loss", "rand_small", "none", F
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D2", "D11"), size=(8.2, 4.8))
-@Grid(columns={**dict.fromkeys(PANELS, ""), "near": "Glorot, enlarged"}, x=list(PANELS.values()))
+@Panels(columns={**dict.fromkeys(PANELS, ""), "near": "Glorot, enlarged"}, x=list(PANELS.values()))
 @Legend(looks.TREATMENTS, line=False, published=True)
 @Slide(((0, 1), (0, 2), (0, 3)))
 def draw(sheet: Sheet) -> None:

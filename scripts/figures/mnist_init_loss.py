@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from gpubn.report.figures import forest, looks, marks, scales, style
 from gpubn.report.figures.selection import by, seeds, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.published import (
     FINAL_LOSS_FIRST_INIT,
     FINAL_LOSS_SCALED,
@@ -37,7 +37,7 @@ GUESS = style.key("loss of a guess, ln 10", color=style.FAINT, linestyle="--")
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D1", "D2", "D3", "D11"), size=(7.6, 7.2))
-@Grid(rows=3, columns=3)
+@Panels(rows=3, columns=3)
 @Legend(looks.TREATMENTS, more=[GUESS], marker=False, published=True)
 @Slide(((0, 2), (1, 1), (1, 2)))
 def draw(sheet: Sheet) -> None:

@@ -11,7 +11,7 @@ from gpubn.experiments import array_statistics
 from gpubn.experiments.probes import base
 from gpubn.report.figures import looks, marks, scales
 from gpubn.report.figures.selection import by
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, facet, figure
 from gpubn.report.statistics import mean_interval
 
 IMAGES, SATURATED = base.EXAMPLES, array_statistics.SATURATED
@@ -19,7 +19,7 @@ IMAGES, SATURATED = base.EXAMPLES, array_statistics.SATURATED
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D5",), size=(7.2, 4.4))
-@Grid(
+@Panels(
     rows={
         "saturated_share": "share of saturated\nactivations",
         "dead_share": "share of\ndead units",

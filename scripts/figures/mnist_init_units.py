@@ -14,7 +14,7 @@ import pandas as pd
 from gpubn.experiments.probes import base
 from gpubn.report.figures import forest, histograms, looks, style
 from gpubn.report.figures.selection import present, seeds, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 
 IMAGES = base.EXAMPLES
 """What the probes looked at."""
@@ -24,7 +24,7 @@ MATTERS = 0.5
 
 
 @figure(__doc__, tables=("mnist_init",), claims=("D4",), size=(7.8, 5.4))
-@Grid(
+@Panels(
     rows={
         "before": "before training\nmean activation",
         "after": "after training\nmean activation",

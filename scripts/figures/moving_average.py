@@ -16,7 +16,7 @@ import numpy as np
 from gpubn import theory
 from gpubn.report.figures import looks, marks, style
 from gpubn.report.figures.selection import by
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
 TRUE_MEAN, TRUE_VAR = 1.0, 4.0
@@ -28,7 +28,7 @@ def _momenta(sheet: Sheet) -> looks.Looks:
 
 
 @figure(__doc__, tables=("moving_average",), claims=("B5",), size=(7.8, 3.3))
-@Grid(
+@Panels(
     columns={
         "mean_bias": "moving mean: relative bias",
         "var_bias": "moving variance: relative bias",

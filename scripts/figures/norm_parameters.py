@@ -13,7 +13,7 @@ The table has all layers.
 
 from gpubn.experiments.probes import base
 from gpubn.report.figures import courses, scales
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, by_activation, figure
 
 IMAGES = base.EXAMPLES
 """What the probes looked at."""
@@ -31,7 +31,7 @@ METRICS = {
 
 
 @figure(__doc__, tables=("diagnostics",), claims=("C5",), size=(7.2, 8.6))
-@Grid(rows=METRICS, columns=by_activation, x="step", share="row")
+@Panels(rows=METRICS, columns=by_activation, x="step", share="row")
 @Legend(courses.layer_legend)
 @Slide(((4, 0), (4, 1), (4, 2)))
 def draw(sheet: Sheet) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 
 from gpubn.report.figures import scales, style, sweeps
 from gpubn.report.figures.scales import USABLE
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, by_activation, figure
 
 MATTERS = 1.1
 """Times: the smallest gain in steps that matters; the claims' ledger decides."""
 
 
 @figure(__doc__, tables=("rate_sweep",), claims=("B8",), size=(7.2, 4.5))
-@Grid(
+@Panels(
     rows={"steps": f"steps to {USABLE:g} nats", "gain": "gain"},
     columns=by_activation,
     heights=(3, 1),

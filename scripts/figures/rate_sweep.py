@@ -13,14 +13,14 @@ import numpy as np
 
 from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.selection import select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, by_activation, figure
 
 MATTERS = 2
 """Times: the smallest gain in rate that matters; the claims' ledger decides."""
 
 
 @figure(__doc__, tables=("rate_sweep",), claims=("B8", "B9"), size=(7.2, 6.2))
-@Grid(
+@Panels(
     rows={
         "loss": "mini-batch loss (nats)",
         "share": "share\ndiverged",

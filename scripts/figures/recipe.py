@@ -15,7 +15,7 @@ import pandas as pd
 
 from gpubn.report.figures import forest, looks, scales, style
 from gpubn.report.figures.selection import seeds, select, values
-from gpubn.report.figures.sheets import Grid, Labels, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, figure
 
 COLUMNS = {
     "zero_variance_share": "share of (step, unit) pairs\nwith variance 0",
@@ -33,7 +33,7 @@ def _rows(sheet: Sheet) -> Labels:
 
 
 @figure(__doc__, tables=("recipe",), claims=("D13",), size=(7.6, 7.9))
-@Grid(rows=_rows, columns=list(COLUMNS), x=list(COLUMNS.values()), share="row")
+@Panels(rows=_rows, columns=list(COLUMNS), x=list(COLUMNS.values()), share="row")
 @Legend(style.keys(looks.LISTING, line=False))
 @Slide(((3, 0), (3, 1), (3, 2)))
 def draw(sheet: Sheet) -> None:

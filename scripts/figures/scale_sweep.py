@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from gpubn.report.figures import looks, scales, sweeps
 from gpubn.report.figures.scales import USABLE
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, by_activation, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, by_activation, figure
 
 MATTERS = 1.0
 """Decades: the smallest gain that matters; the claims' ledger decides."""
@@ -23,7 +23,7 @@ LIMITS = (0.4, 0.5, 0.7, 1.0)
 
 
 @figure(__doc__, tables=("scale_sweep",), claims=("B10",), size=(7.2, 6.4))
-@Grid(
+@Panels(
     rows={
         "loss": "mini-batch loss (nats)",
         "usable": "usable",

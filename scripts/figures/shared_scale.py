@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import present, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 
 MATTERS = 0.01
 ASIDE = {"before": 0.93, "after": 1.07}
@@ -21,7 +21,7 @@ BY_RATE = ("output_change_difference", "output_change")
 
 
 @figure(__doc__, tables=("shared_scale",), claims=("A9",), size=(7.8, 3.4))
-@Grid(columns=3, x=("learning rate", "learning rate", "layer"))
+@Panels(columns=3, x=("learning rate", "learning rate", "layer"))
 @Legend(style.keys(looks.RELU_PLACES))
 def draw(sheet: Sheet) -> None:
     table = sheet.table

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from gpubn import theory
 from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import by, matching, select
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 from gpubn.report.statistics import mean_interval
 
 BATCHNORM_THEORY: dict[str, Callable[[int], float]] = {
@@ -53,7 +53,7 @@ def _face(norm: str) -> dict[str, Any]:
 
 
 @figure(__doc__, tables=("signal_batch",), claims=("A7", "A8"), size=(7.8, 3.4))
-@Grid(
+@Panels(
     rows={"": "growth of mean square a layer"},
     columns={
         "signal_growth": "backpropagated signal dL/dh",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gpubn.report.figures import forest, looks
 from gpubn.report.figures.selection import present, seeds, select
-from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Panels, Sheet, Slide, figure
 
 FITTED = (2, 17)
 """The layers through which the growth a layer is fitted, away from what happens at the ends."""
@@ -32,7 +32,7 @@ COMPARED: dict[str, tuple[str, tuple[float, ...]]] = {
     claims=("A5", "A6", "A8", "A10", "A12"),
     size=(7.8, 3.8),
 )
-@Grid(rows=2, columns=3)
+@Panels(rows=2, columns=3)
 @Slide(((1, 0), (1, 1), (1, 2)))
 def draw(sheet: Sheet) -> None:
     table, depth = sheet.table, sheet.config["model.depth"]

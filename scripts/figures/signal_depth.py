@@ -16,7 +16,7 @@ import pandas as pd
 from gpubn import theory
 from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import by, select, values
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
 FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (2, 17)}
@@ -24,7 +24,7 @@ FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (
 
 
 @figure(__doc__, tables=("signal_propagation",), claims=("A5", "A6", "A8"), size=(7.8, 6.4))
-@Grid(
+@Panels(
     rows={
         "activation_var": "variance of\nactivations",
         "signal_var": "variance of the\nsignal dL/dh",

@@ -10,7 +10,7 @@ also hold what lies beyond. The interval of a single run is that of its logarith
 """
 
 from gpubn.report.figures import histograms, looks
-from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Panels, Sheet, Slide, figure
 from gpubn.report.published import ACTIVATION_VAR
 
 PLAIN, NORMED = ACTIVATION_VAR["none"], ACTIVATION_VAR["after"]
@@ -24,7 +24,7 @@ SMALL = looks.INITS["small"][0]
     claims=("A1", "A3", "A5"),
     size=(7.5, 7.8),
 )
-@Grid(
+@Panels(
     rows={
         histograms.Treatment(PLAIN): "no batchnorm\nN(0, 0.01²)\n\nshare (%)",
         histograms.Treatment(PLAIN): "no batchnorm\nGlorot normal\n\nshare (%)",

@@ -11,7 +11,7 @@ hold what lies beyond. The interval of a single run is that of its logarithm.
 """
 
 from gpubn.report.figures import histograms, looks
-from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Panels, Sheet, Slide, figure
 from gpubn.report.published import WEIGHT_GRAD_VAR
 
 NONE, AFTER = WEIGHT_GRAD_VAR["none"], WEIGHT_GRAD_VAR["after"]
@@ -27,7 +27,7 @@ SMALL = looks.INITS["small"][0]
     claims=("A2", "A4", "A6"),
     size=(8.6, 7.8),
 )
-@Grid(
+@Panels(
     rows={
         histograms.Treatment(PLAIN, AS_LISTED): "no batchnorm\nN(0, 0.01²)\n\nshare (%)",
         histograms.Treatment(PLAIN, AS_LISTED): "no batchnorm\nGlorot normal\n\nshare (%)",

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import seeds, select
-from gpubn.report.figures.sheets import Grid, Sheet, Slide, figure
+from gpubn.report.figures.sheets import Panels, Sheet, Slide, figure
 
 RATIOS = {
     "backward": {
@@ -41,7 +41,7 @@ Series = tuple[style.Style, list[tuple[str, np.ndarray, np.ndarray]]]
 
 
 @figure(__doc__, tables=("step_cost",), claims=("B3", "B14", "C2"), size=(7.4, 3.5))
-@Grid(
+@Panels(
     columns={"step": "training step", "backward": "backward pass", "inference": "inference"},
     x=("", "examples × units", "examples × units"),
 )

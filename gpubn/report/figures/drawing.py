@@ -1,7 +1,7 @@
 """Figures: one script `scripts/figures/<name>.py`, or of an extension, makes the one of that name.
 
 Its `draw(sheet)` draws on the axes of a `Sheet` that holds the tables, and is declared by `figure`:
-the words, tables, claims and size; and by `grid`, `legend` and `slide` where there is more to say.
+words, tables, claims and size; and by `Panels`, `Legend` and `Slide` where there is more to say.
 """
 
 import ast

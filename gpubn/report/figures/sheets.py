@@ -45,7 +45,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Grid(_Part):
+class Panels(_Part):
     """A grid of panels; labels stand left of its rows and above its columns.
 
     `x` is below the lowest row, or below all panels of the rows that it names; `heights` are those
@@ -102,7 +102,7 @@ class Declaration:
     tables: tuple[str, ...]
     size: tuple[float, float]
     claims: tuple[str, ...]
-    grid: Grid
+    grid: Panels
     legend: Legend
     slide: Slide
 
@@ -126,7 +126,7 @@ def figure(
     text = inspect.cleandoc(words or "")
 
     def declare(draw: Draw) -> Declaration:
-        parts = Grid.of(draw), Legend.of(draw), Slide.of(draw)
+        parts = Panels.of(draw), Legend.of(draw), Slide.of(draw)
         return Declaration(draw, text, tables, size, claims, *parts)
 
     return declare

@@ -6,7 +6,7 @@ import pytest
 from gpubn.errors import StoreError
 from gpubn.report.figures import looks, marks, style
 from gpubn.report.figures.described import Described
-from gpubn.report.figures.sheets import Grid, Legend, Sheet, Slide, facet, figure
+from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 
 CONFIG = {
     "model.depth": 1,
@@ -127,7 +127,7 @@ def test_values_of_a_document_have_no_entry_beside_other_data():
 
 
 def test_a_grid_is_labelled_by_what_it_shows():
-    grid = Grid(
+    grid = Panels(
         rows={"a": "A", "b": "B"},
         columns=facet("norm", {"none": "N", **looks.TREATMENTS}),
         x={"b": "x"},
@@ -142,11 +142,11 @@ def test_a_grid_is_labelled_by_what_it_shows():
     assert [ax.get_ylabel() for ax in made.axes[:, 0]] == ["A", "B"]
     assert [[ax.get_xlabel() for ax in row] for row in made.axes] == [["", ""], ["x", "x"]]
     assert made.axes[0, 0].get_shared_y_axes().joined(made.axes[0, 0], made.axes[0, 1])
-    assert [ax.get_xlabel() for ax in sheet(Grid(columns=2, x=("u", "v"))).axes[0]] == ["u", "v"]
+    assert [ax.get_xlabel() for ax in sheet(Panels(columns=2, x=("u", "v"))).axes[0]] == ["u", "v"]
 
 
 def test_a_slide_shows_some_panels_with_the_labels_of_their_rows_and_columns():
-    grid = Grid(rows={"a": "A", "b": "B"}, columns={1: "One", 2: "Two"}, x="steps", share="row")
+    grid = Panels(rows={"a": "A", "b": "B"}, columns={1: "One", 2: "Two"}, x="steps", share="row")
     made = sheet(grid, Slide(((0, 1), (1, 0), (1, 1), (5, 5))))
     made.axes[1, 0].set_title("own")
     made.finish(slide=True)
@@ -162,14 +162,14 @@ def test_a_slide_shows_some_panels_with_the_labels_of_their_rows_and_columns():
 
 @pytest.mark.parametrize(("ticks", "label"), [(["x", "y"], ""), (["1", "$10^1$"], "A")])
 def test_an_axis_of_names_has_not_the_label_of_its_row(ticks, label):
-    made = sheet(Grid(rows={"a": "A"}, columns=2), Slide(((0, 1),)))
+    made = sheet(Panels(rows={"a": "A"}, columns=2), Slide(((0, 1),)))
     made.axes[0, 1].set_yticks([0, 1], ticks)
     made.finish(slide=True)
     assert made.axes[0, 1].get_ylabel() == label
 
 
 def test_axes_that_are_joined_stand_in_all_their_places():
-    made = sheet(Grid(rows=2, columns={1: "One", 2: "Two"}), Slide(((1, 1),)))
+    made = sheet(Panels(rows=2, columns={1: "One", 2: "Two"}), Slide(((1, 1),)))
     joined = made.join(1, slice(None))
     assert list(made.axes[1]) == [joined, joined]
     made.finish(slide=True)

@@ -26,7 +26,7 @@ def loss(values, metric="batch_loss"):
 def test_it_shows_mean_and_interval_and_says_so(cell, rows):
     facts = Facts.of(cell(), rows())
     figure = loss_figure(cell(), facts)
-    said = text_of(figure)
+    said = " ".join(text_of(figure).split())
     for part in ("mnist_init", "NOT MNIST", "n = 3 seeds", "init=glorot", "norm=none", "95%"):
         assert part in said
     axes, points = figure.axes[0], facts.curves["batch_loss"]
