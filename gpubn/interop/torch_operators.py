@@ -141,9 +141,9 @@ def _statistics(cache: Any) -> Tensor:
 def _gradients(
     dy: Tensor, dx: Tensor, dgamma: Tensor, dbeta: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients with the leading axes of dy, none of which shares memory with another."""
+    """The gradients with the leading axes of dy."""
     dx = dx.to(dy.dtype).reshape(dy.shape)
-    return dx, dgamma.clone().reshape(_per_unit(dy)), dbeta.reshape(_per_unit(dy))
+    return dx, dgamma.reshape(_per_unit(dy)), dbeta.reshape(_per_unit(dy))
 
 
 def _per_unit(x: Tensor, *values: int) -> tuple[int, ...]:

@@ -87,6 +87,13 @@ def test_what_is_strided_is_taken_as_it_stands(name):
         torch.testing.assert_close(found, expected)
 
 
+@of_every_operator
+@on_both_kinds
+def test_outputs_share_no_memory(name, backend, on_backend):
+    found = OPERATORS[name](*arguments(name, (3,)))
+    assert len({one.untyped_storage().data_ptr() for one in found}) == len(found)
+
+
 @on_both_kinds
 def test_statistics_keep_the_digits_that_a_large_mean_hides(backend, on_backend):
     x, dy = (torch.randn(2, N, C) + 2**17).double()
