@@ -21,7 +21,7 @@ Loop = Callable[[np.ndarray, np.ndarray, int, int, int], None]
 """loop(whole, real, begin, end, steps) runs rows for some replicas, with the lock released."""
 ALIGNED = 16
 """Columns that a thread takes at least: a line of the cache."""
-WORTH_A_THREAD = 1 << 20
+WORTH_A_THREAD = 1 << 19
 """Numbers of each thread at least: their work takes several times as long as it takes to wake."""
 LARGE = 1 << 15
 """Numbers from which the C library gives memory back to the system, so that we keep it."""
