@@ -229,6 +229,7 @@ def test_the_arrays_are_found_as_people_have_them(tmp_path, layout, fetched):
     [
         ({"x_train": IMAGES.astype(np.uint8)}, "is not a file in the archive"),
         (ARRAYS | {"x_train": IMAGES}, "has numbers of float64; expected whole ones from 0"),
+        (ARRAYS | {"y_train": LABELS + 300}, "has numbers of int64; expected whole ones from 0"),
         (ARRAYS | {"y_train": LABELS - 1}, "has numbers of int64; expected whole ones from 0"),
         (
             ARRAYS | {"y_train": LABELS + 1},
