@@ -1,5 +1,6 @@
 """Argument checks of the public kernels: one sentence with argument, value, what is allowed."""
 
+import sys
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple, ParamSpec, TypeGuard, TypeVar
@@ -50,7 +51,7 @@ def form(value: Any) -> Any:
 
 def once(check: Callable[..., None]) -> Callable[..., None]:
     """Let a check look at the same arguments once: a call that passes is remembered."""
-    remembered = lru_cache(maxsize=1024)(check)
+    remembered = lru_cache(maxsize=1024, typed=True)(check)
 
     @wraps(check)
     def look(*arguments: Hashable) -> None:
@@ -69,7 +70,7 @@ def statistics_dtype(x: Array) -> str:
 
 def check_float(name: str, array: Array, allowed: tuple[str, ...] = FLOATS) -> None:
     """Refuse a dtype that is not allowed."""
-    if array.dtype.name not in allowed:
+    if str(array.dtype) not in allowed:  # its name is silent about swapped bytes
         expected = ", ".join(allowed[:-1])
         raise ArgumentError(f"{name} has dtype {array.dtype}; expected {expected} or {allowed[-1]}")
 
@@ -120,13 +121,21 @@ def is_array(value: float | Array) -> TypeGuard[Array]:
     return getattr(value, "ndim", 0) > 0
 
 
+def lies_within(value: Any, least: float, most: float) -> bool:
+    """Return True for a number from `least` to `most`, False for any other and for no number."""
+    try:
+        return bool(least <= value <= most)
+    except (TypeError, ValueError):
+        return False
+
+
 def check_eps(eps: float | Array, x: Array | None = None) -> None:
     """Refuse an eps that is negative, infinite or NaN, or no array (R,) for `x` (R, N, D).
 
     The values of an array are not looked at: on a device that would wait for it.
     """
     if not is_array(eps):
-        if not 0.0 <= eps < float("inf"):
+        if not lies_within(eps, 0.0, sys.float_info.max):
             raise ArgumentError(f"eps is {eps}; expected a finite number of at least 0")
         return
     if x is None or x.ndim != 3 or eps.shape != x.shape[:1] or eps.dtype != (statistics_dtype(x)):

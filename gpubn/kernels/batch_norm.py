@@ -26,6 +26,7 @@ from gpubn.kernels._checks import (
     check_statistics_dtype,
     form,
     is_array,
+    lies_within,
     once,
     public_kernel,
     statistics_dtype,
@@ -202,7 +203,7 @@ def _check_training(
             f"x has a batch of {n} (shape {tuple(x.shape)}); expected at least 2 examples, which "
             "batch norm needs in training"
         )
-    if correction not in (0, 1) or n - correction < 1:
+    if correction not in (0, 1) or isinstance(correction, float) or n - correction < 1:
         raise ArgumentError(f"correction is {correction}; expected 0 or 1")
 
 
@@ -237,7 +238,7 @@ def _check_averages(
                 f"a replica for x of shape (R, N, D), which has {tuple(x.shape)}"
             )
         check_statistics_dtype("running.momentum", momentum, x)
-    elif not 0.0 <= momentum <= 1.0:
+    elif not lies_within(momentum, 0.0, 1.0):
         raise ArgumentError(f"running.momentum is {momentum}; expected a number from 0 to 1")
     if average not in AVERAGES:
         raise ArgumentError(

@@ -30,8 +30,8 @@ from gpubn.kernels.affine import AffineCache
 from tests.kernels.arrays import bits, ones, place, refuses
 
 NAN, INF = float("nan"), float("inf")
-half, double, int32, whole = (
-    partial(ones, dtype=dtype) for dtype in ("float16", "float64", "int32", "int64")
+half, double, int32, whole, swapped = (
+    partial(ones, dtype=dtype) for dtype in ("float16", "float64", "int32", "int64", ">f8")
 )
 
 
@@ -126,18 +126,25 @@ REFUSED = [
     ("affine descent", {"scratch": ones(3, 7, 5)}, "scratch has shape (3, 7, 5); expected (3, 5"),
     # Batch norm -----------------------------------------------------------------------------------
     (BOTH, {"x": whole(4, 3)}, "x has dtype int64; expected float16, bfloat16, float32 or float64"),
+    # A name without the order of its bytes would let it through, to be computed in float32.
+    (BOTH, {"x": swapped(4, 3)}, "x has dtype >f8; expected float16, bfloat16, float32 or"),
+    ("affine", {"x": swapped(4, 3)}, "x has dtype >f8; expected float32 or float64"),
     (BOTH, {"x": D}, "x has shape (3,); expected (N, D) or (R, N, D) with no empty axis"),
     (BOTH, {"x": ones(2, 2, 2, 3)}, "x has shape (2, 2, 2, 3)"),
     *((BOTH, {"x": ones(*s)}, f"x has shape {s}") for s in ((0, 3), (4, 0), (0, 4, 3))),
     (BOTH, {"eps": -1e-5}, "eps is -1e-05; expected a finite number of at least 0"),
     ("batch norm, inference, fold", {"eps": NAN}, "eps is nan; expected a finite number of at"),
-    (BOTH, {"eps": INF}, "eps is inf"),
+    *((BOTH, {"eps": e}, f"eps is {e}; expected") for e in (INF, 10**400, "1e-5", None, [1e-5])),
+    (BOTH, {"eps": 1e-5 + 0j}, "eps is (1e-05+0j)"),
     (BOTH, {"eps": ones(3)}, f"eps has shape (3,) and dtype float32; {OF_EPS}"),
     (BOTH, {"eps": double(2)}, "eps has shape (2,) and dtype float64"),
     (BOTH, {"eps": ones(2), "x": ones(2, 3)}, "eps has shape (2,)"),
     ("fold", {"eps": ones(2)}, "eps has shape (2,)"),
     ("batch norm", {"x": ones(1, 3)}, "x has a batch of 1 (shape (1, 3)); expected at least 2"),
-    *(("batch norm", {"correction": c}, f"correction is {c}; expected 0 or 1") for c in (2, 0.5)),
+    *(
+        ("batch norm", {"correction": c}, f"correction is {c}; expected 0 or 1")
+        for c in (2, 0.5, 1.0)
+    ),
     *(
         (calls, {name: array}, f"{name} has {said}")
         for calls, names in ((BOTH, ("gamma", "beta")), ("inference", ("mean", "var")))
@@ -160,7 +167,7 @@ REFUSED = [
     ("running", {"spread": double(2, 3)}, "running.spread has dtype float64; expected float32"),
     *(
         ("running", {"momentum": m}, f"running.momentum is {m}; expected a number from 0 to 1")
-        for m in (-0.1, 1.1, NAN)
+        for m in (-0.1, 1.1, NAN, "0.1", None)
     ),
     ("running", {"momentum": D}, "running.momentum has shape (3,); expected one number, or one"),
     ("running", {"momentum": double(2)}, "running.momentum has dtype float64; expected float32"),
