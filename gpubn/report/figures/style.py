@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import oxipng
 from matplotlib.artist import Artist
@@ -68,8 +69,8 @@ BOUND: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 0.
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the context in which a figure is put together and rendered."""
-    return mpl.rc_context(STYLE)
+    """Return the context in which a figure is put together and rendered, whatever a user's is."""
+    return matplotlib.style.context(["default", STYLE])
 
 
 def new_figure(
