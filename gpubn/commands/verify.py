@@ -99,7 +99,7 @@ def _other_verdicts(fresh: Path, committed: Path) -> list[str]:
     path = committed / "claims.csv"
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         before = {row["id"]: row["verdict"] for row in csv.DictReader(file)}
     decided = decide_all(fresh, [committed], fresh)
     return [d.id for d in decided if before.get(d.id) != (d.verdict or "")]

@@ -89,4 +89,4 @@ def _hash(roots: list[Definition], left_out: tuple[str, ...], sources: list[str]
 
 def _cuda(source: Path) -> str:
     """A CUDA source without comments and layout."""
-    return " ".join(re.sub("//.*", "", source.read_text()).split())
+    return " ".join(re.sub("//.*", "", source.read_text("utf-8")).split())

@@ -38,7 +38,7 @@ def table_is_current(table: Path, keys: Iterable[str], made_from: Mapping[str, s
         made_from: cell id -> digest of its result.
     """
     try:
-        document, data = json.loads(provenance_path(table).read_text()), table.read_bytes()
+        document, data = json.loads(provenance_path(table).read_bytes()), table.read_bytes()
         return bool(
             document["made_from"] == made_from
             and document["sha256"] == sha256(data)
@@ -107,7 +107,7 @@ def _check_distinct(path: Path, frame: "pd.DataFrame") -> None:
 
 def _provenance(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(provenance_path(path).read_text())
+        document = json.loads(provenance_path(path).read_bytes())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

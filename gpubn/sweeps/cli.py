@@ -4,6 +4,7 @@ import difflib
 import errno
 import logging
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -71,6 +72,8 @@ def explain(error: BaseException) -> str | None:
         return _explain_hydra(error)
     if isinstance(error, ValueError) and _raised_by_hydra(error):
         return " ".join(str(error).split())
+    if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # of a log file
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         return f"a file cannot be written ({error.strerror}); expected room on the disk"
     if isinstance(error, OSError) and error.filename is not None:
@@ -113,6 +116,9 @@ def _explain_hydra(error: BaseException) -> str:
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
         allowed = types.get(match[1].lstrip("+~"), "a value of its type")
         return f"{match[1]} is {match[2]!r}; expected {allowed}"
+    if match := re.search(r"^LexerNoViableAltException: ([^=\s]+)=(.*)", text):
+        quoted = shlex.quote(f'{match[1]}="{match[2]}"')
+        return f"{match[1]} is {match[2]!r}, which Hydra takes in quotes alone; expected {quoted}"
     if match := re.search(r"Error parsing override '([^']*)'", text):
         return f"{match[1]!r} is no override; expected KEY=VALUE"
     return " ".join(str(error).split("full_key")[0].split())

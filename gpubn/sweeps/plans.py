@@ -92,8 +92,10 @@ def write_plan(path: Path, plan: SweepPlan) -> None:
 def _key(sources: Sequence[str]) -> str:
     """Return a hash of all that makes cells of overrides."""
     folders = [folder for source in sources for folder in _folders(source)]
-    files = [(str(p), p.read_text()) for folder in folders for p in sorted(folder.rglob("*.yaml"))]
-    return _digest([sources, files, Path(schema.__file__).read_text(), version("hydra-core")])
+    found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
+    files = [(str(path), sha256(path.read_bytes())) for path in found]
+    code = sha256(Path(schema.__file__).read_bytes())
+    return _digest([sources, files, code, version("hydra-core")])
 
 
 def _folders(source: str) -> list[Path]:

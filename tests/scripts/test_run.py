@@ -5,10 +5,12 @@ import re
 import signal
 import threading
 from functools import partial
+from logging.config import dictConfig
 
 import pytest
 
 from gpubn.sweeps import cli
+from gpubn.sweeps.compose import expand
 from tests.scripts.sweeping import (
     HERE,
     TINY,
@@ -88,6 +90,12 @@ def swallow():
         signal.raise_signal(signal.SIGINT)
 
 
+def log_to(path):
+    """What Hydra does with the log of a cell."""
+    handler = {"class": "logging.FileHandler", "filename": path}
+    dictConfig({"version": 1, "disable_existing_loggers": False, "handlers": {"file": handler}})
+
+
 NO_ROOM = "error: a file cannot be written (no room); expected room on the disk\n"
 DENIED = "error: a/b cannot be used (denied); expected a path with access\n"
 
@@ -97,6 +105,13 @@ DENIED = "error: a/b cannot be used (denied); expected a path with access\n"
     [
         (partial(raises, OSError(errno.EFBIG, "no room")), 1, NO_ROOM),
         (partial(raises, PermissionError(errno.EACCES, "denied", "a/b")), 1, DENIED),
+        (partial(log_to, "/dev/null/log"), 1, "error: /dev/null/log cannot be used (Not a dir"),
+        (
+            partial(expand, ["results=dä"]),
+            1,
+            "error: results is 'dä', which Hydra takes in quotes alone; "
+            "expected 'results=\"dä\"'\n",
+        ),
         (swallow, 130, "stopped: "),
     ],
 )

@@ -156,6 +156,6 @@ def read_yaml(path: Path) -> object:
         LedgerError: it is no YAML, or gives a key twice.
     """
     try:
-        return yaml.load(path.read_text(), Loader=_Loader)
+        return yaml.load(path.read_text("utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LedgerError(f"is no YAML ({' '.join(str(error).split())})") from error

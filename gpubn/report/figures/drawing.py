@@ -85,7 +85,7 @@ def is_current(script: FigureScript, results: Path, kind: Kind = "page") -> bool
     """Return True if the figure stands there, intact, from these tables and this code."""
     base = results / FOLDERS[kind] / script.name
     try:
-        document = json.loads(base.with_suffix(".json").read_text())
+        document = json.loads(base.with_suffix(".json").read_bytes())
         return bool(document["made_from"] == _made_from(script, results)) and all(
             sha256(base.with_suffix(f".{ending}").read_bytes()) == digest
             for ending, digest in document["files"].items()
@@ -146,13 +146,22 @@ def compose(
 
 
 def verdicts(script: FigureScript, results: Path) -> str:
-    """Return a figure's claims and their verdicts in a word each; empty where none has any yet."""
+    """Return a figure's claims and their verdicts in a word each; empty where none has any yet.
+
+    Raises:
+        StoreError: the table of verdicts is no text.
+    """
     folder = results / (f"extensions/{script.extension.name}" if script.extension else "")
+    path = folder / "claims.csv"
     try:
-        with (folder / "claims.csv").open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             decided = {row["id"]: row["verdict"] for row in csv.DictReader(file) if row["verdict"]}
     except (FileNotFoundError, KeyError):
         return ""
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"{path} is no table of verdicts ({error}); expected one, which `gpubn claims` writes"
+        ) from error
     found = [(id_, _word(decided[id_])) for id_ in script.claims if id_ in decided]
     alike = groupby(sorted(found, key=lambda pair: pair[1]), key=lambda pair: pair[1])
     said = "; ".join(f"{', '.join(id_ for id_, _ in pairs)} {word}" for word, pairs in alike)
@@ -189,7 +198,7 @@ def _declared(path: Path, extension: Extension | None) -> FigureScript:
     try:
         (call,) = (
             decorator
-            for node in ast.parse(path.read_text()).body
+            for node in ast.parse(path.read_bytes()).body
             if isinstance(node, ast.FunctionDef) and node.name == "draw"
             for decorator in node.decorator_list
             if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "figure"

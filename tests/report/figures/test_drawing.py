@@ -2,9 +2,10 @@
 
 import json
 
+import matplotlib as mpl
 import pytest
 
-from gpubn.errors import ConfigError
+from gpubn.errors import ConfigError, StoreError
 from gpubn.report.figures import drawing as figures
 from gpubn.report.figures import style as plotting
 from gpubn.report.tables import write_table
@@ -70,6 +71,22 @@ def test_what_a_script_declares(script, tmp_path):
             figures.find()
     with pytest.raises(ConfigError, match="figure is 'three'; expected one of one, two"):
         figures.find(["three"])
+
+
+def test_verdicts_that_are_no_text_are_named(script, tmp_path):
+    (tmp_path / "results" / "claims.csv").write_bytes(b"id,verdict\nA2,\xff\n")
+    with pytest.raises(StoreError, match=r"claims\.csv is no table of verdicts .*0xff"):
+        figures.verdicts(script, tmp_path / "results")
+
+
+def test_a_users_own_settings_change_nothing():
+    own = {"figure.facecolor": "black", "savefig.bbox": "tight", "lines.linewidth": 9.0}
+    with plotting.style():
+        usual = dict(mpl.rcParams)
+    with mpl.rc_context(own):
+        with plotting.style():
+            assert dict(mpl.rcParams) == usual
+        assert own.items() <= mpl.rcParams.items()
 
 
 def test_a_verdict_that_changes_makes_a_figure_stale(script, tmp_path, captions):
