@@ -6,6 +6,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from gpubn.errors import ConfigError
 from gpubn.extensions import extend, extensions
 from gpubn.files import shipped
 
@@ -64,6 +65,11 @@ def run_command(name: str) -> None:
 
 
 def _command(name: str) -> None:
+    if __doc__ is None:
+        raise ConfigError(
+            "Python runs without docstrings (-OO or PYTHONOPTIMIZE=2), which are the words of "
+            "commands and figures; expected -O at most"
+        )
     sys.argv[1:] = extend(sys.argv[1:])
     if extensions():
         import_module(f"{__name__}.own").check_extensions()

@@ -21,6 +21,7 @@ from gpubn.kernels._checks import (
     Form,
     check_batch,
     check_eps,
+    check_float,
     check_like,
     check_per_unit,
     check_statistics_dtype,
@@ -178,6 +179,7 @@ def fold_batch_norm(
     """
     xp = namespace(mean, var, gamma, beta)
     check_eps(eps)
+    check_float("mean", mean)
     for name, array in (("var", var), ("gamma", gamma), ("beta", beta)):
         if array is not None:
             check_like(name, array, mean.shape, mean.dtype)

@@ -75,6 +75,8 @@ def _check_rates(rate: float | np.ndarray, x: Array) -> None:
         raise ArgumentError(
             f"rate has shape {rates.shape}; expected one number or one a replica, {x.shape[:1]}"
         )
+    if rates.dtype.kind not in "iuf":
+        raise ArgumentError(f"rate is {rate!r}; expected a number in [0, 1)")
     good = (rates >= 0.0) & (rates < 1.0)
     if not good.all():
         raise ArgumentError(f"rate is {rates[~good].flat[0]}; expected a number in [0, 1)")

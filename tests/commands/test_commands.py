@@ -1,6 +1,7 @@
 """The console script: what it says without the extra, and the package alone, as pip installs it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,13 @@ def test_without_the_extra_a_sentence_says_what_to_install(call, monkeypatch):
     said, error = call("run")
     assert not said
     assert error.startswith("error: gpubn run needs hydra-core; expected the extra experiments: ")
+
+
+def test_without_docstrings_a_sentence_says_so(tmp_path):
+    words = [sys.executable, "-OO", ROOT / "scripts" / "build.py", "--redraw"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: Python runs without docstrings \(-OO .*\n", done.stderr)
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,8 @@ REFUSED = [
     (BOTH, {"eps": double(2)}, "eps has shape (2,) and dtype float64"),
     (BOTH, {"eps": ones(2), "x": ones(2, 3)}, "eps has shape (2,)"),
     ("fold", {"eps": ones(2)}, "eps has shape (2,)"),
+    # Of whole numbers its scale and its shift would be 0.
+    ("fold", {k: whole(3) for k in ("mean", "var", "gamma", "beta")}, "mean has dtype int64; exp"),
     ("batch norm", {"x": ones(1, 3)}, "x has a batch of 1 (shape (1, 3)); expected at least 2"),
     *(
         ("batch norm", {"correction": c}, f"correction is {c}; expected 0 or 1")
@@ -179,6 +181,7 @@ REFUSED = [
         for rate in (1.0, -0.1, NAN, INF)
         for given in (rate, np.array([0.1, rate]))
     ),
+    *(("dropout", {"rate": r}, f"rate is {r!r}; expected a number in") for r in (None, "0.5")),
     *(
         ("dropout", {"rate": np.full(s, 0.5)}, f"rate has shape {s}; expected one number or one")
         for s in ((3,), (1,), (2, 1), (0,))
