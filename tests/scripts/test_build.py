@@ -99,7 +99,9 @@ def test_bad_input(run, tmp_path, case):
 
 
 def test_the_committed_results_are_known_by_every_name(tmp_path, monkeypatch):
-    """They stand beside conf; those of a folder that is no checkout are the user's own."""
+    """They stand beside gpubn; those of another project of Hydra's are the user's own."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").touch()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(ROOT / "results")
     for folder in (f"{ROOT}/gone/../results/", "link", ROOT / "results"):
