@@ -73,8 +73,17 @@ def cell_of(composed: DictConfig) -> Cell:
 
 
 def validated(composed: DictConfig) -> Config:
-    """Return what Hydra composed as a validated configuration."""
-    return Config(**{f.name: _value(composed, f.name) for f in fields(Config)})
+    """Return what Hydra composed as a validated configuration.
+
+    Raises:
+        ConfigError: a value is out of range, or a key, which `+` adds, is none of ours.
+    """
+    known = [field.name for field in fields(Config)]
+    if more := [str(key) for key in composed if key not in known and key != "hydra"]:
+        raise ConfigError(
+            f"{more[0]} is no key of the configuration; expected one of {', '.join(known)}"
+        )
+    return Config(**{name: _value(composed, name) for name in known})
 
 
 def _value(composed: DictConfig, key: str) -> Any:

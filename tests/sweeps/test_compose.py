@@ -127,6 +127,7 @@ def test_every_option_composes_and_validates(group):
             [*ONE[:3], "norm=before", "optim.batch=1"],
             "optim.batch is 1; expected at least 2, which norm=b",
         ),
+        ([*ONE, "++seedss=3"], "seedss is no key of the configuration; expected one of name, "),
         ([*ONE, "norm.momentum=0.1,7"], "norm.momentum is 7.0; expected"),
         ([*ONE, "optim.rate=interval(0,1)"], "optim.rate=interval(0,1) is no list of values; exp"),
         *(
