@@ -93,7 +93,8 @@ def _experiments(scripts: Sequence[FigureScript] | None, own: Extension | None) 
 def _refuse_to_overwrite(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> None:
     from gpubn.sweeps.compose import expand  # Hydra takes long to import
 
-    committed = (results.resolve().parent / "gpubn" / "config.py").exists()
+    place = results.resolve()
+    committed = place.name == "results" and (place.parent / "gpubn" / "config.py").exists()
     for override in overrides:
         if override.split("=")[0] not in _HARMLESS and committed:
             for name in wanted:  # a wrong key comes first

@@ -109,7 +109,7 @@ def test_the_committed_results_are_known_by_every_name(tmp_path, monkeypatch):
             build._refuse_to_overwrite([], ["backend=numpy", "seeds=2"], Path(folder))
         harmless = ["backend=numpy", "backend.name=numpy", "data.root=x"]
         build._refuse_to_overwrite([], harmless, Path(folder))
-    for folder in ("results", "results/full", ROOT / "results/full"):
+    for folder in ("results", "results/full", ROOT / "results/full", ROOT / "try"):
         build._refuse_to_overwrite([], ["seeds=2"], Path(folder))
     monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match=r"^seeds=2 changes"):
