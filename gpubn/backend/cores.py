@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use."""
+"""The CPU cores that this process may use."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where people have the four arrays of a dataset: IDX files, an npz, a folder of parquet files.
+"""The layouts in which people have a dataset: IDX files, an npz, a folder of parquet files.
 
 Each layout gives payloads as the IDX files have them, so that one checksum decides for all.
 """

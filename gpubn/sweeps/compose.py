@@ -249,7 +249,7 @@ class Grid:
 
     @property
     def source(self) -> Source:
-        """Where its configuration comes from."""
+        """Hydra's options of where its configuration comes from."""
         path = self._loader.get_search_path().get_path()
         named = [element.path for element in path if element.provider == _OPTION]
         folder = named[0].removeprefix("file://") if named else None

@@ -9,7 +9,7 @@ from gpubn.backend import Array
 
 
 class MaskDraws(NamedTuple):
-    """What the masks of training passes are drawn from, on the host.
+    """The keys of the generators that draw the masks of training passes, on the host.
 
     Attributes:
         keys: (passes, R, 2), uint64, the key of each generator, which is NumPy's Philox.

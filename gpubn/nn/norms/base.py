@@ -1,4 +1,4 @@
-"""What every kind of normalisation provides."""
+"""The interface of every kind of normalisation."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from gpubn.nn.layers import Gradients, Numbers, StepByGradients
 
 
 class Site(NamedTuple):
-    """Where a normalisation stands.
+    """The place of a normalisation in a network.
 
     Attributes:
         seeds: one a replica.
