@@ -108,17 +108,9 @@ def plan(folder: Path, revision: str, seconds: float) -> list[Step]:
         return f"{', '.join(missing)} not installed" if missing else ""
 
     sanitizer = shutil.which("compute-sanitizer")
-    tests = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        "gpu",
-        "-q",
-        "--tb=short",
-        "-p",
-        "no:cacheprovider",
-    ]
+    tests = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--tb=short"]
+    tests += ["-p", "no:cacheprovider"]
+    tests += ["-p", "no:benchmark"]  # it warns of processes beside it, and a warning is an error
     if not without("xdist"):
         tests += ["-n", str(min(12, os.cpu_count() or 1))]
     scripts, results = ROOT / "scripts", str(folder.resolve())
