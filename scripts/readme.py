@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpubn import experiments
 from gpubn.files import write_atomic
+from gpubn.report.claims.coverage import PASSAGE_KINDS
 from gpubn.report.claims.rules import verdict_word
 from gpubn.report.figures import drawing as figures
 from gpubn.report.pages import render_page
@@ -61,6 +63,7 @@ def generated(part: str, results: Path) -> str:
         claims=_claims(results) if part == "claims" else [],
         outcomes=OUTCOMES,
         replication=_replication(results),
+        passages=_passages(results),
         experiments=[n for n in experiments.names() if (tables / f"{n}.json").exists()],
         races=_races(results) if part == "benchmarks" else [],
         figures=[f for f in figures.find() if (drawn / f"{f.name}.png").exists()],
@@ -95,6 +98,15 @@ def _replication(results: Path) -> dict[str, int]:
     apart = sum(row["agrees"] != "yes" for row in rows)
     counts = {"claims": len({row["id"] for row in rows}), "cases": len(rows), "alike": alike}
     return {**counts, "apart": apart, "open": len(rows) - alike - apart} if rows else {}
+
+
+def _passages(results: Path) -> dict[str, Any]:
+    """Count the passages of the documents, those of each kind, and those that a claim decides."""
+    rows = _rows(results, "coverage")
+    of_kind = Counter(row["kind"] for row in rows)
+    kinds = {kind: of_kind[kind] for kind in PASSAGE_KINDS}
+    decided = sum(bool(row["claim"]) for row in rows)
+    return {"all": len(rows), "kinds": kinds, "decided": decided} if rows else {}
 
 
 def _races(results: Path) -> _Rows:

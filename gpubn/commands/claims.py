@@ -1,8 +1,8 @@
 """Decide the claims of the four documents from the tables that are there; run nothing.
 
-Writes claims.csv, claims_evidence.csv, claims_history.csv, theory.csv, claims.md and statistics.md
-into the results folder, those of an extension into extensions/<name> there. Exits 1 where a claim
-has no verdict.
+Writes claims.csv, claims_evidence.csv, claims_history.csv, coverage.csv, theory.csv, claims.md,
+coverage.md and statistics.md into the results folder, those of an extension into extensions/<name>
+there. Exits 1 where a claim has no verdict, or the coverage of the documents a fault.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from pathlib import Path
 from gpubn.commands.own import check_tables, families
 from gpubn.errors import LedgerError
 from gpubn.files import shipped
-from gpubn.report.claims import decide_all
+from gpubn.report.claims import coverage_faults, decide_all
 from gpubn.report.claims.decide import WORDS
 from gpubn.report.claims.ledger import FOLDER
 
 
 def command() -> None:
-    """Decide, print a line a document, and name what has no verdict."""
+    """Decide, print a line a document, and name what has no verdict and what is not covered."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="tables and reports")
     parser.add_argument(
@@ -40,19 +40,24 @@ def command() -> None:
     options = parser.parse_args()
     also = [*options.also, *options.published]
     check_tables(options.results, *also)
-    decisions = []
+    decisions, faults = [], []
     for own in families(options.only):
+        faults += [] if own else coverage_faults(options.ledger)
         decisions += decide_all(options.results, also, rules=options.ledger, own=own)
     for letter, group in groupby(decisions, key=lambda decision: decision.id[0]):
         words = [decision.word for decision in group]
         counts = [f"{words.count(word)} {word}" for word in WORDS if word in words]
         print(f"{letter}: {len(words)} claims: {'; '.join(counts)}")
+    for fault in faults:
+        print(f"coverage: {fault}")
+    wrong = [f"the coverage has {len(faults)} faults; expected none"] if faults else []
     if missing := [d for d in decisions if d.verdict is None]:
         for decision in missing:
             for problem in decision.reason.splitlines():
                 place = "" if decision.id in problem else f"{decision.id}: "
                 print(f"no verdict: {place}{problem}")
-        raise LedgerError(
-            f"{', '.join(d.id for d in missing)} have no verdict; expected one for each of "
-            f"{len(decisions)} claims"
-        )
+        ids = ", ".join(decision.id for decision in missing)
+        of_all = f"expected one for each of {len(decisions)} claims"
+        wrong.insert(0, f"{ids} have no verdict; {of_all}")
+    if wrong:
+        raise LedgerError("; ".join(wrong))

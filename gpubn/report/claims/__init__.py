@@ -7,6 +7,7 @@ from pathlib import Path
 from gpubn.errors import LedgerError, StoreError
 from gpubn.extensions import Extension, exists, extensions
 from gpubn.report.claims import history, ledger
+from gpubn.report.claims.coverage import load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
@@ -34,10 +35,12 @@ def decide_all(
         LedgerError: a file of the ledger is malformed.
         StoreError: `out` cannot be written.
     """
-    book = ledger.load_ledger(own.folder / "ledger" if own else rules)
+    folder = own.folder / "ledger" if own else rules
+    book = ledger.load_ledger(folder)
     folders = [folder / kind for folder in (results, *also) for kind in ("tables", "benchmarks")]
     target = report_folder(out or results, own)
-    scripts = [script for script in figures.find() if script.extension == own]
+    everyone = figures.find()
+    scripts = [script for script in everyone if script.extension == own]
 
     def place(stem: str) -> Path:
         paths = [folder / f"{stem}.csv" for folder in folders]
@@ -72,8 +75,20 @@ def decide_all(
             id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims}
             for id_ in book.expected
         },
+        coverage=load_coverage(folder),
+        twins={script.name: link(figure(script)) for script in everyone},
     )
     return decisions
+
+
+def coverage_faults(rules: Path = ledger.FOLDER) -> list[str]:
+    """Return what is wrong with the coverage of a ledger's documents, a sentence each.
+
+    Raises:
+        LedgerError: a file of the ledger is malformed.
+    """
+    names = [script.name for script in figures.find()]
+    return load_coverage(rules).faults_against(ledger.load_ledger(rules), names)
 
 
 def report_folder(results: Path, own: Extension | None) -> Path:

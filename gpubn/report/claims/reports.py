@@ -1,4 +1,4 @@
-"""The verdicts as files: claims.csv, claims_evidence.csv, theory.csv, and the pages to read."""
+"""The verdicts as files: tables of claims, evidence, theory and coverage, and the pages to read."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpubn.files import write_atomic
 from gpubn.report.claims import history, rules
+from gpubn.report.claims.coverage import PASSAGE_KINDS, Coverage, Passage
 from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
 from gpubn.report.pages import render_page
 from gpubn.report.statistics import CONFIDENCE
@@ -20,6 +21,7 @@ EVIDENCE = (
     *("id", "quantity", "role", "case", "label", "n", "mean", "low", "high", "unit"),
     *("published", "run_low", "run_high", "matters", "p", "p_holm", "decision"),
 )
+COVERAGE = ("document", "number", "kind", "says", "claim", "verdict", "out_of_scope", "twin")
 THEORY = ("id", "quantity", "label", "predicted", "measured", "low", "high", "ratio", "source")
 
 _Row = Sequence[str]
@@ -35,6 +37,8 @@ def write_reports(
     own: str = "",
     tables: Mapping[str, _Links],
     figures: Mapping[str, _Links],
+    coverage: Coverage,
+    twins: _Links,
 ) -> None:
     """Write the files into `folder`; those that stand stay untouched.
 
@@ -43,6 +47,7 @@ def write_reports(
         changes: the rows of the history.
         own: the extension whose claims they are; "" where they are ours.
         tables, figures: id of a claim -> name -> path, as seen from `folder`.
+        twins: name of a figure -> path.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -62,6 +67,7 @@ def write_reports(
         own=own,
         tables=tables,
         figures=figures,
+        coverage=coverage,
         theory=theory,
         history=changes,
     )
@@ -74,6 +80,11 @@ def write_reports(
         "claims.md": page,
         "statistics.md": _statistics_page(decisions),
     }
+    if coverage.documents:
+        verdicts = {d.id: d.verdict or "" for d in decisions}
+        words_of = dict(zip(verdicts, words, strict=True))
+        texts["coverage.csv"] = _csv([COVERAGE, *_covered(coverage, verdicts)])
+        texts["coverage.md"] = _coverage_page(coverage, words_of, titles, twins)
     if own:
         del texts["claims_history.csv"]
     for name, text in texts.items():
@@ -146,6 +157,37 @@ def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
                 ratio = f"{estimate.mean / predicted:.4g}" if predicted else ""
                 shown = (f"{predicted:.4g}", *estimate.texts, ratio, quantity.source or "")
                 yield (decision.id, name, quantity.label, *shown)
+
+
+def _covered(coverage: Coverage, verdicts: Mapping[str, str]) -> Iterable[_Row]:
+    for letter, number, p in coverage.passages():
+        decided = (p.claim, verdicts.get(p.claim, "")) if p.claim else ("", "")
+        yield (letter, str(number), p.kind, p.says, *decided, p.out_of_scope or "", p.twin or "")
+
+
+def _coverage_page(
+    coverage: Coverage, words: Mapping[str, str], titles: Mapping[str, str], twins: _Links
+) -> str:
+    by_letter: dict[str, list[Passage]] = {letter: [] for letter in coverage.documents}
+    for letter, _, passage in coverage.passages():
+        by_letter[letter].append(passage)
+    by_letter["all"] = [passage for _, _, passage in coverage.passages()]
+    counts = {letter: _passage_counts(passages) for letter, passages in by_letter.items()}
+    return render_page(
+        HERE / "coverage.md.jinja",
+        columns=("document", *(f"{kind}s" for kind in PASSAGE_KINDS), "decided", "out of scope"),
+        counts=[(letter, *numbers) for letter, numbers in counts.items()],
+        coverage=coverage,
+        words=words,
+        titles=titles,
+        twins=twins,
+    )
+
+
+def _passage_counts(passages: Sequence[Passage]) -> tuple[int, ...]:
+    kinds = [passage.kind for passage in passages]
+    decided = sum(passage.claim is not None for passage in passages)
+    return (*(kinds.count(kind) for kind in PASSAGE_KINDS), decided, len(passages) - decided)
 
 
 def _statistics_page(decisions: Sequence[Decision]) -> str:
