@@ -126,5 +126,6 @@ def test_the_package_alone_runs_an_experiment_draws_its_figure_and_decides_claim
     assert none.returncode == 1
     assert "`gpubn run -m experiment=mnist_init" in none.stderr
     assert decided.returncode == 0, decided.stderr
-    published = ROOT / "results" / "claims_evidence.csv"
-    assert (tmp_path / "results" / published.name).read_bytes() == published.read_bytes()
+    for name in ("claims_evidence.csv", "coverage.csv"):
+        published = ROOT / "results" / name
+        assert (tmp_path / "results" / name).read_bytes() == published.read_bytes()

@@ -82,6 +82,26 @@ def test_what_has_no_verdict_is_named_and_the_rest_is_written(decide, tmp_path):
     assert verdicts(tmp_path / "results") == dict.fromkeys(EXPECTED, "reproduced") | open_ones
 
 
+def test_what_is_wrong_with_the_coverage_is_named_and_the_rest_is_written(decide, tmp_path):
+    (tmp_path / "ledger" / "coverage").mkdir()
+    for letter in COUNTS:
+        entries = [
+            {"kind": "sentence", "says": f"It gains {id_}.", "claim": id_}
+            for id_ in EXPECTED
+            if id_[0] == letter and id_ != "D2"
+        ]
+        sections = {"document": letter, "sections": [{"heading": "h", "passages": entries}]}
+        (tmp_path / "ledger" / "coverage" / f"{letter}.yaml").write_text(yaml.safe_dump(sections))
+    orphan = "coverage: D.yaml: no entry has claim D2; expected one or more"
+    said, error = decide()
+    assert (said[4:], error) == ([orphan], "the coverage has 1 faults; expected none")
+    assert verdicts(tmp_path / "results") == dict.fromkeys(EXPECTED, "reproduced")
+    said, error = decide(A6=BROKEN)
+    assert said[4:] == [orphan, "no verdict: A6: quantity gain divides by zero for all seeds"]
+    assert error.startswith("A6 have no verdict; expected one for each of")
+    assert error.endswith(" claims; the coverage has 1 faults; expected none")
+
+
 def test_tables_of_another_folder_where_undecided_is_a_verdict(decide, tmp_path):
     options = ["--results", "results/digits", "--also", "other", "--also", "results"]
     said, error = decide(*options, A1=UNCLEAR)

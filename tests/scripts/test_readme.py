@@ -29,6 +29,12 @@ A2,A,Two.,,1,1,1,bits,1,"reproduced, other value",,reproduced,t,
 A6,A,,,,,,,,,,,,
 B1,B,One.,,2,1,3,s,1,not reproduced,,not reproduced,t,
 """
+COVERAGE = """\
+document,number,kind,claim
+A,1,sentence,A1
+A,2,sentence,
+B,1,plot,A6
+"""
 REPLICATION = """\
 id,role,decision,ours_decision,agrees
 A1,primary,shown,shown,yes
@@ -62,6 +68,8 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     assert readme.generated("claims", tmp_path) == "Nothing is decided yet.\n"
     (tmp_path / "claims.csv").write_text(CLAIMS)
     (tmp_path / "replication.csv").write_text(REPLICATION)
+    assert "passages" not in readme.generated("claims", tmp_path)
+    (tmp_path / "coverage.csv").write_text(COVERAGE)
     said = readme.generated("claims", tmp_path)
     counted = "Of 4 claims: 1 reproduced; 1 reproduced, other value; 1 not reproduced. "
     assert said.startswith(f"{counted}We had expected 2 of these verdicts.\n")
@@ -72,6 +80,10 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     } <= set(said.splitlines())
     said = " ".join(said.split())
     assert "For 2 of them" in said
+    counted = (
+        "They decide 2 of the documents' 3 passages (2 sentences, 0 equations, 0 listings, 1 plots"
+    )
+    assert f"{counted}); the others are [out of scope](results/coverage.md)." in said
     assert "decided 4 cases: 1 alike, 1 where one of the two is open, 2 otherwise" in said
 
 

@@ -104,14 +104,8 @@ class Coverage:
         if not self.documents:
             return []
         claims = ledger.expected
-        said = [
-            *self.faults,
-            *(
-                f"{d}.yaml: is not there; expected it"
-                for d in ledger.titles
-                if d not in self.documents
-            ),
-        ]
+        absent = (letter for letter in ledger.titles if letter not in self.documents)
+        said = [*self.faults, *(f"{d}.yaml: is not there; expected its passages" for d in absent)]
         first: dict[tuple[str, str], int] = {}
         for letter, number, passage in self.passages():
             place = _place(letter, number, passage.says)

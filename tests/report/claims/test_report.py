@@ -130,7 +130,7 @@ def test_the_committed_reports_are_those_of_the_committed_tables(tmp_path):
     for kind in ("tables", "benchmarks"):
         (tmp_path / kind).symlink_to(results / kind)
     decide_all(tmp_path)
-    for name in FILES:
+    for name in (*FILES, "coverage.csv", "coverage.md"):
         assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
 
 
