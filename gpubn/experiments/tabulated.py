@@ -54,7 +54,7 @@ def _part(
 
 def _of(quantity: str) -> str:
     """The metrics of one run's histogram."""
-    return " ".join(f"{quantity}_{metric}" for metric in ("var", "low", "high", "count"))
+    return " ".join(f"{quantity}_{metric}" for metric in ("var", "low", "high", "hist"))
 
 
 _AT_THE_END = (_part("batch_loss", steps=(LAST,)), _part("diverged"))

@@ -1,4 +1,4 @@
-"""tanh, its derivative, and where the units of two networks stand on them.
+"""tanh, its derivative, and the units of two networks.
 
 {dataset}; {network}. Each of {units} units of run {first} before training, at its mean input over
 {IMAGES:,} training images. Of all (image, unit) pairs {saturated} have |tanh| > {SATURATED} under
@@ -38,7 +38,7 @@ CURVE: dict[str, Any] = {"color": style.INK, "linewidth": 1.2, "zorder": 1}
 
 
 @figure(__doc__, tables=("mnist_init", "mnist_run"), claims=("D4", "D5"), size=(7.8, 3.3))
-@Panels(columns=["tanh x", "its derivative, 1 − tanh² x", "its derivative, logarithmic"], x="x")
+@Panels(columns=["tanh x", "derivative 1 − tanh² x", "derivative, logarithmic"], x="x")
 @Legend(style.keys(NETWORKS, line=False))
 @Slide(source="{dataset}, one network before training; a mark is one of {units} units")
 def draw(sheet: Sheet) -> None:

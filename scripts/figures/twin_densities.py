@@ -1,6 +1,6 @@
-"""Document D's densities of pre- and post-activations, of one run of ours and of all.
+"""Document D's densities, of one run of ours and of all.
 
-{dataset}; {network}, Glorot normal, {training}. Left, middle: density of the values of all units on
+{dataset}; {network}, Glorot normal, {training}. Left, middle: density of all units' values on
 {IMAGES:,} training images every {every} steps, of run {first} and of {n} pooled. Right: move of the
 units' means since the measurement before; mean of {n}, bars: 95% t-interval.
 

@@ -1,4 +1,4 @@
-"""Document D's bar charts of the units' mean activations, of one run of ours and of all.
+"""Document D's bar charts of units, of one run of ours and of all.
 
 {dataset}; {network}, no batchnorm. Bars: mean activation of each unit over {IMAGES:,} training
 images in run {first}, before training and after {training}; dotted: {looks.PINNED}. Right: share of

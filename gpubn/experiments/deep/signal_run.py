@@ -62,7 +62,7 @@ def _measure_group(
 
 
 def histogram_of(values: np.ndarray) -> dict[str, float]:
-    """Return variance, both ends, and the count of each of `BINS` even bins between these.
+    """Return variance, both ends, and the share of each of `BINS` even bins between these.
 
     Without two finite ends there are no bins.
     """
@@ -70,7 +70,7 @@ def histogram_of(values: np.ndarray) -> dict[str, float]:
     found = {"var": float(values.var()), "low": low, "high": high}
     if np.isfinite([low, high]).all():
         counts, _ = np.histogram(values, BINS, range=(low, high))
-        found |= {f"count[{place}]": float(count) for place, count in enumerate(counts)}
+        found |= {f"hist[{place}]": count / values.size for place, count in enumerate(counts)}
     return found
 
 

@@ -1,7 +1,7 @@
 """Histograms of several runs pooled, and of one run.
 
-The metric `name[centre]` of a pooled table holds the share of one bin; one run's are counts between
-the least and the most value.
+The metric `name[centre]` of a pooled table holds the share of one bin; the bins of one run are
+numbered, from the least to the most value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,14 +58,14 @@ def centres_of(rows: pd.DataFrame) -> np.ndarray:
 def draw_run(ax: Axes, rows: pd.DataFrame, color: str, label: str) -> float:
     """Draw one run's histogram as a density of raw values and return their variance.
 
-    The rows are those of one quantity of one layer: its variance, both ends, the counts between.
+    The rows are those of one quantity of one layer: its variance, both ends, the shares between.
     The label of a row of panels stays before that of the density.
     """
     of_run = distinct(rows, "metric").set_index("metric")["value"]
-    of_run.index = of_run.index.str.replace(r".*_(?=var|low|high|count)", "", regex=True)
-    counts = np.array([of_run[f"count[{i}]"] for i in range(len(of_run) - 3)])
-    edges = np.linspace(of_run["low"], of_run["high"], len(counts) + 1)
-    density = counts / counts.sum() / (edges[1] - edges[0])
+    of_run.index = of_run.index.str.replace(r".*_(?=var|low|high|hist)", "", regex=True)
+    shares = np.array([of_run[f"hist[{i}]"] for i in range(len(of_run) - 3)])
+    edges = np.linspace(of_run["low"], of_run["high"], len(shares) + 1)
+    density = shares / (edges[1] - edges[0])
     across, up = power_of(edges), power_of(density)
     ax.stairs(density / 10.0**up, edges / 10.0**across, fill=True, color=color)
     density_label = f"{ax.get_ylabel()}\ndensity".lstrip()

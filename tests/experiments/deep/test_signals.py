@@ -112,7 +112,7 @@ def test_the_histograms_of_a_run_count_raw_values_of_the_listing(placement):
             for layer, raw in by_layer.items():
                 counts, _ = np.histogram(raw, 50)
                 of_layer = {"var": raw.var(), "low": raw.min(), "high": raw.max()}
-                of_layer |= {f"count[{place}]": count for place, count in enumerate(counts)}
+                of_layer |= {f"hist[{i}]": count / raw.size for i, count in enumerate(counts)}
                 expected |= {(f"{name}_{m}", layer): value for m, value in of_layer.items()}
         assert places(rows, seed) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 

@@ -60,8 +60,8 @@ def test_bins_stand_in_order_and_a_printed_variance_among_the_seeds():
 
 
 def test_a_run_is_drawn_as_a_density_of_raw_values(ax):
-    counts = {"count[0]": 1.0, "count[1]": 2.0, "count[2]": 1.0}
-    of_run = {"var": 4e-46, "low": -3e-23, "high": 6e-23, **counts}
+    shares = {"hist[0]": 0.25, "hist[1]": 0.5, "hist[2]": 0.25}
+    of_run = {"var": 4e-46, "low": -3e-23, "high": 6e-23, **shares}
     rows = [{"norm": "none", "metric": f"activation_{m}", "value": v} for m, v in of_run.items()]
     other = {"norm": "none", "metric": "weight_grad_var", "value": 1.0}
     rows = histograms.of_run(pd.DataFrame([*rows, other]), "activation", norm="none")
