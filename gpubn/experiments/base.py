@@ -17,6 +17,7 @@ _CATALOGUE = "gpubn.experiments.catalogue"
 _ELSEWHERE = {
     "signal_propagation": "gpubn.experiments.deep.signal_propagation",
     "signal_batch": "gpubn.experiments.deep.signal_batch",
+    "signal_run": "gpubn.experiments.deep.signal_run",
     "listing_backward": "gpubn.experiments.deep.listing_backward",
     "estimators": "gpubn.experiments.estimators",
     "moving_average": "gpubn.experiments.moving_average",

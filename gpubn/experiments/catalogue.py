@@ -5,7 +5,13 @@
 
 from gpubn.experiments import dropout_shift
 from gpubn.experiments.base import Experiment
-from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
+from gpubn.experiments.probes.activations import (
+    Histograms,
+    Percentiles,
+    Saturation,
+    UnitInputs,
+    UnitMeans,
+)
 from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
@@ -33,6 +39,13 @@ MNIST_INIT = training_experiment(
     evaluated=10_000,
 )
 """Document D: one hidden tanh layer on MNIST under several initialisations, and batchnorm."""
+
+MNIST_RUN = training_experiment(
+    "mnist_run",
+    {"init": "init.name", "norm": "norm.name"},
+    probes=lambda config: (UnitInputs(), Histograms(200, bins=120)),
+)
+"""One run of document D's network, as its pictures show one."""
 
 GAMMA_BETA = training_experiment("gamma_beta", {"norm": "norm.name"})
 """Batchnorm with and without gamma and beta, in document D's network."""

@@ -52,6 +52,11 @@ def _part(
     return Part(tuple(metrics.split()), axes, steps, layers)
 
 
+def _of(quantity: str) -> str:
+    """The metrics of one run's histogram."""
+    return " ".join(f"{quantity}_{metric}" for metric in ("var", "low", "high", "hist"))
+
+
 _AT_THE_END = (_part("batch_loss", steps=(LAST,)), _part("diverged"))
 
 PARTS = {
@@ -65,6 +70,12 @@ PARTS = {
         _part("unit_mean", norm="none"),
         _part("pre_activation_hist post_activation_hist", init="glorot"),
         _part("pre_activation_hist post_activation_hist", init="rand_small", norm="none"),
+    ),
+    "mnist_run": (
+        _part("batch_loss", norm="none"),
+        _part("batch_loss", init="glorot"),
+        _part("unit_input", init="rand rand_small", norm="none"),
+        _part("pre_activation_hist post_activation_hist", init="glorot", norm="none"),
     ),
     "diagnostics": (
         *_AT_THE_END,
@@ -110,7 +121,7 @@ PARTS = {
         _part("example_offset mixing_share", init="small", norm="after", arithmetic="published"),
         _part(
             "weight_grad_var_published_scale",
-            layers=(1, 2, 3, 4, 18, 19),
+            layers=(1, 2, 3, 4, 17, 18, 19),
             init="small glorot glorot_small",
             norm="none after",
         ),
@@ -121,6 +132,12 @@ PARTS = {
             init="small glorot",
             norm="none after",
         ),
+    ),
+    "signal_run": (
+        _part(_of("activation"), layers=(0, 19, 20), norm="none"),
+        _part(_of("activation"), layers=(4, 19, 20), norm="after"),
+        _part(_of("weight_grad"), layers=(1, 2, 3, 4, 17, 18, 19), norm="none"),
+        _part(_of("weight_grad"), layers=(18, 19), norm="after"),
     ),
     "signal_batch": (
         _part("signal_growth weight_grad_growth"),

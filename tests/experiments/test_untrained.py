@@ -75,6 +75,7 @@ def make(name, placement="before", arithmetic="corrected"):
     "config",
     [
         *map(make, ("dropout_shift", "estimators", "exact", "moving_average", "shared_scale")),
+        *(make("signal_run", placement) for placement in PLACEMENTS),
         *(make("signal_batch", placement) for placement in PLACEMENTS),
         *(make("signal_propagation", placement) for placement in PLACEMENTS),
         *(

@@ -14,7 +14,13 @@ from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import BackendError, ConfigError, DataError, StoreError
 from gpubn.experiments import Context, get
 from gpubn.experiments.base import Stacking
-from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
+from gpubn.experiments.probes.activations import (
+    Histograms,
+    Percentiles,
+    Saturation,
+    UnitInputs,
+    UnitMeans,
+)
 from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
@@ -29,7 +35,7 @@ GPU = Backend("cupy", np, "a GPU", 1)
 PROBES = (
     *(partial(kind, 2) for kind in (Saturation, Percentiles, UpdateRatios, Drift, GradientShift)),
     *(partial(NormParameters, 2), partial(Histograms, 2, bins=6), partial(Generalisation, 2)),
-    *(UnitMeans, ZeroVariance, NormInputVariance),
+    *(UnitInputs, UnitMeans, ZeroVariance, NormInputVariance),
 )
 BY_POPULATION = (partial(Generalisation, 2, population=True),)
 RELU = {"activation": "relu", "width": 6, "depth": 2}

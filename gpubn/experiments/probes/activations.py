@@ -9,7 +9,7 @@ from gpubn.backend import Array
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.probes.base import Evenly, Network, Probe, Reading, trace
-from gpubn.nn.layers import Activation
+from gpubn.nn.layers import Activation, Layer
 from gpubn.rows import Observation
 
 PERCENTILES = (15, 50, 85)
@@ -67,6 +67,18 @@ class UnitMeans(Probe):
                         yield Observation(seed, step, number, metric, float(value))
 
 
+class UnitInputs(Probe):
+    """Each unit's mean input to the first activation before training, for every seed."""
+
+    def at(self, config: OptimConfig) -> Collection[int]:
+        return (0,)
+
+    def measure(self, network: Network, step: int) -> Iterator[Reading]:
+        _, x, _ = _first_activation(network)
+        for unit, means in enumerate(stats.unit_means(x).T):
+            yield from network.rows(f"unit_input[{unit}]", means, step=step, layer=1)
+
+
 @dataclass
 class Histograms(Probe):
     """Histograms before and after the first activation, every `every` steps, all seeds pooled."""
@@ -79,7 +91,7 @@ class Histograms(Probe):
         return range(0, config.steps + 1, self.every)
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
-        (_, x, y) = next(entry for entry in trace(network) if isinstance(entry[0], Activation))
+        _, x, y = _first_activation(network)
         share = len(network.seeds) / network.config.seeds
         for place, values, reach in (("pre", x, self.reach), ("post", y, 1.0)):
             xp = network.backend.xp
@@ -90,6 +102,10 @@ class Histograms(Probe):
             for centre, count in zip(centres, counts / max(values.size, 1), strict=True):
                 metric = f"{place}_activation_hist[{centre:+.3f}]"
                 yield Observation(None, step, 1, metric, float(count) * share)
+
+
+def _first_activation(network: Network) -> tuple[Layer, Array, Array]:
+    return next(entry for entry in trace(network) if isinstance(entry[0], Activation))
 
 
 def _activation_outputs(network: Network) -> Iterator[tuple[int, Array]]:

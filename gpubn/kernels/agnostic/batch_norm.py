@@ -13,10 +13,13 @@ Closed-form gradient (Ioffe and Szegedy 2015, section 3, with the three paths su
 The path of the variance through the mean is zero, because sum(c) = 0.
 """
 
+from functools import reduce
+from operator import mul
 from types import ModuleType
 from typing import NamedTuple
 
 from gpubn.backend import Array, holds_no_foreign_arrays, mean_rows, sum_products, sum_rows
+from gpubn.computation_graph import INPUTS, NODES
 from gpubn.kernels._checks import statistics_dtype
 from gpubn.kernels.agnostic import activation as activations
 
@@ -154,28 +157,32 @@ def batch_norm_backward_graph(
     dy: Array, cache: BatchNormCache, xp: ModuleType
 ) -> tuple[Array, Array, Array]:
     """The same gradient, node by node through the computation graph, without the algebra."""
-    n, stored = dy.shape[-2], dy.dtype
+    stored = dy.dtype
     dy = _through_activation(dy, cache, xp)
     safe = xp.where(cache.inv_std > 0, cache.inv_std, 1)
     std = xp.where(cache.inv_std > 0, 1 / safe, 0)
-    centred = cache.x_hat * std
-    # y = gamma * x_hat + beta
-    dbeta = sum_rows(dy)
-    dgamma = sum_rows(dy * cache.x_hat)
-    dx_hat = dy if cache.gamma is None else dy * cache.gamma[..., None, :]
-    # x_hat = centred * inv_std
-    dcentred = dx_hat * cache.inv_std
-    dinv_std = sum_rows(dx_hat * centred, keepdims=True)
-    # inv_std = 1 / std, std = sqrt(var + eps)
-    dstd = -dinv_std * cache.inv_std**2
-    dvar = dstd * 0.5 * cache.inv_std
-    # var = sum(square) / dof, square = centred^2
-    dsquare = xp.broadcast_to(dvar / cache.dof, dy.shape)
-    dcentred = dcentred + 2 * centred * dsquare
-    # centred = x - mean, mean = sum(x) / N
-    dmean = -sum_rows(dcentred, keepdims=True)
-    dx = dcentred + dmean / n
-    return dx.astype(stored, copy=False), dgamma, dbeta
+    values = {"x_hat": cache.x_hat, "inv_std": cache.inv_std, "centred": cache.x_hat * std}
+    if cache.gamma is not None:
+        values["gamma"] = cache.gamma[..., None, :]
+    counts = {"N": dy.shape[-2], "m": cache.dof}
+    per_example = {node.name: node.per_example for node in (*INPUTS, *NODES)}
+    gradients = {NODES[-1].name: dy}
+    for node in reversed(NODES):
+        of_output = gradients.pop(node.name)
+        for edge in node.edges:
+            part = edge.factor * of_output if edge.factor != 1 else of_output
+            if factors := [values[name] for name in edge.values if name in values]:
+                part = part * reduce(mul, factors)
+            if edge.per:
+                part = part / counts[edge.per]
+            if node.per_example and not per_example[edge.input]:
+                part = sum_rows(part, keepdims=True)
+            elif per_example[edge.input]:
+                part = xp.broadcast_to(part, dy.shape)
+            earlier = gradients.get(edge.input)
+            gradients[edge.input] = part if earlier is None else earlier + part
+    dx, dgamma, dbeta = (gradients[node.name] for node in INPUTS)
+    return dx.astype(stored, copy=False), dgamma[..., 0, :], dbeta[..., 0, :]
 
 
 def batch_norm_inference(

@@ -1,6 +1,10 @@
-"""Histograms out of pooled tables, where the metric `name[centre]` holds the share of one bin."""
+"""Histograms of several runs pooled, and of one run.
 
-from collections.abc import Mapping
+The metric `name[centre]` of a pooled table holds the share of one bin; the bins of one run are
+numbered, from the least to the most value.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,11 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from gpubn.report.figures import forest
 from gpubn.report.figures.forest import single_run
 from gpubn.report.figures.marks import geometric
+from gpubn.report.figures.scales import log_ticks
 from gpubn.report.figures.selection import distinct, matching, seeds, select
 from gpubn.report.figures.sheets import Sheet
-from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, concise
+from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, Style, concise
 from gpubn.report.published import digits_range
 
 
@@ -47,6 +53,64 @@ def bins(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def centres_of(rows: pd.DataFrame) -> np.ndarray:
     """Return the centre of the bin that each row is of."""
     return rows["metric"].str.extract(r"\[(.*)\]")[0].astype(float).to_numpy()
+
+
+def draw_run(ax: Axes, rows: pd.DataFrame, color: str, label: str) -> float:
+    """Draw one run's histogram as a density of raw values and return their variance.
+
+    The rows are those of one quantity of one layer: its variance, both ends, the shares between.
+    The label of a row of panels stays before that of the density.
+    """
+    of_run = distinct(rows, "metric").set_index("metric")["value"]
+    of_run.index = of_run.index.str.replace(r".*_(?=var|low|high|hist)", "", regex=True)
+    shares = np.array([of_run[f"hist[{i}]"] for i in range(len(of_run) - 3)])
+    edges = np.linspace(of_run["low"], of_run["high"], len(shares) + 1)
+    density = shares / (edges[1] - edges[0])
+    across, up = power_of(edges), power_of(density)
+    ax.stairs(density / 10.0**up, edges / 10.0**across, fill=True, color=color)
+    density_label = f"{ax.get_ylabel()}\ndensity".lstrip()
+    for axis, name, power in ((ax.xaxis, label, across), (ax.yaxis, density_label, up)):
+        axis.set_major_locator(MaxNLocator(3))
+        axis.set_label_text(scaled(name, power))
+    ax.set_ylim(bottom=0)
+    return float(of_run["var"])
+
+
+def of_run(runs: pd.DataFrame, quantity: str, **where: object) -> pd.DataFrame:
+    """Return the rows of the histogram of one quantity of one layer of one run."""
+    rows = select(runs, **where)
+    return rows[rows["metric"].str.startswith(f"{quantity}_")]
+
+
+def beside(name: str, variance: float, printed: str) -> str:
+    """Return a title with the variance of one run and, beneath, the one that is printed."""
+    return f"{name}\nvariance {concise(variance, _digits(variance))}\nprinted {printed}"
+
+
+def over_printed(variances: np.ndarray, printed: str, look: Style) -> forest.Line:
+    """Return the line of the variances of all runs, as multiples of the printed one."""
+    value, (low, high) = float(printed), digits_range(printed)
+    return forest.Line("", variances / value, look, (low / value, high / value))
+
+
+def draw_over_printed(
+    ax: Axes, groups: Mapping[str, Sequence[forest.Line]], ticks: Sequence[float]
+) -> None:
+    """Draw lines of `over_printed` by the name of what is printed."""
+    forest.draw_forest(ax, forest.grouped(groups, gaps=False), log=True, origin=1)
+    ax.set_xlim(0.5 * min(ticks), 2 * max(ticks))
+    log_ticks(ax, ticks, along="x")
+
+
+def power_of(values: np.ndarray) -> int:
+    """Return the power of ten of the largest size; 0 where plain numbers are short, too."""
+    power = int(np.floor(np.log10(np.abs(values).max())))
+    return 0 if -3 < power < 2 else power
+
+
+def scaled(label: str, power: int) -> str:
+    """Return the label of an axis whose numbers are in a power of ten."""
+    return rf"{label}, in $\mathbf{{10^{{{power}}}}}$" if power else label
 
 
 def draw_histograms(
@@ -92,7 +156,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, spread: float, color: str, label: str) -
     ax.set_xlim(at[filled].min() - 1.5 * width, at[filled].max() + 1.5 * width)
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.yaxis.set_major_locator(MaxNLocator(3))
-    ax.set_xlabel(rf"{label}, in $\mathbf{{10^{{{power}}}}}$" if power else label, labelpad=1)
+    ax.set_xlabel(scaled(label, power), labelpad=1)
 
 
 def _print_shares(ax: Axes, rows: pd.DataFrame, shares: Mapping[str, str]) -> None:
@@ -108,9 +172,8 @@ def _described(variances: np.ndarray, published: str | None) -> list[str]:
     """Our variance with the range of single runs, and where the printed one stands among them."""
     low, high = single_run(variances, log=True)
     mean = float(geometric(variances).mean)
-    digits = 3 if 1e-3 <= mean < 1e3 else 2
-    of_runs = ", ".join(concise(end, digits) for end in (low, high))
-    said = [f"var {concise(mean, digits)}", f"[{of_runs}]"]
+    of_runs = ", ".join(concise(end, _digits(mean)) for end in (low, high))
+    said = [f"var {concise(mean, _digits(mean))}", f"[{of_runs}]"]
     if published is not None:
         least, most = digits_range(published)
         below = int((variances < least).sum())
@@ -119,3 +182,7 @@ def _described(variances: np.ndarray, published: str | None) -> list[str]:
         where = f"above {below}" if as_many < len(variances) else f"as in {as_many}"
         said.append(f"{where} of {len(variances)} seeds")
     return said
+
+
+def _digits(variance: float) -> int:
+    return 3 if 1e-3 <= variance < 1e3 else 2

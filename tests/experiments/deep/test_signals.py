@@ -16,6 +16,7 @@ SMALL = {"kind": "normal", "std": 0.4, "depth": 4, "width": 8, "examples": 12, "
 SMALL |= {"activation": "relu", "eps": 0.1, "dtype": "float64", "first_seed": 5}
 make = partial(cell, "signal_propagation", **SMALL)
 make_listing = partial(cell, "listing_backward", **SMALL)
+make_run = partial(cell, "signal_run", **SMALL)
 make_batch = partial(cell, "signal_batch", **SMALL | {"depth": 12, "kind": "he_normal"})
 
 
@@ -100,6 +101,22 @@ def test_histograms_are_shares_of_all_seeds_together(arithmetic):
     np.testing.assert_allclose(of_input, right, rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_histograms_of_a_run_count_raw_values_of_the_listing(placement):
+    config = make_run(placement)
+    rows, scale = run(config), {"none": 100.0, "before": 0.01, "after": 0.01}[placement]
+    for seed in SEEDS:
+        passes, expected = listing(config, seed, FAULTS), {}
+        gradients = {i: scale * g for i, g in passes.weight_grad.items() if i < 4}
+        for name, by_layer in (("activation", passes.h), ("weight_grad", gradients)):
+            for layer, raw in by_layer.items():
+                counts, _ = np.histogram(raw, 50)
+                of_layer = {"var": raw.var(), "low": raw.min(), "high": raw.max()}
+                of_layer |= {f"hist[{i}]": count / raw.size for i, count in enumerate(counts)}
+                expected |= {(f"{name}_{m}", layer): value for m, value in of_layer.items()}
+        assert places(rows, seed) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("placement", ["before", "after"])
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_every_fault_of_the_listing_is_held_against_the_true_gradient(placement, arithmetic):
@@ -146,6 +163,7 @@ def test_growth_is_the_slope_of_the_gradients_of_the_layers_between_the_edges(
         (make("before", arithmetic="published", width=1), "activation_var", 4),
         (make("none", arithmetic="corrected", dtype="float32", std=1e15), "activation_var", 4),
         (make_listing("after", arithmetic="published", std=0), "weight_grad_relative_error", 1),
+        (make_run("after", width=1), "activation_high", 4),  # and without bins
     ],
 )
 def test_what_is_not_finite_is_recorded(config, metric, layer):

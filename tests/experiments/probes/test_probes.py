@@ -8,7 +8,13 @@ import pytest
 
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics
-from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
+from gpubn.experiments.probes.activations import (
+    Histograms,
+    Percentiles,
+    Saturation,
+    UnitInputs,
+    UnitMeans,
+)
 from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
@@ -91,6 +97,18 @@ def test_unit_means_are_those_of_the_first_seed_alone_and_pinned_where_above_09_
     assert found == pinned
     network.config.first_seed = 3  # in another group
     assert measured(UnitMeans(), network) == pinned
+
+
+@placements
+def test_inputs_of_units_are_those_of_the_first_activation(placement):
+    network = build(placement)
+
+    def inputs(r):
+        _, x, _ = layers_of(seen(network, r), Activation)[0]
+        return {(f"unit_input[{i}]", 1): fmean(of_unit) for i, of_unit in enumerate(x.T)}
+
+    check(UnitInputs(), network, inputs)
+    assert UnitInputs().at(network.config.optim) == (0,)
 
 
 @placements

@@ -59,6 +59,37 @@ def test_bins_stand_in_order_and_a_printed_variance_among_the_seeds():
     assert histograms._described(np.array([1.0, 1.0]), "1.0")[3] == "as in 2 of 2 seeds"
 
 
+def test_a_run_is_drawn_as_a_density_of_raw_values(ax):
+    shares = {"hist[0]": 0.25, "hist[1]": 0.5, "hist[2]": 0.25}
+    of_run = {"var": 4e-46, "low": -3e-23, "high": 6e-23, **shares}
+    rows = [{"norm": "none", "metric": f"activation_{m}", "value": v} for m, v in of_run.items()]
+    other = {"norm": "none", "metric": "weight_grad_var", "value": 1.0}
+    rows = histograms.of_run(pd.DataFrame([*rows, other]), "activation", norm="none")
+    ax.set_ylabel("row")
+    assert histograms.draw_run(ax, rows, "k", "activation") == 4e-46
+    ((density, edges, _),) = (patch.get_data() for patch in ax.patches)
+    np.testing.assert_allclose(edges, [-3, 0, 3, 6])
+    np.testing.assert_allclose(density * 1e22 * np.diff(edges * 1e-23), [0.25, 0.5, 0.25])
+    assert ax.get_xlabel() == r"activation, in $\mathbf{10^{-23}}$"
+    assert ax.get_ylabel() == "row\ndensity, in $\\mathbf{10^{22}}$"
+    with pytest.raises(StoreError, match="differ in norm"):
+        histograms.draw_run(ax, pd.concat([rows, rows.assign(norm="after")]), "k", "")
+
+
+@pytest.mark.parametrize(("value", "power"), [(0.012, 0), (83.0, 0), (100.0, 2), (0.0099, -3)])
+def test_short_numbers_have_no_power(value, power):
+    assert histograms.power_of(np.array([value / 2, -value])) == power
+
+
+def test_variances_are_drawn_over_the_printed_one(ax):
+    line = histograms.over_printed(np.array([1.0, 4.0]), "2.0", STYLE)
+    assert line.seeds.tolist() == [0.5, 2.0]
+    assert line.published == pytest.approx((0.975, 1.025))
+    histograms.draw_over_printed(ax, {"layer": [line]}, (0.5, 1, 2))
+    assert ax.get_xlim() == (0.25, 4)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["layer"]
+
+
 def test_what_has_no_place_on_an_axis_stands_on_its_edge_and_is_explained(ax):
     values = np.array([[1.0, 100.0], [0.0, 1.0], [NAN, 0.0], [INF, 1.0]])
     at, (mean, low, high) = marks.place(ax, np.arange(4.0), values, "k", log=True)
