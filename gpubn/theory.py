@@ -127,7 +127,7 @@ def tanh_square(q: float) -> float:
 
 
 def tanh_slope_square(q: float) -> float:
-    """Mean of tanh'(z)^2 for a centred normal z of variance q; Schoenholz et al. 2017, section 3."""
+    """Mean of tanh'(z)^2 for a centred normal z of variance q; Schoenholz et al. 2017, eq. 7."""
     return _normal_mean(lambda z: (1 - tanh(sqrt(q) * z) ** 2) ** 2)
 
 
