@@ -151,7 +151,12 @@ INITIAL_BETA = training_experiment(
 STARTS = training_experiment(
     "starts",
     {"init": "init.name", "norm": "norm.name"},
-    probes=lambda config: (Saturation(6), UpdateRatios(6), FirstSteps(), Basin()),
+    probes=lambda config: (
+        Saturation(6),
+        UpdateRatios(6),
+        FirstSteps(),
+        *(Basin() for _ in range(config.norm.placement == "none")),
+    ),
 )
 """Document D's network from bad starts and a good one: its first steps, and where it ends."""
 
