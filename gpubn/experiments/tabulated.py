@@ -149,6 +149,7 @@ PARTS = {
     "glorot_signal": (
         _part("activation_var signal_var", scale="1.0"),
         _part("activation_var signal_var saturated_share", activation="tanh", features="128"),
+        _part("activation_var", layers=(10,)),
     ),
 }
 """Experiment -> the parts of its rows that its tables hold."""

@@ -2,10 +2,9 @@
 
 {dataset}; {network}, {training}, no batchnorm. Top: mini-batch loss, mean of {c[every]} steps, thin
 each seed's, thick their geometric mean. Bottom: over what they were before training, geometric mean
-and 95% t-interval of {n}; right: plateaus. {dots} Dashes: what matters,
-at the step that decides.
+and 95% t-interval of {n}; right: plateaus. {dots} Dashes: what matters, at the step that decides.
 
-Logits: root mean square of an example's less their mean. A plateau: {IN_A_ROW} values in a row
+Logits: root mean square of an example's less their mean. A plateau: {STRETCH} values in a row
 within {STILL:.0%}, followed by a fall of more than twice that.
 """
 
@@ -21,7 +20,6 @@ FIRST = (1, 2, 5, 10, 25, 50, 100)
 SIZES = {"weight_norm": "norm of the output weights", "logit_spread": "spread of the logits"}
 MATTERS = float(np.exp(-0.5))
 DECIDES, STILL = 25, 0.02
-IN_A_ROW = STRETCH
 GUESS = style.key("loss of a guess, ln 10", color=style.FAINT, linestyle=":")
 
 
@@ -42,8 +40,11 @@ def draw(sheet: Sheet) -> None:
         ax.set_ylim(*scales.ends(losses["value"].to_numpy(), log=True))
         ax.set(title=look[0], xlabel="step")
         later = steps > 0
-        counts = reduced("plateaus", steps[later], of_seeds[later], threshold=STILL)
-        plateaus.append(forest.Line(look[0], counts, look))
+        enough = later.sum() >= STRETCH
+        found = (
+            reduced("plateaus", steps[later], of_seeds[later], threshold=STILL) if enough else None
+        )
+        plateaus.append(forest.Line(look[0], found, look))
     sheet.axes[0, 0].set_ylabel("mini-batch loss (nats)")
     for ax, (metric, label) in zip(sheet.axes[1, :2], SIZES.items(), strict=True):
         rows = select(table, metric=metric, step=(0, *FIRST))
