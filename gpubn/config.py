@@ -131,9 +131,10 @@ class NormConfig(_Checked):
 
 @dataclass
 class InitConfig(_Checked):
-    """Initial weights; biases start at 0. See `gpubn.nn.init.initial_weight`.
+    """Initial weights and biases. See `gpubn.nn.init`.
 
-    `scaled` says which layers `scale` is a factor on: all, or the hidden ones alone.
+    `scaled` says which layers `scale` is a factor on, and `bias` the standard deviation of normal
+    biases: all, or the hidden ones alone.
     """
 
     group = "init."
@@ -143,6 +144,7 @@ class InitConfig(_Checked):
     low: float = 0.0
     high: float = 1.0
     scale: float = _positive(1.0)
+    bias: float = _not_negative(0.0)
     scaled: str = _one_of("all", "hidden")
     per_sqrt_fan_in: bool = False
 

@@ -1,6 +1,7 @@
 """Predictions that a network at initialisation can be held against. Plain numbers, no arrays."""
 
-from math import acos, exp, lgamma, pi, sqrt
+from collections.abc import Callable, Sequence
+from math import acos, exp, lgamma, log, pi, sqrt, tanh
 
 RELU_VARIANCE_SHARE = 1 - 1 / pi
 """Variance over second moment of the ReLU of a centred normal."""
@@ -110,3 +111,70 @@ def central_difference_tolerance(eps: float) -> float:
     Truncation and rounding are each of the order eps^(2/3); 1000 for ill-conditioned batches.
     """
     return 1000 * eps ** (2 / 3)
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """Entropy in nats of some shares: of labels, the least loss of one guess for all examples.
+
+    Shannon 1948; ln(classes) where the classes are as frequent as one another.
+    """
+    return -sum(share * log(share) for share in shares if share > 0)
+
+
+def tanh_square(q: float) -> float:
+    """Mean of tanh(z)^2 for a centred normal z of variance q; Poole et al. 2016, equation 3."""
+    return _normal_mean(lambda z: tanh(sqrt(q) * z) ** 2)
+
+
+def tanh_slope_square(q: float) -> float:
+    """Mean of tanh'(z)^2 for a centred normal z of variance q; Schoenholz et al. 2017, eq. 7."""
+    return _normal_mean(lambda z: (1 - tanh(sqrt(q) * z) ** 2) ** 2)
+
+
+def glorot_gain(fan_in: int, fan_out: int, scale: float = 1.0) -> float:
+    """Variance of a unit's input over the mean square of what enters: fan_in var(W).
+
+    Glorot and Bengio 2010, with weights of variance 2/(fan_in + fan_out) times a scale; with the
+    fans exchanged that of the gradient, going back.
+    """
+    return 2 * scale**2 * fan_in / (fan_in + fan_out)
+
+
+def glorot_tanh_square(layer: int, scale: float = 1.0, features: int = 1, width: int = 1) -> float:
+    """Mean square of the tanh activations of `layer` (0 is standard normal input), wide layers.
+
+    They go from `features` units to `width` and back by turns, with Glorot weights times `scale`;
+    Poole et al. 2016, equation 3.
+    """
+    square = 1.0
+    for number in range(1, layer + 1):
+        square = tanh_square(glorot_gain(*_fans(number, features, width), scale) * square)
+    return square
+
+
+def glorot_tanh_signal(
+    layer: int, depth: int, scale: float = 1.0, features: int = 1, width: int = 1
+) -> float:
+    """Mean square of the gradient of the output of `layer`, where that of layer `depth` has 1.
+
+    The network of `glorot_tanh_square`; Schoenholz et al. 2017, section 3.
+    """
+    signal = 1.0
+    for number in range(layer + 1, depth + 1):
+        fan_in, fan_out = _fans(number, features, width)
+        before = glorot_tanh_square(number - 1, scale, features, width)
+        slope = tanh_slope_square(glorot_gain(fan_in, fan_out, scale) * before)
+        signal *= glorot_gain(fan_out, fan_in, scale) * slope
+    return signal
+
+
+def _fans(number: int, features: int, width: int) -> tuple[int, int]:
+    """Return fan_in and fan_out of layer `number`, counted from 1."""
+    return (features, width) if number % 2 else (width, features)
+
+
+def _normal_mean(function: Callable[[float], float]) -> float:
+    """Mean of a smooth function of a standard normal; the trapezoidal rule, within 1e-9."""
+    step, reach = 1 / 16, 9
+    points = (step * i for i in range(-reach * 16, reach * 16 + 1))
+    return sum(function(z) * exp(-z * z / 2) for z in points) * step / sqrt(2 * pi)

@@ -39,7 +39,7 @@ def make(key, value):
         ),
         *(
             (key, value, "at least 0, and finite")
-            for key in ("init.std", "optim.min_rate")
+            for key in ("init.std", "init.bias", "optim.min_rate")
             for value in (-1e-9, INF)
         ),
         *(

@@ -1,6 +1,7 @@
 """Predictions against simulation, written out here or measured by the experiment."""
 
-from math import pi
+from itertools import pairwise
+from math import log, pi, tanh
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ from gpubn.theory import (
     batchnorm_relu_gradient_growth,
     central_difference_tolerance,
     dropout_variance_ratio,
+    entropy,
+    glorot_gain,
+    glorot_tanh_signal,
+    glorot_tanh_square,
     linear_gain,
     moving_mean_var,
     normal_std_ratio,
@@ -19,6 +24,8 @@ from gpubn.theory import (
     relu_weight_grad_var,
     rounding_tolerance,
     startup_bias,
+    tanh_slope_square,
+    tanh_square,
     var_ratio,
 )
 
@@ -112,3 +119,49 @@ def test_tolerances_grow_with_the_terms_and_the_precision():
 @pytest.mark.parametrize(("keep", "ratio"), [(0.5, 0.405), (0.8, 0.732), (0.9, 0.860), (1.0, 1.0)])
 def test_the_shift_of_variance_by_dropout_is_the_published_one(keep, ratio):
     assert dropout_variance_ratio(keep) == pytest.approx(ratio, abs=5e-4)
+
+
+def test_the_entropy_of_labels_is_the_least_loss_of_one_guess():
+    assert entropy([0.1] * 10) == pytest.approx(log(10), rel=1e-12)
+    assert entropy([1.0, 0.0]) == 0
+    mnist = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert entropy([count / 60_000 for count in mnist]) == pytest.approx(2.30116, abs=5e-6)
+
+
+@pytest.mark.parametrize("q", [0.01, 1.0, 30.0])
+def test_means_of_tanh_and_of_its_slope(rng, q):
+    h = np.tanh(q**0.5 * rng.standard_normal(2_000_000))
+    assert tanh_square(q) == pytest.approx((h**2).mean(), rel=0.01)
+    assert tanh_slope_square(q) == pytest.approx(((1 - h**2) ** 2).mean(), rel=0.01)
+
+
+@pytest.mark.parametrize(("scale", "features", "width"), [(1.0, 300, 300), (2.0, 100, 300)])
+def test_tanh_layers_with_glorot_weights(rng, scale, features, width):
+    """A simulation; theory is that of infinite width."""
+    depth, sizes = 3, [features, width, features, width]
+    squares, signals = [], []
+    for _ in range(30):
+        h, weights = [rng.standard_normal((40, features))], []
+        for fan_in, fan_out in pairwise(sizes):
+            std = scale * (2 / (fan_in + fan_out)) ** 0.5
+            weights.append(std * rng.standard_normal((fan_in, fan_out)))
+            h.append(np.tanh(h[-1] @ weights[-1]))
+        dh = rng.standard_normal(h[-1].shape)
+        of_layers = []
+        for i in range(depth - 1, -1, -1):
+            dh = (dh * (1 - h[i + 1] ** 2)) @ weights[i].T
+            of_layers.append((dh**2).mean())
+        squares.append([(a**2).mean() for a in h])
+        signals.append(of_layers[::-1])
+    of = (scale, features, width)
+    predicted = [glorot_tanh_square(layer, *of) for layer in range(depth + 1)]
+    np.testing.assert_allclose(np.mean(squares, axis=0), predicted, rtol=0.02)
+    predicted = [glorot_tanh_signal(layer, depth, *of) for layer in range(depth)]
+    np.testing.assert_allclose(np.mean(signals, axis=0), predicted, rtol=0.04)
+
+
+def test_glorot_keeps_what_enters_and_what_returns_where_fans_are_alike():
+    assert glorot_gain(7, 7) == 1
+    assert glorot_gain(3, 9, 2.0) == 4 * 6 / 12
+    assert glorot_tanh_square(0) == glorot_tanh_signal(4, 4) == 1
+    assert tanh_square(1e-12) == pytest.approx(tanh(1e-6) ** 2, rel=1e-6)

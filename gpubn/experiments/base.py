@@ -23,6 +23,8 @@ _ELSEWHERE = {
     "moving_average": "gpubn.experiments.moving_average",
     "exact": "gpubn.experiments.exact.experiment",
     "shared_scale": "gpubn.experiments.deep.shared_scale",
+    "glorot_signal": "gpubn.experiments.deep.glorot_signal",
+    "listings": "gpubn.experiments.listings",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 
@@ -85,21 +87,25 @@ class Stacking:
 
 
 def takes_batch_norm(config: Config) -> None:
-    """Refuse other normalisations, and connections around layers: what most experiments lack."""
+    """Refuse other normalisations, and parts of a network: what most experiments lack."""
     if config.norm.kind != "batch":
         raise ConfigError(
             f"norm.kind is {config.norm.kind!r}; expected batch for {config.name}, which measures "
             "batch norm alone"
         )
-    refuse_residual(config)
+    refuse_trained_parts(config)
 
 
-def refuse_residual(config: Config) -> None:
-    """Refuse connections around layers."""
-    if config.model.residual:
-        raise ConfigError(
-            f"model.residual is True; expected false for {config.name}, which has none"
-        )
+def refuse_trained_parts(config: Config) -> None:
+    """Refuse connections around layers, and biases."""
+    for key, value, off in (
+        ("model.residual", config.model.residual, False),
+        ("init.bias", config.init.bias, 0.0),
+    ):
+        if value != off:
+            raise ConfigError(
+                f"{key} is {value}; expected {str(off).lower()} for {config.name}, which has none"
+            )
 
 
 @dataclass(frozen=True)

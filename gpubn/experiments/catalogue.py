@@ -12,7 +12,9 @@ from gpubn.experiments.probes.activations import (
     UnitInputs,
     UnitMeans,
 )
+from gpubn.experiments.probes.basin import Basin
 from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.first_steps import FirstSteps
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.inference import inference_probes
@@ -158,3 +160,22 @@ INITIAL_BETA = training_experiment(
     group=10,
 )
 """beta starting at 1, as document B has it, or at 0."""
+
+STARTS = training_experiment(
+    "starts",
+    {"init": "init.name", "norm": "norm.name"},
+    probes=lambda config: (
+        Saturation(6),
+        UpdateRatios(6),
+        FirstSteps(),
+        *(Basin() for _ in range(config.norm.placement == "none")),
+    ),
+)
+"""Document D's network from bad starts and a good one: its first steps, and where it ends."""
+
+BIAS_SWEEP = training_experiment(
+    "bias_sweep",
+    {"norm": "norm.name", "depth": "model.depth", "bias": "init.bias"},
+    group=10,
+)
+"""Initial biases of the hidden layers over three decades, with and without batchnorm."""

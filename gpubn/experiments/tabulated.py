@@ -153,6 +153,21 @@ PARTS = {
         ),
         _part("weight_grad_relative_error", layers=(1,)),
     ),
+    "starts": (
+        *_AT_THE_END,
+        _part("batch_loss", norm="none"),
+        _part("batch_loss", init="glorot"),
+        _part("steps_to_loss test_loss saturated_share"),
+        _part("gradient_norm", layers=(1,)),
+        _part("weight_norm logit_spread", norm="none"),
+        _part("sample_loss descent_loss path_rise path_loss label_entropy", norm="none"),
+    ),
+    "bias_sweep": (*_AT_THE_END, _part("batch_loss", steps=(0,)), _part("test_loss")),
+    "glorot_signal": (
+        _part("activation_var signal_var", scale="1.0"),
+        _part("activation_var signal_var saturated_share", activation="tanh", features="128"),
+        _part("activation_var", layers=(10,)),
+    ),
 }
 """Experiment -> the parts of its rows that its tables hold."""
 

@@ -1,4 +1,4 @@
-"""Weight initialisers: host draws in float64, one generator for each replica and layer.
+"""Initial weights and biases: host draws in float64, a generator for each replica and layer.
 
 Arms that differ only in a factor share the underlying draw, so they are paired by seed.
 """
@@ -31,7 +31,7 @@ def initial_weight(
     Args:
         init: one for all replicas, or one a replica.
     """
-    inits = [init] * len(seeds) if isinstance(init, InitConfig) else init
+    inits = _each(init, seeds)
     weight = np.empty((len(seeds), fan_in, fan_out))
     draws: Draws = {}
     for of_replica, of_init, seed in zip(weight, inits, seeds, strict=True):
@@ -48,6 +48,25 @@ def initial_weight(
             per_sqrt_fan_in=of_init.per_sqrt_fan_in,
         )
     return weight
+
+
+def initial_bias(
+    init: InitConfig | Sequence[InitConfig], units: int, seeds: Sequence[int], layer: int
+) -> np.ndarray:
+    """Return the biases (R, units), float64, of one layer: normal with the deviation `init.bias`.
+
+    Args:
+        init: one for all replicas, or one a replica.
+    """
+    bias = np.zeros((len(seeds), units))
+    for of_replica, of_init, seed in zip(bias, _each(init, seeds), seeds, strict=True):
+        if of_init.bias:
+            of_replica[:] = of_init.bias * generator(seed, "biases", layer).standard_normal(units)
+    return bias
+
+
+def _each(init: InitConfig | Sequence[InitConfig], seeds: Sequence[int]) -> Sequence[InitConfig]:
+    return [init] * len(seeds) if isinstance(init, InitConfig) else init
 
 
 def _fill(

@@ -5,11 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
-import numpy as np
-
 from gpubn.backend import Array, Backend
 from gpubn.config import InitConfig, ModelConfig, NormConfig
-from gpubn.nn.init import initial_weight
+from gpubn.nn.init import initial_bias, initial_weight
 from gpubn.nn.layers import Activation, Affine, Dropout, Gradients, Layer
 from gpubn.nn.norms import make_norm
 from gpubn.nn.norms.base import BatchStatistics, Norm, Site
@@ -175,9 +173,12 @@ def build_mlp(
     layers: list[Layer] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         if i == first.depth:
-            inits = [replace(one, scale=1.0) if one.scaled == "hidden" else one for one in inits]
+            inits = [
+                replace(one, scale=1.0, bias=0.0) if one.scaled == "hidden" else one
+                for one in inits
+            ]
         weight = initial_weight(inits, fan_in, fan_out, seeds, i)
-        bias = np.zeros((len(seeds), fan_out))
+        bias = initial_bias(inits, fan_out, seeds, i)
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == first.depth:
             break

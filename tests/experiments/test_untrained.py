@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gpubn.experiments import estimators, get, moving_average
+from gpubn.experiments import estimators, get, listings, moving_average
 from gpubn.nn.rng import generator
 from tests.experiments.cells import PLACEMENTS, cell, run, values
 
@@ -64,6 +64,32 @@ def test_moving_averages_start_as_configured():
         assert set(values(rows, "var_bias", 0).values()) == {var / 4 - 1}
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_listing_stops_as_printed_and_mended_runs(monkeypatch, batch):
+    """NaN where a single example is 0/0, and at inference before the first update."""
+    monkeypatch.setattr(listings, "UPDATES", (0, 1, 3))
+    rows = run(cell("listings", batch=batch, features=5, momentum=0.2, dtype="float64"))
+    for seed in range(3):
+        x = generator(seed, "batches").standard_normal((3, batch, 5))
+        found = {r.metric: r.value for r in rows if r.seed == seed}
+        alone, average = float(batch == 1), np.zeros(5)
+        expected = {"stops_printed": 2, "stops_mended": 0, "stops_after_eval": 0}
+        expected |= {"lost_share[0]": alone, "lost_share[1]": alone, "lost_share_eps": 0}
+        for step in range(4):
+            if step in (0, 1, 3):
+                expected[f"inference_spread[{step}]"] = 1 / average.mean() if step else np.inf
+                expected[f"lost_share_inference[{step}]"] = alone if step else 1.0
+            if step < 3:
+                std = [np.std(unit, ddof=1) for unit in x[step].T] if not alone else np.nan
+                average = 0.8 * average + 0.2 * np.array(std)
+        for correction in (0, 1):
+            root = np.nan if alone else ((batch - correction) / batch) ** 0.5
+            expected[f"train_spread[{correction}]"] = root
+        if alone:
+            expected |= {f"inference_spread[{k}]": np.nan for k in (1, 3)}
+        assert found == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
 def make(name, placement="before", arithmetic="corrected"):
     size = {"examples": 9, "features": 5, "depth": 12, "width": 6, "steps": 70}
     options = {"activation": "relu", "dropout": 0.3, "eps": 1e-3, "kind": "he_normal", "rate": 0.01}
@@ -76,6 +102,7 @@ def make(name, placement="before", arithmetic="corrected"):
     [
         *map(make, ("dropout_shift", "estimators", "exact", "moving_average", "shared_scale")),
         *(make("signal_run", placement) for placement in PLACEMENTS),
+        *map(make, ("glorot_signal", "listings")),
         *(make("signal_batch", placement) for placement in PLACEMENTS),
         *(make("signal_propagation", placement) for placement in PLACEMENTS),
         *(

@@ -253,10 +253,10 @@ def test_the_right_code_counts_in_every_experiment(name):
     experiment = experiments.get(name)
     config = Config(name=name, data=DataConfig(name=experiment.datasets[0]))
     names = closure(experiment.code(config))
-    untrained = ("dropout_shift", "estimators", "moving_average", "exact")
+    untrained = ("dropout_shift", "estimators", "moving_average", "exact", "listings")
     assert "generator" in names
     assert ("initial_weight" in names) == (name not in untrained)
-    assert ("Saturation" in names) == (name in ("mnist_init", "diagnostics"))
+    assert ("Saturation" in names) == (name in ("mnist_init", "diagnostics", "starts"))
     assert ("_scaled" in names) == ("train" in names) == (config.data.name == "mnist")
 
 

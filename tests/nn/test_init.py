@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubn.config import InitConfig
-from gpubn.nn.init import initial_weight
+from gpubn.nn.init import initial_bias, initial_weight
 from gpubn.nn.rng import generator
 from tests.nn.networks import draw_weight
 
@@ -46,3 +46,17 @@ def test_a_replica_is_the_same_alone_and_among_others_of_any_configuration(seeds
     weight = initial_weight(CONFIGS, 20, 30, seeds, 2)
     for replica, init, seed in zip(weight, CONFIGS, seeds, strict=True):
         assert replica.tobytes() == initial_weight(init, 20, 30, [seed], 2).tobytes()
+
+
+@pytest.mark.parametrize("seeds", [[0, 1, 2], [5] * 3, [2, 0, 2]], ids=str)
+def test_biases_are_the_normal_draw_of_seed_and_layer_times_their_deviation(seeds):
+    """None are zeros, without a sign; those of weights are drawn from another stream."""
+    deviations = (0.0, 0.5, 10.0)
+    bias = initial_bias([InitConfig(bias=b) for b in deviations], 30, seeds, 2)
+    assert (bias.shape, bias.dtype) == ((3, 30), np.float64)
+    assert bias[0].tobytes() == bytes(8 * 30)
+    for replica, deviation, seed in zip(bias, deviations, seeds, strict=True):
+        drawn = generator(seed, "biases", 2).standard_normal(30)
+        np.testing.assert_allclose(replica, deviation * drawn, rtol=1e-13)
+        one = initial_bias(InitConfig(bias=deviation), 30, [seed], 2)
+        assert one.tobytes() == replica.tobytes()

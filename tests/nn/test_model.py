@@ -15,6 +15,7 @@ from gpubn.nn.norms.base import Norm
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
 from gpubn.nn.residual import Residual
+from gpubn.nn.rng import generator
 from tests.cuda.checkers import check_gradient
 from tests.nn.networks import (
     CLASSES,
@@ -135,23 +136,26 @@ def test_a_training_pass_is_the_plain_computation(backend, rng, placement, optio
 
 
 SCALED = [
-    InitConfig(kind="normal", scale=5.0, scaled="hidden"),
-    InitConfig(kind="normal", scale=5.0),
+    InitConfig(kind="normal", scale=5.0, scaled="hidden", bias=2.0),
+    InitConfig(kind="normal", scale=5.0, bias=3.0),
     InitConfig(kind="glorot_normal", scale=0.1, scaled="hidden", per_sqrt_fan_in=True),
     InitConfig(kind="he_normal", scaled="hidden"),
 ]
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_weights_are_drawn_and_scaled_as_their_configuration_says(backend, depth):
+def test_weights_and_biases_are_drawn_as_their_configuration_says(backend, depth):
     seeds = (0, 1, 0, 7)
     model = build(backend, depth=depth, init=SCALED, seeds=seeds)
     sizes = [FEATURES, *[WIDTH] * depth, CLASSES]
     for i, layer in enumerate(model.layers_of(Affine)):
-        assert not backend.to_host(layer.params["bias"]).any()
-        weight = backend.to_host(layer.params["weight"])
-        for found, one, seed in zip(weight, SCALED, seeds, strict=True):
-            factor = 1 if one.scaled == "hidden" and i == depth else one.scale
+        weight, biases = (backend.to_host(layer.params[name]) for name in ("weight", "bias"))
+        for found, bias, one, seed in zip(weight, biases, SCALED, seeds, strict=True):
+            plain = one.scaled == "hidden" and i == depth
+            factor = 1 if plain else one.scale
+            deviation = 0 if plain else one.bias
+            drawn = generator(seed, "biases", i).standard_normal(sizes[i + 1])
+            np.testing.assert_allclose(bias, deviation * drawn, rtol=1e-6)
             options = {"scale": factor, "per_sqrt_fan_in": one.per_sqrt_fan_in}
             right = draw_weight(one.kind, sizes[i], sizes[i + 1], [seed], i, **options)
             assert found.tobytes() == right[0].tobytes()

@@ -115,6 +115,7 @@ def test_every_option_composes_and_validates(group):
             )
             for name in ("signal_batch", "moving_average")
         ),
+        (["experiment=glorot_signal", "init.bias=0.5"], "init.bias is 0.5; expected 0.0 for glor"),
         (
             ["experiment=signal_batch", "norm=ghost_16", "data.examples=24"],
             "norm.ghost is 16; expected a divisor of data.examples (24), at least 2",

@@ -180,7 +180,7 @@ def test_the_rows_of_networks_of_the_usual_size():
 MAY_DIFFER = {
     *("optim.rate", "optim.min_rate", "model.dropout", "model.name", "seeds", "first_seed"),
     *("init.kind", "init.std", "init.scale", "init.low", "init.high", "init.per_sqrt_fan_in"),
-    *("init.scaled", "init.name", "norm.eps", "norm.momentum", "norm.name"),
+    *("init.scaled", "init.bias", "init.name", "norm.eps", "norm.momentum", "norm.name"),
     *("norm.initial_spread", "norm.initial_beta", "norm.noise_shift", "norm.noise_scale"),
     *("backend.name", "tracker.name", "tracker.uri"),
     *("results", "force", "retry_failed"),

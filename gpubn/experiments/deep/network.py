@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend, namespace
 from gpubn.config import Config
-from gpubn.experiments.base import refuse_residual
+from gpubn.experiments.base import refuse_trained_parts
 from gpubn.kernels import activation, affine, affine_backward
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.nn import norms
@@ -106,7 +106,7 @@ def norm_definitions(config: Config) -> tuple[str, ...]:
 def check_true_norm(config: Config) -> None:
     """Refuse a configuration that `true_norm` cannot take."""
     norms.check_norm(config.norm, config.data.examples, "data.examples")
-    refuse_residual(config)
+    refuse_trained_parts(config)
 
 
 def hidden_layer(

@@ -94,6 +94,10 @@ PINNED: Looks = {
     "0.99": ("mean above 0.99", BLUE, "-", "o"),
 }
 COSTS: Looks = {"first": ("", BLUE, "-", "o"), "second": ("", ORANGE, "-", "s")}
+WAYS: Looks = {
+    "activation_var": ("activations", BLUE, "-", "o"),
+    "signal_var": ("gradients", ORANGE, "--", "s"),
+}
 ONE: Style = ("", BLACK, "", "D")
 """The look of what stands alone."""
 PLAIN: Style = ("", INK, "-", "o")

@@ -16,6 +16,7 @@ from gpubn.experiments.probes.activations import (
     UnitMeans,
 )
 from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.first_steps import FirstSteps
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
 from gpubn.nn.layers import Activation, Affine
@@ -294,3 +295,24 @@ def test_norm_input_variance(placement, model):
         return {("norm_input_variance_ratio", layer): a / b for layer, (a, b) in pairs}
 
     check(NormInputVariance(), network, ratios)
+
+
+@placements
+def test_first_steps(placement):
+    network = build(placement)
+
+    def sizes(r):
+        logits = seen(network, r)[-1][2]
+        apart = [logit - fmean(row) for row in logits for logit in row]
+        found = {("logit_spread", None): fmean(value**2 for value in apart) ** 0.5}
+        for layer, (_, params) in enumerate(affine_parameters(network, r), start=1):
+            found["weight_norm", layer] = frobenius(params["weight"])
+        return found
+
+    check(FirstSteps(), network, sizes, 5)
+    assert set(FirstSteps().at(OptimConfig(steps=30))) == {0, 1, 2, 5, 10, 25, 30}
+
+
+def affine_parameters(network, r):
+    of_layers = zip(network.model.layers, parameters(network, r), strict=True)
+    return [(layer, params) for layer, params in of_layers if isinstance(layer, Affine)]
