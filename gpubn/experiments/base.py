@@ -22,6 +22,8 @@ _ELSEWHERE = {
     "moving_average": "gpubn.experiments.moving_average",
     "exact": "gpubn.experiments.exact.experiment",
     "shared_scale": "gpubn.experiments.deep.shared_scale",
+    "fixed_identity": "gpubn.experiments.fixed_identity",
+    "dropout_noise": "gpubn.experiments.dropout_noise",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 
