@@ -119,8 +119,12 @@ def _among(own: Array, others: Array, eps: float) -> Array:
 
 
 def _scatter(logits: Array) -> Array:
-    """Deviation of logits (draws, R, E, C) over the draws, over that between examples, (R,)."""
-    return _rms(logits.std(axis=0, ddof=1)) / _rms(logits.mean(axis=0).std(axis=1))
+    """Deviation of logits (draws, R, E, C) over the draws, over that between examples, (R,).
+
+    Logits that are the same in all draws have exactly none.
+    """
+    moved = logits - logits[0]
+    return _rms(moved.std(axis=0, ddof=1)) / _rms(logits.mean(axis=0).std(axis=1))
 
 
 def _rms(values: Array) -> Array:
