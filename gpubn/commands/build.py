@@ -127,8 +127,8 @@ def _time_steps(results: Path) -> None:
     for name, stem in _TIMED.items():
         if not (results / "benchmarks" / f"{stem}.csv").exists():
             log.info("timing training steps and kernels on %s", name)
-            command = [sys.executable, _STEP_COST, "--backend", name, "--results", results]
-            subprocess.run(command, check=True)
+            options = [f"--backend={name}", f"--results={results}"]
+            subprocess.run([sys.executable, _STEP_COST, *options], check=True)
 
 
 def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:

@@ -192,8 +192,8 @@ NORMALITY = training_experiment(
 )
 """How normal the values before and behind an activation are, and what batchnorm learns there."""
 
-TEST_TIME = training_experiment(
-    "test_time",
+COMPANIONS = training_experiment(
+    "companions",
     {"norm": "norm.name", "momentum": "norm.momentum"},
     probes=companion_probes,
     whole_set=True,

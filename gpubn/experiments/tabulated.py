@@ -110,7 +110,7 @@ PARTS = {
         _part("pre_excess_kurtosis post_excess_kurtosis"),
         _part("scale_shift_numbers scale_shift_numbers_a_unit", steps=(LAST,), norm="before"),
     ),
-    "test_time": (
+    "companions": (
         *_AT_THE_END,
         _part("output_scatter normalised_scatter class_changes"),
         _part("scatter_slope output_scatter_running test_accuracy test_loss"),
