@@ -1,8 +1,8 @@
 """Can a network ignore batchnorm? Its gamma and beta, and the accuracy.
 
-{dataset}; {network}, {training} or {smaller}, best of the {rate}. Left: gamma, beta fixed at the
-population's, normal units. Middle: distance of gamma, beta from undoing batchnorm (batch {batch},
-rate {shown_rate}). Right: dashes: a point, what decides (before alone). {dots}
+{dataset}; {network}, {training} of batch {each[batch]}, best of the {rate}. Left: gamma and beta
+fixed at the population's, normal units. Middle: distance of gamma and beta from undoing batchnorm
+(batch {batch}, rate {shown_rate}). Right: dashes: a point; what decides is before alone. {dots}
 
 Error and distance are root mean squares over units of output less input, in standard deviations of
 the input; the middle panel has means over the layers, and what is normalised is {IMAGES:,} training
@@ -37,8 +37,6 @@ def draw(sheet: Sheet) -> None:
     (sheet.said["batch"],), (sheet.said["shown_rate"],) = (
         distance[column].unique() for column in ("batch", "rate")
     )
-    sheet.said["smaller"] = f"of {', '.join(batches[1:])}"
-    sheet.said["training"] = f"{sheet.config['optim.steps']} steps of batch {batches[0]}"
     _draw_fixed(fixed, sheet.tables["fixed_identity"])
     activations = present(table, "activation", ACTIVATIONS)
     lines: dict[str, list[forest.Line]] = {}
@@ -47,7 +45,7 @@ def draw(sheet: Sheet) -> None:
         for step, when in ((0, "start"), (int(distance["step"].max()), "end")):
             rows = select(distance, activation=activation, step=step)
             lines[f"{ACTIVATIONS[activation]},\n{when}"] = [
-                forest.Line("", _over_layers(select(rows, norm=norm)), look)
+                forest.Line("", by(rows, "layer", norm=norm)[1].mean(axis=0), look)
                 for norm, look in PLACES.items()
             ]
         for batch in batches:
@@ -73,10 +71,6 @@ def _draw_fixed(ax: Axes, table: pd.DataFrame) -> None:
     scales.log_ticks(ax, [float(m) for m in at[::2]], along="x")
     scales.log_ticks(ax, (0.05, 0.1, 0.2, 0.5, 1))
     ax.set_ylabel("error of the output")
-
-
-def _over_layers(rows: pd.DataFrame) -> np.ndarray:
-    return rows.groupby("seed")["value"].mean().to_numpy()
 
 
 def _best(rows: pd.DataFrame, norm: str) -> np.ndarray:
