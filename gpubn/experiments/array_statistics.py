@@ -147,8 +147,7 @@ def _standardised(values: Array, axes: int) -> Array:
     flat = values.reshape(*values.shape[:-axes], -1).astype(xp.float64)
     centred = flat - flat.mean(axis=-1, keepdims=True)
     std = centred.std(axis=-1, keepdims=True)
-    alike = flat.max(axis=-1, keepdims=True) == flat.min(axis=-1, keepdims=True)
-    return xp.where(alike, 0.0, centred / xp.where(alike, 1.0, std))
+    return xp.where(std == 0, 0.0, centred / xp.where(std == 0, 1.0, std))
 
 
 def _normal_distribution(z: Array) -> Array:

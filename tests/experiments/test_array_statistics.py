@@ -80,6 +80,7 @@ def test_kurtosis_and_distance_from_normal_are_scipys(backend, rng, axes):
         ([1.0, -1.0], -2.0, 0.5 - 0.15865525),
         ([0.1, 0.1, 0.1], -3.0, 0.5),  # whose mean is not exactly 0.1
         ([0.0, 0.0, 0.0, 4.0], 7 / 3 - 3, 0.75 - 0.28185143),
+        ([0.0, 0.0, 0.0, -4.0], 7 / 3 - 3, 0.75 - 0.28185143),  # below the steps
         ([1.0, np.nan], np.nan, np.nan),
     ],
 )
