@@ -5,9 +5,9 @@
 batches, with masks over without. Right: the same between ReLU and batchnorm, normal input. {dots}
 
 {weights} weights. The loss is the lowest on the way, on the test set. Scatter: standard deviation
-from batch to batch of mean or variance, with the same weights and images; over the spread: each
-over the standard deviation, or the mean variance, with its masks or without. Theory: the variance
-of a mean of masked values, for the mean. {diverged}
+from batch to batch of mean or variance, with the same weights (trained at rate {lowest}) and
+images; over the spread: each over the standard deviation, or the mean variance, with its masks or
+without. Theory: the variance of a mean of masked values, for the mean. {diverged}
 """
 
 from typing import Any
@@ -47,7 +47,8 @@ def draw(sheet: Sheet) -> None:
         for norm in ARMS
     }
     _draw(losses, best, ARMS)
-    place = {"rate": sheet.levels("rate")[0], "layer": sheet.config["model.depth"]}
+    lowest = sheet.said["lowest"] = sheet.levels("rate")[0]
+    place = {"rate": lowest, "layer": sheet.config["model.depth"]}
     last = at_end(table, norm="before", **place)
     _draw(masked, {metric: by(last, "dropout", metric=metric) for metric in NOISE}, NOISE)
     behind = {}
