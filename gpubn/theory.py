@@ -1,7 +1,7 @@
 """Predictions that a network at initialisation can be held against. Plain numbers, no arrays."""
 
 from collections.abc import Callable, Sequence
-from math import acos, exp, lgamma, log, pi, sqrt, tanh
+from math import acos, erfc, exp, lgamma, log, pi, sqrt, tanh
 
 RELU_VARIANCE_SHARE = 1 - 1 / pi
 """Variance over second moment of the ReLU of a centred normal."""
@@ -72,6 +72,21 @@ def normal_std_ratio(batch: int, correction: int = 0) -> float:
     """
     gammas = exp(lgamma(batch / 2) - lgamma((batch - 1) / 2))
     return sqrt(2 / (batch - correction)) * gammas
+
+
+def batch_statistics_error(batch: int) -> float:
+    """Root mean square error, in its standard deviations, of a normal value of a unit where its
+    batch's mean and standard deviation s stand for those of the population.
+
+    (x - mean)/s - x is z (1 - s) - mean with z of mean 0 and mean square 1 in every batch, so that
+    the mean square is E(1 - s)^2 + 1/B = 2 (1 - E s), about 3/(2 B); E s is `normal_std_ratio`.
+    """
+    return sqrt(2 * (1 - normal_std_ratio(batch)))
+
+
+RELU_NORMAL_DISTANCE = 0.5 - 0.5 * erfc(1 / sqrt(2 * (pi - 1)))
+"""Largest distance of the distribution function of the ReLU of a centred normal from the normal one
+with its mean and variance: at 0, where half of the mass lies 1/sqrt(pi - 1) below the mean."""
 
 
 def dropout_variance_ratio(keep: float) -> float:

@@ -5,10 +5,13 @@ from math import log, pi, tanh
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from gpubn.theory import (
     BATCHNORM_RELU_VAR,
+    RELU_NORMAL_DISTANCE,
     RELU_VARIANCE_SHARE,
+    batch_statistics_error,
     batchnorm_relu_gradient_growth,
     central_difference_tolerance,
     dropout_variance_ratio,
@@ -97,6 +100,21 @@ def test_ratios_of_estimators_in_closed_form():
     assert normal_std_ratio(2) == pytest.approx((1 / pi) ** 0.5, rel=1e-12)
     assert normal_std_ratio(10, 1) == pytest.approx(0.9726592741, rel=1e-9)  # c4 of the handbooks
     assert normal_std_ratio(10**6) == pytest.approx(1 - 3 / 4e6, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 10, 50])
+def test_error_by_the_statistics_of_a_batch(rng, batch):
+    x = rng.standard_normal((400_000 // batch, batch))
+    normalised = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
+    error = ((normalised - x) ** 2).mean() ** 0.5
+    assert batch_statistics_error(batch) == pytest.approx(error, rel=0.01)
+    assert batch_statistics_error(10**4) == pytest.approx((1.5e-4) ** 0.5, rel=1e-3)
+
+
+def test_distance_of_a_rectified_normal_from_a_normal(rng):
+    h = np.maximum(rng.standard_normal(200_000), 0)
+    distance = scipy.stats.kstest(h, scipy.stats.norm(h.mean(), h.std()).cdf)[0]
+    assert pytest.approx(distance, abs=0.003) == RELU_NORMAL_DISTANCE
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0])

@@ -26,6 +26,8 @@ from gpubn.sweeps.sweep_table import command_for
 log = logging.getLogger("gpubn")
 
 _STEP_COST = shipped("scripts/bench/step_cost.py")
+_TIMED = {"numpy": _STEP_COST.stem, "numba": f"{_STEP_COST.stem}_numba"}
+"""Backend -> the table of what its steps cost."""
 _PAGE = "claims.md"
 _Job = tuple[FigureScript, Path, figures.Kind]
 _HARMLESS = ("backend", "backend.name", "data.root")
@@ -65,7 +67,7 @@ def command() -> None:
         wanted = _experiments(scripts if options.figure else None, own)
         _refuse_to_overwrite(wanted, options.overrides, options.results)
         folders = _run(wanted, options.overrides, options.results, full=options.full)
-        timed = any(_STEP_COST.stem in script.tables for script in scripts)
+        timed = any({*_TIMED.values()} & {*script.tables} for script in scripts)
         if timed or not (options.figure or own):
             _time_steps(options.results)
         if not options.tables_only:
@@ -122,10 +124,11 @@ def _run(
 
 def _time_steps(results: Path) -> None:
     """Time training steps once for a results folder: another time gives other times."""
-    folder = results / "benchmarks"
-    if not (folder / f"{_STEP_COST.stem}.csv").exists():
-        log.info("timing training steps and kernels")
-        subprocess.run([sys.executable, _STEP_COST, "--results", results], check=True)
+    for name, stem in _TIMED.items():
+        if not (results / "benchmarks" / f"{stem}.csv").exists():
+            log.info("timing training steps and kernels on %s", name)
+            options = [f"--backend={name}", f"--results={results}"]
+            subprocess.run([sys.executable, _STEP_COST, *options], check=True)
 
 
 def _taken(experiment: str, overrides: Sequence[str]) -> list[str]:

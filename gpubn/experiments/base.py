@@ -25,6 +25,8 @@ _ELSEWHERE = {
     "shared_scale": "gpubn.experiments.deep.shared_scale",
     "glorot_signal": "gpubn.experiments.deep.glorot_signal",
     "listings": "gpubn.experiments.listings",
+    "fixed_identity": "gpubn.experiments.fixed_identity",
+    "dropout_noise": "gpubn.experiments.dropout_noise",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 

@@ -7,18 +7,27 @@ from gpubn.experiments import dropout_shift
 from gpubn.experiments.base import Experiment
 from gpubn.experiments.probes.activations import (
     Histograms,
+    Normality,
     Percentiles,
     Saturation,
     UnitInputs,
     UnitMeans,
 )
 from gpubn.experiments.probes.basin import Basin
+from gpubn.experiments.probes.companions import companion_probes
 from gpubn.experiments.probes.drift import Drift
 from gpubn.experiments.probes.first_steps import FirstSteps
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.inference import inference_probes
-from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.experiments.probes.normalisation import (
+    IdentityDistance,
+    NormInputVariance,
+    NormParameters,
+    ScaleShiftNumbers,
+    StatisticsNoise,
+    ZeroVariance,
+)
 from gpubn.experiments.training.trainer import training_experiment
 
 DEPTH_GRID = training_experiment(
@@ -179,3 +188,43 @@ BIAS_SWEEP = training_experiment(
     group=10,
 )
 """Initial biases of the hidden layers over three decades, with and without batchnorm."""
+
+NORM_ACCURACY = training_experiment(
+    "norm_accuracy",
+    {
+        "norm": "norm.name",
+        "activation": "model.activation",
+        "batch": "optim.batch",
+        "rate": "optim.rate",
+    },
+    probes=lambda config: (IdentityDistance(),),
+    group=10,
+)
+"""Accuracy with and without batchnorm by batch size, and how near its gamma, beta come to undoing
+it."""
+
+SIGMOID_SCALE = training_experiment("sigmoid_scale", {"norm": "norm.name"})
+"""Batchnorm with and without gamma and beta around a sigmoid."""
+
+DROPOUT_SHARES = training_experiment(
+    "dropout_shares",
+    {"norm": "norm.name", "dropout": "model.dropout", "rate": "optim.rate"},
+    probes=lambda config: (Generalisation(10), StatisticsNoise()),
+    group=10,
+)
+"""Shares of dropout with and without batchnorm, and the noise of its statistics by the masks."""
+
+NORMALITY = training_experiment(
+    "normality",
+    {"norm": "norm.name", "activation": "model.activation"},
+    probes=lambda config: (Normality(), ScaleShiftNumbers()),
+)
+"""How normal the values before and behind an activation are, and what batchnorm learns there."""
+
+COMPANIONS = training_experiment(
+    "companions",
+    {"norm": "norm.name", "momentum": "norm.momentum"},
+    probes=companion_probes,
+    whole_set=True,
+)
+"""An output's dependence on its companions, and inference on averages that were never updated."""

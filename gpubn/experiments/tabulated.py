@@ -106,6 +106,26 @@ PARTS = {
     "recipe": (*_AT_THE_END, _part("test_loss zero_variance_share zero_variance_step")),
     "bessel": (*_AT_THE_END, _part("train_loss test_loss")),
     "initial_beta": (_part("batch_loss diverged"),),
+    "norm_accuracy": (
+        _part("test_accuracy test_loss diverged"),
+        _part("identity_distance", norm="before after", batch="32", rate="0.1"),
+    ),
+    "sigmoid_scale": (_part("batch_loss test_loss test_accuracy diverged"),),
+    "dropout_shares": (
+        _part("best_test_loss diverged"),
+        _part("mean_noise_ratio relative_mean_noise_ratio relative_var_noise_ratio", norm="before"),
+    ),
+    "normality": (
+        *_AT_THE_END,
+        _part("pre_normal_distance post_normal_distance"),
+        _part("pre_excess_kurtosis post_excess_kurtosis"),
+        _part("scale_shift_numbers scale_shift_numbers_a_unit", steps=(LAST,), norm="before"),
+    ),
+    "companions": (
+        *_AT_THE_END,
+        _part("output_scatter normalised_scatter class_changes"),
+        _part("scatter_slope output_scatter_running test_accuracy test_loss"),
+    ),
     "shared_scale": (
         _part("forward_difference weight_grad_difference output_change"),
         _part("output_difference_after_step output_change_difference"),

@@ -1,6 +1,7 @@
 """The cost of batchnorm: times of training steps and kernels on the CPU, raced against each other.
 
 `step_cost.csv` has the form of every table; its axes are `kind` and `shape`, its `seed` the round.
+`step_cost_numba.csv` has the training steps alone, on the compiled path.
 Whatever is compared takes turns: one call of each, again and again, and a value is the median call
 of its round. So a machine that slows down slows all of them.
 """
@@ -69,13 +70,17 @@ Place = tuple[str, str, str]
 Race = Mapping[Place, Callable[[], object]]
 
 
-def write_step_cost(folder: Path, measurement: Measurement) -> Path:
-    """Time everything in so many rounds and write `step_cost.csv` and its provenance."""
-    backend = resolve("numpy")
+STEMS = {"numpy": STEM, "numba": f"{STEM}_numba"}
+"""Backend -> the stem of its table; that of array expressions has the kernels, too."""
+
+
+def write_step_cost(folder: Path, measurement: Measurement, name: str = "numpy") -> Path:
+    """Time a backend in so many rounds and write its table and provenance."""
+    backend = resolve(name)
     values: defaultdict[Place, list[float]] = defaultdict(list)
     with threadpool_limits(limits=1, user_api="blas"):
         races = [(_training_race(measurement, backend), measurement.trainings)]
-        for shape in measurement.shapes:
+        for shape in measurement.shapes if STEMS[name] == STEM else ():
             turns = min(max(measurement.numbers // (shape[0] * shape[1]), 3), 101)
             races += [(race, turns) for race in _kernel_races(shape)]
         for race, _ in races:
@@ -91,7 +96,7 @@ def write_step_cost(folder: Path, measurement: Measurement) -> Path:
         for number, value in enumerate(of_rounds):
             value /= steps if kind == "step" else 1
             rows[kind, shape_name].append(Observation(number, None, None, metric, value))
-    path = folder / f"{STEM}.csv"
+    path = folder / f"{STEMS[name]}.csv"
     tables = [({"kind": kind, "shape": shape}, of) for (kind, shape), of in rows.items()]
     write_table(path, tables, _provenance(measurement, backend))
     return path
@@ -167,7 +172,7 @@ def _provenance(measurement: Measurement, backend: Backend) -> dict[str, object]
     training = measurement.training
     return {
         "schema": SCHEMA_VERSION,
-        "experiment": STEM,
+        "experiment": STEMS[backend.name],
         "revision": git_revision(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         **backend.facts(),
@@ -195,10 +200,13 @@ def main() -> None:
     """Time and write the table."""
     parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=Measurement.rounds, help="one value each")
+    parser.add_argument("--backend", choices=STEMS, help="only this one's table")
     options = parser.parse_args()
     if options.rounds < 1:
         raise ArgumentError(f"--rounds is {options.rounds}; expected at least 1")
-    log.info("%s", write_step_cost(options.results / "benchmarks", Measurement(options.rounds)))
+    folder, measurement = options.results / "benchmarks", Measurement(options.rounds)
+    for name in [options.backend] if options.backend else STEMS:
+        log.info("%s", write_step_cost(folder, measurement, name))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ METRICS = {
 }
 
 
-@figure(__doc__, tables=("diagnostics",), claims=("C5",), size=(7.2, 8.6))
+@figure(__doc__, tables=("diagnostics",), claims=("B25", "C5"), size=(7.2, 8.6))
 @Panels(rows=METRICS, columns=by_activation, x="step", share="row")
 @Legend(courses.layer_legend)
 @Slide(((4, 0), (4, 1), (4, 2)))

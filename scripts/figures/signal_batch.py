@@ -52,7 +52,7 @@ def _face(norm: str) -> dict[str, Any]:
     return {"markerfacecolor": "none", "markersize": 5} if norm == "none" else {"markersize": 3}
 
 
-@figure(__doc__, tables=("signal_batch",), claims=("A7", "A8"), size=(7.8, 3.4))
+@figure(__doc__, tables=("signal_batch",), claims=("A7", "A8", "B16"), size=(7.8, 3.4))
 @Panels(
     rows={"": "growth of mean square a layer"},
     columns={

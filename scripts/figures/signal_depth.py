@@ -23,7 +23,7 @@ FITTED = {"activation_var": (1, 20), "signal_var": (1, 19), "weight_grad_var": (
 """The layers through which the factor a layer is fitted, away from what happens at the ends."""
 
 
-@figure(__doc__, tables=("signal_propagation",), claims=("A5", "A6", "A8"), size=(7.8, 6.4))
+@figure(__doc__, tables=("signal_propagation",), claims=("A5", "A6", "A8", "B16"), size=(7.8, 6.4))
 @Panels(
     rows={
         "activation_var": "variance of\nactivations",

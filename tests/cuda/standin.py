@@ -18,8 +18,9 @@ FUNCTIONS = (
     *("abs", "arange", "ascontiguousarray", "asarray", "bincount", "broadcast_to", "clip"),
     *("concatenate", "diagonal", "einsum", "exp", "frexp", "full", "histogram", "isfinite"),
     *("isnan", "ldexp", "linspace", "log"),
-    *("matmul", "max", "maximum", "mean", "minimum", "ones", "ones_like", "percentile", "repeat"),
-    *("sqrt", "stack", "subtract", "sum", "take", "take_along_axis", "tanh", "where", "zeros"),
+    *("matmul", "max", "maximum", "mean", "median", "minimum", "ones", "ones_like", "percentile"),
+    *("repeat", "sort", "sqrt", "stack", "subtract", "sum", "take", "take_along_axis", "tanh"),
+    *("where", "zeros"),
     "zeros_like",
 )
 """What the array layer uses, all of it in CuPy 14: look a name up there before adding it here."""

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from gpubn.experiments import array_statistics as stats
 
@@ -57,6 +58,36 @@ FLAT = {
     "sigmoid": ([0.9951, 0.0049, 1.0, 0.0], [0.5, 0.9949, 0.0051, 0.99]),
     "linear": ([], [0.0, -1.0, 1.0, 1e30, -np.inf]),
 }
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_kurtosis_and_distance_from_normal_are_scipys(backend, rng, axes):
+    values = rng.gamma(2.0, size=(3, 20, 30)) * 5 - 7
+    values[0, 0] = np.round(values[0, 0])  # with ties
+    flat = values.reshape(*values.shape[:-axes], -1)
+    kurtosis = backend.to_host(stats.excess_kurtosis(backend.asarray(values), axes))
+    np.testing.assert_allclose(kurtosis, scipy.stats.kurtosis(flat, axis=-1), rtol=1e-9, atol=1e-9)
+    found = backend.to_host(stats.normal_distance(backend.asarray(values), axes))
+    for place in np.ndindex(found.shape):
+        of_place = flat[place]
+        fitted = scipy.stats.norm(of_place.mean(), of_place.std())
+        assert found[place] == pytest.approx(scipy.stats.kstest(of_place, fitted.cdf)[0], abs=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("values", "kurtosis", "distance"),
+    [
+        ([1.0, -1.0], -2.0, 0.5 - 0.15865525),
+        ([0.1, 0.1, 0.1], -3.0, 0.5),  # whose mean is not exactly 0.1
+        ([0.0, 0.0, 0.0, 4.0], 7 / 3 - 3, 0.75 - 0.28185143),
+        ([0.0, 0.0, 0.0, -4.0], 7 / 3 - 3, 0.75 - 0.28185143),  # below the steps
+        ([1.0, np.nan], np.nan, np.nan),
+    ],
+)
+def test_kurtosis_and_distance_by_hand(backend, values, kurtosis, distance):
+    for measure, expected in ((stats.excess_kurtosis, kurtosis), (stats.normal_distance, distance)):
+        found = float(backend.to_host(measure(backend.asarray(np.array(values)), 1)))
+        assert found == pytest.approx(expected, abs=2e-7, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", FLAT)

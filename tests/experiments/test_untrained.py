@@ -6,7 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gpubn.experiments import estimators, get, listings, moving_average
+from gpubn.experiments import (
+    dropout_noise,
+    estimators,
+    fixed_identity,
+    get,
+    listings,
+    moving_average,
+)
 from gpubn.nn.rng import generator
 from tests.experiments.cells import PLACEMENTS, cell, run, values
 
@@ -31,6 +38,34 @@ def test_estimators_are_the_means_over_batches_by_the_true_value(monkeypatch, ba
                 std_ratio = np.mean(of_batches**0.5) / var**0.5
                 expected[f"var_{kind}_ratio{source}"] = np.mean(of_batches) / var
                 expected[f"std_{kind}_ratio{source}"] = std_ratio
+        found = {r.metric: r.value for r in rows if r.seed == seed}
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_gamma_and_beta_of_the_population_miss_by_the_batchs_statistics(monkeypatch):
+    monkeypatch.setattr(fixed_identity, "BATCHES", 7)
+    rows = run(cell("fixed_identity", examples=5, dtype="float64", first_seed=4))
+    for seed in (4, 5, 6):
+        x = 1 + 2 * generator(seed, "batches").standard_normal((5, 7))
+        y = 1 + 2 * (x - x.mean(axis=0)) / x.std(axis=0)
+        found = {r.metric: r.value for r in rows if r.seed == seed}
+        error = np.mean((y - x) ** 2) ** 0.5 / 2
+        expected = {"identity_error": error, "identity_error_inference": 0}
+        assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_dropout_noise_is_the_scatter_over_batches(monkeypatch):
+    monkeypatch.setattr(dropout_noise, "BATCHES", 9)
+    rows = run(cell("dropout_noise", dropout=0.3, examples=6, dtype="float64"))
+    for seed in range(3):
+        x = np.maximum(generator(seed, "values").standard_normal((6, 9)), 0)
+        x = x * (generator(seed, "dropout").random((6, 9)) >= 0.3) / 0.7
+        means, variances = ([f(batch) for batch in x.T] for f in (np.mean, np.var))
+        expected = {
+            "mean_scatter": np.std(means) / (0.5 - 0.5 / np.pi) ** 0.5,
+            "relative_mean_scatter": np.std(means) / np.std(x),
+            "relative_var_scatter": np.std(variances) / np.mean(variances),
+        }
         found = {r.metric: r.value for r in rows if r.seed == seed}
         assert found == pytest.approx(expected, rel=1e-12)
 
@@ -103,6 +138,7 @@ def make(name, placement="before", arithmetic="corrected"):
         *map(make, ("dropout_shift", "estimators", "exact", "moving_average", "shared_scale")),
         *(make("signal_run", placement) for placement in PLACEMENTS),
         *map(make, ("glorot_signal", "listings")),
+        *map(make, ("fixed_identity", "dropout_noise")),
         *(make("signal_batch", placement) for placement in PLACEMENTS),
         *(make("signal_propagation", placement) for placement in PLACEMENTS),
         *(

@@ -254,6 +254,7 @@ def test_the_right_code_counts_in_every_experiment(name):
     config = Config(name=name, data=DataConfig(name=experiment.datasets[0]))
     names = closure(experiment.code(config))
     untrained = ("dropout_shift", "estimators", "moving_average", "exact", "listings")
+    untrained += ("fixed_identity", "dropout_noise")
     assert "generator" in names
     assert ("initial_weight" in names) == (name not in untrained)
     assert ("Saturation" in names) == (name in ("mnist_init", "diagnostics", "starts"))

@@ -124,14 +124,20 @@ def test_an_experiment_is_given_the_data_that_it_takes():
 
 def test_training_steps_are_timed_once_for_a_folder(tmp_path, monkeypatch):
     started = []
-    fake = SimpleNamespace(run=lambda command, check: started.append((command[-1], check)))
+    fake = SimpleNamespace(run=lambda command, check: started.append((command[2:], check)))
     monkeypatch.setattr(build, "subprocess", fake)
     build._time_steps(tmp_path)
-    assert started == [(tmp_path, True)]
+    numpy, numba = (
+        ([f"--backend={name}", f"--results={tmp_path}"], True) for name in ("numpy", "numba")
+    )
+    assert started == [numpy, numba]
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "step_cost.csv").write_text("")
     build._time_steps(tmp_path)
-    assert len(started) == 1
+    assert started[2:] == [numba]
+    (tmp_path / "benchmarks" / "step_cost_numba.csv").write_text("")
+    build._time_steps(tmp_path)
+    assert len(started) == 3
 
 
 @pytest.fixture

@@ -46,6 +46,26 @@ class Percentiles(Evenly):
                 yield from network.rows(metric, values, step=step, layer=number)
 
 
+class Normality(Probe):
+    """How far the values around every activation are from normal, unit by unit.
+
+    `normal_distance` is the mean over units, `excess_kurtosis` the median; `pre_*` of what goes
+    into the activation, `post_*` of what comes out.
+    """
+
+    def measure(self, network: Network, step: int) -> Iterator[Reading]:
+        xp = network.backend.xp
+        around = [(x, y) for layer, x, y in trace(network) if isinstance(layer, Activation)]
+        for number, sides in enumerate(around, start=1):
+            for side, values in zip(("pre", "post"), sides, strict=True):
+                of_units = values.swapaxes(-1, -2)
+                for metric, measured in (
+                    ("normal_distance", stats.normal_distance(of_units, 1).mean(axis=-1)),
+                    ("excess_kurtosis", xp.median(stats.excess_kurtosis(of_units, 1), axis=-1)),
+                ):
+                    yield from network.rows(f"{side}_{metric}", measured, step=step, layer=number)
+
+
 class UnitMeans(Probe):
     """Each unit's mean activation, for the cell's first seed: one network's bar chart.
 

@@ -32,7 +32,8 @@ class CaseOutcome:
 
     Attributes:
         p, adjusted: of the test against the bound that decides: of an effect the upper one, unless
-            it is opposite, else the nearer one; None for an exact claim.
+            it is opposite; of a `noninferior` claim the lower one; else the nearer one; None for an
+            exact claim.
         draw: the 95% interval of a single run, where the document prints a value.
         p_draw: that the printed values are ordinary draws, all of the case together.
     """
@@ -222,4 +223,6 @@ def _outcome(
     deciding = min(tests, key=lambda test: abs(mean - test[2]))
     if claim.kind == rules.EFFECT:
         deciding = tests[0] if state == rules.OPPOSITE else tests[1]
+    if claim.kind == rules.NONINFERIOR:
+        deciding = tests[0]
     return CaseOutcome(case, state, p[deciding], adjusted[deciding], draw, p_draw)

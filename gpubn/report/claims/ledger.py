@@ -170,7 +170,7 @@ class Claim(Entry):
             raise LedgerError(f"has when {case.when!r}, as another case; expected its own")
         if case.published is None and self.kind == rules.PUBLISHED:
             raise LedgerError("has nothing published; expected what the document prints")
-        if given & {"published", "beside"} and self.kind in (rules.EQUAL, rules.EXACT):
+        if given & {"published", "beside"} and self.kind not in (rules.EFFECT, rules.PUBLISHED):
             raise LedgerError(f"has published values; expected none of a claim of kind {self.kind}")
         if "beside" in given and case.published is None:
             raise LedgerError("has printed values beside it and none of its own; expected both")

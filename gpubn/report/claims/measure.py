@@ -196,7 +196,9 @@ def _reduced(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
     along, table = wanted.along, wanted.table
     assert along is not None
     assert wanted.reduce is not None
-    if along not in rows.columns or along in ("seed", "metric", "value"):
+    if along == "seed":  # one value of all, as that of rounds of timing
+        rows, along = rows.assign(number=rows["seed"], seed=_NO_SEED), "number"
+    if along not in rows.columns or along in ("metric", "value"):
         raise LedgerError(f"goes along {along!r}, which is no axis of {table}")
     if rows[along].isna().any():
         raise LedgerError(f"goes along {along}, which some of its rows do not have")

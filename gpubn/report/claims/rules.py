@@ -3,12 +3,13 @@
 There is one rule for each kind of claim, and none of a claim's own. With m the smallest effect that
 matters and q the primary quantity of a case:
 
-    effect     shown: q > m; fails: q < m; opposite: q < -m
-    equal      shown: -m < q < m; fails: q > m or q < -m
-    exact      shown: q at most m for every seed, which is a tolerance; fails: not so
-    published  shown: the printed values are ordinary draws of our single runs, and our mean is not
-               shown to be further than m from the printed one; other value: they are none, but our
-               mean is within m; fails: they are none, and it is further away
+    effect       shown: q > m; fails: q < m; opposite: q < -m
+    equal        shown: -m < q < m; fails: q > m or q < -m
+    noninferior  shown: q > -m, however large it is; fails: q < -m
+    exact        shown: q at most m for every seed, which is a tolerance; fails: not so
+    published    shown: the printed values are ordinary draws of our single runs, and our mean is
+                 not shown to be further than m from the printed one; other value: they are none,
+                 but our mean is within m; fails: they are none, and it is further away
 
 What is not shown to be so is open. An effect may have printed values, too: where it is shown and
 they are no ordinary draws its state is `other value`.
@@ -32,9 +33,9 @@ Word = Literal[
 VERDICTS: tuple[Word, ...] = get_args(Word)
 REPRODUCED, OTHER_VALUE, CONDITIONAL, NOT_REPRODUCED, CONTRADICTED, UNDECIDED = VERDICTS
 
-Kind = Literal["effect", "equal", "exact", "published"]
+Kind = Literal["effect", "equal", "noninferior", "exact", "published"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-EFFECT, EQUAL, EXACT, PUBLISHED = KINDS
+EFFECT, EQUAL, NONINFERIOR, EXACT, PUBLISHED = KINDS
 
 ABOVE, BELOW, UNKNOWN = 1, -1, 0
 """The places where a quantity is shown to lie, as seen from a bound."""
@@ -58,6 +59,8 @@ def state_of(kind: str, of_low: int, of_high: int, fits: bool | None) -> str:
         return FAILS if of_high == BELOW else OPEN
     if kind == EQUAL:
         return SHOWN if within else FAILS if beyond else OPEN
+    if kind == NONINFERIOR:
+        return {ABOVE: SHOWN, BELOW: FAILS}.get(of_low, OPEN)
     if fits:
         return OPEN if beyond else SHOWN
     return OTHER if within else FAILS if beyond else OPEN

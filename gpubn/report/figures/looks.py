@@ -93,6 +93,15 @@ PINNED: Looks = {
     "0.9": ("mean above 0.9", ORANGE, "-", "s"),
     "0.99": ("mean above 0.99", BLUE, "-", "o"),
 }
+NOISE: Looks = {
+    "mean_noise_ratio": ("of the mean", ORANGE, "-", "^"),
+    "relative_mean_noise_ratio": ("of the mean, over the spread", SKY, "--", "v"),
+    "relative_var_noise_ratio": ("of the variance, over its mean", PINK, "-.", "D"),
+}
+SIDES: Looks = {
+    "pre": ("goes into the activation", BLUE, "", "o"),
+    "post": ("comes out of it", ORANGE, "", "s"),
+}
 COSTS: Looks = {"first": ("", BLUE, "-", "o"), "second": ("", ORANGE, "-", "s")}
 WAYS: Looks = {
     "activation_var": ("activations", BLUE, "-", "o"),

@@ -12,6 +12,7 @@ from gpubn.config import OptimConfig
 from gpubn.experiments import Context, probes
 from gpubn.experiments.probes.activations import Saturation
 from gpubn.experiments.probes.base import Evenly, Probe
+from gpubn.experiments.probes.companions import Companions
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.inference import InferenceModes
 from gpubn.experiments.probes.normalisation import ZeroVariance
@@ -23,8 +24,8 @@ from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
 from tests.experiments.probes.by_hand import DATA, NUMPY, SAMPLE, STEPS
 
-OTHERS = {Probe, Evenly, ZeroVariance, InferenceModes}
-"""The last two measure what they saw of every batch, and nothing else."""
+OTHERS = {Probe, Evenly, ZeroVariance, InferenceModes, Companions}
+"""Two measure what they saw of every batch, and nothing else; the last takes one layer alone."""
 MODULES = [import_module(f"{probes.__name__}.{m.name}") for m in iter_modules(probes.__path__)]
 FOUND = [kind for module in MODULES for kind in vars(module).values() if isinstance(kind, type)]
 ALL = {kind.__name__: kind for kind in FOUND if issubclass(kind, Probe) and kind not in OTHERS}

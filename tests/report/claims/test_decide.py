@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from gpubn.errors import LedgerError
-from gpubn.report.claims import decide_all, infer
+from gpubn.report.claims import decide_all, infer, rules
 from gpubn.report.claims.ledger import Quantity
 from gpubn.report.claims.rules import verdict_of
 from gpubn.report.statistics import mean_interval, predictive_interval, t_test
@@ -41,6 +41,10 @@ def holm(*p):
         ("equal", None, 2, 0.1, "fails"),
         ("equal", None, 0, 3, "open"),  # no difference is seen, and no equality
         ("equal", None, -1.1, 0, "fails"),
+        ("noninferior", None, 9, 0.1, "shown"),  # better than as good
+        ("noninferior", None, -0.9, 0.1, "shown"),
+        ("noninferior", None, -2, 0.1, "fails"),
+        ("noninferior", None, 0, 3, "open"),
         ("published", (1.95, 2.05), 2.5, 1, "shown"),
         ("published", (1.95, 2.05), 9, 4, "open"),  # far off, as a single run may well be
         ("published", (1.95, 2.05), 2.5, 0.1, "other value"),
@@ -59,6 +63,7 @@ def test_a_case(world, kind, printed, mean, spread, state):
     low, high = printed if kind == "published" else (0, 0)
     p = [t_test(x, bound) for bound in (low - 1, high + 1)]
     upper = int(state != "opposite" if kind == "effect" else mean > (low + high) / 2)
+    upper *= kind != "noninferior"
     assert outcome.p == pytest.approx(p[upper])
     assert outcome.adjusted == pytest.approx(holm(*p)[upper])
     if printed is None:
@@ -159,7 +164,7 @@ def test_values_are_paired_by_seed(world, claim):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", ["effect", "equal", "exact", "published"])
+@pytest.mark.parametrize("kind", rules.KINDS)
 def test_nan_never_passes(world, kind, bad):
     """Not as a value, and not as what is done with it; however well the other seeds do."""
     for mean in (0.0, 2.0):

@@ -109,7 +109,10 @@ def cases(first, second=None, **changes):
         (cases(TWO[0], TWO[1] | {"when": "a"}), "case 2 has when 'a', as another case; expected"),
         (cases(TWO[0], TWO[0] | {"when": "b"}), "case 2 has quantity 'gain', as another case"),
         (gain(kind="proportion"), "case 1 has quantity 'gain' of kind proportion, scale linear;"),
-        (printed() | {"kind": "equal"}, "case 1 has published values; expected none of a claim of"),
+        *(
+            (printed() | {"kind": kind}, "case 1 has published values; expected none of a claim of")
+            for kind in ("equal", "noninferior")
+        ),
         ({"kind": "published"}, "case 1 has nothing published; expected what the document prints"),
         (printed(published=[2, 2]), "case 1 has the printed value [2, 2]; expected the lowest"),
         (printed(beside={"gain": [1, 2]}), "case 1 has 'gain' beside it; expected another mean"),

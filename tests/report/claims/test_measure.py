@@ -61,6 +61,13 @@ def test_one_value_a_seed_in_order(read, changes, expected):
     np.testing.assert_allclose(found.values, expected)
 
 
+def test_seeds_that_are_rounds_of_timing_become_one_value_for_all(read):
+    found = read(**A | {"layer": 1, "along": "seed", "reduce": "median", "from": 1})
+    assert (found.seeds, found.values.tolist()) == ((None,), [0.25])
+    with pytest.raises(LedgerError, match="more than one row a seed: layer is 1, 2, 3, 4"):
+        read(**A | {"along": "seed", "reduce": "median"})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

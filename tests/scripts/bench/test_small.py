@@ -79,6 +79,15 @@ def test_every_metric_in_every_round_and_where_it_was_measured(tmp_path):
     assert (found["graph_peak_bytes"] > found["closed_peak_bytes"]).all()
 
 
+def test_the_compiled_path_has_a_table_of_training_steps(tmp_path):
+    path = timing.write_step_cost(tmp_path, TINY, "numba")
+    assert path == tmp_path / "step_cost_numba.csv"
+    assert {*read_table(path)[["kind", "shape"]].itertuples(index=False, name=None)} == PLACES
+    document = json.loads(path.with_suffix(".json").read_text())
+    assert document["experiment"] == "step_cost_numba"
+    assert document["config"]["backend"] == document["backend"] == "numba"
+
+
 def test_a_training_counts_as_a_step_of_one_network(tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "_medians", lambda race, turns: dict.fromkeys(race, 28.0))
     table = read_table(timing.write_step_cost(tmp_path, TINY))
