@@ -11,6 +11,7 @@ from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.inference import inference_probes
 from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
+from gpubn.experiments.probes.step import Smoothness, StepShift
 from gpubn.experiments.training.trainer import training_experiment
 
 DEPTH_GRID = training_experiment(
@@ -145,3 +146,12 @@ INITIAL_BETA = training_experiment(
     group=10,
 )
 """beta starting at 1, as document B has it, or at 0."""
+
+MECHANISM = training_experiment(
+    "mechanism",
+    {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},
+    probes=lambda config: (StepShift(4), Smoothness(4)),
+    group=20,
+    evaluated=1000,
+)
+"""Where batchnorm's benefit comes from: the shift put back, halves of batchnorm, and none."""

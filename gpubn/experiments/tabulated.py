@@ -95,6 +95,20 @@ PARTS = {
     "recipe": (*_AT_THE_END, _part("test_loss zero_variance_share zero_variance_step")),
     "bessel": (*_AT_THE_END, _part("train_loss test_loss")),
     "initial_beta": (_part("batch_loss diverged"),),
+    "mechanism": (
+        _part("batch_loss test_loss diverged", steps=(LAST,)),
+        *(
+            _part(
+                "step_drift step_gradient_shift loss_range gradient_change effective_beta",
+                network=networks,
+                rate=rate,
+            )
+            for networks, rate in (
+                ("mnist relu_5 tanh_5", "0.1"),
+                ("relu_20 small_relu_20 tanh_20", "0.03"),
+            )
+        ),
+    ),
     "shared_scale": (
         _part("forward_difference weight_grad_difference output_change"),
         _part("output_difference_after_step output_change_difference"),
