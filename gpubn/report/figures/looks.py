@@ -93,6 +93,17 @@ PINNED: Looks = {
     "0.9": ("mean above 0.9", ORANGE, "-", "s"),
     "0.99": ("mean above 0.99", BLUE, "-", "o"),
 }
+ARMS: Looks = {
+    "none": ("none", BLACK, "-", "o"),
+    "before": ("batchnorm", BLUE, "-", "s"),
+    "noisy": ("batchnorm, noise behind it", RED, "--", "D"),
+    "ghost_4": ("batchnorm of groups of 4", SKY, "-.", "<"),
+    "ghost_16": ("batchnorm of groups of 16", SKY, ":", ">"),
+    "mean_only": ("the mean alone", GREEN, "-", "^"),
+    "variance_only": ("the variance alone", GREEN, "--", "v"),
+    "layer": ("layer norm", PINK, "-.", "P"),
+    "skip_init": ("residual, no normalisation", ORANGE, ":", "X"),
+}
 COSTS: Looks = {"first": ("", BLUE, "-", "o"), "second": ("", ORANGE, "-", "s")}
 ONE: Style = ("", BLACK, "", "D")
 """The look of what stands alone."""
