@@ -13,6 +13,7 @@ from gpubn.theory import (
     dropout_variance_ratio,
     linear_gain,
     moving_mean_var,
+    noisy_relu_drift,
     normal_std_ratio,
     relu_activation_var,
     relu_gain,
@@ -112,3 +113,15 @@ def test_tolerances_grow_with_the_terms_and_the_precision():
 @pytest.mark.parametrize(("keep", "ratio"), [(0.5, 0.405), (0.8, 0.732), (0.9, 0.860), (1.0, 1.0)])
 def test_the_shift_of_variance_by_dropout_is_the_published_one(keep, ratio):
     assert dropout_variance_ratio(keep) == pytest.approx(ratio, abs=5e-4)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.5, 0.25), (2.0, 0.0), (0.0, 1.0)])
+def test_drift_by_noise_behind_normalised_units(shift, scale):
+    rng = np.random.default_rng(5)
+    z = rng.standard_normal(2000)  # the same examples under both steps' noise
+    a, b = 1 + scale * rng.random((2, 1500, 1)), shift * (2 * rng.random((2, 1500, 1)) - 1)
+    units = np.maximum(a * np.r_[z, -z] + b, 0)
+    moved = np.diff(units.mean(axis=-1), axis=0)
+    drift = ((moved**2).mean() / units[0].var(axis=-1).mean()) ** 0.5
+    assert noisy_relu_drift(shift, scale) == pytest.approx(drift, rel=0.05)
+    assert noisy_relu_drift(0.0, 0.0) == 0

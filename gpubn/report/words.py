@@ -30,7 +30,7 @@ NETWORKS = {
     "mnist": "1 tanh layer, Glorot",
     "relu_5": "5 ReLU layers, He",
     "relu_20": "20 ReLU layers, He",
-    "small_relu_20": "20 ReLU layers, N(0, 0.01²)",
+    "small_relu_20": "20 ReLU layers, small",
     "tanh_5": "5 tanh layers, Glorot",
     "tanh_20": "20 tanh layers, Glorot",
 }

@@ -1,7 +1,7 @@
 """Smoothness of the loss along the step, while training.
 
-{dataset}; {training}, at rate {low} (20 layers) or {high}. From the weights of a step along the
-gradient of its batch, from a quarter of a step to four steps far. {geometric}
+{dataset}; {training}, at rate {high}, in the deepest networks {low}. From the weights of a step
+along the gradient of its batch, from a quarter of a step to four steps far. {geometric}
 
 Range: largest less smallest loss on the way. Change: the largest change of the gradient, over its
 length at the start. Roughness: the largest change over the distance. Training mode, all parameters

@@ -5,7 +5,18 @@ without colours too.
 """
 
 from gpubn.report import words
-from gpubn.report.figures.style import BLACK, BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, Style
+from gpubn.report.figures.style import (
+    BLACK,
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    Style,
+)
 
 Looks = dict[str, Style]
 
@@ -98,9 +109,8 @@ ARMS: Looks = {
     "before": ("batchnorm", BLUE, "-", "s"),
     "noisy": ("batchnorm, noise behind it", RED, "--", "D"),
     "ghost_4": ("batchnorm of groups of 4", SKY, "-.", "<"),
-    "ghost_16": ("batchnorm of groups of 16", SKY, ":", ">"),
     "mean_only": ("the mean alone", GREEN, "-", "^"),
-    "variance_only": ("the variance alone", GREEN, "--", "v"),
+    "variance_only": ("the variance alone", FAINT, ":", "v"),
     "layer": ("layer norm", PINK, "-.", "P"),
     "skip_init": ("residual, no normalisation", ORANGE, ":", "X"),
 }
