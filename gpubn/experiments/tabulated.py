@@ -96,16 +96,22 @@ PARTS = {
     "bessel": (*_AT_THE_END, _part("train_loss test_loss")),
     "initial_beta": (_part("batch_loss diverged"),),
     "mechanism": (
-        _part("batch_loss test_loss diverged", steps=(LAST,)),
+        _part("batch_loss", steps=(LAST,)),
+        _part("test_loss", norm="none before"),
         *(
-            _part(
-                "step_drift step_gradient_shift loss_range gradient_change effective_beta",
-                network=networks,
-                rate=rate,
+            part
+            for rate, networks, deciding in (
+                ("0.1", "mnist relu_5 tanh_5", "relu_5 tanh_5"),
+                ("0.03", "relu_20 small_relu_20 tanh_20", "relu_20 tanh_20"),
             )
-            for networks, rate in (
-                ("mnist relu_5 tanh_5", "0.1"),
-                ("relu_20 small_relu_20 tanh_20", "0.03"),
+            for part in (
+                _part("step_drift step_gradient_shift effective_beta", network=networks, rate=rate),
+                _part(
+                    "loss_range gradient_change",
+                    network=deciding,
+                    norm="none before noisy skip_init",
+                    rate=rate,
+                ),
             )
         ),
     ),

@@ -10,7 +10,7 @@ layers below have taken their step. Drift: root mean square change of the units'
 deviations, mean over the layers. Shift: |g' - g| / |g|, mean over the layers a quarter, a half and
 three quarters of the way up. Roughness: largest change of the gradient over the distance, from a
 quarter of a step to four steps along it. Small weights are N(0, 0.01²). Logarithmic axes, geometric
-means. {diverged}
+means.
 """
 
 import numpy as np
