@@ -1,7 +1,7 @@
 """Predictions that a network at initialisation can be held against. Plain numbers, no arrays."""
 
 from collections.abc import Callable, Sequence
-from math import acos, erfc, exp, lgamma, log, pi, sqrt, tanh
+from math import acos, erf, erfc, exp, fsum, lgamma, log, pi, sqrt, tanh
 
 RELU_VARIANCE_SHARE = 1 - 1 / pi
 """Variance over second moment of the ReLU of a centred normal."""
@@ -95,6 +95,23 @@ def dropout_variance_ratio(keep: float) -> float:
     (1/2 - 1/(2 pi)) / (1/(2 keep) - 1/(2 pi)), `keep` the probability to be kept; Li et al. 2019.
     """
     return BATCHNORM_RELU_VAR / (0.5 / keep - 0.5 / pi)
+
+
+def noisy_relu_drift(shift: float, scale: float) -> float:
+    """Drift of the ReLU of normalised units from one step's noise to the next one's.
+
+    Root mean square change of a unit's mean over the root mean variance, where the unit is
+    N(b, a^2) with a uniform on [1, 1 + scale] and b on [-shift, shift], drawn anew a step; the mean
+    of its ReLU is b Phi(b/a) + a phi(b/a). By the midpoint rule.
+    """
+    points = [(i + 0.5) / 40 for i in range(40)]
+    means, variances = [], []
+    for a, b in ((1 + scale * u, shift * (2 * v - 1)) for u in points for v in points):
+        below, density = (1 + erf(b / a / sqrt(2))) / 2, exp(-((b / a) ** 2) / 2) / sqrt(2 * pi)
+        means.append(b * below + a * density)
+        variances.append((a * a + b * b) * below + a * b * density - means[-1] ** 2)
+    of_means = fsum(m * m for m in means) / len(means) - (fsum(means) / len(means)) ** 2
+    return sqrt(2 * of_means / (fsum(variances) / len(variances)))
 
 
 def startup_bias(momentum: float, updates: int) -> float:

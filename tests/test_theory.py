@@ -21,6 +21,7 @@ from gpubn.theory import (
     glorot_tanh_square,
     linear_gain,
     moving_mean_var,
+    noisy_relu_drift,
     normal_std_ratio,
     relu_activation_var,
     relu_gain,
@@ -183,3 +184,15 @@ def test_glorot_keeps_what_enters_and_what_returns_where_fans_are_alike():
     assert glorot_gain(3, 9, 2.0) == 4 * 6 / 12
     assert glorot_tanh_square(0) == glorot_tanh_signal(4, 4) == 1
     assert tanh_square(1e-12) == pytest.approx(tanh(1e-6) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.5, 0.25), (2.0, 0.0), (0.0, 1.0)])
+def test_drift_by_noise_behind_normalised_units(shift, scale):
+    rng = np.random.default_rng(5)
+    z = rng.standard_normal(2000)  # the same examples under both steps' noise
+    a, b = 1 + scale * rng.random((2, 1500, 1)), shift * (2 * rng.random((2, 1500, 1)) - 1)
+    units = np.maximum(a * np.r_[z, -z] + b, 0)
+    moved = np.diff(units.mean(axis=-1), axis=0)
+    drift = ((moved**2).mean() / units[0].var(axis=-1).mean()) ** 0.5
+    assert noisy_relu_drift(shift, scale) == pytest.approx(drift, rel=0.05)
+    assert noisy_relu_drift(0.0, 0.0) == 0

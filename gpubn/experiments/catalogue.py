@@ -28,6 +28,7 @@ from gpubn.experiments.probes.normalisation import (
     StatisticsNoise,
     ZeroVariance,
 )
+from gpubn.experiments.probes.step import Smoothness, StepShift
 from gpubn.experiments.training.trainer import training_experiment
 
 DEPTH_GRID = training_experiment(
@@ -228,3 +229,12 @@ COMPANIONS = training_experiment(
     whole_set=True,
 )
 """An output's dependence on its companions, and inference on averages that were never updated."""
+
+MECHANISM = training_experiment(
+    "mechanism",
+    {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},
+    probes=lambda config: (StepShift(4), Smoothness(4)),
+    group=20,
+    evaluated=1000,
+)
+"""Where batchnorm's benefit comes from: the shift put back, halves of batchnorm, and none."""

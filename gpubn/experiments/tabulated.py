@@ -126,6 +126,26 @@ PARTS = {
         _part("output_scatter normalised_scatter class_changes"),
         _part("scatter_slope output_scatter_running test_accuracy test_loss"),
     ),
+    "mechanism": (
+        _part("batch_loss", steps=(LAST,)),
+        _part("test_loss", norm="none before"),
+        *(
+            part
+            for rate, networks, deciding in (
+                ("0.1", "mnist relu_5 tanh_5", "relu_5 tanh_5"),
+                ("0.03", "relu_20 small_relu_20 tanh_20", "relu_20 tanh_20"),
+            )
+            for part in (
+                _part("step_drift step_gradient_shift effective_beta", network=networks, rate=rate),
+                _part(
+                    "loss_range gradient_change",
+                    network=deciding,
+                    norm="none before noisy skip_init",
+                    rate=rate,
+                ),
+            )
+        ),
+    ),
     "shared_scale": (
         _part("forward_difference weight_grad_difference output_change"),
         _part("output_difference_after_step output_change_difference"),

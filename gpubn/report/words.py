@@ -25,3 +25,13 @@ DATASETS = {
 }
 
 ACTIVATIONS = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "logistic"}
+
+NETWORKS = {
+    "mnist": "1 tanh layer, Glorot",
+    "relu_5": "5 ReLU layers, He",
+    "relu_20": "20 ReLU layers, He",
+    "small_relu_20": "20 ReLU layers, small",
+    "tanh_5": "5 tanh layers, Glorot",
+    "tanh_20": "20 tanh layers, Glorot",
+}
+"""Configuration group model -> layers and weights, where a network comes with its weights."""

@@ -33,6 +33,7 @@ defaults: [mnist_init, override /data: digits, _self_]
 hydra: {sweeper: {params: {init: rand, norm: "none,after"}}}
 """
 ONE = ["experiment=mnist_init", "data=digits", "init=rand", "norm=none"]
+DROPOUT_CELL = ["norm=none", "model.dropout=0", "model.dropout_at=end", "optim.rate=0.1"]
 
 
 def ids(cells):
@@ -86,6 +87,18 @@ def test_every_option_composes_and_validates(group):
     else:
         configs = [cell.config for cell in expand([*one, f"{group}={','.join(options)}"])]
     assert [getattr(config, group).name for config in configs] == options
+
+
+def test_a_network_comes_with_its_weights_unless_others_are_named():
+    grid = ["experiment=mechanism", "norm=none,skip_init", "optim.rate=0.1"]
+    cells = expand([*grid, "model=mnist,relu_5,small_relu_20"])
+    found = [(c.config.init.name, c.config.norm.name, c.config.model.residual) for c in cells]
+    inits = ("glorot", "he", "small")
+    assert found == [(i, *n) for i in inits for n in (("none", False), ("skip_init", True))]
+    cells = expand([*grid, "model=relu_5", "init=rand"])
+    assert [cell.config.init.name for cell in cells] == ["rand", "rand"]
+    (deep,) = expand(["experiment=dropout", "model=tanh_20", *DROPOUT_CELL])
+    assert deep.config.init.name == "he"  # the experiment's own
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,9 @@ class Norm(StepByGradients):
     def prepare(self, passes: int) -> None:
         """Draw what so many more tracked training passes differ in."""
 
+    def advance(self, passes: int) -> None:
+        """Go on as if there had been so many more tracked training passes; back where below 0."""
+
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
         raise NotImplementedError
 

@@ -29,8 +29,8 @@ class NoisyBatchNorm(BatchNorm):
     activations is left out. There is none at inference.
 
     A draw depends on the seed, the layer, the unit and the number of the training pass alone.
-    Passes that do not track the running statistics all see the same one, and so do those for
-    which nothing was prepared.
+    Passes that do not track the running statistics see that of the next one that does; those for
+    which nothing was prepared all see the same.
     """
 
     in_expressions = True
@@ -51,7 +51,7 @@ class NoisyBatchNorm(BatchNorm):
         return 2 * units
 
     def prepare(self, passes: int) -> None:
-        """Draw the table (passes + 1, seeds, 2, D); its last row is for all other passes."""
+        """Draw the table (passes + 1, seeds, 2, D); its last row is for passes beyond it."""
         site, self._prepared = self._site, self._prepared + passes
         shape = (self._prepared + 1, len(self._seeds), 2, site.units)
         table = np.empty(shape, site.dtype)
@@ -78,7 +78,7 @@ class NoisyBatchNorm(BatchNorm):
     def _draw(self, track: bool) -> tuple[Array, Array]:
         """Return scale and shift of this pass, (R, D) each."""
         xp, last = namespace(self._row), self._prepared
-        at = xp.minimum(self._pass, last) if track else xp.full(self._pass.shape, last, np.int64)
+        at = xp.minimum(self._pass, last)
         drawn = xp.take(self._table, at * len(self._seeds) + self._row, axis=0)
         if track:
             self._pass += 1
@@ -87,6 +87,9 @@ class NoisyBatchNorm(BatchNorm):
             for number in (self._scale, self._shift)
         )
         return 1 + scale * drawn[:, 0], shift * (2 * drawn[:, 1] - 1)
+
+    def advance(self, passes: int) -> None:
+        self._pass += passes
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         dx, gradients = super().backward(dy, cache.norm, need_dx=need_dx)

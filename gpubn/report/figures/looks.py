@@ -5,7 +5,18 @@ without colours too.
 """
 
 from gpubn.report import words
-from gpubn.report.figures.style import BLACK, BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, Style
+from gpubn.report.figures.style import (
+    BLACK,
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    Style,
+)
 
 Looks = dict[str, Style]
 
@@ -101,6 +112,16 @@ NOISE: Looks = {
 SIDES: Looks = {
     "pre": ("goes into the activation", BLUE, "", "o"),
     "post": ("comes out of it", ORANGE, "", "s"),
+}
+ARMS: Looks = {
+    "none": ("none", BLACK, "-", "o"),
+    "before": ("batchnorm", BLUE, "-", "s"),
+    "noisy": ("batchnorm, noise behind it", RED, "--", "D"),
+    "ghost_4": ("batchnorm of groups of 4", SKY, "-.", "<"),
+    "mean_only": ("the mean alone", GREEN, "-", "^"),
+    "variance_only": ("the variance alone", FAINT, ":", "v"),
+    "layer": ("layer norm", PINK, "-.", "P"),
+    "skip_init": ("residual, no normalisation", ORANGE, ":", "X"),
 }
 COSTS: Looks = {"first": ("", BLUE, "-", "o"), "second": ("", ORANGE, "-", "s")}
 WAYS: Looks = {

@@ -9,6 +9,7 @@ from gpubn.nn import optim
 from gpubn.nn.layers import Activation, Affine, Dropout
 from gpubn.nn.model import build_mlp
 from gpubn.nn.norms.batch_norm import BatchNorm
+from gpubn.nn.norms.noisy_batch_norm import NoisyBatchNorm
 from gpubn.nn.residual import Residual
 from gpubn.nn.rng import example_order, generator
 from gpubn.nn.train import to_device
@@ -79,6 +80,7 @@ def check(probe, network, of_replica, step=0, rtol=1e-9):
 def state(network):
     """Every number that training could feel, as bytes."""
     passes = [int(la._draws.cursor[0]) for la in network.model.layers if isinstance(la, Dropout)]
+    passes += [int(layer._pass[0]) for layer in network.model.layers_of(NoisyBatchNorm)]
     return [a.tobytes() for a in networks.state(network.model)], passes
 
 

@@ -16,6 +16,7 @@ from gpubn.experiments.probes.companions import Companions
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.inference import InferenceModes
 from gpubn.experiments.probes.normalisation import ZeroVariance
+from gpubn.experiments.probes.step import OfStep
 from gpubn.experiments.training import trainer
 from gpubn.experiments.training.trainer import train_cells
 from gpubn.nn.norms import KINDS
@@ -24,8 +25,9 @@ from tests.experiments.cells import PLACEMENTS
 from tests.experiments.probes import by_hand
 from tests.experiments.probes.by_hand import DATA, NUMPY, SAMPLE, STEPS
 
-OTHERS = {Probe, Evenly, ZeroVariance, InferenceModes, Companions}
-"""Two measure what they saw of every batch, and nothing else; the last takes one layer alone."""
+OTHERS = {Probe, Evenly, OfStep, ZeroVariance, InferenceModes, Companions}
+"""ZeroVariance and InferenceModes measure what they saw of every batch, and nothing else; Companions
+takes one layer alone."""
 MODULES = [import_module(f"{probes.__name__}.{m.name}") for m in iter_modules(probes.__path__)]
 FOUND = [kind for module in MODULES for kind in vars(module).values() if isinstance(kind, type)]
 ALL = {kind.__name__: kind for kind in FOUND if issubclass(kind, Probe) and kind not in OTHERS}

@@ -78,7 +78,7 @@ INFERENCE = {
 
 
 def noise(seed, number, units, shift=0.5, scale=0.25, *, at=None):
-    """Factor and shift of a pass, the untracked one where there is no number."""
+    """Factor and shift of a pass by its number, or beyond what is prepared."""
     if at is None:
         drawn = generator(seed, "norm noise", number, "untracked").random((2, units), np.float32)
     else:
@@ -312,7 +312,7 @@ def test_noise_depends_on_seed_layer_and_step_alone(backend, rng, prepared):
         assert statistics.dof == 6
 
     for at in range(sum(prepared)):
-        check(None, track=False)
+        check(at, track=False)  # what the next tracked pass will see
         check(at, track=True)
     check(None, track=True)  # nothing is prepared any more
 
