@@ -26,7 +26,7 @@ from tests.experiments.probes import by_hand
 from tests.experiments.probes.by_hand import DATA, NUMPY, SAMPLE, STEPS
 
 OTHERS = {Probe, Evenly, OfStep, ZeroVariance, InferenceModes, Companions}
-"""ZeroVariance and InferenceModes measure what they saw of every batch, and nothing else; Companions
+"""Two measure what they saw of every batch, and nothing else; Companions
 takes one layer alone."""
 MODULES = [import_module(f"{probes.__name__}.{m.name}") for m in iter_modules(probes.__path__)]
 FOUND = [kind for module in MODULES for kind in vars(module).values() if isinstance(kind, type)]
