@@ -16,12 +16,14 @@ from gpubn.rows import Observation
 _CATALOGUE = "gpubn.experiments.catalogue"
 _ELSEWHERE = {
     "signal_propagation": "gpubn.experiments.deep.signal_propagation",
+    "signal_shape": "gpubn.experiments.deep.signal_shape",
     "signal_batch": "gpubn.experiments.deep.signal_batch",
     "listing_backward": "gpubn.experiments.deep.listing_backward",
     "estimators": "gpubn.experiments.estimators",
     "moving_average": "gpubn.experiments.moving_average",
     "exact": "gpubn.experiments.exact.experiment",
     "shared_scale": "gpubn.experiments.deep.shared_scale",
+    "listing_scale": "gpubn.experiments.deep.listing_scale",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 

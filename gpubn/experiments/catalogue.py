@@ -6,10 +6,11 @@
 from gpubn.experiments import dropout_shift
 from gpubn.experiments.base import Experiment
 from gpubn.experiments.probes.activations import Histograms, Percentiles, Saturation, UnitMeans
-from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.drift import ChangeSinceStart, Drift
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.inference import inference_probes
+from gpubn.experiments.probes.joint_step import JointStep
 from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
 from gpubn.experiments.training.trainer import training_experiment
 
@@ -145,3 +146,24 @@ INITIAL_BETA = training_experiment(
     group=10,
 )
 """beta starting at 1, as document B has it, or at 0."""
+
+JOINT_STEP = training_experiment(
+    "joint_step",
+    {"norm": "norm.name", "depth": "model.depth", "rate": "optim.rate"},
+    probes=lambda config: (JointStep(10), ChangeSinceStart(4)),
+    group=10,
+)
+"""Steps of all layers at once against each layer's own, and how far layers' inputs move."""
+
+INPUTS = training_experiment(
+    "inputs",
+    {
+        "inputs": "data.inputs",
+        "norm": "norm.name",
+        "network": "model.name",
+        "rate": "optim.rate",
+    },
+    inputs=True,
+    group=10,
+)
+"""Raw, centred, standardised and whitened inputs, with and without batchnorm."""

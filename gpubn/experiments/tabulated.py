@@ -136,6 +136,26 @@ PARTS = {
         ),
         _part("weight_grad_relative_error", layers=(1,)),
     ),
+    "signal_shape": (
+        _part("activation_distance", norm="none", arithmetic="corrected"),
+        _part("activation_skewness activation_kurtosis", norm="none", arithmetic="corrected"),
+        _part("weight_grad_zero_share weight_grad_small_share", arithmetic="corrected"),
+        _part("signal_zero_share signal_small_share", norm="none", arithmetic="corrected"),
+        _part("weight_grad_distance weight_grad_kurtosis", arithmetic="corrected"),
+        _part("weight_grad_distance", norm="after", arithmetic="published"),
+    ),
+    "listing_scale": (
+        _part("gamma_error_unit gamma_error_layer beta_error_unit beta_error_layer"),
+        _part("gamma_numbers_unit gamma_gain_ratio_unit"),
+        _part("beta_cosine_unit beta_size_ratio_unit"),
+    ),
+    "joint_step": (
+        *_AT_THE_END,
+        _part("worse_share alone_raises joint_raises lost_share"),
+        _part("input_mean_change normalised_mean_change", steps=(LAST,)),
+        _part("input_std_change normalised_std_change", steps=(LAST,), rate="0.1"),
+    ),
+    "inputs": (*_AT_THE_END, _part("steps_to_loss[0.5] test_loss")),
 }
 """Experiment -> the parts of its rows that its tables hold."""
 

@@ -10,7 +10,7 @@ from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.exact.check_input import draw_check_input
-from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
+from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING, SIZES
 from gpubn.rows import Observation, per_seed
 
 SHIFT = 1000.0
@@ -27,7 +27,7 @@ def run_cell(config: Config, context: Context) -> list[Observation]:
 def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
-    checks = ROUNDING + (DIFFERENCES if config.dtype == "float64" else ())
+    checks = ROUNDING + SIZES + (DIFFERENCES if config.dtype == "float64" else ())
     rows: list[Observation] = []
     for suffix, mean in (("", 0.0), ("_shifted", SHIFT)):
         given = draw_check_input(config, backend, seeds, mean)

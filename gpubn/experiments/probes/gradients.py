@@ -80,12 +80,16 @@ class GradientShift(Evenly):
 
 def training_gradients(network: Network) -> list[Gradients]:
     """Return the gradients of each seed's own training examples, a fresh copy, by layer."""
+    return loss_and_gradients(network, *network.examples("train", GRADIENT_BATCH))[1]
+
+
+def loss_and_gradients(network: Network, x: Array, y: Array) -> tuple[Array, list[Gradients]]:
+    """Return the loss (R,) of examples in training mode and a fresh copy of its gradients."""
     model = network.model
-    x, y = network.examples("train", GRADIENT_BATCH)
     logits, caches = model.forward(x, training=True, track=False)
-    _, cache = softmax_cross_entropy(logits, y, check_labels=False)
+    loss, cache = softmax_cross_entropy(logits, y, check_labels=False)
     by_layer = model.backward(softmax_cross_entropy_backward(cache), caches)
-    return [{name: g.copy() for name, g in of_layer.items()} for of_layer in by_layer]
+    return loss, [{name: g.copy() for name, g in of_layer.items()} for of_layer in by_layer]
 
 
 def _weights(network: Network) -> list[Array]:
