@@ -152,8 +152,8 @@ PARTS = {
     "joint_step": (
         *_AT_THE_END,
         _part("worse_share alone_raises joint_raises lost_share"),
-        _part("input_mean_change normalised_mean_change", steps=(LAST,)),
-        _part("input_std_change normalised_std_change", steps=(LAST,), rate="0.1"),
+        _part("input_mean_change input_std_change", steps=(LAST,), rate="0.1"),
+        _part("normalised_mean_change normalised_std_change", steps=(LAST,), rate="0.1"),
     ),
     "inputs": (*_AT_THE_END, _part("steps_to_loss[0.5] test_loss")),
 }

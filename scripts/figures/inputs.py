@@ -2,8 +2,8 @@
 
 {dataset}; {c[model.width]} units a layer, {weights} weights, batch {c[optim.batch]}, constant rate.
 Top: steps until the mean loss of {c[every]} mini-batches is at most {USABLE:g} nats, no batchnorm;
-never: not within {c[optim.steps]}. Bottom: log ratio of steps and of test losses, raw over others.
-{dots}
+never: not within {c[optim.steps]}. Bottom: log ratio of steps and of test losses, raw over others;
+dashes: what matters. {dots}
 
 Each seed's trainings are compared, each at its own best rate; above 0 raw inputs need more steps,
 or have a higher test loss, in inference mode. Never counts as {c[optim.steps]} steps. {ADDED} is
@@ -37,7 +37,7 @@ GAINS = {
     heights=(1, 1.2),
     x={"steps": "learning rate", "gain": "log ratio, raw over others, each at its best rate"},
 )
-@Legend(sweeps.entries(looks.INPUTS, matters=f"within {MATTERS:g} times"))
+@Legend(looks.INPUTS)
 @Slide(((0, 0), (0, 1)))
 def draw(sheet: Sheet) -> None:
     budget = sheet.config["optim.steps"]

@@ -2,7 +2,7 @@
 
 {signal}, weights {init}; the listing's forward pass. Relative error, direction and size of what a
 step adds to the number of every activation. {lines} Error and size: geometric. dbeta of one number
-a layer has an error of {exact}.
+a layer has an error of {exact}; the right dgamma of one a layer is 0 below the last.
 
 The listing's dgamma is not summed: it has {numbers:,.0f} times as many numbers as units. Its dbeta
 is the sum over everything: right for one number a layer. The incoming gradient is the true one.
@@ -40,9 +40,9 @@ def draw(sheet: Sheet) -> None:
     look = looks.SCALES["beta_error_unit"]
     marks.curve(cosines, table, "layer", look, metric="beta_cosine_unit", marks_every=5)
     marks.curve(sizes, table, "layer", look, log=True, metric="beta_size_ratio_unit", marks_every=5)
-    for ax in (errors, sizes):
-        ax.set_yscale("log")
-        scales.plain_ticks(ax.yaxis)
+    scales.scale(errors, log=True)
+    sizes.set_yscale("log")
+    scales.plain_ticks(sizes.yaxis)
     for ax in sheet.axes[0]:
         ax.set_xlim(0.5, depth + 0.5)
         ax.set_xticks([1, *range(5, depth + 1, 5)])

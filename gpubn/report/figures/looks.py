@@ -98,6 +98,10 @@ SCALES: Looks = {
     "gamma_error_layer": ("dgamma, one a layer", SKY, "--", "s"),
     "beta_error_unit": ("dbeta, one a unit", RED, "-.", "^"),
 }
+NORMALISED: Looks = {
+    "before": ("before ReLU, without γ β", SKY, ":", "^"),
+    "after": ("after ReLU, without γ β", ORANGE, "-.", "v"),
+}
 INPUTS: Looks = {
     "raw": ("raw", BLACK, "-", "o"),
     "centred": ("centred", GREEN, "--", "^"),
