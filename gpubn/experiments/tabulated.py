@@ -151,7 +151,7 @@ PARTS = {
     ),
     "joint_step": (
         *_AT_THE_END,
-        _part("worse_share alone_raises joint_raises lost_share"),
+        _part("worse_share joint_raises lost_share"),
         _part("input_mean_change input_std_change", steps=(LAST,), rate="0.1"),
         _part("normalised_mean_change normalised_std_change", steps=(LAST,), rate="0.1"),
     ),

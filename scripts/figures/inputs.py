@@ -11,6 +11,7 @@ added to each variance.
 """
 
 import numpy as np
+import pandas as pd
 
 from gpubn.data import inputs as transformations
 from gpubn.report.figures import forest, looks, scales, style, sweeps
@@ -73,7 +74,7 @@ def draw(sheet: Sheet) -> None:
         ax.set_yticklabels([])
 
 
-def best(rows, inputs: str, metric: str, most: float) -> np.ndarray:
+def best(rows: pd.DataFrame, inputs: str, metric: str, most: float) -> np.ndarray:
     """Return the least over learning rates for each seed, at most so much."""
     present(rows, "inputs", (inputs,))
     _, of_rates = sweeps.by_level(select(rows, inputs=inputs), "rate", metric)

@@ -1,21 +1,20 @@
 """Layers' steps together and alone, and how far layers' inputs move.
 
 {dataset}; ReLU layers of {c[model.width]} units, {weights} weights, {training}, constant rates.
-Top: share of layers whose step lowers its batch's loss alone and raises it once those below have
-taken theirs, mean over training. {dots} Bottom: change since the start at rate {RATE}; dashes: what
-matters.
+Top: layers whose step lowers its batch's loss alone and raises it once those below have taken
+theirs. {dots} Bottom: since the start, rate {RATE}; dashes: what matters.
 
-Top: the same batch, the same gradients. Bottom: the larger of root mean square change of units'
-means, in standard deviations, and change of their spread; values before gamma and beta are what
-batchnorm has normalised. Bands: 95% t-intervals of geometric means. Units that are zero for all
-examples have no variance to normalise.
+Top: share of the layers but the first, mean over training; the same batch and gradients. Bottom:
+the larger of root mean square change of units' means, in standard deviations, and change of their
+spread; values before gamma and beta are what batchnorm has normalised. Bands: 95% t-intervals of
+geometric means. Units that are zero for all examples have no variance to normalise.
 """
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from gpubn.report.figures import looks, marks, scales
+from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import at_end, by, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 from gpubn.report.figures.sweeps import offsets
@@ -33,7 +32,7 @@ ARMS = {"none": looks.NORMS["none"], **looks.RELU_PLACES}
     x={"harm": "learning rate", "moved": "layer"},
     share="row",
 )
-@Legend({**ARMS, **looks.NORMALISED})
+@Legend(style.keys([*ARMS.values(), *looks.NORMALISED.values()]))
 @Slide(((0, 0), (0, 1)))
 def draw(sheet: Sheet) -> None:
     norms = sheet.present("norm", ARMS)
@@ -47,7 +46,7 @@ def draw(sheet: Sheet) -> None:
             _draw_moved(ax, rows, norm, "input", ARMS[norm])
             if norm in looks.NORMALISED:
                 _draw_moved(ax, rows, norm, "normalised", looks.NORMALISED[norm])
-        ax.set_yscale("log")
+        scales.scale(ax, log=True)
         scales.bounds(ax, STILL)
         ax.set_xticks(range(1, int(depth) + 1) if int(depth) < 10 else range(5, int(depth) + 1, 5))
 

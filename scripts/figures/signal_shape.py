@@ -8,6 +8,8 @@ a centred normal. At the top the upstream gradient enters, and signals are those
 outputs. Layer 0 is the input. Bands are mostly narrower than the line.
 """
 
+import functools
+
 from gpubn import theory
 from gpubn.report.figures import looks, marks, scales, style
 from gpubn.report.figures.selection import present, select
@@ -43,14 +45,14 @@ def draw(sheet: Sheet) -> None:
     none = select(table, norm="none")
     shapes = {"none": looks.NORMS["none"], **looks.RELU_PLACES}
     activations, gradients, zeros = sheet.axes[0]
-    curve = {"marks_every": 5}
-    marks.curve(activations, none, "layer", shapes["none"], metric="activation_distance", **curve)
+    curve = functools.partial(marks.curve, index="layer", marks_every=5)
+    curve(activations, none, style=shapes["none"], metric="activation_distance")
     activations.plot([0.5, 1.5], [theory.RELU_NORMAL_DISTANCE] * 2, **style.THEORY)
     for norm in present(table, "norm", shapes):
         rows = select(table, norm=norm)
-        marks.curve(gradients, rows, "layer", shapes[norm], metric=sheet.columns[1], **curve)
+        curve(gradients, rows, style=shapes[norm], metric="weight_grad_distance")
     for metric, look in looks.ZEROS.items():
-        marks.curve(zeros, none, "layer", look, metric=metric, **curve)
+        curve(zeros, none, style=look, metric=metric)
     for ax, bound in zip(sheet.axes[0], (NORMAL, ROUGHLY, NEARLY_ALL), strict=True):
         scales.bounds(ax, bound)
         ax.set_xlim(-0.5, depth + 0.5)
