@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Shape(NamedTuple):
-    """The shape of values, of each replica, (R,): all are 0 for normal values.
+class Normality(NamedTuple):
+    """How far the values of each replica are from normal, (R,): all are 0 for normal ones.
 
     Attributes:
         distance: Kolmogorov distance from the normal distribution with their mean and variance.
@@ -19,8 +19,8 @@ class Shape(NamedTuple):
     kurtosis: np.ndarray
 
 
-def shape_of(values: np.ndarray) -> Shape:
-    """Return the shape of all values of each replica, (R, ...); NaN where none varies."""
+def normality_of(values: np.ndarray) -> Normality:
+    """Return how far all values of each replica, (R, ...), are from normal; NaN if none varies."""
     from scipy.special import ndtr  # slow to import
 
     flat = np.asarray(values, np.float64).reshape(len(values), -1)
@@ -33,4 +33,4 @@ def shape_of(values: np.ndarray) -> Shape:
     above, below = (ranks[1:] - cdf).max(axis=-1), (cdf - ranks[:-1]).max(axis=-1)
     squares = z * z
     third, fourth = ((squares * other).mean(axis=-1) for other in (z, squares))
-    return Shape(np.maximum(above, below), third, fourth - 3)
+    return Normality(np.maximum(above, below), third, fourth - 3)

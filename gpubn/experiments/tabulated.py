@@ -138,11 +138,12 @@ PARTS = {
     ),
     "signal_shape": (
         _part("activation_distance", norm="none", arithmetic="corrected"),
-        _part("activation_skewness activation_kurtosis", norm="none", arithmetic="corrected"),
+        _part("activation_skewness activation_kurtosis", layers=(1,), norm="none"),
         _part("weight_grad_zero_share weight_grad_small_share", arithmetic="corrected"),
         _part("signal_zero_share signal_small_share", norm="none", arithmetic="corrected"),
-        _part("weight_grad_distance weight_grad_kurtosis", arithmetic="corrected"),
-        _part("weight_grad_distance", norm="after", arithmetic="published"),
+        _part("weight_grad_distance", arithmetic="corrected"),
+        _part("weight_grad_distance", layers=(1, 18, 19), arithmetic="published"),
+        _part("weight_grad_kurtosis", layers=(1, 2), arithmetic="corrected"),
     ),
     "listing_scale": (
         _part("gamma_error_unit gamma_error_layer beta_error_unit beta_error_layer"),

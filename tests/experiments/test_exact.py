@@ -43,6 +43,7 @@ def test_all_hold(dtype, examples, features):
         name = r.metric.removesuffix("_shifted")
         suffix = r.metric.removeprefix(name)
         if name in WITHOUT_TOLERANCE:
+            assert not suffix
             continue
         found[suffix][name, r.seed] = r.value
         assert 0 <= r.value <= tolerance(name, dtype, examples, experiment.SHIFT * bool(suffix)), r

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpubn.experiments.normality import shape_of
+from gpubn.experiments.normality import normality_of
 
 DRAWS = {
     "normal": lambda rng: rng.standard_normal((30, 7)),
@@ -18,7 +18,7 @@ DRAWS = {
 @pytest.mark.parametrize("name", DRAWS)
 def test_by_scipy(rng, name):
     values = np.stack([DRAWS[name](rng), -2 * DRAWS[name](rng)])
-    found = shape_of(values)
+    found = normality_of(values)
     for r, of_one in enumerate(values):
         z = stats.zscore((of_one / np.abs(of_one).max()).ravel())
         expected = (stats.kstest(z, "norm").statistic, stats.skew(z), stats.kurtosis(z))
@@ -29,5 +29,5 @@ def test_without_spread_there_is_no_shape():
     values = np.stack([np.full((3, 4), 0.1), np.zeros((3, 4)), np.arange(12.0).reshape(3, 4)])
     values = np.concatenate([values, np.full((1, 3, 4), np.nan)])
     with np.errstate(all="ignore"):
-        for of in shape_of(values):
+        for of in normality_of(values):
             assert np.isnan(of).tolist() == [True, True, False, True]

@@ -27,7 +27,7 @@ from gpubn.experiments.deep.signal_propagation import (
     last_layer,
     norm_pair,
 )
-from gpubn.experiments.normality import shape_of
+from gpubn.experiments.normality import normality_of
 from gpubn.rows import Observation, per_seed
 
 
@@ -51,7 +51,7 @@ def _measure_group(
         record(f"{quantity}_small_share", layer, backend.to_host(near))
 
     def record_shape(quantity: str, layer: int, values: Array) -> None:
-        for measure, of_seeds in shape_of(backend.to_host(values))._asdict().items():
+        for measure, of_seeds in normality_of(backend.to_host(values))._asdict().items():
             record(f"{quantity}_{measure}", layer, of_seeds)
 
     x, weights, upstream = draw_network(config, backend, seeds)

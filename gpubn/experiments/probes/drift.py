@@ -88,7 +88,7 @@ def _followed(network: Network) -> Iterator[tuple[str, int, Array]]:
         if isinstance(layer, Norm):
             norms += 1
             params = {name: value[:, None] for name, value in layer.params.items()}
-            yield "normalised", norms, (y - params["beta"]) / params["gamma"] if params else y
+            yield "normalised", norms, (y - params.get("beta", 0)) / params.get("gamma", 1)
         elif isinstance(layer, Affine):
             affine += 1
             if affine > 1:

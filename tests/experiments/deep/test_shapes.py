@@ -8,7 +8,7 @@ import pytest
 from gpubn.errors import ConfigError
 from gpubn.experiments import array_statistics, get
 from gpubn.experiments.deep.listing_backward import FAULTS
-from gpubn.experiments.normality import shape_of
+from gpubn.experiments.normality import normality_of
 from tests.experiments.cells import PLACEMENTS, cell, run
 from tests.experiments.deep.by_hand import complex_step, listing
 
@@ -30,7 +30,7 @@ def test_every_number(monkeypatch, placement, arithmetic):
         gradients = {i: g for i, g in passes.weight_grad.items() if i <= last}
         for name, of_layers in (("activation", passes.h), ("weight_grad", gradients)):
             for layer, values in of_layers.items():
-                for shape, of_seeds in shape_of(values[None])._asdict().items():
+                for shape, of_seeds in normality_of(values[None])._asdict().items():
                     expected[f"{name}_{shape}", layer] = of_seeds[0]
         signals = {i: g for i, g in passes.signal.items() if i < last}
         for name, of_layers, top in (
