@@ -64,8 +64,9 @@ def _limits(kind: type) -> dict[str, Mapping[str, Any]]:
 class DataConfig(_Checked):
     """The data. `examples` and `features` size the Gaussian input only.
 
-    `train_examples` draws so many training images at random for each seed; 0 takes all. Which
-    names there are is not known here: an experiment names the data that it takes.
+    `train_examples` draws so many training images at random for each seed; 0 takes all. `inputs` is
+    what a network gets to see of the images. Which names there are is not known here: an experiment
+    names the data that it takes.
     """
 
     group = "data."
@@ -74,6 +75,7 @@ class DataConfig(_Checked):
     examples: int = _at_least(2, 1000)
     features: int = _at_least(1, 100)
     train_examples: int = _at_least(0, 0, " (0 takes all)")
+    inputs: str = _one_of("raw", "centred", "standardised", "whitened")
 
 
 @dataclass

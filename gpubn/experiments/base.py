@@ -16,6 +16,7 @@ from gpubn.rows import Observation
 _CATALOGUE = "gpubn.experiments.catalogue"
 _ELSEWHERE = {
     "signal_propagation": "gpubn.experiments.deep.signal_propagation",
+    "signal_shape": "gpubn.experiments.deep.signal_shape",
     "signal_batch": "gpubn.experiments.deep.signal_batch",
     "signal_run": "gpubn.experiments.deep.signal_run",
     "listing_backward": "gpubn.experiments.deep.listing_backward",
@@ -27,6 +28,7 @@ _ELSEWHERE = {
     "listings": "gpubn.experiments.listings",
     "fixed_identity": "gpubn.experiments.fixed_identity",
     "dropout_noise": "gpubn.experiments.dropout_noise",
+    "listing_scale": "gpubn.experiments.deep.listing_scale",
 }
 """Modules of the experiments that the catalogue does not declare; each is its name in capitals."""
 

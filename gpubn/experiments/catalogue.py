@@ -15,11 +15,12 @@ from gpubn.experiments.probes.activations import (
 )
 from gpubn.experiments.probes.basin import Basin
 from gpubn.experiments.probes.companions import companion_probes
-from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.drift import ChangeSinceStart, Drift
 from gpubn.experiments.probes.first_steps import FirstSteps
 from gpubn.experiments.probes.generalisation import Generalisation
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
 from gpubn.experiments.probes.inference import inference_probes
+from gpubn.experiments.probes.joint_step import JointStep
 from gpubn.experiments.probes.normalisation import (
     IdentityDistance,
     NormInputVariance,
@@ -238,3 +239,24 @@ MECHANISM = training_experiment(
     evaluated=1000,
 )
 """Where batchnorm's benefit comes from: the shift put back, halves of batchnorm, and none."""
+
+JOINT_STEP = training_experiment(
+    "joint_step",
+    {"norm": "norm.name", "depth": "model.depth", "rate": "optim.rate"},
+    probes=lambda config: (JointStep(10), ChangeSinceStart(4)),
+    group=10,
+)
+"""Steps of all layers at once against each layer's own, and how far layers' inputs move."""
+
+INPUTS = training_experiment(
+    "inputs",
+    {
+        "inputs": "data.inputs",
+        "norm": "norm.name",
+        "network": "model.name",
+        "rate": "optim.rate",
+    },
+    inputs=True,
+    group=10,
+)
+"""Raw, centred, standardised and whitened inputs, with and without batchnorm."""

@@ -208,6 +208,27 @@ PARTS = {
         _part("activation_var signal_var saturated_share", activation="tanh", features="128"),
         _part("activation_var", layers=(10,)),
     ),
+    "signal_shape": (
+        _part("activation_distance", norm="none", arithmetic="corrected"),
+        _part("activation_skewness activation_kurtosis", layers=(1,), norm="none"),
+        _part("weight_grad_zero_share weight_grad_small_share", arithmetic="corrected"),
+        _part("signal_zero_share signal_small_share", norm="none", arithmetic="corrected"),
+        _part("weight_grad_distance", arithmetic="corrected"),
+        _part("weight_grad_distance", layers=(1, 18, 19), arithmetic="published"),
+        _part("weight_grad_kurtosis", layers=(1, 2), arithmetic="corrected"),
+    ),
+    "listing_scale": (
+        _part("gamma_error_unit gamma_error_layer beta_error_unit beta_error_layer"),
+        _part("gamma_numbers_unit gamma_gain_ratio_unit"),
+        _part("beta_cosine_unit beta_size_ratio_unit"),
+    ),
+    "joint_step": (
+        *_AT_THE_END,
+        _part("worse_share joint_raises lost_share"),
+        _part("input_mean_change input_std_change", steps=(LAST,), rate="0.1"),
+        _part("normalised_mean_change normalised_std_change", steps=(LAST,), rate="0.1"),
+    ),
+    "inputs": (*_AT_THE_END, _part("steps_to_loss[0.5] test_loss")),
 }
 """Experiment -> the parts of its rows that its tables hold."""
 

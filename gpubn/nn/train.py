@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpubn.backend import Array, Backend
-from gpubn.data import Dataset
+from gpubn.data import Dataset, transformed
 from gpubn.errors import ConfigError
 from gpubn.kernels import (
     Batch,
@@ -42,12 +42,13 @@ class DeviceData:
 
 
 @lru_cache(maxsize=4)
-def to_device(dataset: Dataset, backend: Backend, dtype: str) -> DeviceData:
-    """Move a dataset to the device, once a process."""
+def to_device(dataset: Dataset, backend: Backend, dtype: str, inputs: str = "raw") -> DeviceData:
+    """Move a dataset to the device, its inputs `transformed`, once a process."""
+    x = transformed(dataset, inputs)
     return DeviceData(
-        backend.asarray(dataset.x_train, dtype),
+        backend.asarray(x.train, dtype),
         backend.asarray(dataset.y_train),
-        backend.asarray(dataset.x_test, dtype),
+        backend.asarray(x.test, dtype),
         backend.asarray(dataset.y_test),
     )
 

@@ -32,6 +32,10 @@ def test_a_dataset_is_moved_once_and_its_inputs_have_the_dtype(synthetic, backen
     assert to_device(synthetic, backend, "float64") is data
     arrays = [data.x_train, data.y_train, data.x_test, data.y_test]
     assert [str(array.dtype) for array in arrays] == ["float64", "int64"] * 2
+    centred = to_device(synthetic, backend, "float64", "centred")
+    assert to_device(synthetic, backend, "float64", "centred") is centred
+    assert abs(backend.to_host(centred.x_train).mean(axis=0)).max() < 1e-6
+    assert backend.to_host(data.x_train).mean() > 0.4
 
 
 @pytest.mark.parametrize("sample", [0, 70, 200, 201])

@@ -71,7 +71,7 @@ def _measure_group(
         histograms[quantity, layer] = np.sum([backend.to_host(c) for c in counts], axis=0)
 
     x, weights, upstream = draw_network(config, backend, seeds)
-    norm, norm_backward = _norm_pair(config, backend, seeds)
+    norm, norm_backward = norm_pair(config, backend, seeds)
     hidden = hidden_layer(config.norm.placement, config.model.activation, norm)
     published_scale = PUBLISHED_UPSTREAM[config.norm.placement] ** 2
 
@@ -94,7 +94,7 @@ def _measure_group(
     record("unit_offset", top, stats.offset(end.h, axis=-2))
     record("example_offset", top, stats.offset(end.h, axis=-1))
 
-    last = _last_layer(config)
+    last = last_layer(config)
     record("signal_var", last, stats.variance(upstream))
     record("signal_var_published_scale", last, stats.variance(upstream), published_scale)
     gradients = propagate_back(upstream, layers[:last], norm_backward)
@@ -108,7 +108,8 @@ def _measure_group(
     return rows, histograms
 
 
-def _check(config: Config) -> None:
+def check_norm_of_arithmetic(config: Config) -> None:
+    """Refuse a normalisation that the arithmetic does not have."""
     check_true_norm(config)
     if config.arithmetic == "published" and config.norm.kind != "batch":
         raise ConfigError(
@@ -117,16 +118,17 @@ def _check(config: Config) -> None:
         )
 
 
-def _norm_pair(
+def norm_pair(
     config: Config, backend: Backend, seeds: Sequence[int]
 ) -> tuple[NormForward, NormBackward]:
+    """Return the normalisation of the arithmetic, and what it takes for its gradient."""
     if config.arithmetic == "published":
         return published_norm, published_norm_backward
     return true_norm(config, backend, seeds), true_norm_backward
 
 
-def _last_layer(config: Config) -> int:
-    """The layer at which the upstream gradient enters."""
+def last_layer(config: Config) -> int:
+    """Return the layer at which the upstream gradient enters."""
     return config.model.depth - (config.arithmetic == "published")
 
 
@@ -181,8 +183,8 @@ SIGNAL_PROPAGATION = Experiment(
         "first_seed",
     ),
     run=run_cell,
-    work=lambda config: config.seeds * (config.model.depth + _last_layer(config)),
+    work=lambda config: config.seeds * (config.model.depth + last_layer(config)),
     exact=True,
     chooses=norm_definitions,
-    check=_check,
+    check=check_norm_of_arithmetic,
 )

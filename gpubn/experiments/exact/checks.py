@@ -6,10 +6,12 @@ for two examples, and a gradient of weights exactly 0 for one feature.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from gpubn.backend import Array, namespace
+from gpubn.experiments.array_statistics import rms
 from gpubn.experiments.exact.check_input import CheckInput
 from gpubn.kernels import (
     affine,
@@ -207,6 +209,47 @@ def affine_norm_relu_gradient_error(c: CheckInput) -> Array:
     return _worst_of(errors)
 
 
+def bias_output_error(c: CheckInput) -> Array:
+    """Batchnorm of an affine map with its bias against that of the map without."""
+    h, _ = affine(c.x, c.weight, c.bias)
+    y, cache = batch_norm(h, eps=c.eps)
+    without, _ = batch_norm(affine(c.x, c.weight)[0], eps=c.eps)
+    return _worst(y - without, abs(h * cache.inv_std).max(axis=-2)[:, None])
+
+
+def bias_gradient_error(c: CheckInput) -> Array:
+    """The gradient of sum(dy y) with respect to the bias before a batchnorm, which is 0."""
+    h, affine_cache = affine(c.x, c.weight, c.bias)
+    _, cache = batch_norm(h, c.wide_gamma, c.wide_beta, eps=c.eps)
+    dh, _, _ = batch_norm_backward(c.wide_dy, cache)
+    _, _, dbias = affine_backward(dh, affine_cache)
+    terms = abs(c.wide_gamma[:, None] * cache.inv_std * c.wide_dy).sum(axis=-2)
+    return _worst(dbias, terms)
+
+
+def unit_mean_error(c: CheckInput) -> Array:
+    """The mean of each unit of an affine map behind batchnorm, which is 0."""
+    _, _, y = _normalised_units(c)
+    return _worst(y.mean(axis=-2), 1.0)
+
+
+def unit_var_error(c: CheckInput) -> Array:
+    """The variance of each unit of an affine map behind batchnorm, which is var / (var + eps)."""
+    _, cache, y = _normalised_units(c)
+    return _worst((y * y).mean(axis=-2) - cache.var / (cache.var + c.eps), 1.0)
+
+
+def correlation_error(c: CheckInput) -> Array:
+    """The correlations between units of an affine map, behind batchnorm less before it."""
+    h, _, y = _normalised_units(c)
+    return _worst(_correlations(y) - _correlations(h), 1.0)
+
+
+def listing_error(c: CheckInput) -> Array:
+    """Thorey's forward pass, in which a mean is 1/N times a sum, against batchnorm."""
+    return _listing_error(c, 1 / c.x.shape[-2])
+
+
 ROUNDING = (
     identity_error,
     fold_error,
@@ -217,6 +260,12 @@ ROUNDING = (
     scale_invariance_error,
     scale_gradient_error,
     gradient_radial,
+    bias_output_error,
+    bias_gradient_error,
+    unit_mean_error,
+    unit_var_error,
+    correlation_error,
+    listing_error,
 )
 """Checks that are off by rounding alone, in any precision."""
 
@@ -226,6 +275,57 @@ DIFFERENCES = (
     affine_norm_relu_gradient_error,
 )
 """Checks by central differences, off by about eps^(2/3): for float64."""
+
+
+def correlation_left(c: CheckInput) -> Array:
+    """Root mean square correlation between two units of an affine map behind batchnorm."""
+    squares = _correlations(_normalised_units(c)[2]) ** 2
+    units = squares.shape[-1]
+    return ((squares.sum(axis=(-2, -1)) - units) / (units * (units - 1))) ** 0.5
+
+
+def floor_division_error(c: CheckInput) -> Array:
+    """As `listing_error` where 1/N divides whole numbers down, as in Python 2."""
+    return _listing_error(c, 1 // c.x.shape[-2])
+
+
+def floor_division_size(c: CheckInput) -> Array:
+    """Root mean square of what stands for the normalised values then, over that of the right ones.
+
+    Mean and variance are 0 for more than one example, and they are h / sqrt(eps).
+    """
+    wrong, right = _listing(c, 1 // c.x.shape[-2]), batch_norm(c.x, eps=c.eps)[0]
+    return rms(wrong) / rms(right)
+
+
+SIZES = (correlation_left, floor_division_error, floor_division_size)
+"""What is no error of ours: it has a size, and no tolerance."""
+
+
+def _listing(c: CheckInput, share: float) -> Array:
+    """The normalised values of Thorey's listing, where `share` is what 1/N gives."""
+    mean = share * c.x.sum(axis=-2, keepdims=True)
+    var = share * ((c.x - mean) ** 2).sum(axis=-2, keepdims=True)
+    return (c.x - mean) * (var + c.eps) ** (-1.0 / 2.0)
+
+
+def _listing_error(c: CheckInput, share: float) -> Array:
+    y, _ = batch_norm(c.x, c.gamma, c.beta, eps=c.eps)
+    return _worst(c.gamma[:, None] * _listing(c, share) + c.beta[:, None] - y, _largest(y))
+
+
+def _normalised_units(c: CheckInput) -> tuple[Array, Any, Array]:
+    """Units that an affine map makes of fewer features, and batchnorm's cache and output."""
+    h, _ = affine(c.x, c.weight)
+    y, cache = batch_norm(h, eps=c.eps)
+    return h, cache, y
+
+
+def _correlations(values: Array) -> Array:
+    """Pearson's coefficient of every two units, (R, H, H)."""
+    centred = values - values.mean(axis=-2, keepdims=True)
+    unit = centred / _length(centred)[:, None]
+    return unit.swapaxes(-1, -2) @ unit
 
 
 def _affine_norm_relu(

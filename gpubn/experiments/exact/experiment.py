@@ -1,7 +1,8 @@
 """Identities, gradients and invariances of batchnorm that hold to rounding, by shape.
 
 `exact.checks` defines them. Each runs on standard normal input and, with the suffix
-`_shifted`, on the same input about a mean of `SHIFT` standard deviations.
+`_shifted`, on the same input about a mean of `SHIFT` standard deviations; what has a size and no
+tolerance on the first alone.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.exact.check_input import draw_check_input
-from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING
+from gpubn.experiments.exact.checks import DIFFERENCES, ROUNDING, SIZES
 from gpubn.rows import Observation, per_seed
 
 SHIFT = 1000.0
@@ -31,7 +32,7 @@ def _measure_group(
     rows: list[Observation] = []
     for suffix, mean in (("", 0.0), ("_shifted", SHIFT)):
         given = draw_check_input(config, backend, seeds, mean)
-        for check in checks:
+        for check in (*checks, *(() if suffix else SIZES)):
             rows += per_seed(seeds, check.__name__ + suffix, backend.to_host(check(given)))
     tick(len(seeds))
     return rows

@@ -12,6 +12,7 @@ from typing import Any
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.data import Dataset, dataset_definition, dataset_names, load
+from gpubn.errors import ConfigError
 from gpubn.experiments.base import Context, Experiment, Stacking
 from gpubn.experiments.probes.base import Network, Probe, Reading, fetch_readings
 from gpubn.experiments.training.programs import (
@@ -75,11 +76,13 @@ def training_experiment(
     group: int = GROUP,
     evaluated: int = EVALUATED,
     whole_set: bool = False,
+    inputs: bool = False,
 ) -> Experiment:
     """Return the experiment that trains every cell and measures with fresh `probes`.
 
     Args:
         axes: beside the data, as in `Experiment`.
+        inputs: that it takes `data.inputs` other than raw.
         group: replicas in one program on the CPU.
         evaluated: at most so many examples of each split count in the final evaluation.
         whole_set: that its probes look at the whole training set at once.
@@ -91,13 +94,13 @@ def training_experiment(
         name=name,
         datasets=dataset_names(),
         axes={"data": "data.name", **axes},
-        keys=KEYS,
+        keys=(*KEYS, "data.inputs") if inputs else KEYS,
         run=lambda config, context: together([config], context)[0],
         work=lambda config: config.seeds * config.optim.steps,
         exact=False,
         stacking=Stacking(together, FREE, lambda config: config.model.dropout > 0, group),
         chooses=_definitions,
-        check=partial(_check, probes=probes),
+        check=partial(_check, probes=probes, inputs=inputs),
     )
 
 
@@ -105,11 +108,24 @@ def _definitions(config: Config) -> tuple[str, ...]:
     return dataset_definition(config.data.name), norm_definition(config.norm)
 
 
-def _check(config: Config, probes: Callable[[Config], Sequence[Probe]]) -> None:
-    """Refuse what the normalisation or a probe cannot take."""
+def _check(
+    config: Config, probes: Callable[[Config], Sequence[Probe]], *, inputs: bool = True
+) -> None:
+    """Refuse what the normalisation or a probe cannot take, and inputs that nobody asks about."""
     check_norm(config.norm, config.optim.batch)
     for probe in probes(config):
         probe.check(config)
+    if config.data.inputs != "raw" and not inputs:
+        raise ConfigError(
+            f"data.inputs is {config.data.inputs!r}; expected raw for {config.name}, which takes "
+            "them as they are"
+        )
+    if config.data.inputs != "raw" and config.data.train_examples:
+        raise ConfigError(
+            f"data.inputs is {config.data.inputs!r} and data.train_examples "
+            f"{config.data.train_examples}; expected raw or 0, as the statistics are those of all "
+            "training examples"
+        )
 
 
 def train_cells(
@@ -126,7 +142,7 @@ def train_cells(
     _check(shared, probes)
     dataset = load(shared.data.name, shared.data.root)
     check_batch_fits(shared.optim.batch, dataset, shared.data.train_examples)
-    data = to_device(dataset, backend, shared.dtype)
+    data = to_device(dataset, backend, shared.dtype, shared.data.inputs)
 
     def work(parts: Sequence[CellReplicas], tick: Callable[[int], None]) -> ReplicaRows:
         network = _build(parts, backend, dataset, data)

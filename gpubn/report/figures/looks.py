@@ -99,6 +99,26 @@ NETWORKS: Looks = {
     "relu none": ("ReLU alone", SKY, "", "^"),
     "linear none": ("linear alone", ORANGE, "", "D"),
 }
+ZEROS: Looks = {
+    "weight_grad_zero_share": ("weight gradients, exactly 0", GREEN, "-", "^"),
+    "weight_grad_small_share": ("weight gradients, small", ORANGE, "--", "v"),
+    "signal_small_share": ("backpropagated signal, small", PINK, "-.", "X"),
+}
+SCALES: Looks = {
+    "gamma_error_unit": ("dgamma, one a unit", BLUE, "-", "o"),
+    "gamma_error_layer": ("dgamma, one a layer", SKY, "--", "s"),
+    "beta_error_unit": ("dbeta, one a unit", RED, "-.", "^"),
+}
+NORMALISED: Looks = {
+    "before": ("before ReLU, without γ β", SKY, ":", "^"),
+    "after": ("after ReLU, without γ β", ORANGE, "-.", "v"),
+}
+INPUTS: Looks = {
+    "raw": ("raw", BLACK, "-", "o"),
+    "centred": ("centred", GREEN, "--", "^"),
+    "standardised": ("standardised", BLUE, "-.", "s"),
+    "whitened": ("whitened", RED, ":", "D"),
+}
 DTYPES: Looks = {"float64": ("float64", BLUE, "", "o"), "float32": ("float32", ORANGE, "", "s")}
 PINNED: Looks = {
     "0.9": ("mean above 0.9", ORANGE, "-", "s"),

@@ -151,7 +151,7 @@ def loss(network, r, x, y, params=None, training=True):
     return nats(forward(network, r, x, params, training)[-1][2], y)
 
 
-def gradient(network, r, params=None, step=1e-5):
+def gradient(network, r, params=None, step=1e-5, count=None):
     """Of the loss on the seed's training examples, one dict a layer, by central differences."""
     params = parameters(network, r) if params is None else params
     found = [{name: np.empty_like(v) for name, v in p.items()} for p in params]
@@ -161,7 +161,7 @@ def gradient(network, r, params=None, step=1e-5):
                 kept, sides = value[at], []
                 for sign in (1, -1):
                     value[at] = kept + sign * step
-                    sides.append(loss(network, r, *own(network, r), params))
+                    sides.append(loss(network, r, *own(network, r, count=count), params))
                 value[at] = kept
                 g[name][at] = (sides[0] - sides[1]) / (2 * step)
     return found

@@ -8,6 +8,7 @@ import pytest
 
 from gpubn.config import OptimConfig
 from gpubn.experiments import array_statistics
+from gpubn.experiments.probes import joint_step
 from gpubn.experiments.probes.activations import (
     Histograms,
     Percentiles,
@@ -15,9 +16,10 @@ from gpubn.experiments.probes.activations import (
     UnitInputs,
     UnitMeans,
 )
-from gpubn.experiments.probes.drift import Drift
+from gpubn.experiments.probes.drift import ChangeSinceStart, Drift
 from gpubn.experiments.probes.first_steps import FirstSteps
 from gpubn.experiments.probes.gradients import GradientShift, UpdateRatios
+from gpubn.experiments.probes.joint_step import JointStep
 from gpubn.experiments.probes.normalisation import NormInputVariance, NormParameters, ZeroVariance
 from gpubn.nn.layers import Activation, Affine
 from gpubn.nn.norms.batch_norm import BatchNorm
@@ -167,6 +169,108 @@ def test_drift_is_that_since_the_last_time(rng, placement, model):
         move(network.model, rng, 0.3)
         expected = check(probe, network, drifts, step, rtol=1e-8)
         assert {layer for _, layer in expected[0]} == {1, 2}
+
+
+@placements
+@pytest.mark.parametrize("learnable", [True, False])
+def test_change_since_the_start(rng, placement, learnable):
+    network, probe = build(placement, learnable=learnable), ChangeSinceStart(4)
+
+    def followed(r):
+        parts, params = seen(network, r), parameters(network, r)
+        found = {("input", i - 1): x for i, x, _ in layers_of(parts, Affine)[1:]}
+        scales = [p for p, (layer, _, _) in zip(params, parts, strict=True) if is_norm(layer)]
+        for (i, _, y), p in zip(layers_of(parts, BatchNorm), scales, strict=True):
+            found["normalised", i] = (y - p.get("beta", 0)) / p.get("gamma", 1)
+        return found
+
+    def changes(r):
+        found = {}
+        for (place, layer), x in followed(r).items():
+            units = list(zip(start[r][place, layer].T, x.T, strict=True))
+            moved = fmean((fmean(b) - fmean(a)) ** 2 for a, b in units)
+            before, after = (fmean(pvariance(u[i]) for u in units) for i in (0, 1))
+            found[f"{place}_mean_change", layer] = (moved / before) ** 0.5
+            found[f"{place}_std_change", layer] = abs(log(after / before)) / 2
+        return found
+
+    assert measured(probe, network, 0) == {}
+    start = [followed(r) for r in range(2)]
+    for step in (3, 6):
+        move(network.model, rng, 0.3)
+        found = measured(probe, network, step)
+        for r, seed in enumerate(SEEDS):
+            of_seed = {key: by_seed[seed] for key, by_seed in found.items()}
+            assert of_seed == pytest.approx(changes(r), rel=1e-6, abs=1e-12)
+    assert ("normalised_mean_change", 2) in found or placement == "none"
+
+
+def is_norm(layer):
+    return isinstance(layer, BatchNorm)
+
+
+RATES_OF_STEPS = [(0, 0.5), (5, 0.25), (STEPS, 0.05)]
+
+
+@pytest.mark.parametrize(("step", "rate"), RATES_OF_STEPS)
+@placements
+def test_a_joint_step_by_its_losses(monkeypatch, placement, step, rate):
+    """Each loss by hand, after the steps of one part of the network and of all up to one."""
+    monkeypatch.setattr(joint_step, "ROUNDING", 0.002)
+    network = build(placement, min_rate=0.0, rate=2 * RATE, batch=7)
+    before = by_hand.state(network)
+
+    def expected(r):
+        x, y = by_hand.own(network, r, count=7)
+        slope, start = by_hand.gradient(network, r, count=7), parameters(network, r)
+        places = [i for i, p in enumerate(start) if "weight" in p]
+        ends = [*places[1:], len(start)]
+
+        def loss(first, last):
+            moved = [{name: v.copy() for name, v in p.items()} for p in start]
+            for i in range(first, last):
+                for name, value in moved[i].items():
+                    value -= 2 * rate * slope[i][name]
+            return by_hand.loss(network, r, x, y, moved)
+
+        at_first = loss(0, 0)
+        alone = [loss(a, b) - at_first for a, b in zip(places, ends, strict=True)]
+        path = [at_first, *(loss(0, b) for b in ends)]
+        worse = [
+            a < -0.002 * at_first and path[i + 1] - path[i] > 0.002 * at_first
+            for i, a in enumerate(alone)
+        ]
+        squares = sum((g**2).sum() for of_layer in slope for g in of_layer.values())
+        together = path[-1] - at_first
+        return {
+            ("worse_share", None): fmean(worse[1:]),
+            ("joint_raises", None): float(together > 0.002 * at_first),
+            ("lost_share", None): (together - sum(alone)) / (2 * rate * squares),
+        }
+
+    check(JointStep(2), network, expected, step, rtol=1e-5)
+    assert by_hand.state(network) == before
+
+
+WORSE = [
+    # A_l, then the gains L_l - L_(l-1), of three layers; the share of the last two that do harm
+    ([-1, -1, -1], [-1, 1, -1], 1 / 2),
+    ([-1, 1, -1], [-1, 1, 1], 1 / 2),  # one does harm alone
+    ([-1, -1, -1], [1, -1, -1], 0),  # below the first there is none
+    ([-1, -1e-9, -1], [-1, 1, 1e-9], 0),  # rounding
+    ([-1, -1, np.nan], [-1, 1, 1], np.nan),
+]
+
+
+@pytest.mark.parametrize(("alone", "gains", "share"), WORSE)
+def test_layers_that_do_harm_together(alone, gains, share):
+    path = np.cumsum([5.0, *gains])[:, None]
+    found = dict(joint_step._compared(np.array(alone)[:, None], path, np.array([2.0])))
+    lost = (sum(gains) - sum(alone)) / 2
+    raises = np.nan if np.isnan(share) else float(sum(gains) > 1e-5)
+    right = {"worse_share": share, "joint_raises": raises, "lost_share": lost}
+    for metric, value in right.items():
+        np.testing.assert_allclose(found[metric], [value], rtol=1e-9)
 
 
 @placements

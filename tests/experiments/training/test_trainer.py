@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 import pytest
 
-from gpubn.data import Dataset
+from gpubn.data import Dataset, load, transformed
 from gpubn.errors import ConfigError
 from gpubn.experiments import Context, get
 from gpubn.experiments.probes.activations import Histograms, Saturation
@@ -19,7 +19,7 @@ from gpubn.experiments.training import trainer
 from gpubn.experiments.training.records import loss_rows
 from gpubn.experiments.training.trainer import train_cells
 from gpubn.nn.norms import KINDS
-from gpubn.nn.rng import example_order
+from gpubn.nn.rng import batch_order, example_order
 from tests.experiments.cells import NUMPY, PLACEMENTS, cell, values
 from tests.experiments.probes import by_hand
 
@@ -156,6 +156,40 @@ def test_a_batch_larger_than_the_sample_is_refused():
         run(make(batch=32, train_examples=31))
 
 
+@pytest.mark.parametrize("kind", ["raw", "centred", "whitened"])
+def test_a_network_sees_the_transformed_inputs(kind):
+    """The first loss by hand, from the parameters as the probe finds them."""
+    kept = []
+
+    class Keep(Probe):
+        def measure(self, network, step):
+            kept.append([network, by_hand.parameters(network, 1)])
+            return []
+
+    config = make("before", dtype="float64", eps=by_hand.EPS, inputs=kind)
+    rows = run(config, Keep)
+    (network, params), *_ = kept
+    order = batch_order(3, 1437, 32, 12)[0]
+    digits = load("digits")
+    x, y = transformed(digits, kind).train[order], digits.y_train[order]
+    loss = by_hand.loss(network, 1, x, y, params)
+    assert values(rows, "batch_loss", 0)[3] == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("depth_grid", {}, "data.inputs is 'whitened'; expected raw for depth_grid, which takes"),
+        ("inputs", {"train_examples": 50}, "'whitened' and data.train_examples 50; expected raw o"),
+    ],
+)
+def test_inputs_that_are_not_to_be_transformed_are_refused(name, options, message):
+    get(name).check(named(name, **options))
+    with pytest.raises(ConfigError, match=message):
+        get(name).check(named(name, inputs="whitened", **options))
+    assert ("data.inputs" in get(name).keys) == (name == "inputs")
+
+
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("options", [{"train_examples": 50}, {"ghost": 8}], ids=str)
 def test_neither_groups_nor_other_seeds_change_a_row(placement, options):
@@ -211,6 +245,7 @@ SIZES = "gradient_norm gradient_to_weight update_to_weight weight_change saturat
 DRIFT = "drift_mean drift_std preactivation_drift_mean preactivation_drift_std"
 SHIFT = "gradient_shift gradient_shift_cosine"
 NORMED = "norm_output_mean norm_output_std gamma_mean gamma_std beta_mean beta_std"
+CHANGES = "normalised_mean_change normalised_std_change input_mean_change input_std_change"
 LOSSES = "train_loss_path test_loss_path test_loss_at best_test_loss"
 HISTOGRAMS = "unit_mean pinned_share pre_activation_hist post_activation_hist"
 ADDED = {
@@ -221,6 +256,8 @@ ADDED = {
     "dropout": f"{LOSSES} norm_input_variance_ratio",
     "recipe": "zero_variance_share zero_variance_step",
     "diagnostics": f"{SIZES} {DRIFT} {SHIFT} activation_percentile {NORMED}",
+    "joint_step": f"worse_share joint_raises lost_share {CHANGES}",
+    "inputs": "",
 }
 
 
