@@ -85,6 +85,11 @@ def offset(values: Array, axis: int) -> Array:
     return rms(means, axes=1) / variance(values) ** 0.5
 
 
+def skewness(values: Array, axes: int = 2) -> Array:
+    """Third standardised moment over the last `axes` axes: 0 where nothing varies, too."""
+    return (_standardised(values, axes) ** 3).mean(axis=-1)
+
+
 def excess_kurtosis(values: Array, axes: int = 2) -> Array:
     """Fourth moment about the mean over the squared variance, less 3, over the last `axes` axes.
 

@@ -61,12 +61,16 @@ FLAT = {
 
 
 @pytest.mark.parametrize("axes", [1, 2])
-def test_kurtosis_and_distance_from_normal_are_scipys(backend, rng, axes):
+def test_moments_and_distance_from_normal_are_scipys(backend, rng, axes):
     values = rng.gamma(2.0, size=(3, 20, 30)) * 5 - 7
     values[0, 0] = np.round(values[0, 0])  # with ties
     flat = values.reshape(*values.shape[:-axes], -1)
-    kurtosis = backend.to_host(stats.excess_kurtosis(backend.asarray(values), axes))
-    np.testing.assert_allclose(kurtosis, scipy.stats.kurtosis(flat, axis=-1), rtol=1e-9, atol=1e-9)
+    for moment, by_scipy in (
+        (stats.skewness, scipy.stats.skew),
+        (stats.excess_kurtosis, scipy.stats.kurtosis),
+    ):
+        found = backend.to_host(moment(backend.asarray(values), axes))
+        np.testing.assert_allclose(found, by_scipy(flat, axis=-1), rtol=1e-9, atol=1e-9)
     found = backend.to_host(stats.normal_distance(backend.asarray(values), axes))
     for place in np.ndindex(found.shape):
         of_place = flat[place]

@@ -27,8 +27,13 @@ from gpubn.experiments.deep.signal_propagation import (
     last_layer,
     norm_pair,
 )
-from gpubn.experiments.normality import normality_of
 from gpubn.rows import Observation, per_seed
+
+SHAPES = {
+    "distance": stats.normal_distance,
+    "skewness": stats.skewness,
+    "kurtosis": stats.excess_kurtosis,
+}
 
 
 def run_cell(config: Config, context: Context) -> list[Observation]:
@@ -51,8 +56,8 @@ def _measure_group(
         record(f"{quantity}_small_share", layer, backend.to_host(near))
 
     def record_shape(quantity: str, layer: int, values: Array) -> None:
-        for measure, of_seeds in normality_of(backend.to_host(values))._asdict().items():
-            record(f"{quantity}_{measure}", layer, of_seeds)
+        for shape, measure in SHAPES.items():
+            record(f"{quantity}_{shape}", layer, backend.to_host(measure(values)))
 
     x, weights, upstream = draw_network(config, backend, seeds)
     norm, norm_backward = norm_pair(config, backend, seeds)

@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from gpubn.errors import ConfigError
 from gpubn.experiments import array_statistics, get
 from gpubn.experiments.deep.listing_backward import FAULTS
-from gpubn.experiments.normality import normality_of
 from tests.experiments.cells import PLACEMENTS, cell, run
 from tests.experiments.deep.by_hand import complex_step, listing
 
@@ -30,8 +30,10 @@ def test_every_number(monkeypatch, placement, arithmetic):
         gradients = {i: g for i, g in passes.weight_grad.items() if i <= last}
         for name, of_layers in (("activation", passes.h), ("weight_grad", gradients)):
             for layer, values in of_layers.items():
-                for shape, of_seeds in normality_of(values[None])._asdict().items():
-                    expected[f"{name}_{shape}", layer] = of_seeds[0]
+                z = scipy.stats.zscore(values, axis=None).ravel()
+                expected[f"{name}_distance", layer] = scipy.stats.kstest(z, "norm").statistic
+                expected[f"{name}_skewness", layer] = scipy.stats.skew(z)
+                expected[f"{name}_kurtosis", layer] = scipy.stats.kurtosis(z)
         signals = {i: g for i, g in passes.signal.items() if i < last}
         for name, of_layers, top in (
             ("weight_grad", gradients, gradients[last]),
@@ -42,7 +44,9 @@ def test_every_number(monkeypatch, placement, arithmetic):
                 near = np.abs(values) < 0.3 * np.std(top)
                 expected[f"{name}_small_share", layer] = near.mean()
         found = {(r.metric, r.layer): r.value for r in rows if r.seed == seed}
-        assert found == pytest.approx(expected, rel=1e-7, abs=1e-9)
+        assert found == pytest.approx(
+            expected, rel=1e-7, abs=3e-7
+        )  # the normal distribution is right to 1e-7
         assert expected["weight_grad_small_share", last] > expected["weight_grad_zero_share", last]
 
 
