@@ -168,7 +168,7 @@ PARTS = {
         _part("activation_hist", layers=(0, 4, 19, 20), init="small glorot", norm="none after"),
         _part(
             "weight_grad_hist",
-            layers=(1, 2, 3, 4, 18, 19),
+            layers=(1, 2, 17, 18, 19),
             init="small glorot",
             norm="none after",
         ),
