@@ -13,6 +13,7 @@ import oxipng
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from gpubn.report.figures import svg
 
@@ -204,4 +205,12 @@ def render(
         figure.savefig(buffer, format=kind, **options)
         out[kind] = buffer.getvalue()
     drawing = svg.compact(out["svg"], title, described)
-    return {"svg": drawing, "png": oxipng.optimize_from_memory(out["png"], level=1)}
+    return {"svg": drawing, "png": oxipng.optimize_from_memory(_in_colours(out["png"]), level=1)}
+
+
+def _in_colours(png: bytes, most: int = 256) -> bytes:
+    """Return the picture in so many colours, which halves it; none is off by what an eye tells."""
+    picture, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    few = picture.quantize(most, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(buffer, "PNG")
+    return buffer.getvalue()

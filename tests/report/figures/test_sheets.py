@@ -1,7 +1,12 @@
 """Sheets: what a figure declares of its words, grid, legend and slide, and what becomes of it."""
 
+import io
+
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from gpubn.errors import StoreError
 from gpubn.report.figures import looks, marks, style
@@ -118,6 +123,19 @@ def test_a_page_has_title_legend_and_caption():
     assert labels == ["before tanh", "theory", "published value"]
     with style.style():
         assert style.render(made.figure) == style.render(made.figure)
+
+
+def test_a_picture_of_few_colours_looks_like_that_of_all():
+    figure, buffer = Figure(figsize=(3, 2), dpi=100), io.BytesIO()
+    figure.subplots().scatter(*np.mgrid[:50, :40], c=np.arange(2000), s=40)
+    with style.style():
+        files = style.render(figure, dpi=100)
+        figure.savefig(buffer, dpi=100)
+    few, all_ = (Image.open(io.BytesIO(b)) for b in (files["png"], buffer.getvalue()))
+    assert len(few.convert("RGB").getcolors(few.width * few.height)) <= 256
+    few, all_ = (np.asarray(picture.convert("RGB"), int) for picture in (few, all_))
+    assert few.shape == all_.shape
+    assert abs(few - all_).max() <= 24
 
 
 def test_values_of_a_document_have_no_entry_beside_other_data():
