@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from gpubn import theory
 from gpubn.report.figures import looks, style
-from gpubn.report.figures.selection import distinct, matching, present, values
+from gpubn.report.figures.selection import distinct, matching, present, select, values
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 
 CHECKS = {
@@ -74,7 +74,7 @@ FLOOR = 0.1
 def draw(sheet: Sheet) -> None:
     table = distinct(sheet.table, "batch", "features", "dtype", "seed", "metric")
     for name, metric in (("left", "correlation_left"), ("floor", "floor_division_size")):
-        largest = matching(table, metric=metric, batch=sheet.levels("batch")[-1])
+        largest = select(table, metric=metric, batch=sheet.levels("batch")[-1])
         sheet.said[name] = float(values(largest).mean())
     for _, suffix, ax in sheet.panels():
         _draw_panel(ax, table, suffix)
