@@ -49,9 +49,14 @@ def fingerprint(definitions: tuple[str, ...], backend: str = "numpy") -> str:
     return _hash(roots, tuple(left_out), sources)
 
 
-def script_fingerprint(path: Path) -> str:
-    """Return a short hash of a script and of all in the package that it refers to."""
-    return _hash([Definition(str(path), name) for name in module_of(str(path)).definitions], (), [])
+def script_fingerprint(path: Path, *others: str) -> str:
+    """Return a short hash of a script, and of all in the package that it and `others` refer to.
+
+    Args:
+        others: "module:name" each, that make what the script makes.
+    """
+    own = [Definition(str(path), name) for name in module_of(str(path)).definitions]
+    return _hash([*own, *(root for name in others for root in defined(*name.split(":")))], (), [])
 
 
 def _hash(roots: list[Definition], left_out: tuple[str, ...], sources: list[str]) -> str:

@@ -230,6 +230,7 @@ def test_a_script_counts_with_what_it_refers_to(prints, tmp_path):
     assert prints(script, fake_a=FAKES["fake_a"].replace("3 * k", "4 * k")) == before
     script.write_text("from gpubn.fake_a import h\nh(2)\n")
     assert script_fingerprint(script) != before  # it is read each time
+    assert script_fingerprint(script, "gpubn.fake_main:f") != script_fingerprint(script)
 
 
 def closure(definitions):

@@ -188,7 +188,7 @@ def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
     digests = {stem: sha256(read_bytes(path)) for stem, path in _tables(script, results).items()}
     return {
         "tables": digests,
-        "code": script_fingerprint(script.path),
+        "code": script_fingerprint(script.path, "gpubn.report.figures.style:render"),
         "verdicts": verdicts(script, results),
     }
 
