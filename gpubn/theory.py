@@ -56,12 +56,6 @@ def batchnorm_linear_gradient_growth(batch: int) -> float:
 BATCHNORM_RELU_VAR = 0.5 - 0.5 / pi
 """Variance of the ReLU of a normalised unit: batchnorm before the activation."""
 
-RELU_NORMAL_DISTANCE = erf(1 / sqrt(2 * pi * BATCHNORM_RELU_VAR) / sqrt(2)) / 2
-"""Kolmogorov distance of the ReLU of a centred normal from the normal of its mean and variance.
-
-At 0, where the ReLU has half of its values and the normal Phi(-mean / std).
-"""
-
 
 def var_ratio(batch: int, correction: int = 0) -> float:
     """Mean over batches of the variance, divided by batch - correction, over the true one.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gpubn.experiments.normality import normality_of
+from gpubn.experiments.array_statistics import normal_distance
 from gpubn.theory import (
     BATCHNORM_RELU_VAR,
     RELU_NORMAL_DISTANCE,
@@ -78,7 +78,7 @@ def test_variances_of_a_rectified_normal(rng):
     h = np.maximum(rng.standard_normal(2_000_000), 0)
     assert h.var() == pytest.approx(BATCHNORM_RELU_VAR, rel=0.005)
     assert h.var() / (h**2).mean() == pytest.approx(RELU_VARIANCE_SHARE, rel=0.005)
-    distance = normality_of(h[None, :200_000]).distance[0]
+    distance = float(normal_distance(h[:200_000], 1))
     assert distance == pytest.approx(RELU_NORMAL_DISTANCE, rel=0.01)
 
 

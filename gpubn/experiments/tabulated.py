@@ -74,6 +74,7 @@ PARTS = {
     "mnist_run": (
         _part("batch_loss", norm="none"),
         _part("batch_loss", init="glorot"),
+        _part("diverged"),
         _part("unit_input", init="rand rand_small", norm="none"),
         _part("pre_activation_hist post_activation_hist", init="glorot", norm="none"),
     ),

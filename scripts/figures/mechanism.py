@@ -8,9 +8,7 @@ Noise, which puts the shift back, is a random shift and scale of every unit in e
 shift of the gradient are those of one step: of a layer's inputs, and of its gradient, once all
 layers below have taken their step. Drift: root mean square change of the units' means, in standard
 deviations, mean over the layers. Shift: |g' - g| / |g|, mean over the layers a quarter, a half and
-three quarters of the way up. Roughness: largest change of the gradient over the distance, from a
-quarter of a step to four steps along it. Small weights are N(0, 0.01²). Logarithmic axes, geometric
-means.
+three quarters of the way up. Small weights are N(0, 0.01²). Logarithmic axes, geometric means.
 """
 
 import numpy as np
@@ -28,11 +26,10 @@ MEASURES = {
     LOSS: "training loss (nats)",
     "step_drift": "drift of inputs (std)",
     "step_gradient_shift": "shift of gradients",
-    "effective_beta": "roughness",
 }
 
 
-@figure(__doc__, tables=("mechanism",), claims=("A19", "B18", "B27", "D22"), size=(7.8, 9.4))
+@figure(__doc__, tables=("mechanism",), claims=("A19", "B27", "D22"), size=(7, 9.4))
 @Panels(
     rows=facet("network", {name: words.replace(", ", ",\n") for name, words in NETWORKS.items()}),
     columns=MEASURES,

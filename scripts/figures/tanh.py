@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from gpubn.experiments import array_statistics
 from gpubn.experiments.probes import base
 from gpubn.report.figures import looks, style
-from gpubn.report.figures.selection import distinct, seeds, select, values
+from gpubn.report.figures.selection import distinct, first_run, seeds, select, values
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
@@ -78,7 +78,7 @@ def _derivative(x: np.ndarray) -> np.ndarray:
 
 
 def _units(sheet: Sheet, init: str) -> np.ndarray:
-    rows = select(sheet.tables["mnist_run"], init=init, norm="none", step=0)
+    rows = select(first_run(sheet.tables["mnist_run"]), init=init, norm="none", step=0)
     return values(distinct(rows[rows["metric"].str.startswith("unit_input[")], "metric"))
 
 

@@ -21,9 +21,7 @@ TARGETS = {"1": "to a loss of 1", "0.5": "to a loss of 0.5"}
 PLACES = {norm: looks.NORMS[norm] for norm in ("before", "after")}
 
 
-@figure(
-    __doc__, tables=("mnist_init", "step_cost", "step_cost_numba"), claims=("B22",), size=(7, 3.2)
-)
+@figure(__doc__, tables=("starts", "step_cost", "step_cost_numba"), claims=("B22",), size=(7, 3.2))
 @Panels(columns=TARGETS, x="log ratio, without over with batchnorm")
 @Legend(style.keys(PLACES.values(), line=False))
 def draw(sheet: Sheet) -> None:

@@ -50,7 +50,10 @@ def _colors(sheet: Sheet) -> dict[int, str]:
 def draw(sheet: Sheet) -> None:
     colors = _colors(sheet)
     steps = [*colors]
-    sheet.said |= {"first": sheet["mnist_init"].config["first_seed"], "every": steps[1] - steps[0]}
+    sheet.said |= {
+        "first": sheet["mnist_init"].config["first_seed"],
+        "every": max(steps[:2]) - steps[0],
+    }
     for (place, drift), axes in zip(DRIFTS.items(), sheet.axes, strict=True):
         for ax, stem in zip(axes, POOLED, strict=False):
             rows = select(sheet.tables[stem], init="glorot", norm="none")

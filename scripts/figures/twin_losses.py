@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gpubn.report.figures import forest, looks, marks, scales, style
-from gpubn.report.figures.selection import by, seeds, select
+from gpubn.report.figures.selection import by, first_run, seeds, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.published import (
     FINAL_LOSS_FIRST_INIT,
@@ -75,7 +75,7 @@ GUESS = style.key("loss of a guess, ln 10", color=style.FAINT, linestyle=":")
 @Legend(READINGS, more=[GUESS], marker=False, published=True)
 @Slide(((0, 0), (0, 1), (0, 3)), source="{dataset}, one run of {n}; stars: document D's run")
 def draw(sheet: Sheet) -> None:
-    table, runs = sheet.table, sheet.tables["mnist_run"]
+    table, runs = sheet.table, first_run(sheet.tables["mnist_run"])
     sheet.said["first"] = int(runs["seed"].min())
     joined = sheet.join(2, slice(None))
     for row, picture, ax in sheet.panels():

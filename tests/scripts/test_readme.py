@@ -97,8 +97,10 @@ def test_every_link_leads_to_a_file():
         for path, _, heading in targets:
             file = (ROOT / page).parent / path
             assert file.exists(), path
-            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.M) if heading else []
-            assert not heading or heading in [t.lower().replace(" ", "-") for t in titles], path
+            text = file.read_text() if heading else ""
+            titles = [t.lower().replace(" ", "-") for t in re.findall(r"^#+ (.*)$", text, re.M)]
+            anchors = [*titles, *re.findall(r'<a id="([^"]+)"></a>', text)]
+            assert not heading or heading in anchors, path
 
 
 def test_the_example_of_a_claim_is_that_of_the_ledger():

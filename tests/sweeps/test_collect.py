@@ -73,7 +73,7 @@ def test_what_stands_beside_a_table(fake, tmp_path, store, finish, monkeypatch):
     assert told.items() <= document.items()
     assert set(document["data"]) == {"digits-images", "digits-labels"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in document["data"].values())
-    keys = ("kind", "std", "low", "high", "scale", "scaled", "per_sqrt_fan_in")
+    keys = ("kind", "std", "low", "high", "scale", "bias", "scaled", "per_sqrt_fan_in")
     assert list(document["config"]) == ["data.name", *(f"init.{key}" for key in keys)]
     assert list(document["cells"]) == [cell.id for cell in cells]
     assert list(document["cells"].values()) == [{"seeds": 2}, {"seeds": 3}]

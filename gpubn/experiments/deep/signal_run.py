@@ -70,7 +70,9 @@ def histogram_of(values: np.ndarray) -> dict[str, float]:
     found = {"var": float(values.var()), "low": low, "high": high}
     if np.isfinite([low, high]).all():
         counts, _ = np.histogram(values, BINS, range=(low, high))
-        found |= {f"hist[{place}]": count / values.size for place, count in enumerate(counts)}
+        found |= {
+            f"hist[{place}]": float(count / values.size) for place, count in enumerate(counts)
+        }
     return found
 
 

@@ -1,7 +1,8 @@
 """Batch normalization with noise behind it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,14 @@ class NoisyCache(NamedTuple):
 
     norm: Any
     scale: Array
+
+
+@dataclass
+class _Drawn:
+    """The noise of so many training passes, ((passes + 1) seeds, 2, D): one for all views."""
+
+    passes: int
+    table: Array = None
 
 
 class NoisyBatchNorm(BatchNorm):
@@ -43,7 +52,7 @@ class NoisyBatchNorm(BatchNorm):
         rows = [self._seeds.index(seed) for seed in site.seeds]
         self._row = site.backend.asarray(np.array(rows, np.int64))
         self._pass = site.backend.xp.zeros(len(rows), np.int64)
-        self._prepared = 0
+        self._drawn = _Drawn(0)
         self.prepare(0)
 
     @classmethod
@@ -51,18 +60,19 @@ class NoisyBatchNorm(BatchNorm):
         return 2 * units
 
     def prepare(self, passes: int) -> None:
-        """Draw the table (passes + 1, seeds, 2, D); its last row is for passes beyond it."""
-        site, self._prepared = self._site, self._prepared + passes
-        shape = (self._prepared + 1, len(self._seeds), 2, site.units)
+        """Draw the table; its last row is for passes beyond it."""
+        site, drawn = self._site, self._drawn
+        drawn.passes += passes
+        shape = (drawn.passes + 1, len(self._seeds), 2, site.units)
         table = np.empty(shape, site.dtype)
         for column, seed in enumerate(self._seeds):
             tracked, other = (
                 generator(seed, "norm noise", site.number, *purpose)
                 for purpose in ((), ("untracked",))
             )
-            table[:-1, column] = tracked.random((self._prepared, *shape[2:]), np.float32)
+            table[:-1, column] = tracked.random((drawn.passes, *shape[2:]), np.float32)
             table[-1, column] = other.random(shape[2:], np.float32)
-        self._table = site.backend.asarray(table.reshape(-1, *shape[2:]))
+        drawn.table = site.backend.asarray(table.reshape(-1, *shape[2:]))
 
     def _normalise(
         self, x: Array, gamma: Array | None, beta: Array | None, track: bool, activation: str
@@ -77,9 +87,9 @@ class NoisyBatchNorm(BatchNorm):
 
     def _draw(self, track: bool) -> tuple[Array, Array]:
         """Return scale and shift of this pass, (R, D) each."""
-        xp, last = namespace(self._row), self._prepared
+        xp, last = namespace(self._row), self._drawn.passes
         at = xp.minimum(self._pass, last)
-        drawn = xp.take(self._table, at * len(self._seeds) + self._row, axis=0)
+        drawn = xp.take(self._drawn.table, at * len(self._seeds) + self._row, axis=0)
         if track:
             self._pass += 1
         scale, shift = (
@@ -97,8 +107,3 @@ class NoisyBatchNorm(BatchNorm):
 
     def batch_statistics(self, cache: Any) -> BatchStatistics:
         return super().batch_statistics(cache.norm)
-
-    def select(self, replicas: slice) -> Self:
-        view = super().select(replicas)
-        view._table = self._table  # which has the seeds of all
-        return view

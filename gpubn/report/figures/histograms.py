@@ -16,7 +16,7 @@ from gpubn.report.figures import forest
 from gpubn.report.figures.forest import single_run
 from gpubn.report.figures.marks import geometric
 from gpubn.report.figures.scales import log_ticks
-from gpubn.report.figures.selection import distinct, matching, seeds, select
+from gpubn.report.figures.selection import distinct, first_run, matching, seeds, select
 from gpubn.report.figures.sheets import Sheet
 from gpubn.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, Style, concise
 from gpubn.report.published import digits_range
@@ -77,8 +77,8 @@ def draw_run(ax: Axes, rows: pd.DataFrame, color: str, label: str) -> float:
 
 
 def of_run(runs: pd.DataFrame, quantity: str, **where: object) -> pd.DataFrame:
-    """Return the rows of the histogram of one quantity of one layer of one run."""
-    rows = select(runs, **where)
+    """Return the rows of the histogram of one quantity of one layer of the first run."""
+    rows = select(first_run(runs), **where)
     return rows[rows["metric"].str.startswith(f"{quantity}_")]
 
 

@@ -72,6 +72,11 @@ def distinct(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
     )
 
 
+def first_run(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first seed."""
+    return select(table, seed=table["seed"].min())
+
+
 def seeds(table: pd.DataFrame, **where: object) -> np.ndarray:
     """Return the values of the rows that `select` selects, one a seed, in order of the seeds."""
     rows = distinct(select(table, **where), "seed").sort_values("seed")

@@ -64,7 +64,9 @@ def test_a_run_is_drawn_as_a_density_of_raw_values(ax):
     of_run = {"var": 4e-46, "low": -3e-23, "high": 6e-23, **shares}
     rows = [{"norm": "none", "metric": f"activation_{m}", "value": v} for m, v in of_run.items()]
     other = {"norm": "none", "metric": "weight_grad_var", "value": 1.0}
-    rows = histograms.of_run(pd.DataFrame([*rows, other]), "activation", norm="none")
+    runs = pd.DataFrame([*rows, other]).assign(seed=3)
+    runs = pd.concat([runs.assign(seed=4, value=-1.0), runs])  # of which the first counts
+    rows = histograms.of_run(runs, "activation", norm="none")
     ax.set_ylabel("row")
     assert histograms.draw_run(ax, rows, "k", "activation") == 4e-46
     ((density, edges, _),) = (patch.get_data() for patch in ax.patches)
