@@ -17,6 +17,8 @@ COMMANDS = {
     "status": "show which cells of which sweep are done, running, failed or missing",
     "table": "tabulate and plot the finished cells of a sweep; takes its overrides",
     "verify": "run everything again and compare with the tables that were published",
+    "freeze": "freeze the ledger, the grids and the code that decides, by a hash and the date",
+    "confirm": "run every claim on new seeds and decide it by what is frozen",
 }
 """Command -> what it does, in a line."""
 _USAGE = """\

@@ -175,13 +175,16 @@ def _word(verdict: str) -> str:
 
 
 def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
-    """Return the path of each table; a benchmark, measured anew each time, is elsewhere."""
-    paths = {stem: results / "tables" / f"{stem}.csv" for stem in script.tables}
-    benchmarks = {stem: results / "benchmarks" / f"{stem}.csv" for stem in script.tables}
-    return {
-        stem: benchmarks[stem] if benchmarks[stem].exists() and not path.exists() else path
-        for stem, path in paths.items()
-    }
+    """Return the path of each table; a benchmark, measured anew each time, is elsewhere.
+
+    What takes no images lies above the results that were made from the digits.
+    """
+    folders = (results, *([results.parent] * (results.name == "digits")))
+    found = {}
+    for stem in script.tables:
+        places = [f / kind / f"{stem}.csv" for f in folders for kind in ("tables", "benchmarks")]
+        found[stem] = next((place for place in places if place.exists()), places[0])
+    return found
 
 
 def _made_from(script: FigureScript, results: Path) -> dict[str, object]:

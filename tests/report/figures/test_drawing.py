@@ -140,3 +140,16 @@ def test_a_benchmark_stands_in_for_a_table_that_is_not_there(script, tmp_path, c
     assert not figures.is_current(script, results)
     figures.draw(script, results)
     assert captions == ["n = 1 seed; rows: 1.", "n = 1 seed; rows: 2."]
+
+
+def test_what_takes_no_images_lies_above_what_was_made_from_the_digits(script, tmp_path, captions):
+    digits = tmp_path / "results" / "digits"
+    figures.draw(script, digits)
+    assert figures.is_current(script, digits)
+    write_table(digits / "tables" / "t.csv", [*ROWS, ({"norm": "x"}, ROWS[0][1])], {})
+    assert not figures.is_current(script, digits)
+    figures.draw(script, digits)
+    assert "rows: 1" in captions[0]
+    assert "rows: 2" in captions[1]
+    with pytest.raises(StoreError, match="does not exist"):
+        figures.draw(script, tmp_path / "results" / "other")

@@ -1,0 +1,76 @@
+"""`freeze` and `confirm`: on new seeds, by what is frozen, or not at all."""
+
+import csv
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from gpubn import backend
+from gpubn.commands import confirm as script
+from gpubn.commands import freeze as freezing
+from gpubn.report.claims.freeze import FreezeError
+from gpubn.sweeps.pipeline import make_tables
+
+NAME = "moving_average"
+TINY = ["seeds=2", "optim.steps=6", "data.examples=20"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Tables of two seeds, as if they had been published."""
+    results = tmp_path_factory.mktemp("made")
+    make_tables({NAME: [f"experiment={NAME}", *TINY]}, results, backend.resolve("numpy"))
+    (results / "claims.csv").write_text(
+        "id,verdict,measured,low,high,unit\nA1,reproduced,1,1,1,x\n"
+    )
+    return results
+
+
+@pytest.fixture
+def confirm(monkeypatch, made, tmp_path):
+    """confirm(*arguments): on a copy of these tables, with one claim, which they cannot decide."""
+    results = shutil.copytree(made, tmp_path / "results")
+    book = SimpleNamespace(claims={"A1": SimpleNamespace(tables=(NAME,))})
+    monkeypatch.setattr(script, "load_ledger", lambda: book)
+
+    def run(*arguments):
+        given = ["--backend", "numpy", "--results", results, "--seeds", "3", *arguments]
+        given += [part for o in TINY[1:] for part in ("--override", o)]
+        monkeypatch.setattr("sys.argv", ["confirm.py", *map(str, given)])
+        script.command()
+
+    def freeze():
+        monkeypatch.setattr("sys.argv", ["freeze.py", "--results", str(results), "--note", "Seen."])
+        freezing.command()
+
+    run.results, run.freeze = results, freeze
+    return run
+
+
+def test_nothing_is_run_on_seeds_that_were_seen_or_without_a_freeze(confirm):
+    with pytest.raises(FreezeError, match="expected a freeze, by `gpubn freeze`"):
+        confirm()
+    confirm.freeze()
+    with pytest.raises(FreezeError, match="--first-seed is 1; expected at least 2, as moving_aver"):
+        confirm("--first-seed", "1")
+    assert not (confirm.results / "confirmed").exists()
+
+
+def test_claims_are_decided_on_the_new_seeds_and_only_these(confirm, capsys):
+    confirm.freeze()
+    before = {p: p.read_bytes() for p in confirm.results.glob("*/*") if p.is_file()}
+    confirm("--first-seed", "2")
+
+    def rows_of(name):
+        return [*csv.DictReader((confirm.results / f"{name}.csv").read_text().splitlines())]
+
+    document = json.loads((confirm.results / "confirmed" / "tables" / f"{NAME}.json").read_text())
+    assert {row["seed"] for row in rows_of("confirmed/tables/" + NAME)} == {"2", "3", "4"}
+    assert document["config"]["seeds"] == 3
+    assert {p: p.read_bytes() for p in before} == before
+    (row,) = rows_of("confirmation")
+    assert (row["id"], row["frozen"], row["outcome"]) == ("A1", "reproduced", "fallen")
+    assert "1 fallen" in capsys.readouterr().out
+    assert "Seen." in (confirm.results / "confirmation.md").read_text()
