@@ -74,9 +74,9 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     counted = "Of 4 claims: 1 reproduced; 1 reproduced, other value; 1 not reproduced. "
     assert said.startswith(f"{counted}We had expected 2 of these verdicts.\n")
     assert {
-        "| [A1](results/claims.md#a1) | One \\| two. | reproduced |",
-        "| [A2](results/claims.md#a2) | Two. | reproduced, other value |",
-        "| [A6](results/claims.md#a6) |  | none |",
+        "[A1](results/claims.md#a1) | One \\| two. | reproduced",
+        "[A2](results/claims.md#a2) | Two. | reproduced, other value",
+        "[A6](results/claims.md#a6) |  | none",
     } <= set(said.splitlines())
     said = " ".join(said.split())
     assert "For 2 of them" in said
@@ -85,6 +85,13 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     )
     assert f"{counted}); the others are [out of scope](results/coverage.md)." in said
     assert "decided 4 cases: 1 alike, 1 where one of the two is open, 2 otherwise" in said
+    assert "On new seeds" not in said
+    (tmp_path / "freezes.csv").write_text("date,hash\n2030-01-01,a\n2030-02-03,b\n")
+    outcomes = ("same", "same", "other conditions", "fallen")
+    (tmp_path / "confirmation.csv").write_text("outcome\n" + "\n".join(outcomes))
+    said = readme.generated("claims", tmp_path)
+    counted = "frozen on 2030-02-03: 2 verdicts the same, 1 under other conditions, 0 open in one of"
+    assert f"On new seeds, by what was {counted} the two, 1 fallen ([confirmation]" in said
 
 
 # What is typed ------------------------------------------------------------------------------------
