@@ -19,7 +19,7 @@ OUTCOMES = {
     "same": "the same verdict, conditions included",
     "other conditions": "the same word, under other conditions",
     "open": "one of the two is undecided, the other is not",
-    "fallen": "another verdict",
+    "fallen": "another verdict, or none",
 }
 
 
