@@ -90,8 +90,8 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     outcomes = ("same", "same", "other conditions", "fallen")
     (tmp_path / "confirmation.csv").write_text("outcome\n" + "\n".join(outcomes))
     said = readme.generated("claims", tmp_path)
-    counted = "frozen on 2030-02-03: 2 verdicts the same, 1 under other conditions, 0 open in one of"
-    assert f"On new seeds, by what was {counted} the two, 1 fallen ([confirmation]" in said
+    counted = "2 verdicts the same, 1 under other conditions, 0 open in one of the two, 1 fallen"
+    assert f"On new seeds, by what was frozen on 2030-02-03: {counted} ([confirmation]" in said
 
 
 # What is typed ------------------------------------------------------------------------------------
