@@ -1,4 +1,4 @@
-"""What a network gets to see of the inputs of a dataset: raw, centred, standardised or whitened."""
+"""Inputs as a network gets to see them: raw, centred, standardised or whitened."""
 
 from typing import NamedTuple
 

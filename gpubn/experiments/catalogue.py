@@ -221,7 +221,7 @@ NORMALITY = training_experiment(
     {"norm": "norm.name", "activation": "model.activation"},
     probes=lambda config: (Normality(), ScaleShiftNumbers()),
 )
-"""How normal the values before and behind an activation are, and what batchnorm learns there."""
+"""Distance from normal of the values around an activation, and what batchnorm learns there."""
 
 COMPANIONS = training_experiment(
     "companions",
@@ -238,7 +238,7 @@ MECHANISM = training_experiment(
     group=20,
     evaluated=1000,
 )
-"""Where batchnorm's benefit comes from: the shift put back, halves of batchnorm, and none."""
+"""Causes of batchnorm's benefit: the shift put back, halves of batchnorm, and none."""
 
 JOINT_STEP = training_experiment(
     "joint_step",

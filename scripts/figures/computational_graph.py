@@ -139,7 +139,7 @@ def _draw_edge(ax: Axes, start: np.ndarray, end: np.ndarray, label: str) -> None
 
 
 def _leaves(point: np.ndarray, along: np.ndarray) -> float:
-    """How far it is from a point out of the box of a node around 0."""
+    """Return the distance from a point out of the box of a node around 0."""
     with np.errstate(divide="ignore"):
         return float(np.min(np.where(along == 0, np.inf, (np.sign(along) * HALF - point) / along)))
 

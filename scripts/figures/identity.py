@@ -22,7 +22,7 @@ from gpubn.report.statistics import mean_interval
 from gpubn.report.words import ACTIVATIONS
 
 IMAGES = base.EXAMPLES
-"""What the probe looked at."""
+"""Number of images that the probe takes."""
 MATTERS = 0.01
 PLACES = {norm: looks.PLACEMENTS[norm] for norm in ("before", "after")}
 

@@ -16,7 +16,7 @@ from gpubn.report.figures.selection import by, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, by_activation, figure
 
 IMAGES = base.EXAMPLES
-"""What the probe looked at."""
+"""Number of images that the probe takes."""
 MATTERS = 0.05
 METRICS = {f"{side}_normal_distance": look for side, look in looks.SIDES.items()}
 NORMS = {"none": "no batchnorm", "before": "batchnorm\nbefore it"}

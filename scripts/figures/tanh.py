@@ -24,7 +24,7 @@ from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
 IMAGES, SATURATED = base.EXAMPLES, array_statistics.SATURATED
-"""What the probes looked at."""
+"""Number of images that the probes take."""
 NETWORKS = {
     "rand": (looks.INITS["rand"][0], style.RED, "", "X"),
     "rand_small": (looks.INITS["rand_small"][0], style.BLUE, "", "o"),

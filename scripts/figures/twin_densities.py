@@ -18,7 +18,7 @@ from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 from gpubn.report.statistics import mean_interval
 
 IMAGES = base.EXAMPLES
-"""What the probes looked at."""
+"""Number of images that the probes take."""
 POOLED = ("mnist_run_pooled", "mnist_init_pooled")
 DRIFTS = {"pre": "preactivation_drift_mean", "post": "drift_mean"}
 REACH = {"pre": 3.0, "post": 1.0}

@@ -14,7 +14,7 @@ from gpubn.report.figures.selection import seeds, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, figure
 
 IMAGES = base.EXAMPLES
-"""What the probes looked at."""
+"""Number of images that the probes take."""
 UNSCALED, SCALED = (looks.INITS[init][0] for init in ("rand", "rand_small"))
 
 

@@ -26,7 +26,7 @@ from gpubn.experiments.deep.signal_propagation import published_norm
 from gpubn.rows import Observation, per_seed
 
 SHARED = {"unit": -2, "layer": (-2, -1)}
-"""Who has a gamma and a beta of its own -> the axes over which their gradients are sums."""
+"""Owner of a gamma and a beta -> the axes over which their gradients are sums."""
 
 
 def run_cell(config: Config, context: Context) -> list[Observation]:

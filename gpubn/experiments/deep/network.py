@@ -21,6 +21,11 @@ from gpubn.nn.rng import generator
 
 GROUP = 1
 """Replicas in one program: one fills the cache already."""
+KEYS = (
+    *("data.name", "data.examples", "data.features", "model", "norm.name", "norm", "init"),
+    *("dtype", "seeds", "first_seed"),
+)
+"""The configuration that changes a number of a network as it is drawn."""
 
 NormForward = Callable[[Array], tuple[Array, Any]]
 NormBackward = Callable[[Array, Any], Array]

@@ -16,6 +16,7 @@ from gpubn.experiments import array_statistics as stats
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
     GROUP,
+    KEYS,
     check_true_norm,
     draw_network,
     hidden_layer,
@@ -95,18 +96,7 @@ SIGNAL_BATCH = Experiment(
     name="signal_batch",
     datasets=("gaussian",),
     axes={"activation": "model.activation", "norm": "norm.name", "batch": "data.examples"},
-    keys=(
-        "data.name",
-        "data.examples",
-        "data.features",
-        "model",
-        "norm.name",
-        "norm",
-        "init",
-        "dtype",
-        "seeds",
-        "first_seed",
-    ),
+    keys=KEYS,
     run=run_cell,
     work=lambda config: 2 * config.seeds * config.model.depth,
     exact=True,

@@ -13,6 +13,7 @@ from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.experiments.deep.network import (
     GROUP,
+    KEYS,
     draw_network,
     hidden_layer,
     propagate_back,
@@ -85,18 +86,7 @@ SIGNAL_RUN = Experiment(
     name="signal_run",
     datasets=("gaussian",),
     axes={"norm": "norm.name"},
-    keys=(
-        "data.name",
-        "data.examples",
-        "data.features",
-        "model",
-        "norm.name",
-        "norm",
-        "init",
-        "dtype",
-        "seeds",
-        "first_seed",
-    ),
+    keys=KEYS,
     run=run_cell,
     work=lambda config: config.seeds * (config.model.depth + _last_layer(config)),
     exact=True,

@@ -23,6 +23,7 @@ from gpubn.experiments.deep.network import (
 )
 from gpubn.experiments.deep.signal_propagation import (
     ARITHMETICS,
+    SIGNAL_PROPAGATION,
     check_norm_of_arithmetic,
     last_layer,
     norm_pair,
@@ -93,19 +94,7 @@ SIGNAL_SHAPE = Experiment(
     name="signal_shape",
     datasets=("gaussian",),
     axes={"init": "init.name", "norm": "norm.name", "arithmetic": "arithmetic"},
-    keys=(
-        "data.name",
-        "data.examples",
-        "data.features",
-        "model",
-        "norm.name",
-        "norm",
-        "init",
-        "arithmetic",
-        "dtype",
-        "seeds",
-        "first_seed",
-    ),
+    keys=SIGNAL_PROPAGATION.keys,
     run=run_cell,
     work=lambda config: config.seeds * (config.model.depth + last_layer(config)),
     exact=True,

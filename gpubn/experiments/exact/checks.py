@@ -299,7 +299,7 @@ def floor_division_size(c: CheckInput) -> Array:
 
 
 SIZES = (correlation_left, floor_division_error, floor_division_size)
-"""What is no error of ours: it has a size, and no tolerance."""
+"""Checks of what is no error of ours: it has a size, and no tolerance."""
 
 
 def _listing(c: CheckInput, share: float) -> Array:

@@ -47,7 +47,7 @@ class Percentiles(Evenly):
 
 
 class Normality(Probe):
-    """How far the values around every activation are from normal, unit by unit.
+    """Distance of the values around every activation from normal, unit by unit.
 
     `normal_distance` is the mean over units, `excess_kurtosis` the median; `pre_*` of what goes
     into the activation, `post_*` of what comes out.

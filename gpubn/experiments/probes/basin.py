@@ -1,4 +1,4 @@
-"""Whether a training that has ended stands in a basin: does the loss have to rise on a way out?"""
+"""The loss on a way out of where a training has ended: does it have to rise, as in a basin?"""
 
 from collections.abc import Collection, Iterator
 

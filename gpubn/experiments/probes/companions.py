@@ -1,4 +1,4 @@
-"""What an example's companions do to its output where the batch's own statistics normalise.
+"""Scatter of an example's output by its companions, where the batch's own statistics normalise.
 
 One hidden layer. `EXAMPLES` test examples of each seed stand `DRAWS` times in a batch of n, beside
 n - 1 others of the test set drawn anew:

@@ -1,4 +1,4 @@
-"""What the first steps of a training change: the size of the weights, and of what is predicted."""
+"""Size of the weights, and of what is predicted, over the first steps of a training."""
 
 from collections.abc import Collection, Iterator
 

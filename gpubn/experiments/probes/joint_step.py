@@ -15,7 +15,7 @@ ROUNDING = 1e-6
 
 
 class JointStep(Evenly):
-    """What the loss of a batch does when layers take the step of that batch.
+    """Change of the loss of a batch when layers take the step of that batch.
 
     A layer is an affine map with what stands between it and the next. With the gradients at one
     point the layers take their steps from the first to the last; L_l is the loss once layer l and

@@ -94,7 +94,7 @@ class IdentityDistance(Probe):
 
 
 class ScaleShiftNumbers(Probe):
-    """How many numbers every norm learns, of a layer and of a unit."""
+    """Count of the numbers that every norm learns, of a layer and of a unit."""
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
         seeds = len(network.seeds)

@@ -20,7 +20,7 @@ from gpubn.nn.layers import Affine, Gradients, Layer
 from gpubn.nn.norms.base import Norm
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""How far to go along the gradient, over the step of the training."""
+"""Distances to go along the gradient, over the step of the training."""
 DRIFTING = 256
 """Training examples over which the inputs of layers are averaged."""
 

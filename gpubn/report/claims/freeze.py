@@ -1,4 +1,4 @@
-"""What is frozen: the ledger, the grids and the code that decides, by a hash, with the date.
+"""The freeze of ledger, grids and the code that decides, by a hash, with the date.
 
 A freeze is a line of `freezes.csv`; a later one is a line more. What is confirmed on new seeds is
 decided by what the last line holds, or not at all.
