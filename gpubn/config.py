@@ -158,15 +158,46 @@ class InitConfig(_Checked):
 
 @dataclass
 class OptimConfig(_Checked):
-    """Stochastic gradient descent: `rate` (1 - step/steps), not below `min_rate`, or constant."""
+    """Stochastic gradient descent: `rate` (1 - step/steps), not below `min_rate`, or constant.
+
+    A step goes along the average of the gradients so far, in which those before the last have the
+    weight `momentum`, so that a rate means the same with it as without.
+    """
 
     group = "optim."
     name: str = "sgd"
     rate: float = _positive(0.1)
+    momentum: float = _key(0.0, "a number in [0, 1)", lambda weight: 0 <= weight < 1)
     schedule: str = _one_of("linear", "constant")
     min_rate: float = _not_negative(0.01)
     batch: int = _at_least(1, 32)
     steps: int = _at_least(1, 1500)
+
+
+@dataclass
+class TuningConfig(_Checked):
+    """How each arm of a grid finds its rate, on seeds of its own; not at all with 0 `seeds`.
+
+    The rate is the one of the grid with the smallest `metric` at the end, its mean over the seeds.
+    Not part of a cell's identity.
+    """
+
+    group = "tuning."
+    seeds: int = _at_least(0, 0, " (0 tunes nothing)")
+    first_seed: int = _at_least(0, 1000)
+    metric: str = _one_of("batch_loss", "test_loss", "best_test_loss")
+
+
+@dataclass
+class UniverseConfig(_Checked):
+    """What a universe does to a grid beyond the keys that it sets: `steps` is a factor on theirs.
+
+    Not part of a cell's identity, which is that of what comes of it.
+    """
+
+    group = "universe."
+    name: str = "default"
+    steps: int = _at_least(1, 1)
 
 
 @dataclass
@@ -209,11 +240,21 @@ class Config(_Checked):
     seeds: int = _key(10, "1 to 100000", lambda count: 1 <= count <= 100_000)
     first_seed: int = _at_least(0, 0)
     every: int = _at_least(1, 25)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    universe: UniverseConfig = field(default_factory=UniverseConfig)
     backend: BackendConfig = field(default_factory=BackendConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     results: str = _key("results", "the name of a folder", bool)
     force: bool = False
     retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        held = range(self.first_seed, self.first_seed + self.seeds)
+        tuned = range(self.tuning.first_seed, self.tuning.first_seed + self.tuning.seeds)
+        apart = not tuned or tuned[-1] < held[0] or held[-1] < tuned[0]
+        allowed = f"seeds other than those that are held, {held[0]} to {held[-1]}"
+        _require(apart, "tuning.first_seed", self.tuning.first_seed, allowed)
 
 
 def from_dict(document: dict[str, Any]) -> Config:

@@ -21,7 +21,7 @@ from gpubn.kernels.batch_norm import (
     fold_batch_norm,
 )
 from gpubn.kernels.dropout import MaskDraws, dropout, dropout_backward, dropout_drawn
-from gpubn.kernels.sgd import descend
+from gpubn.kernels.sgd import descend, descend_averaged
 from gpubn.kernels.softmax_cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
@@ -43,6 +43,7 @@ __all__ = [
     "batch_norm_inference",
     "begin_step",
     "descend",
+    "descend_averaged",
     "dropout",
     "dropout_backward",
     "dropout_drawn",

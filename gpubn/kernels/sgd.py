@@ -1,4 +1,4 @@
-"""Gradient descent, in place, with one learning rate or one a replica."""
+"""Gradient descent, plain or along an average, in place; one learning rate or one a replica."""
 
 from collections.abc import Sequence
 
@@ -26,22 +26,67 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rates: Arra
     >>> weight.tolist()
     [[0.0, -1.0]]
     """
-    if len(parameters) != len(gradients):
-        raise ArgumentError(
-            f"gradients has {len(gradients)} arrays; expected {len(parameters)}, one a parameter"
-        )
-    if not parameters:
+    if not parameters and not gradients:
         return
+    _check_pairs(parameters, rates, gradients=gradients)
     xp = namespace(*parameters, *gradients, rates)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        check_float("parameter", parameter)
-        check_like("gradient", gradient, parameter.shape, parameter.dtype)
-        check_rates(rates, parameter)
     device = device_of(xp)
     if device is not None and all(a.flags.c_contiguous for a in (*parameters, *gradients)):
         _FUSED[device.kind].descend(parameters, gradients, rates, device)
     else:
         agnostic.descend(parameters, gradients, rates, xp)
+
+
+@public_kernel
+def descend_averaged(
+    parameters: Sequence[Array],
+    gradients: Sequence[Array],
+    averages: Sequence[Array],
+    rates: Array,
+    momentum: float,
+) -> None:
+    """average = momentum * average + (1 - momentum) * gradient; parameter -= rate * average.
+
+    In place; may overwrite the gradients. Polyak's heavy ball (1964) with the rate of plain
+    descent, as PyTorch's with `dampening` equal to `momentum`.
+
+    Args:
+        parameters: (R, ...) each, contiguous on a GPU, float32 or float64.
+        gradients, averages: of the same shapes and dtype.
+        rates: (R,), or (1,) for all replicas, of the same dtype.
+        momentum: in [0, 1).
+
+    >>> weight, gradient, average = np.ones((1, 2)), np.array([[4.0, 8.0]]), np.zeros((1, 2))
+    >>> descend_averaged([weight], [gradient], [average], np.array([0.25]), 0.5)
+    >>> weight.tolist(), average.tolist()
+    ([[0.5, 0.0]], [[2.0, 4.0]])
+    """
+    if not 0 <= momentum < 1:
+        raise ArgumentError(f"momentum is {momentum}; expected a number in [0, 1)")
+    if not parameters and not gradients and not averages:
+        return
+    _check_pairs(parameters, rates, gradients=gradients, averages=averages)
+    xp = namespace(*parameters, *gradients, *averages, rates)
+    device, arrays = device_of(xp), (*parameters, *gradients, *averages)
+    if device is not None and all(a.flags.c_contiguous for a in arrays):
+        fused = _FUSED[device.kind]
+        fused.descend_averaged(parameters, gradients, averages, rates, momentum, device)
+    else:
+        agnostic.descend_averaged(parameters, gradients, averages, rates, momentum, xp)
+
+
+def _check_pairs(parameters: Sequence[Array], rates: Array, **beside: Sequence[Array]) -> None:
+    """Refuse arrays beside the parameters that are not one for each, and alike."""
+    for name, arrays in beside.items():
+        if len(parameters) != len(arrays):
+            raise ArgumentError(
+                f"{name} has {len(arrays)} arrays; expected {len(parameters)}, one a parameter"
+            )
+    for i, parameter in enumerate(parameters):
+        check_float("parameter", parameter)
+        for name, arrays in beside.items():
+            check_like(name[:-1], arrays[i], parameter.shape, parameter.dtype)
+        check_rates(rates, parameter)
 
 
 def check_rates(rates: Array, parameter: Array) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.errors import ArgumentError
-from gpubn.kernels import descend
+from gpubn.kernels import descend, descend_averaged
 from gpubn.nn.layers import Gradients
 from gpubn.nn.model import MLP
 
@@ -30,6 +30,7 @@ class SGD:
     Args:
         rate: one learning rate, or one a replica.
         min_rate: floor of the scheduled rate, one or one a replica.
+        momentum: a training's steps go along `GradientAverages` with it, where it is not 0.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class SGD:
         min_rate: float | Sequence[float] | np.ndarray,
         backend: Backend,
         dtype: str,
+        momentum: float = 0.0,
     ) -> None:
         rates = np.atleast_1d(np.asarray(rate, dtype=np.float64))
         good = (rates > 0) & np.isfinite(rates)
@@ -48,11 +50,12 @@ class SGD:
         self._rates, self._schedule = rates, schedule
         self._min_rates = np.atleast_1d(np.asarray(min_rate, dtype=np.float64))
         self._backend, self._dtype = backend, dtype
+        self.momentum = momentum
 
     def select(self, replicas: slice) -> "SGD":
         """Return the same optimiser for some of the replicas."""
         rates, least = (r[replicas] if r.size > 1 else r for r in (self._rates, self._min_rates))
-        return SGD(rates, self._schedule, least, self._backend, self._dtype)
+        return SGD(rates, self._schedule, least, self._backend, self._dtype, self.momentum)
 
     def rates(self, step: int) -> np.ndarray:
         """Return the learning rates at `step`, (R,) or (1,), float64."""
@@ -65,7 +68,24 @@ class SGD:
             return self._backend.asarray(rates, self._dtype)
 
     def update(self, model: MLP, gradients: list[Gradients], step: int) -> None:
-        """Take one step. Overwrites the gradients."""
+        """Take one step along the gradients themselves. Overwrites them."""
         rates = self._backend.asarray(self.rates(step), self._dtype)
         for layer, of_layer in zip(model.layers, gradients, strict=True):
             descend([layer.params[name] for name in of_layer], [*of_layer.values()], rates)
+
+
+class GradientAverages:
+    """An average of the gradients of each parameter of a model, at first 0, and steps along it."""
+
+    def __init__(self, model: MLP, momentum: float, backend: Backend) -> None:
+        self._momentum, self._layers = momentum, model.layers
+        self._averages = [
+            {name: backend.xp.zeros_like(array) for name, array in layer.params.items()}
+            for layer in model.layers
+        ]
+
+    def descend(self, gradients: list[Gradients], rates: Array) -> None:
+        """Take one step. Overwrites the gradients."""
+        for layer, own, averages in zip(self._layers, gradients, self._averages, strict=True):
+            parameters, kept = ([of[name] for name in own] for of in (layer.params, averages))
+            descend_averaged(parameters, [*own.values()], kept, rates, self._momentum)

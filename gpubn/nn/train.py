@@ -22,7 +22,7 @@ from gpubn.kernels import (
     softmax_cross_entropy_backward,
 )
 from gpubn.nn.model import MLP
-from gpubn.nn.optim import SGD
+from gpubn.nn.optim import SGD, GradientAverages
 from gpubn.nn.rng import batch_order, example_order
 
 StepCallback = Callable[[int], None]
@@ -130,6 +130,7 @@ class _Step:
         cursor = xp.zeros(1, np.int64)
         model.prepare(steps)
         self._model, self._observe = model, observe
+        self._averages = GradientAverages(model, sgd.momentum, backend) if sgd.momentum else None
         self._feed = Feed(data.x_train, data.y_train, order, rates, cursor)
         self._batch = Batch(
             xp.empty((replicas, batch, features), dtype),
@@ -145,7 +146,11 @@ class _Step:
         if self._observe is not None:
             self._observe(caches)
         loss, cache = softmax_cross_entropy(logits, labels, check_labels=False)
-        self._model.descend(softmax_cross_entropy_backward(cache), caches, rates)
+        dlogits = softmax_cross_entropy_backward(cache)
+        if self._averages is None:
+            self._model.descend(dlogits, caches, rates)
+        else:
+            self._averages.descend(self._model.backward(dlogits, caches), rates)
         end_step(self.losses, loss, self._feed.cursor)
 
 

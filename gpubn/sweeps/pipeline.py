@@ -31,7 +31,7 @@ def make_tables(
     backend: Backend,
     *,
     processes: int | None = None,
-    cells: Path | None = None,
+    cell_folder: Path | None = None,
 ) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
@@ -41,12 +41,12 @@ def make_tables(
     Args:
         experiments: name -> Hydra overrides, the choice of the experiment file included.
         processes: how many stacks of cells run at the same time on the CPU; all cores where None.
-        cells: the folder of the store, that in `results` by default.
+        cell_folder: the folder of the store, that in `results` by default.
 
     Raises:
         CellError: a cell failed; the others are finished.
     """
-    store = CellStore(cells or results / "cells")
+    store = CellStore(cell_folder or results / "cells")
     kept: dict[str, Kept] = {}
     grids = {
         name: _cells(name, overrides, results, store, kept)

@@ -84,5 +84,6 @@ def replica_bytes(config: Config, features: int, classes: int, looked_at: int = 
     outputs = (5 if model.dropout > 0 else 3) + model.residual  # of each layer, a mask among them
     looks = looked_at * (features + outputs * hidden + 2 * width + classes)
     drawn = norm_kind(config.norm).numbers_a_step(width) * depth
-    numbers = 5 * parameters + 3 * batch * a_pass + looks + (2 + drawn) * steps
+    copies = 6 if config.optim.momentum else 5
+    numbers = copies * parameters + 3 * batch * a_pass + looks + (2 + drawn) * steps
     return numbers * np.dtype(config.dtype).itemsize + 8 * batch * (steps + 1)

@@ -181,7 +181,7 @@ def _build(
     o = shared.optim
     schedule = optim.linear_decay(o.steps) if o.schedule == "linear" else optim.constant_rate
     rates, least = [c.optim.rate for c in configs], [c.optim.min_rate for c in configs]
-    sgd = optim.SGD(rates, schedule, least, backend, shared.dtype)
+    sgd = optim.SGD(rates, schedule, least, backend, shared.dtype, o.momentum)
     return Network(shared, backend, dataset, data, model, sgd, seeds)
 
 

@@ -1,4 +1,4 @@
-"""Gradient descent in array expressions that NumPy and CuPy share: p = p - rate * gradient."""
+"""Gradient descent in array expressions that NumPy and CuPy share."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -12,3 +12,19 @@ def descend(
     for parameter, gradient in zip(parameters, gradients, strict=True):
         gradient *= rates.reshape(-1, *[1] * (gradient.ndim - 1))
         parameter -= gradient
+
+
+def descend_averaged(
+    parameters: Sequence[Array],
+    gradients: Sequence[Array],
+    averages: Sequence[Array],
+    rates: Array,
+    momentum: float,
+    xp: ModuleType,
+) -> None:
+    for gradient, average in zip(gradients, averages, strict=True):
+        average *= momentum
+        gradient *= 1 - momentum
+        average += gradient
+        gradient[...] = average
+    descend(parameters, gradients, rates, xp)

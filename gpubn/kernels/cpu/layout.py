@@ -15,10 +15,11 @@ bytes from one replica to the next.
     BATCH_NORM_INFERENCE,
     DROPOUT,
     DESCEND,
+    DESCEND_AVERAGED,
     SOFTMAX_CROSS_ENTROPY,
     BEGIN_STEP,
     END_STEP,
-) = range(13)
+) = range(14)
 """The operations."""
 
 OPERATION, N, D, H, KIND, OPTION, FIRST, LAST = range(8)

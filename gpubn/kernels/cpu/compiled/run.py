@@ -102,13 +102,16 @@ def _affine(row, at, like, blas, scratch):
 
 
 @wrapper
-def _elementwise(row, at, like):
+def _elementwise(row, at, real, like):
     width = row[LAST] - row[FIRST]
     x, y = vector(at[0], width, like), vector(at[1], width, like)
     if row[OPERATION] == layout.ACTIVATION:
         activate(x, y, row[KIND])
     elif row[OPERATION] == layout.ACTIVATION_BACKWARD:
         through(x, y, vector(at[2], width, like), row[KIND])
+    elif row[OPERATION] == layout.DESCEND_AVERAGED:
+        average, rate = vector(at[2], width, like), vector(at[3], 1, like)[0]
+        training.descend_averaged(x, y, average, rate, real[0], real[1])
     else:
         training.descend(x, y, vector(at[2], 1, like)[0])
 
@@ -173,7 +176,7 @@ def _run_row(row, at, real, r, step, blas, scratch):
     elif operation == layout.END_STEP:
         _end_step(row, at, like, r, step)
     else:
-        _elementwise(row, at, like)
+        _elementwise(row, at, real, like)
 
 
 @jit

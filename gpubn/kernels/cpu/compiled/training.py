@@ -22,6 +22,14 @@ def descend(parameter, gradient, rate):
 
 
 @jit
+def descend_averaged(parameter, gradient, average, rate, momentum, rest):
+    """average = momentum average + rest gradient; parameter -= rate average, of flat arrays."""
+    for j in range(len(parameter)):
+        average[j] = momentum * average[j] + rest * gradient[j]
+        parameter[j] -= rate * average[j]
+
+
+@jit
 def drop(x, mask, y, factor):
     """y = x factor where the mask is true, else 0, of flat arrays."""
     zero = x.dtype.type(0)
