@@ -65,6 +65,7 @@ def make(key, value):
         ("init.kind", "xavier", "one of normal, uniform, glorot_normal, glorot_uniform, he_normal"),
         ("init.low", 1.0, r"less than init.high \(1.0\)"),
         *(("init.scaled", word, "one of all, hidden$") for word in ("output", "", "Hidden")),
+        *(("optim.momentum", weight, r"a number in \[0, 1\)") for weight in (-0.1, 1.0)),
         ("optim.schedule", "cosine", "one of linear, constant"),
         ("backend.name", "torch", "one of auto, numpy, numba, cupy"),
         ("tracker.name", "wandb", "one of none, tensorboard, mlflow$"),

@@ -234,11 +234,19 @@ COMPANIONS = training_experiment(
 MECHANISM = training_experiment(
     "mechanism",
     {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},
-    probes=lambda config: (StepShift(4), Smoothness(4)),
     group=20,
     evaluated=1000,
 )
 """Causes of batchnorm's benefit: the shift put back, halves of batchnorm, and none."""
+
+STEP_SHIFT = training_experiment(
+    "step_shift",
+    {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},
+    probes=lambda config: (StepShift(4), Smoothness(4)),
+    group=20,
+    evaluated=1000,
+)
+"""What a step does to layers' inputs and gradients, and how smooth the loss is along it, by arm."""
 
 JOINT_STEP = training_experiment(
     "joint_step",

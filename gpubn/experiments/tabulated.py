@@ -109,7 +109,7 @@ PARTS = {
     "initial_beta": (_part("batch_loss diverged"),),
     "norm_accuracy": (
         _part("test_accuracy test_loss diverged"),
-        _part("identity_distance", norm="before after", batch="32", rate="0.1"),
+        _part("identity_distance", norm="before after", batch="32"),
     ),
     "sigmoid_scale": (_part("batch_loss test_loss test_accuracy diverged"),),
     "dropout_shares": (
@@ -130,21 +130,13 @@ PARTS = {
     "mechanism": (
         _part("batch_loss", steps=(LAST,)),
         _part("test_loss", norm="none before"),
-        *(
-            part
-            for rate, networks, deciding in (
-                ("0.1", "mnist relu_5 tanh_5", "relu_5 tanh_5"),
-                ("0.03", "relu_20 small_relu_20 tanh_20", "relu_20 tanh_20"),
-            )
-            for part in (
-                _part("step_drift step_gradient_shift effective_beta", network=networks, rate=rate),
-                _part(
-                    "loss_range gradient_change",
-                    network=deciding,
-                    norm="none before noisy skip_init",
-                    rate=rate,
-                ),
-            )
+    ),
+    "step_shift": (
+        _part("step_drift step_gradient_shift effective_beta"),
+        _part(
+            "loss_range gradient_change",
+            network="relu_5 tanh_5 relu_20 tanh_20",
+            norm="none before noisy skip_init",
         ),
     ),
     "shared_scale": (

@@ -2,7 +2,7 @@
 
 {dataset}; {network}, {training} of batch {each[batch]}, best of the {rate}. Left: gamma and beta
 fixed at the population's, normal units. Middle: distance of gamma and beta from undoing batchnorm
-(batch {batch}, rate {shown_rate}). Right: dashes: a point; what decides is before alone. {dots}
+(batch {batch}, the nearest of the rates). Right: dashes: a point; before alone decides. {dots}
 
 Error and distance are root mean squares over units of output less input, in standard deviations of
 the input; the middle panel has means over the layers, and what is normalised is {IMAGES:,} training
@@ -32,11 +32,9 @@ PLACES = {norm: looks.PLACEMENTS[norm] for norm in ("before", "after")}
 @Legend(style.keys(PLACES.values(), line=False), theory=True)
 def draw(sheet: Sheet) -> None:
     table, (fixed, learned, accuracy) = sheet.table, sheet.axes[0]
-    distance = select(table, metric="identity_distance")
+    distance = _nearest(select(table, metric="identity_distance"))
     batches = sorted(sheet.levels("batch"), key=float, reverse=True)
-    (sheet.said["batch"],), (sheet.said["shown_rate"],) = (
-        distance[column].unique() for column in ("batch", "rate")
-    )
+    (sheet.said["batch"],) = distance["batch"].unique()
     _draw_fixed(fixed, sheet.tables["fixed_identity"])
     activations = present(table, "activation", ACTIVATIONS)
     lines: dict[str, list[forest.Line]] = {}
@@ -71,6 +69,12 @@ def _draw_fixed(ax: Axes, table: pd.DataFrame) -> None:
     scales.log_ticks(ax, [float(m) for m in at[::2]], along="x")
     scales.log_ticks(ax, (0.05, 0.1, 0.2, 0.5, 1))
     ax.set_ylabel("error of the output")
+
+
+def _nearest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without their rate, of each place and seed the smallest."""
+    places = [column for column in rows.columns if column not in ("rate", "value")]
+    return rows.groupby(places, as_index=False, dropna=False)["value"].min()
 
 
 def _best(rows: pd.DataFrame, norm: str) -> np.ndarray:

@@ -29,7 +29,7 @@ MEASURES = {
 }
 
 
-@figure(__doc__, tables=("mechanism",), claims=("A19", "B27", "D22"), size=(7, 9.4))
+@figure(__doc__, tables=("mechanism", "step_shift"), claims=("A19", "B27", "D22"), size=(7, 9.4))
 @Panels(
     rows=facet("network", {name: words.replace(", ", ",\n") for name, words in NETWORKS.items()}),
     columns=MEASURES,
@@ -37,11 +37,11 @@ MEASURES = {
 @Legend(looks.ARMS, column="norm", line=False)
 @Slide(((1, 0), (1, 1), (1, 2)))
 def draw(sheet: Sheet) -> None:
-    measured = select(sheet.table, metric=list(MEASURES)[1:])
-    rates = sorted(map(float, measured["rate"].unique()))
+    shifts = sheet.tables["step_shift"]
+    rates = sorted(map(float, shifts["rate"].unique()))
     sheet.said["low"], sheet.said["high"] = (f"{rate:g}" for rate in rates)
     for network, metric, ax in sheet.panels():
-        rows = select(sheet.table, network=network)
+        rows = select(sheet.table if metric == LOSS else shifts, network=network)
         arms = {arm: _seeds(rows, arm, metric) for arm in present(rows, "norm", looks.ARMS)}
         lines = [forest.Line("", seeds, looks.ARMS[arm]) for arm, seeds in arms.items()]
         ends = [arms[arm] for arm in ("none", "before") if arm in arms and metric == LOSS]

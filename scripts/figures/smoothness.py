@@ -26,7 +26,7 @@ METRICS = {
 }
 
 
-@figure(__doc__, tables=("mechanism",), claims=("B18",), size=(7.8, 5.2))
+@figure(__doc__, tables=("step_shift",), claims=("B18",), size=(7.8, 5.2))
 @Panels(rows=METRICS, columns=facet("network", SHOWN), x="step", share="row")
 @Legend(ARMS, column="norm")
 @Slide(((0, 0), (0, 1), (0, 3)))

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from gpubn.backend import device_of
-from gpubn.kernels import Batch, Feed, affine, affine_descend, begin_step, descend, end_step
+from gpubn.kernels import (
+    Batch,
+    Feed,
+    affine,
+    affine_descend,
+    begin_step,
+    descend,
+    descend_averaged,
+    end_step,
+)
 from tests.kernels.arrays import LAYOUTS, close, place
 from tests.kernels.table import Exact
 
@@ -62,6 +71,31 @@ def a_descent(rng, dtype, one_rate, shapes):
 
     written = {name: stepped(*wide(*normal[i])) for i, name in enumerate(parameters)}
     return Case(call, {"rates": rates, **parameters, **gradients}, written, tuple(gradients))
+
+
+def an_averaged_descent(rng, dtype, one_rate, shapes, momentum=0.75):
+    kinds = ("parameter", "gradient", "average")
+    arrays = {
+        f"{kind}{i}": rng.standard_normal(shape).astype(dtype)
+        for kind in kinds
+        for i, shape in enumerate(shapes)
+    }
+    rates = rng.uniform(0.01, 1, 1 if one_rate else shapes[0][0]).astype(dtype)
+    names = [[f"{kind}{i}" for i in range(len(shapes))] for kind in kinds]
+
+    def call(rates, **arrays):
+        given = ([arrays[name] for name in of_kind] for of_kind in names)
+        descend_averaged(*given, rates, momentum)
+
+    written = {}
+    for parameter, gradient, average in zip(*names, strict=True):
+        old, new, before = wide(*(arrays[name] for name in (parameter, gradient, average)))
+        kept = momentum * before + (1 - momentum) * new
+        size = momentum * abs(before) + (1 - momentum) * abs(new)
+        rate = rates.reshape(-1, *[1] * (old.ndim - 1))
+        written[average] = Exact(kept, size)
+        written[parameter] = Exact(old - rate * kept, abs(old) + rate * size)
+    return Case(call, {"rates": rates, **arrays}, written, tuple(names[1]))
 
 
 def an_affine_descent(rng, dtype, one_rate, size):
@@ -122,6 +156,7 @@ def an_end(rng, dtype, one_rate, replicas):
 
 SMALL = {
     "descend": partial(a_descent, shapes=[(3, 5, 7), (3, 7)]),
+    "descend_averaged": partial(an_averaged_descent, shapes=[(3, 5, 7), (3, 7)]),
     "affine_descend": partial(an_affine_descent, size=(3, 6, 5, 7)),
     "begin_step": partial(a_beginning, size=(3, 4, 8)),
     "end_step": partial(an_end, replicas=3),
@@ -140,6 +175,10 @@ CASES = {
             [(1, 300, 5), (1, 5)],
             [(2, 40, 7500), (2, 40, 7500)],
         )
+    },
+    **{
+        f"descend_averaged {shapes}": partial(an_averaged_descent, shapes=shapes)
+        for shapes in ([(3, 5), (3, 1, 1), (3,)], [(1, 300, 5)], [(2, 40, 7500)])
     },
     **{
         f"affine_descend {size}": partial(an_affine_descent, size=size)
@@ -178,7 +217,7 @@ def test_any_memory_layout_is_read_and_filled(backend, oracle, rng, name, of, la
     case.check(backend, oracle, found)
 
 
-@pytest.mark.parametrize("name", ["descend", "affine_descend"])
+@pytest.mark.parametrize("name", ["descend", "descend_averaged", "affine_descend"])
 def test_a_replica_alone_takes_the_same_step_to_the_bit(backend, same_bits, rng, name, dtype):
     case = SMALL[name](rng, dtype, False)
     together = case.run(backend)

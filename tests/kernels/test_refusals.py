@@ -21,6 +21,7 @@ from gpubn.kernels import (
     batch_norm_inference,
     begin_step,
     descend,
+    descend_averaged,
     dropout,
     end_step,
     fold_batch_norm,
@@ -49,6 +50,10 @@ def backward_of_affine(x, weight, dy, **options):
 
 def descend_affine(x, weight, **arguments):
     affine_descend(cache=AffineCache(x, weight), **arguments)
+
+
+def descend_along(parameter, gradient, average, rates, momentum):
+    descend_averaged([parameter], [gradient], [average], rates, momentum)
 
 
 def descend_one(parameter, gradient, rates):
@@ -83,6 +88,13 @@ TAKEN = {
     "dropout": (dropout, {"x": RX, "mask": RX > 0, "rate": 0.5}),
     "softmax": (softmax_cross_entropy, {"logits": RX, "labels": labels(0, 1, 2, 0)}),
     "descent": (descend_one, {"parameter": ones(3, 5), "gradient": ones(3, 5), "rates": ones(3)}),
+    "averaged descent": (
+        descend_along,
+        {
+            **{"parameter": ones(3, 5), "gradient": ones(3, 5), "average": ones(3, 5)},
+            **{"rates": ones(3), "momentum": 0.5},
+        },
+    ),
     "descents": (descend, {"parameters": [], "gradients": [], "rates": ones(3)}),
     "begin": (
         begin,
@@ -199,6 +211,15 @@ REFUSED = [
     ("descent", {"rates": ones(3, 1)}, "rates has shape (3, 1)"),
     ("descent", {"rates": double(3)}, "rates has dtype float64; expected float32"),
     ("descent", {"parameter": whole(3, 5), "gradient": whole(3, 5)}, "parameter has dtype int64"),
+    ("averaged descent", {"average": ones(1, 5)}, "average has shape (1, 5); expected (3, 5)"),
+    *(
+        (
+            "averaged descent",
+            {"momentum": momentum},
+            f"momentum is {momentum}; expected a number in",
+        )
+        for momentum in (-0.1, 1.0, float("nan"))
+    ),
     ("descents", {"gradients": [D]}, "gradients has 1 arrays; expected 0, one a parameter"),
     ("begin", {"x": ones(4, 3, 8)}, "batch.x has shape (4, 3, 8); expected (3, 4, 8)"),
     ("begin", {"of_x": whole(4, 3)}, "batch.labels has shape (4, 3); expected (3, 4)"),

@@ -64,13 +64,22 @@ class Run:
     WIDTH, BATCH = 16, 32
 
     def __init__(
-        self, dataset, backend, seeds, *, rate=0.5, schedule=constant_rate, dtype="float32", **model
+        self,
+        dataset,
+        backend,
+        seeds,
+        *,
+        rate=0.5,
+        schedule=constant_rate,
+        dtype="float32",
+        sgd_momentum=0.0,
+        **model,
     ):
         self.backend, self.seeds, self.data = backend, seeds, to_device(dataset, backend, dtype)
         sizes = {"features": dataset.features, "classes": dataset.classes, "width": self.WIDTH}
         options = {"seeds": seeds, "dtype": dtype, "depth": 1}
         self.model = build(backend, **options | sizes | model)
-        self.sgd = SGD(rate, schedule, 0.0, backend, dtype)
+        self.sgd = SGD(rate, schedule, 0.0, backend, dtype, sgd_momentum)
 
     def train(self, steps=20, batch=BATCH, **options):
         """The losses."""

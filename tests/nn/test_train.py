@@ -38,12 +38,14 @@ def test_a_dataset_is_moved_once_and_its_inputs_have_the_dtype(synthetic, backen
     assert backend.to_host(data.x_train).mean() > 0.4
 
 
-@pytest.mark.parametrize("sample", [0, 70, 200, 201])
+@pytest.mark.parametrize(
+    ("sample", "momentum"), [(0, 0.0), (70, 0.0), (200, 0.0), (201, 0.0), (0, 0.75)]
+)
 def test_training_is_the_plain_loop_over_the_seeds_own_sample_in_its_own_order(
-    synthetic, backend, sample
+    synthetic, backend, sample, momentum
 ):
     """Softmax regression on a ReLU layer, written out for one network at a time, float64."""
-    options = {"activation": "relu", "dtype": "float64", "rate": 1}
+    options = {"activation": "relu", "dtype": "float64", "rate": 1, "sgd_momentum": momentum}
     run, seen = Run(synthetic, backend, [3, 1], schedule=linear_decay(40), **options), []
     losses = run.train(sample=sample, observe=seen.append)
     assert len(seen) == 20
@@ -63,6 +65,7 @@ def test_training_is_the_plain_loop_over_the_seeds_own_sample_in_its_own_order(
             for i, fans in enumerate([(12, WIDTH), (WIDTH, 4)])
         )
         b1, b2 = np.zeros(WIDTH), np.zeros(4)
+        averages = [np.zeros_like(parameter) for parameter in (w1, b1, w2, b2)]
         own = example_order(seed, "train", 200)[:sample] if 0 < sample < 200 else np.arange(200)
         for step, places in enumerate(batch_order(seed, len(own), BATCH, 20)):
             x, y, h, p, loss = passes("train", own[places])
@@ -70,8 +73,11 @@ def test_training_is_the_plain_loop_over_the_seeds_own_sample_in_its_own_order(
             dz2 = (p - np.eye(4)[y]) / BATCH
             dz1 = (dz2 @ w2.T) * (h > 0)
             rate = 1 - step / 40
-            w2, b2 = w2 - rate * h.T @ dz2, b2 - rate * dz2.sum(axis=0)
-            w1, b1 = w1 - rate * x.T @ dz1, b1 - rate * dz1.sum(axis=0)
+            gradients = x.T @ dz1, dz1.sum(axis=0), h.T @ dz2, dz2.sum(axis=0)
+            pairs = zip(averages, gradients, strict=True)
+            averages = [momentum * a + (1 - momentum) * gradient for a, gradient in pairs]
+            old = zip((w1, b1, w2, b2), averages, strict=True)
+            w1, b1, w2, b2 = (parameter - rate * average for parameter, average in old)
         for found, right in zip(state(run.model), (w1, b1, w2, b2), strict=True):
             np.testing.assert_allclose(backend.to_host(found)[r], right, rtol=1e-9, atol=1e-12)
         _, y, _, p, loss = passes("test", slice(None))
