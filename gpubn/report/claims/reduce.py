@@ -63,6 +63,21 @@ def _best(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(np.isnan(values), np.inf, values).min(axis=0))
 
 
+def _tuned(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Each seed's value at the key that is best for the others: of their smallest mean.
+
+    What is NaN has diverged, and counts as infinite; of keys that are alike the first one is taken.
+    """
+    lost = np.where(np.isnan(values), np.inf, values)
+    seeds = np.arange(values.shape[1])
+    if len(keys) == 1:
+        return np.asarray(lost[0])
+    if len(seeds) < 2:
+        raise LedgerError("has reduce tuned and 1 seed; expected others to choose by")
+    means = np.stack([lost[:, seeds != seed].mean(axis=1) for seed in seeds], axis=1)
+    return np.asarray(lost[means.argmin(axis=0), seeds])
+
+
 def _plateaus(keys: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
     """Count how often a value stands still for `STRETCH` keys in a row and falls on later.
 
@@ -86,6 +101,7 @@ REDUCERS: dict[str, Callable[..., np.ndarray]] = {
     "mean": lambda keys, values: values.mean(axis=0),
     "median": lambda keys, values: np.median(values, axis=0),
     "best": _best,
+    "tuned": _tuned,
     "min": lambda keys, values: values.min(axis=0),
     "max": lambda keys, values: values.max(axis=0),
     "sum": lambda keys, values: values.sum(axis=0),

@@ -171,6 +171,24 @@ def test_nan_never_qualifies(kind, values, expected):
     np.testing.assert_allclose(reduced(kind, values), [expected])
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ([[3, 1], [3, 1], [1, 9]], [3, 3, 9]),  # the last seed's own best rate is not asked for
+        ([[2, 1], [5, NAN], [2, 1]], [2, INF, 2]),  # at a rate that loses a seed no other is held
+        ([[1, 1], [1, 1]], [1, 1]),
+        ([[4], [NAN]], [4, INF]),
+    ],
+)
+def test_a_tuned_value_is_chosen_by_the_other_seeds(columns, expected):
+    np.testing.assert_array_equal(reduced("tuned", *columns), expected)
+
+
+def test_a_seed_alone_tunes_nothing():
+    with pytest.raises(LedgerError, match="reduce tuned and 1 seed; expected others"):
+        reduced("tuned", [1, 2])
+
+
 ENDS = [
     # values at 1, 10, 100, ...: on how many decades they are below 2, and where these end
     ([1, 1, 1], 2, 2),  # the grid ends what it belongs to, on either side
