@@ -240,6 +240,19 @@ MECHANISM = training_experiment(
 )
 """Causes of batchnorm's benefit: the shift put back, halves of batchnorm, and none."""
 
+TRAINABILITY = training_experiment(
+    "trainability",
+    {
+        "network": "model.name",
+        "norm": "norm.name",
+        "depth": "model.depth",
+        "rate": "optim.rate",
+    },
+    group=10,
+    evaluated=200,
+)
+"""The trainability map: which depths learn at which rates in a fixed budget."""
+
 JOINT_STEP = training_experiment(
     "joint_step",
     {"norm": "norm.name", "depth": "model.depth", "rate": "optim.rate"},
