@@ -247,6 +247,18 @@ STEP_SHIFT = training_experiment(
     evaluated=1000,
 )
 """What a step does to layers' inputs and gradients, and how smooth the loss is along it, by arm."""
+TRAINABILITY = training_experiment(
+    "trainability",
+    {
+        "network": "model.name",
+        "norm": "norm.name",
+        "depth": "model.depth",
+        "rate": "optim.rate",
+    },
+    group=10,
+    evaluated=200,
+)
+"""The trainability map: which depths learn at which rates in a fixed budget."""
 
 JOINT_STEP = training_experiment(
     "joint_step",

@@ -139,6 +139,10 @@ PARTS = {
             norm="none before noisy skip_init",
         ),
     ),
+    "trainability": (
+        *_AT_THE_END,
+        _part("batch_loss", steps=(0,), rate="0.1"),  # the same at every rate
+    ),
     "shared_scale": (
         _part("forward_difference weight_grad_difference output_change"),
         _part("output_difference_after_step output_change_difference"),
