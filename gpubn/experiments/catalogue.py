@@ -247,6 +247,7 @@ STEP_SHIFT = training_experiment(
     evaluated=1000,
 )
 """What a step does to layers' inputs and gradients, and how smooth the loss is along it, by arm."""
+
 TRAINABILITY = training_experiment(
     "trainability",
     {
