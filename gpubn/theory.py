@@ -1,7 +1,7 @@
 """Predictions that a network at initialisation can be held against. Plain numbers, no arrays."""
 
 from collections.abc import Callable, Sequence
-from math import acos, erf, erfc, exp, fsum, lgamma, log, pi, sqrt, tanh
+from math import acos, erf, erfc, exp, fsum, lgamma, log, log10, pi, sqrt, tanh
 
 RELU_VARIANCE_SHARE = 1 - 1 / pi
 """Variance over second moment of the ReLU of a centred normal."""
@@ -51,6 +51,32 @@ def batchnorm_linear_gradient_growth(batch: int) -> float:
     Yang et al. 2019, theorem 8; 1 for large batches. Needs a batch of at least 4.
     """
     return (batch - 2) / (batch - 3)
+
+
+def batchnorm_tanh_gradient_growth() -> float:
+    """Factor on the squared gradient norm a layer going back, with batchnorm and tanh.
+
+    E tanh'(z)^2 / Var tanh(z) for a standard normal z: the slope, over what batchnorm divides by;
+    for the ReLU this is pi/(pi - 1). Yang et al. 2019, in the limit of large batches. Batchnorm
+    behind the activation gives the same where fan_in var(W) is 1, and for the ReLU anyhow.
+    """
+    return tanh_slope_square(1) / tanh_square(1)
+
+
+def largest_rate_slope(growth: float) -> float:
+    """Decades a layer by which the largest rate that trains rises, were it set by the first step.
+
+    Weights and activations are as large in every layer, so that the gradient of the lowest weights
+    grows with depth as the signal does: its square g^2 by `growth` a layer, its norm by the root.
+    A step changes these weights by rate |g|/|w| of their size. If no more than some share may be
+    lost, the largest rate goes as |w|/|g|: its logarithm falls by log10(growth)/2 a layer. (Held
+    below 2 over the curvature, which goes as g^2, it would fall by all of log10(growth).)
+
+    It is a prediction from one step, and may fail: behind batchnorm the gradient is orthogonal to
+    w, so that a step too large makes |w| larger and every later step smaller, as rate/|w|^2 (Arora
+    et al. 2019).
+    """
+    return -log10(growth) / 2
 
 
 BATCHNORM_RELU_VAR = 0.5 - 0.5 / pi

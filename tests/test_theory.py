@@ -14,12 +14,14 @@ from gpubn.theory import (
     RELU_VARIANCE_SHARE,
     batch_statistics_error,
     batchnorm_relu_gradient_growth,
+    batchnorm_tanh_gradient_growth,
     central_difference_tolerance,
     dropout_variance_ratio,
     entropy,
     glorot_gain,
     glorot_tanh_signal,
     glorot_tanh_square,
+    largest_rate_slope,
     linear_gain,
     moving_mean_var,
     noisy_relu_drift,
@@ -86,6 +88,45 @@ def test_growth_and_gain_in_closed_form():
     assert batchnorm_relu_gradient_growth(10**7) == pytest.approx(pi / (pi - 1), rel=1e-6)
     assert batchnorm_relu_gradient_growth(1000) == pytest.approx(1.46694, rel=2e-3)
     assert linear_gain(80, 0.02) == 2 * relu_gain(80, 0.02) == 80 * 0.02
+
+
+def grown_gradients(rng, activation, slope, placement, *, depth=7, batch=100, width=200):
+    """Factor on the squared gradients a layer going back, through layers that have settled."""
+    h, kept = rng.standard_normal((batch, width)), []
+    for _ in range(depth):
+        w = rng.standard_normal((width, width)) / width**0.5
+        u = h @ w
+        x = u if placement == "before" else activation(u)
+        std = x.std(axis=0)
+        normal = (x - x.mean(axis=0)) / std
+        kept.append((w, normal if placement == "before" else u, normal, std))
+        h = activation(normal) if placement == "before" else normal
+    dh, squares = rng.standard_normal((batch, width)), []
+    for w, z, normal, std in reversed(kept):
+        d = dh * slope(z) if placement == "before" else dh
+        d = (d - d.mean(axis=0) - normal * (d * normal).mean(axis=0)) / std
+        dh = (d if placement == "before" else d * slope(z)) @ w.T
+        squares.append((dh**2).mean())
+    return (squares[-2] / squares[0]) ** (1 / (depth - 2))
+
+
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_gradients_grow_through_batchnorm_wherever_it_stands(rng, placement):
+    def through(*layer):
+        return np.mean([grown_gradients(rng, *layer, placement) for _ in range(4)])
+
+    tanh_growth = through(np.tanh, lambda z: 1 - np.tanh(z) ** 2)
+    assert batchnorm_tanh_gradient_growth() == pytest.approx(tanh_growth, rel=0.03)
+    relu_growth = through(lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float))
+    assert batchnorm_relu_gradient_growth(100) == pytest.approx(relu_growth, rel=0.03)
+
+
+def test_the_largest_rate_falls_as_the_norm_of_the_gradient_grows():
+    assert largest_rate_slope(pi / (pi - 1)) == pytest.approx(-0.083207, abs=1e-6)
+    growth, depth = 1.7, 13
+    smallest_share = 10 ** (depth * largest_rate_slope(growth)) * growth ** (depth / 2)
+    assert smallest_share == pytest.approx(1)  # rate |g|/|w| stays as it is
+    assert largest_rate_slope(1.0) == 0
 
 
 @pytest.mark.parametrize("correction", [0, 1])

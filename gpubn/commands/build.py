@@ -29,6 +29,7 @@ _STEP_COST = shipped("scripts/bench/step_cost.py")
 _TIMED = {"numpy": _STEP_COST.stem, "numba": f"{_STEP_COST.stem}_numba"}
 """Backend -> the table of what its steps cost."""
 _PAGE = "claims.md"
+_MAP = "trainability"
 _Job = tuple[FigureScript, Path, figures.Kind]
 _HARMLESS = ("backend", "backend.name", "data.root")
 
@@ -67,6 +68,8 @@ def command() -> None:
         wanted = _experiments(scripts if options.figure else None, own)
         _refuse_to_overwrite(wanted, options.overrides, options.results)
         folders = _run(wanted, options.overrides, options.results, full=options.full)
+        if _MAP in folders:
+            _write_slopes(folders[_MAP])
         timed = any({*_TIMED.values()} & {*script.tables} for script in scripts)
         if timed or not (options.figure or own):
             _time_steps(options.results)
@@ -120,6 +123,12 @@ def _run(
     for tables in made.values():
         log.info("tables: %s", ", ".join(str(path) for path in tables.paths))
     return {name: tables.folder for name, tables in made.items()}
+
+
+def _write_slopes(folder: Path) -> None:
+    from gpubn.report.trainability import write_slopes  # slow to import
+
+    log.info("slopes: %s", write_slopes(folder))
 
 
 def _time_steps(results: Path) -> None:

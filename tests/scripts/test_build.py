@@ -144,7 +144,7 @@ def test_training_steps_are_timed_once_for_a_folder(tmp_path, monkeypatch):
 def did(monkeypatch):
     """did(*arguments, undecided, folders): what main did, without experiments and drawing."""
 
-    def call(*arguments, undecided="", folders=("mine",)):
+    def call(*arguments, undecided="", folders=("mine",), first="experiment 0"):
         steps = []
 
         def decide(results, also, own):
@@ -155,9 +155,11 @@ def did(monkeypatch):
 
         def run(wanted, overrides, results, full):
             steps.append(("run", str(results), full))
-            return {f"experiment {n}": Path(folder) for n, folder in enumerate(folders)}
+            names = (first, "experiment 1", "experiment 2")
+            return {name: Path(folder) for name, folder in zip(names, folders, strict=False)}
 
         monkeypatch.setattr(build, "_run", run)
+        monkeypatch.setattr(build, "_write_slopes", lambda at: steps.append(("slopes", str(at))))
         monkeypatch.setattr(build, "_time_steps", lambda _: steps.append("time"))
         monkeypatch.setattr(build, "_draw", lambda jobs, **_: steps.append("draw"))
         monkeypatch.setattr(build.figures, "find", lambda names: [])
@@ -185,6 +187,13 @@ DECIDE = ("decide", "mine")
 )
 def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):
     assert did(*arguments) == steps
+
+
+def test_the_slopes_of_the_trainability_map_are_written_where_its_tables_are(did):
+    slopes = ("slopes", "mine/digits")
+    arguments = [*MINE, "--tables-only"]
+    assert did(*arguments, folders=["mine/digits"], first="trainability") == [RUN, slopes, "time"]
+    assert did(*MINE, "--redraw", first="trainability") == [DECIDE, "draw"]
 
 
 @pytest.mark.parametrize(("undecided", "is_named"), [("mine", False), ("mine/digits", True)])

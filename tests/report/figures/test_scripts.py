@@ -192,6 +192,26 @@ def test_what_costs_twice_as_much_is_drawn_at_two():
     assert [text.get_text() for text in ax.texts] == ["1.5 ms"]
 
 
+def test_the_map_shows_shares_of_a_guess_and_leaves_out_what_diverged():
+    """Of two seeds at three rates; a training counts as much as a guess at most."""
+    rates, flags = np.array([0.1, 1.0, 10.0]), [[0, 0], [0, 0], [0, 1]]
+    rows = [
+        ("1", f"{rate}", seed, "diverged", flag)
+        for rate, of_rate in zip(rates, flags, strict=True)
+        for seed, flag in enumerate(of_rate)
+    ]
+    frame = pd.DataFrame(rows, columns=["depth", "rate", "seed", "metric", "value"])
+    ax = Figure().subplots()
+    shares = {1: (rates, np.array([[0.2, 0.4], [0.5, 9.0], [0.1, np.nan]]))}
+    declared("trainability")["_draw_map"](ax, frame, shares)
+    (mesh,) = ax.collections
+    shown = mesh.get_array()
+    assert shown.mask.tolist() == [[False, False, True]]
+    np.testing.assert_allclose(shown.compressed(), [0.3, 0.75])
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [-1.5, -0.5, 0.5, 1.5])
+    np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], [0.5, 1.5])
+
+
 def test_the_moving_average_starts_where_theory_says():
     theory = declared("moving_average")["_theory"]
     config = {"norm.initial_spread": 1.0, "data.examples": 10}
