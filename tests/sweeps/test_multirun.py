@@ -49,7 +49,8 @@ def sweep(results):
         with hydra() as instance:
             loader = instance.config_loader()
             master = loader.load_configuration("config", given, RunMode.MULTIRUN)
-            with sweeps.watched(compose.Grid(loader, given, master), master):
+            grid = compose.Grid(loader, given, master)
+            with sweeps.watched(grid, master, grid.cells()):
                 yield
 
     return sweep
