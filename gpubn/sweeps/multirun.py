@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import command_for
 from gpubn.sweeps.trackers import check_run_names, make_tracker
 from gpubn.sweeps.tuning import Stages
+from gpubn.vectorized.launcher import VectorizedLauncher
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,26 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
     grid = Grid(sweeper.hydra_context.config_loader, overrides, master)
     launch = _Launch(sweeper, launcher)
     cells = grid.cells(Path(master.results) / "plans", logging.DEBUG)
-    jobs = {id(cell): job for cell, job in zip(cells, grid.jobs, strict=True)}
     stages = Stages.of(cells)
+    if stages.arms:
+        jobs = {id(cell): job for cell, job in zip(cells, grid.jobs, strict=True)}
+        if isinstance(launcher, VectorizedLauncher):  # which knows nothing of arms
+            stages, launcher.part = stages.part(launcher.part), (1, 1)
+        _run_stages(stages, jobs, grid, master, launch)
+    else:
+        with watched(grid, master, cells):
+            launch(grid.jobs)
+    return launch.returns
+
+
+def _run_stages(
+    stages: Stages,
+    jobs: Mapping[int, list[str]],
+    grid: Grid,
+    master: DictConfig,
+    launch: "_Launch",
+) -> None:
+    """Launch the trials, then the cells that are held; `jobs` has the overrides by cell."""
     arms = stages.arms
     trials = {
         trial.id: [*jobs[id(cell)], *arm.overrides, _UNREPORTED]
@@ -59,33 +78,24 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
         for cell, trial in zip(arm.cells, arm.trials, strict=True)
     }
     failure: CellError | None = None
-    reported = [*stages.plain, *(arm.cells[0] for arm in arms)] if arms else None
     try:
-        with watched(grid, master, stages.first, reported):
-            folder = Path(str(master.hydra.sweep.dir))
-            folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(master, folder / "multirun.yaml")
-            launcher_of(master.hydra.launcher).prepare(launcher, folder)
+        with watched(grid, master, stages.first, [*stages.plain, *(arm.cells[0] for arm in arms)]):
             launch([*(jobs[id(cell)] for cell in stages.plain), *trials.values()])
     except CellError as error:
-        if not arms:
-            raise
         failure = error
-    if arms:
-        store = CellStore(Path(master.results) / "cells")
-        held = [choice.held for choice in stages.choices(finished(stages.first, store))]
-        if held:
-            with watched(grid, master, [*stages.plain, *held]):
-                launch([jobs[id(cell)] for cell in held])
-        if waiting := len(arms) - len(held):
-            log.warning(
-                "%d of %d arms wait for their rate until all cells that tune them are finished; "
-                "the same command goes on then",
-                *(waiting, len(arms)),
-            )
+    store = CellStore(Path(master.results) / "cells")
+    held = [choice.held for choice in stages.choices(finished(stages.first, store))]
+    if held:
+        with watched(grid, master, [*stages.plain, *held]):
+            launch([jobs[id(cell)] for cell in held])
+    if waiting := len(arms) - len(held):
+        log.warning(
+            "%d of %d arms wait for their rate until all cells that tune them are finished; the "
+            "same command goes on then",
+            *(waiting, len(arms)),
+        )
     if failure is not None:
         raise failure
-    return launch.returns
 
 
 class _Launch:
@@ -97,7 +107,14 @@ class _Launch:
 
     def __call__(self, jobs: list[list[str]]) -> None:
         """Raise what the first job raised that failed."""
-        for batch in self._sweeper.split_overrides_to_chunks(jobs, self._sweeper.max_batch_size):
+        master = self._sweeper.config
+        assert master is not None
+        folder = Path(str(master.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(master, folder / "multirun.yaml")
+        launcher_of(master.hydra.launcher).prepare(self._launcher, folder)
+        size = self._sweeper.max_batch_size or len(jobs) or 1
+        for batch in self._sweeper.split_overrides_to_chunks(jobs, size):
             first, self._number = self._number, self._number + len(batch)
             done = self._launcher.launch(batch, initial_job_idx=first)
             for job in done:

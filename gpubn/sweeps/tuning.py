@@ -17,6 +17,7 @@ from gpubn.files import git_revision, sha256, write_atomic
 from gpubn.report.tables import provenance_path
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, distinguishing_keys
+from gpubn.vectorized.launcher import limits
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,14 @@ class Stages:
         several = (group for group in groups.values() if len(group) > 1)
         return cls(plain, [Arm(tuple(group[rate] for rate in sorted(group))) for group in several])
 
+    def part(self, part: tuple[int, int]) -> "Stages":
+        """Return part i of n, in which an arm is whole or is not."""
+        plain, arms = (slice(*limits(len(some), part)) for some in (self.plain, self.arms))
+        return Stages(self.plain[plain], self.arms[arms])
+
     @property
     def first(self) -> list[Cell]:
-        """The cells of the first stage, arm by arm, so that a part of them has whole arms."""
+        """The cells of the first stage, arm by arm."""
         trials = {trial.id: trial for arm in self.arms for trial in arm.trials}
         return [*self.plain, *trials.values()]
 
