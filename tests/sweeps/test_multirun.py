@@ -151,6 +151,7 @@ def tuned(results, monkeypatch):
             instance.hydra.multirun("config", jobs.run, arguments, False)
 
     monkeypatch.setattr(jobs, "run_cells", spy)
+    monkeypatch.setattr(jobs, "cores", lambda: 1)  # to start processes takes seconds
     run.ran = ran
     return run
 
