@@ -84,7 +84,7 @@ def _run_stages(
     except CellError as error:
         failure = error
     store = CellStore(Path(master.results) / "cells")
-    held = [choice.held for choice in stages.choices(finished(stages.first, store))]
+    held = [arm.held for arm in stages.tuned(finished(stages.first, store))]
     if held:
         with watched(grid, master, [*stages.plain, *held]):
             launch([jobs[id(cell)] for cell in held])

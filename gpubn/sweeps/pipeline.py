@@ -13,7 +13,7 @@ from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.tuning import Stages, write_choices
+from gpubn.sweeps.tuning import Stages, write_tuning
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ def make_tables(
                 kept[outcome.cell.id] = Kept.of(outcome.result)
 
     run(cell for stages in grids.values() for cell in stages.first)
-    choices = {name: stages.choices(kept) for name, stages in grids.items()}
-    held = {name: [choice.held for choice in of_grid] for name, of_grid in choices.items()}
+    tuned = {name: stages.tuned(kept) for name, stages in grids.items()}
+    held = {name: [arm.held for arm in arms] for name, arms in tuned.items()}
     kept |= finished([cell for cells in held.values() for cell in cells], store)
     run(cell for cells in held.values() for cell in cells)
     if failed:
@@ -78,7 +78,7 @@ def make_tables(
         cells = [*stages.plain, *held[name]]
         folder = results / "digits" if _use(cells, "digits") else results
         paths = write_tables(folder / "tables", name, cells, kept, store.get, thinned=True)
-        write_choices(folder / "tables", name, choices[name], kept)
+        write_tuning(folder / "tables", name, tuned[name], kept)
         made[name] = ExperimentTables(paths, folder)
     return made
 
@@ -123,7 +123,7 @@ def _stages(
 
 def _misses_some(stages: Stages, found: Mapping[str, Kept], store: CellStore) -> bool:
     return len(found) < len(stages.first) or any(
-        store.load(choice.held) is None for choice in stages.choices(found)
+        store.load(arm.held) is None for arm in stages.tuned(found)
     )
 
 

@@ -90,7 +90,7 @@ def inspect(title: str, cells: Sequence[Cell], store: CellStore) -> State:
 
 def _held(stages: Stages, kept: Mapping[str, Kept]) -> list[Cell]:
     with suppress(ConfigError):  # of a metric that is not recorded the sweep itself says so
-        return [choice.held for choice in stages.choices(kept)]
+        return [arm.held for arm in stages.tuned(kept)]
     return []
 
 

@@ -17,7 +17,7 @@ from gpubn.files import sha256
 from gpubn.sweeps.collect import finished, write_tables
 from gpubn.sweeps.compose import Source, choosing, expand
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.tuning import Stages, write_choices
+from gpubn.sweeps.tuning import Stages, write_tuning
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +91,12 @@ def tabulate(overrides: Sequence[str], source: Source | None = None) -> list[Swe
     }
     first = [cell for stages in grids.values() for cell in stages.first]
     kept = finished(first, store)
-    choices = {experiment: stages.choices(kept) for experiment, stages in grids.items()}
-    held = [choice.held for of_grid in choices.values() for choice in of_grid]
+    tuned = {experiment: stages.tuned(kept) for experiment, stages in grids.items()}
+    held = [arm.held for arms in tuned.values() for arm in arms]
     kept |= finished(held, store)
     tables, count = [], 0
     for experiment, stages in grids.items():
-        of_experiment = [*stages.plain, *(choice.held for choice in choices[experiment])]
+        of_experiment = [*stages.plain, *(arm.held for arm in tuned[experiment])]
         done = [cell for cell in of_experiment if cell.id in kept]
         counts = (len(stages.plain) + len(stages.arms), len(done))
         count += counts[0]
@@ -104,7 +104,7 @@ def tabulate(overrides: Sequence[str], source: Source | None = None) -> list[Swe
         if done:
             name = table_name(experiment, overrides)
             paths = write_tables(results / "sweeps", name, done, kept, store.get)
-            write_choices(results / "sweeps", name, choices[experiment], kept)
+            write_tuning(results / "sweeps", name, tuned[experiment], kept)
         tables.append(SweepTable(experiment, choosing(overrides), paths, *counts))
     missing = count - sum(table.finished for table in tables)
     command = command_for("sweep", overrides, options=options)

@@ -53,7 +53,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Choice:
+class TunedArm:
     """An arm with the mean of its metric at each rate."""
 
     arm: Arm
@@ -112,14 +112,16 @@ class Stages:
         trials = {trial.id: trial for arm in self.arms for trial in arm.trials}
         return [*self.plain, *trials.values()]
 
-    def choices(self, kept: Mapping[str, Kept]) -> list[Choice]:
-        """Return the choice of each arm of which all trials are finished.
+    def tuned(self, kept: Mapping[str, Kept]) -> list[TunedArm]:
+        """Return those arms of which all trials are finished.
 
         Raises:
             ConfigError: its experiment does not record the metric.
         """
         done = (arm for arm in self.arms if all(trial.id in kept for trial in arm.trials))
-        return [Choice(arm, tuple(_mean(trial, arm, kept) for trial in arm.trials)) for arm in done]
+        return [
+            TunedArm(arm, tuple(_mean(trial, arm, kept) for trial in arm.trials)) for arm in done
+        ]
 
 
 def _arm(cell: Cell) -> str:
@@ -141,31 +143,31 @@ def _mean(trial: Cell, arm: Arm, kept: Mapping[str, Kept]) -> float:
     return ends[metric]
 
 
-def write_choices(
-    folder: Path, name: str, choices: Sequence[Choice], kept: Mapping[str, Kept]
+def write_tuning(
+    folder: Path, name: str, tuned: Sequence[TunedArm], kept: Mapping[str, Kept]
 ) -> None:
     """Write `<name>_tuning.csv`: each arm and rate, its mean, and which one was chosen.
 
     `at_edge` is 1 where the chosen rate is the smallest or the largest of its arm. Beside it stands
-    what it was made from. Nothing is written where that is the same, or there is no choice.
+    what it was made from. Nothing is written where that is the same, or no arm is tuned.
     """
-    if not choices:
+    if not tuned:
         return
-    cells = [cell for choice in choices for cell in choice.arm.cells]
+    cells = [cell for one in tuned for cell in one.arm.cells]
     axes = _other_axes(cells[0])
     keys = [key for key in distinguishing_keys(cells) if key != _RATE]
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow([*axes, *keys, "rate", "metric", "mean", "seeds", "chosen", "at_edge"])
-    for choice in choices:
-        tuning = choice.arm.tuning
-        for index, (cell, mean) in enumerate(zip(choice.arm.cells, choice.means, strict=True)):
-            settings, chosen = cell.settings, index == choice.index
+    for one in tuned:
+        tuning = one.arm.tuning
+        for index, (cell, mean) in enumerate(zip(one.arm.cells, one.means, strict=True)):
+            settings, chosen = cell.settings, index == one.index
             place = [cell.axes[column] for column in axes] + [settings[key] for key in keys]
-            end = [f"{mean:.7g}", tuning.seeds, int(chosen), int(chosen and choice.at_edge)]
+            end = [f"{mean:.7g}", tuning.seeds, int(chosen), int(chosen and one.at_edge)]
             table.writerow([*place, settings[_RATE], tuning.metric, *end])
     path, data = folder / f"{name}_tuning.csv", out.getvalue().encode()
-    trials = [trial for choice in choices for trial in choice.arm.trials]
+    trials = [trial for one in tuned for trial in one.arm.trials]
     made_from = {trial.id: kept[trial.id].digest for trial in trials}
     if not _is_current(path, data, made_from):
         document = {
@@ -177,8 +179,8 @@ def write_choices(
         }
         write_atomic(path, data)
         write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
-    edge = sum(choice.at_edge for choice in choices)
-    log.info("rates: %s (%d of %d arms at the edge of their rates)", path, edge, len(choices))
+    edge = sum(one.at_edge for one in tuned)
+    log.info("rates: %s (%d of %d arms at the edge of their rates)", path, edge, len(tuned))
 
 
 def _is_current(path: Path, data: bytes, made_from: Mapping[str, str]) -> bool:

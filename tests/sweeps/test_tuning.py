@@ -21,7 +21,7 @@ from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import ENDS, Kept
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore, Result
-from gpubn.sweeps.tuning import Stages, write_choices
+from gpubn.sweeps.tuning import Stages, write_tuning
 
 NUMPY = resolve("numpy")
 TUNING = TuningConfig(seeds=3, first_seed=50)
@@ -102,9 +102,9 @@ def ends(*means, metric="batch_loss"):
     return [Kept("digest", pooled=False, plain=True, ends={metric: mean}) for mean in means]
 
 
-def choices(stages, kept):
+def tuned_of(stages, kept):
     trials = [trial for arm in stages.arms for trial in arm.trials]
-    return stages.choices({t.id: k for t, k in zip(trials, kept, strict=False)})
+    return stages.tuned({t.id: k for t, k in zip(trials, kept, strict=False)})
 
 
 # The stages ---------------------------------------------------------------------------------------
@@ -204,14 +204,14 @@ def test_every_metric_of_the_configuration_is_looked_at():
 )
 def test_the_smallest_mean_is_held_and_of_equal_ones_the_smallest_rate(toy, means, rate, at_edge):
     stages = Stages.of(toy.grid("a"))
-    (choice,) = choices(stages, ends(*means))
-    assert places([choice.held]) == [("a", rate, 0)]
-    assert choice.at_edge == at_edge
+    (arm,) = tuned_of(stages, ends(*means))
+    assert places([arm.held]) == [("a", rate, 0)]
+    assert arm.at_edge == at_edge
 
 
 def test_an_arm_waits_until_all_its_trials_are_finished(toy):
     stages = Stages.of(toy.grid("a", "b"))
-    found = [len(choices(stages, ends(*range(count)))) for count in range(7)]
+    found = [len(tuned_of(stages, ends(*range(count)))) for count in range(7)]
     assert found == [0, 0, 0, 1, 1, 1, 2]
 
 
@@ -219,7 +219,7 @@ def test_a_metric_that_is_not_recorded(toy):
     stages = Stages.of(toy.grid("a", tuning=TuningConfig(3, 50, "test_loss")))
     words = "tuning.metric is 'test_loss'; expected batch_loss for toy"
     with pytest.raises(ConfigError, match=words):
-        choices(stages, ends(1.0, 2.0, 3.0))
+        tuned_of(stages, ends(1.0, 2.0, 3.0))
 
 
 # Tables -------------------------------------------------------------------------------------------
@@ -294,11 +294,11 @@ def test_what_says_why_is_written_anew_where_a_trial_or_the_file_is_another(toy,
     stages = Stages.of(toy.grid("a"))
     kept = {t.id: k for t, k in zip(stages.first, ends(1.0, 2.0, 3.0), strict=True)}
     path = tmp_path / "x_tuning.csv"
-    write_choices(tmp_path, "x", [], kept)
+    write_tuning(tmp_path, "x", [], kept)
     assert not path.exists()
 
     def times():
-        write_choices(tmp_path, "x", stages.choices(kept), kept)
+        write_tuning(tmp_path, "x", stages.tuned(kept), kept)
         return [p.stat().st_mtime_ns for p in (path, path.with_suffix(".json"))]
 
     first = times()
@@ -317,7 +317,7 @@ def test_arms_that_only_further_keys_tell_apart(toy, tmp_path):
     wide = [dataclasses.replace(c.config, init=InitConfig(name="a", std=0.5)) for c in cells]
     stages = Stages.of([*cells, *map(Cell.of, wide)])
     kept = {t.id: k for t, k in zip(stages.first, ends(*range(6)), strict=True)}
-    write_choices(tmp_path, "x", stages.choices(kept), kept)
+    write_tuning(tmp_path, "x", stages.tuned(kept), kept)
     with (tmp_path / "x_tuning.csv").open() as file:
         rows = [*csv.DictReader(file)]
     assert [*rows[0]][:3] == ["init", "init.std", "rate"]
@@ -330,4 +330,4 @@ def test_results_of_the_store_are_enough(toy, finish, store):
     finish(stages.first, store)
     again = CellStore(store.root)
     kept = {trial.id: Kept.of(again.get(trial)) for trial in stages.first}
-    assert places([choice.held for choice in stages.choices(kept)]) == [("b", "0.4", 0)]
+    assert places([arm.held for arm in stages.tuned(kept)]) == [("b", "0.4", 0)]
