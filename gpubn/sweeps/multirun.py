@@ -85,15 +85,15 @@ def _run_stages(
         failure = error
     store = CellStore(Path(master.results) / "cells")
     held = [arm.held for arm in stages.tuned(finished(stages.first, store))]
-    if held:
-        with watched(grid, master, [*stages.plain, *held]):
-            launch([jobs[id(cell)] for cell in held])
     if waiting := len(arms) - len(held):
         log.warning(
             "%d of %d arms wait for their rate until all cells that tune them are finished; the "
             "same command goes on then",
             *(waiting, len(arms)),
         )
+    if held:
+        with watched(grid, master, [*stages.plain, *held]):
+            launch([jobs[id(cell)] for cell in held])
     if failure is not None:
         raise failure
 
