@@ -12,6 +12,7 @@ from gpubn.config import (
     ModelConfig,
     NormConfig,
     OptimConfig,
+    TuningConfig,
 )
 from gpubn.errors import ConfigError
 
@@ -75,12 +76,43 @@ def make(key, value):
         ("seeds", 0, "1 to 100000"),
         ("seeds", 100_001, "1 to 100000"),
         ("first_seed", -1, "at least 0"),
+        ("tuning.seeds", -1, r"at least 0 \(0 tunes nothing\)"),
+        ("tuning.first_seed", -1, "at least 0"),
+        ("tuning.metric", "loss", "one of batch_loss, test_loss, best_test_loss$"),
     ],
 )
 def test_refuses(key, value, allowed):
     text = repr(value).replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ConfigError, match=f"^{key} is {text}; expected {allowed}"):
         make(key, value)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "held", "apart"),
+    [
+        ((3, 1000), (0, 20), True),
+        ((3, 20), (0, 20), True),
+        ((3, 19), (0, 20), False),
+        ((3, 0), (0, 20), False),
+        ((30, 0), (10, 5), False),
+        ((3, 7), (10, 5), True),
+        ((3, 8), (10, 5), False),
+        ((0, 10), (10, 5), True),  # nothing is tuned
+    ],
+)
+def test_what_is_tuned_on_the_seeds_that_are_held_is_refused(tuned, held, apart):
+    seeds, first = tuned
+    start, count = held
+    tuning = TuningConfig(seeds=seeds, first_seed=first)
+    if apart:
+        Config(first_seed=start, seeds=count, tuning=tuning)
+        return
+    with pytest.raises(ConfigError) as caught:
+        Config(first_seed=start, seeds=count, tuning=tuning)
+    assert str(caught.value) == (
+        f"tuning.first_seed is {first}; expected seeds other than those that are held, {start} to "
+        f"{start + count - 1}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from gpubn.files import sha256
 
 RUN_OPTIONS = ("backend", "tracker", "results", "force", "retry_failed")
 """Keys of the configuration that say how a cell is run; they change no number."""
+GRID_OPTIONS = ("tuning",)
+"""Keys that say what becomes of a grid; the cells that come of it are the same without them."""
 _LABELS = {"name"}
 """Labels of the configuration's groups name a choice; they change no number."""
 

@@ -3,29 +3,56 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from gpubn.experiments.tabulated import PARTS, tabulated
 from gpubn.files import git_revision, sha256
 from gpubn.report.tables import TableText, table_is_current
+from gpubn.rows import Observation
 from gpubn.sweeps.cells import Cell, differing_keys
 from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
+
+ENDS = ("batch_loss", "test_loss", "best_test_loss")
+"""The metrics that a rate may be tuned by."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A finished cell as it is remembered while others run: its rows stay in the store."""
+    """A finished cell as it is remembered while others run: its rows stay in the store.
+
+    Attributes:
+        ends: metric -> its mean over the seeds at its last step, for those of `ENDS` that there
+            are; inf where a seed has no finite one.
+    """
 
     digest: str
     pooled: bool
     plain: bool
+    ends: Mapping[str, float]
 
     @classmethod
     def of(cls, result: Result) -> "Kept":
         """Remember of a result whether it has rows that pool the seeds, and others."""
         pooled = [row.seed is None for row in result.rows]
-        return cls(result.digest, any(pooled), not all(pooled))
+        return cls(result.digest, any(pooled), not all(pooled), _ends(result.rows))
+
+
+def _ends(rows: Sequence[Observation]) -> dict[str, float]:
+    found: dict[str, list[Observation]] = {}
+    for row in rows:
+        if row.metric in ENDS and row.layer is None:
+            found.setdefault(row.metric, []).append(row)
+    return {metric: _mean_at_end(of_metric) for metric, of_metric in found.items()}
+
+
+def _mean_at_end(rows: Sequence[Observation]) -> float:
+    last = max(row.step or 0 for row in rows)
+    at_end = {row.seed: row.value for row in rows if (row.step or 0) == last}
+    whole = at_end.keys() == {row.seed for row in rows}
+    mean = sum(at_end.values()) / len(at_end)
+    return mean if whole and isfinite(mean) else inf
 
 
 def finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:

@@ -2,32 +2,41 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from gpubn.errors import StoreError
+from gpubn.errors import CellError, StoreError
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.collect import finished
 from gpubn.sweeps.compose import Grid, validated
 from gpubn.sweeps.launchers import check_processes, launcher_of
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import command_for
 from gpubn.sweeps.trackers import check_run_names, make_tracker
+from gpubn.sweeps.tuning import Stages
+from gpubn.vectorized.launcher import VectorizedLauncher
 
 log = logging.getLogger(__name__)
 
 _POLL = 0.5
 """Seconds between two looks at what other processes finished."""
+_UNREPORTED = "tracker.name=none"
+"""Of an override: a tracker gets the cells that are held alone."""
 
 
 def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     """Check a sweep before it starts, run its jobs, and return what the launcher returns.
+
+    Where the grid is tuned its trials are launched first, then the cells that are held: of the arms
+    whose trials are all finished in the store. A trial that fails leaves its own arm out.
 
     Raises:
         ConfigError: a cell, the launcher or its number of processes is not possible.
@@ -40,32 +49,94 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Sequence[
     assert sweeper.hydra_context is not None
     overrides = [*master.hydra.overrides.hydra, *arguments]
     grid = Grid(sweeper.hydra_context.config_loader, overrides, master)
-    returns: list[Sequence[JobReturn]] = []
-    with watched(grid, master):
+    launch = _Launch(sweeper, launcher)
+    cells = grid.cells(Path(master.results) / "plans", logging.DEBUG)
+    stages = Stages.of(cells)
+    if stages.arms:
+        jobs = {id(cell): job for cell, job in zip(cells, grid.jobs, strict=True)}
+        if isinstance(launcher, VectorizedLauncher):  # which knows nothing of arms
+            stages, launcher.part = stages.part(launcher.part), (1, 1)
+        _run_stages(stages, jobs, grid, master, launch)
+    else:
+        with watched(grid, master, cells):
+            launch(grid.jobs)
+    return launch.returns
+
+
+def _run_stages(
+    stages: Stages,
+    jobs: Mapping[int, list[str]],
+    grid: Grid,
+    master: DictConfig,
+    launch: "_Launch",
+) -> None:
+    """Launch the trials, then the cells that are held; `jobs` has the overrides by cell."""
+    arms = stages.arms
+    trials = {
+        trial.id: [*jobs[id(cell)], *arm.overrides, _UNREPORTED]
+        for arm in arms
+        for cell, trial in zip(arm.cells, arm.trials, strict=True)
+    }
+    failure: CellError | None = None
+    try:
+        with watched(grid, master, stages.first, [*stages.plain, *(arm.cells[0] for arm in arms)]):
+            launch([*(jobs[id(cell)] for cell in stages.plain), *trials.values()])
+    except CellError as error:
+        failure = error
+    store = CellStore(Path(master.results) / "cells")
+    held = [arm.held for arm in stages.tuned(finished(stages.first, store))]
+    if waiting := len(arms) - len(held):
+        log.warning(
+            "%d of %d arms wait for their rate until all cells that tune them are finished; the "
+            "same command goes on then",
+            *(waiting, len(arms)),
+        )
+    if held:
+        with watched(grid, master, [*stages.plain, *held]):
+            launch([jobs[id(cell)] for cell in held])
+    if failure is not None:
+        raise failure
+
+
+class _Launch:
+    """Launches jobs, numbered on from one call to the next; `returns` has a list a batch."""
+
+    def __init__(self, sweeper: BasicSweeper, launcher: Launcher) -> None:
+        self._sweeper, self._launcher, self._number = sweeper, launcher, 0
+        self.returns: list[Sequence[JobReturn]] = []
+
+    def __call__(self, jobs: list[list[str]]) -> None:
+        """Raise what the first job raised that failed."""
+        master = self._sweeper.config
+        assert master is not None
         folder = Path(str(master.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(master, folder / "multirun.yaml")
-        launcher_of(master.hydra.launcher).prepare(launcher, folder)
-        number = 0
-        for batch in sweeper.split_overrides_to_chunks(grid.jobs, sweeper.max_batch_size):
-            jobs = launcher.launch(batch, initial_job_idx=number)
-            for job in jobs:
+        launcher_of(master.hydra.launcher).prepare(self._launcher, folder)
+        size = self._sweeper.max_batch_size or len(jobs) or 1
+        for batch in self._sweeper.split_overrides_to_chunks(jobs, size):
+            first, self._number = self._number, self._number + len(batch)
+            done = self._launcher.launch(batch, initial_job_idx=first)
+            for job in done:
                 if job.status == JobStatus.FAILED:  # Hydra would print all its overrides first
                     raise job._return_value
-            number += len(batch)
-            returns.append(jobs)
-    return returns
+            self.returns.append(done)
 
 
 @contextmanager
-def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
-    """Check a sweep before the body runs it, show it meanwhile, and sum it up."""
+def watched(
+    grid: Grid, master: DictConfig, cells: Sequence[Cell], reported: Sequence[Cell] | None = None
+) -> Iterator[None]:
+    """Check a sweep before the body runs these cells of it, show them meanwhile, and sum them up.
+
+    Args:
+        reported: those that a tracker will get, where `cells` are of a first stage that tunes.
+    """
     launcher, results = launcher_of(master.hydra.launcher), Path(master.results)
     check_processes(master.hydra.launcher, master.backend.name)
     tracker = validated(master).tracker
     make_tracker(tracker, results)  # says at once what it lacks
-    cells = grid.cells(results / "plans", logging.DEBUG)
-    check_run_names(tracker, cells)
+    check_run_names(tracker, cells if reported is None else reported)
     store = CellStore(results / "cells")
     before = {cell.id: _touched(store, cell) for cell in cells}
     to_do = [cell for cell in cells if master.force or not store.path(cell).exists()]
@@ -87,10 +158,12 @@ def watched(grid: Grid, master: DictConfig) -> Iterator[None]:
     else:
         done = [cell for cell in cells if store.path(cell).exists()]
         kept = sum(_touched(store, cell) == before[cell.id] for cell in done)
-        counts = (len(done), len(cells), kept)
-        log.info("%d of %d cells are finished, %d were before; kept in %s", *counts, results)
-        command = command_for("table", grid.overrides, options=grid.source.options)
-        log.info("to tabulate them: %s", command)
+        what = "cells" if reported is None else "cells that tune"
+        counts = (len(done), len(cells), what, kept)
+        log.info("%d of %d %s are finished, %d were before; kept in %s", *counts, results)
+        if reported is None:
+            command = command_for("table", grid.overrides, options=grid.source.options)
+            log.info("to tabulate them: %s", command)
     finally:
         failed = sum(store.failure(cell) is not None for cell in cells)
         if failed:

@@ -1,7 +1,7 @@
 """The road from experiments to their tables: expand, run what is missing, write."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.tuning import Stages, write_tuning
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ def make_tables(
 ) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
+    Of a grid that is tuned, each arm is run on the seeds of tuning first, beside the cells of all
+    other grids; its tables hold the cells that are held then, and one more says why.
+
     Where MNIST cannot be had an experiment runs on the digits, says so, and writes below
     `results/digits`, so that tables made from MNIST stay as they are.
 
@@ -49,22 +53,32 @@ def make_tables(
     store = CellStore(cell_folder or results / "cells")
     kept: dict[str, Kept] = {}
     grids = {
-        name: _cells(name, overrides, results, store, kept)
+        name: _stages(name, overrides, results, store, kept)
         for name, overrides in experiments.items()
     }
-    missing = [cell for cells in grids.values() for cell in cells if cell.id not in kept]
     failed: list[CellOutcome] = []
-    for outcome in run_cells(missing, store, backend, processes=processes or cores()):
-        if outcome.result is None:
-            failed.append(outcome)
-        else:
-            kept[outcome.cell.id] = Kept.of(outcome.result)
+
+    def run(cells: Iterable[Cell]) -> None:
+        missing = [cell for cell in cells if cell.id not in kept]
+        for outcome in run_cells(missing, store, backend, processes=processes or cores()):
+            if outcome.result is None:
+                failed.append(outcome)
+            else:
+                kept[outcome.cell.id] = Kept.of(outcome.result)
+
+    run(cell for stages in grids.values() for cell in stages.first)
+    tuned = {name: stages.tuned(kept) for name, stages in grids.items()}
+    held = {name: [arm.held for arm in arms] for name, arms in tuned.items()}
+    kept |= finished([cell for cells in held.values() for cell in cells], store)
+    run(cell for cells in held.values() for cell in cells)
     if failed:
         raise _error(failed, store)
     made = {}
-    for name, cells in grids.items():
+    for name, stages in grids.items():
+        cells = [*stages.plain, *held[name]]
         folder = results / "digits" if _use(cells, "digits") else results
         paths = write_tables(folder / "tables", name, cells, kept, store.get, thinned=True)
+        write_tuning(folder / "tables", name, tuned[name], kept)
         made[name] = ExperimentTables(paths, folder)
     return made
 
@@ -79,20 +93,20 @@ def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:
     )
 
 
-def _cells(
+def _stages(
     experiment: str,
     overrides: Sequence[str],
     results: Path,
     store: CellStore,
     kept: dict[str, Kept],
-) -> list[Cell]:
-    """Return the cells of an experiment; those that are finished are entered in `kept`."""
+) -> Stages:
+    """Return the stages of an experiment; what is finished of the first is entered in `kept`."""
     folder = results / "plans"
-    cells = expand(overrides, folder)
-    found = finished(cells, store)
-    if len(found) < len(cells) and _use(cells, "mnist"):
+    stages = Stages.of(expand(overrides, folder))
+    found = finished(stages.first, store)
+    if _misses_some(stages, found, store) and _use(stages.first, "mnist"):
         try:
-            load("mnist", cells[0].config.data.root)
+            load("mnist", stages.first[0].config.data.root)
         except DataUnavailableError as error:
             log.debug("%s", error)
             log.warning(
@@ -101,10 +115,16 @@ def _cells(
                 experiment,
                 results / "digits",
             )
-            cells = expand([*overrides, "data=digits"], folder)
-            found = finished(cells, store)
+            stages = Stages.of(expand([*overrides, "data=digits"], folder))
+            found = finished(stages.first, store)
     kept |= found
-    return cells
+    return stages
+
+
+def _misses_some(stages: Stages, found: Mapping[str, Kept], store: CellStore) -> bool:
+    return len(found) < len(stages.first) or any(
+        store.load(arm.held) is None for arm in stages.tuned(found)
+    )
 
 
 def _use(cells: Sequence[Cell], dataset: str) -> bool:

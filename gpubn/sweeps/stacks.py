@@ -10,7 +10,7 @@ from gpubn.config import Config
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.experiments import Context, Experiment, get
 from gpubn.rows import Failure, Observation
-from gpubn.sweeps.cells import RUN_OPTIONS, Cell
+from gpubn.sweeps.cells import GRID_OPTIONS, RUN_OPTIONS, Cell
 
 DEVICE_REPLICAS = 1024
 """Replicas in one stack on a GPU: far more than it takes to fill one, and a few GB of weights for
@@ -49,7 +49,7 @@ def _kind(config: Config, experiment: Experiment) -> str:
         key: dict(vars(value)) if is_dataclass(value) else value
         for key, value in vars(config).items()
     }
-    for key in (*RUN_OPTIONS, *experiment.stacking.free):
+    for key in (*RUN_OPTIONS, *GRID_OPTIONS, *experiment.stacking.free):
         *groups, last = key.split(".")
         node = shared
         for group in groups:

@@ -1,18 +1,22 @@
 """The state of the sweeps of a results folder: finished, running, failed and missing cells."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from gpubn.backend import cores
+from gpubn.errors import ConfigError
 from gpubn.experiments import names
 from gpubn.rows import Failure
 from gpubn.sweeps.cells import Cell, Names
+from gpubn.sweeps.collect import Kept
 from gpubn.sweeps.plans import read_plans
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.store.leases import Holder, holder
+from gpubn.sweeps.tuning import Stages
 
 
 @dataclass
@@ -21,6 +25,8 @@ class State:
 
     Attributes:
         name: what to call a cell among the others.
+        arms: how many there are to be tuned, `tuned` of them so far. One that is not counts as a
+            missing cell beside the cells that tune it.
         seconds_left: of one process, judged by the finished cells; None where none is finished.
     """
 
@@ -31,6 +37,8 @@ class State:
     missing: int = 0
     running: list[tuple[Cell, Holder]] = field(default_factory=list)
     failed: list[tuple[Cell, Failure]] = field(default_factory=list)
+    arms: int = 0
+    tuned: int = 0
     seconds_left: float | None = None
 
     @property
@@ -41,11 +49,17 @@ class State:
 
 def inspect(title: str, cells: Sequence[Cell], store: CellStore) -> State:
     """Look at the store for every cell of a sweep."""
-    state = State(title, {cell.config.name for cell in cells}, Names(cells))
+    stages = Stages.of(cells)
+    names = Names([*stages.first, *cells] if stages.arms else cells)
+    state = State(title, {cell.config.name for cell in cells}, names, arms=len(stages.arms))
     seconds, measured, left = 0.0, 0, 0
-    for cell in cells:
+    kept: dict[str, Kept] = {}
+
+    def look(cell: Cell) -> None:
+        nonlocal seconds, measured, left
         work = cell.experiment.work(cell.config)
         if (result := store.load(cell)) is not None:
+            kept[cell.id] = Kept.of(result)
             state.done += 1
             seconds += result.provenance["seconds"]
             measured += work
@@ -57,9 +71,27 @@ def inspect(title: str, cells: Sequence[Cell], store: CellStore) -> State:
         else:
             state.missing += 1
             left += work
+
+    for cell in stages.first:
+        look(cell)
+    held = _held(stages, kept)
+    for cell in held:
+        look(cell)
+    state.tuned = len(held)
+    waiting = len(stages.arms) - state.tuned
+    state.missing += waiting
+    if waiting:
+        cell = stages.arms[0].cells[0]
+        left += waiting * cell.experiment.work(cell.config)
     if measured:
         state.seconds_left = seconds / measured * left
     return state
+
+
+def _held(stages: Stages, kept: Mapping[str, Kept]) -> list[Cell]:
+    with suppress(ConfigError):  # of a metric that is not recorded the sweep itself says so
+        return [arm.held for arm in stages.tuned(kept)]
+    return []
 
 
 def _title(overrides: Sequence[str]) -> str:
@@ -93,6 +125,8 @@ def report(states: Sequence[State], store: CellStore) -> Iterator[str]:
         counts = f"{f'{state.done}/{state.cells}':>11} {len(state.running):>8} "
         counts += f"{len(state.failed):>7} {state.missing:>8} {_left(state):>9}"
         yield f"{counts}  {state.title}"
+        if state.arms:
+            yield f"{'':>13}tuning: {state.tuned} of {state.arms} arms have found their rate"
         for who in sorted({str(who) for _, who in state.running}):
             yield f"{'':>13}running: {who}"
         for cell, failure in state.failed:

@@ -17,6 +17,7 @@ from gpubn.files import sha256
 from gpubn.sweeps.collect import finished, write_tables
 from gpubn.sweeps.compose import Source, choosing, expand
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.tuning import Stages, write_tuning
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class SweepTable:
     Attributes:
         overrides: those that choose its cells.
         paths: its CSV files: that of the rows with a seed first, where there are any.
-        cells: how many cells the sweep has.
+        cells: how many cells the sweep has, those that only tune left aside.
         finished: how many of them are finished, and so in the table.
     """
 
@@ -73,6 +74,8 @@ def command_for(
 def tabulate(overrides: Sequence[str], source: Source | None = None) -> list[SweepTable]:
     """Write the tables of a sweep's finished cells below `<results>/sweeps`, one an experiment.
 
+    Where the grid is tuned those are the cells that are held; another table says why.
+
     Raises:
         ConfigError: an override is none, or a cell is not possible.
         StoreError: no cell is finished, or the folder cannot be written.
@@ -82,25 +85,40 @@ def tabulate(overrides: Sequence[str], source: Source | None = None) -> list[Swe
     options = source.options if source else []
     cells = expand(overrides, results / "plans", source)
     store = CellStore(results / "cells")
-    kept = finished(cells, store)
-    if not kept:
-        raise StoreError(
-            f"none of {len(cells)} cells is finished in {store.root}; expected at least one: "
-            f"`{command_for('sweep', overrides, options=options)}` runs them"
-        )
-    tables = []
-    for experiment in dict.fromkeys(cell.config.name for cell in cells):
-        of_experiment = [cell for cell in cells if cell.config.name == experiment]
+    grids = {
+        experiment: Stages.of([cell for cell in cells if cell.config.name == experiment])
+        for experiment in dict.fromkeys(cell.config.name for cell in cells)
+    }
+    first = [cell for stages in grids.values() for cell in stages.first]
+    kept = finished(first, store)
+    tuned = {experiment: stages.tuned(kept) for experiment, stages in grids.items()}
+    held = [arm.held for arms in tuned.values() for arm in arms]
+    kept |= finished(held, store)
+    tables, count = [], 0
+    for experiment, stages in grids.items():
+        of_experiment = [*stages.plain, *(arm.held for arm in tuned[experiment])]
         done = [cell for cell in of_experiment if cell.id in kept]
-        name = table_name(experiment, overrides)
-        paths = write_tables(results / "sweeps", name, done, kept, store.get) if done else []
-        counts = (len(of_experiment), len(done))
+        counts = (len(stages.plain) + len(stages.arms), len(done))
+        count += counts[0]
+        paths = []
+        if done:
+            name = table_name(experiment, overrides)
+            paths = write_tables(results / "sweeps", name, done, kept, store.get)
+            write_tuning(results / "sweeps", name, tuned[experiment], kept)
         tables.append(SweepTable(experiment, choosing(overrides), paths, *counts))
-    if missing := sum(cell.id not in kept for cell in cells):
-        failed = sum(store.failure(cell) is not None for cell in cells if cell.id not in kept)
+    missing = count - sum(table.finished for table in tables)
+    command = command_for("sweep", overrides, options=options)
+    if missing == count:
+        raise StoreError(
+            f"none of {count} cells is finished in {store.root}; expected at least one: "
+            f"`{command}` runs them"
+        )
+    if missing:
+        left = [cell for cell in (*first, *held) if cell.id not in kept]
+        failed = sum(store.failure(cell) is not None for cell in left)
         log.warning(
             "%d of %d cells are not finished (%d failed) and left out; `%s` runs them",
-            *(missing, len(cells), failed, command_for("sweep", overrides, options=options)),
+            *(missing, count, failed, command),
         )
     return tables
 

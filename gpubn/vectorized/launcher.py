@@ -29,10 +29,13 @@ class VectorizedLauncher(Launcher):
         console: whether the logs of the jobs go to the terminal too; each has its own file anyway.
         part: "2/8" runs the second eighth of the jobs: one of eight machines, or of a Slurm array.
         resume: leave out jobs that were finished, with `resume`, in the folder that they have.
+
+    Attributes:
+        part: (2, 8) for "2/8"; a sweeper that divides its jobs itself sets it to (1, 1).
     """
 
     def __init__(self, console: bool = False, part: str = "1/1", resume: bool = False) -> None:
-        self._console, self._part, self._resume = console, _parse_part(part), resume
+        self._console, self.part, self._resume = console, _parse_part(part), resume
         self._context: HydraContext | None = None
 
     def setup(
@@ -53,8 +56,7 @@ class VectorizedLauncher(Launcher):
         setup_globals()
         self._log_as_launcher()
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        number, parts = self._part
-        start, stop = ((len(job_overrides) * n) // parts for n in (number - 1, number))
+        start, stop = limits(len(job_overrides), self.part)
         jobs = job_overrides[start:stop]
         log.info("Launching %d jobs, together where they can be", len(jobs))
         first = initial_job_idx + start
@@ -131,6 +133,12 @@ class VectorizedLauncher(Launcher):
 
     def _log_as_launcher(self) -> None:
         configure_log(self._logging, self._config.hydra.verbose)
+
+
+def limits(count: int, part: tuple[int, int]) -> tuple[int, int]:
+    """Return where part i of n begins in a list of `count`, and where it ends."""
+    number, parts = part
+    return (count * (number - 1)) // parts, (count * number) // parts
 
 
 def _parse_part(part: str) -> tuple[int, int]:

@@ -25,7 +25,7 @@ FULL = sorted(path.stem for path in (compose.CONF / "experiment" / "full").glob(
 OPTIONS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in sorted(compose.CONF.iterdir())
-    if folder.is_dir() and folder.name not in ("experiment", "hydra")
+    if folder.is_dir() and folder.name not in ("experiment", "hydra", "tuning")  # which has no name
 }
 MINE = """
 # @package _global_

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from hydra import initialize_config_dir
@@ -12,14 +13,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from gpubn.errors import ConfigError, StoreError
+from gpubn.errors import CellError, ConfigError, StoreError
+from gpubn.report.tables import read_table
 from gpubn.rows import Failure
 from gpubn.sweeps import compose
 from gpubn.sweeps import multirun as sweeps
 from gpubn.sweeps import task as jobs
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.sweep_table import command_for
+from gpubn.sweeps.sweep_table import command_for, tabulate
+from gpubn.sweeps.tuning import Stages
 
 GRID = ["experiment=estimators", "data.examples=2,4", "seeds=2", "backend=numpy"]
 FAILURE = Failure("why", "where")
@@ -49,7 +52,8 @@ def sweep(results):
         with hydra() as instance:
             loader = instance.config_loader()
             master = loader.load_configuration("config", given, RunMode.MULTIRUN)
-            with sweeps.watched(compose.Grid(loader, given, master), master):
+            grid = compose.Grid(loader, given, master)
+            with sweeps.watched(grid, master, grid.cells()):
                 yield
 
     return sweep
@@ -120,6 +124,107 @@ def test_a_sweep_is_run_once_in_batches_and_summed_up(results, monkeypatch, capl
     assert "check_writable" not in calls  # where all is finished nothing is written
     assert said.format(4) in caplog.messages
     assert OmegaConf.load(results / "runs" / "estimators" / "multirun.yaml").name == "estimators"
+
+
+TUNED = [
+    *("experiment=rate_sweep", "data=digits", "model.width=4", "optim.steps=4", "every=2"),
+    *("norm=none", "optim.rate=0.1,1.0", "seeds=2", "tuning.seeds=1", "backend=numpy"),
+]
+
+
+@pytest.fixture
+def tuned(results, monkeypatch):
+    """tuned(*overrides) sweeps; tuned.ran has activation, first seed and rate of each cell."""
+    real, ran = jobs.run_cells, []
+
+    def spy(cells, *arguments, **options):
+        for outcome in real(cells, *arguments, **options):
+            config = outcome.cell.config
+            ran.append((config.model.activation, config.first_seed, config.optim.rate))
+            yield outcome
+
+    def run(*overrides):
+        ran.clear()
+        with hydra() as instance:
+            quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.mode=MULTIRUN")
+            arguments = [*TUNED, f"results={results}", *quiet, *overrides]
+            instance.hydra.multirun("config", jobs.run, arguments, False)
+
+    monkeypatch.setattr(jobs, "run_cells", spy)
+    monkeypatch.setattr(jobs, "cores", lambda: 1)  # to start processes takes seconds
+    run.ran = ran
+    return run
+
+
+TRIALS = {name: [(name, 1000, rate) for rate in (0.1, 1.0)] for name in ("tanh", "relu")}
+
+
+def held(results):
+    """The cells that are held, by arm, as the tables of the sweep have them."""
+    (table,) = tabulate([*TUNED, f"results={results}"])
+    frame = read_table(table.paths[0])
+    return {
+        (activation, 0, float(rate))
+        for activation, rate in zip(frame["activation"], frame["rate"], strict=True)
+    }
+
+
+@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+def test_a_tuned_sweep_tries_all_rates_and_then_holds_one_an_arm(tuned, results, caplog, launcher):
+    caplog.set_level(logging.INFO)
+    tuned(f"hydra/launcher={launcher}", "hydra.sweeper.max_batch_size=3")
+    assert len(tuned.ran) == 4 + 2
+    assert {*tuned.ran[:4]} == {*TRIALS["tanh"], *TRIALS["relu"]}
+    assert {*tuned.ran[4:]} == held(results)
+    assert len(held(results)) == 2
+    said = [m for m in caplog.messages if "finished" in m and " of " in m]
+    assert said == [
+        f"4 of 4 cells that tune are finished, 0 were before; kept in {results}",
+        f"2 of 2 cells are finished, 0 were before; kept in {results}",
+    ]
+    assert sum(m.startswith("to tabulate them") for m in caplog.messages) == 1
+    store = CellStore(results / "cells")
+    before = {p: p.stat().st_mtime_ns for p in store.root.rglob("*.json")}
+    tuned(f"hydra/launcher={launcher}")
+    assert {p: p.stat().st_mtime_ns for p in store.root.rglob("*.json")} == before
+    assert f"2 of 2 cells are finished, 2 were before; kept in {results}" in caplog.messages
+
+
+def test_a_part_of_a_tuned_sweep_has_whole_arms(tuned, results):
+    for number, name in ((1, "tanh"), (2, "relu")):
+        tuned(f"hydra.launcher.part={number}/2")
+        assert tuned.ran[:2] == TRIALS[name]
+        ((activation, seed, _),) = tuned.ran[2:]
+        assert (activation, seed) == (name, 0)
+    assert len(held(results)) == 2
+    tuned("hydra.launcher.part=3/3")
+    tuned("hydra.launcher.part=1/3")
+    assert tuned.ran == []  # there are fewer arms than parts
+
+
+def test_an_arm_waits_for_a_trial_that_failed(tuned, results, caplog):
+    store = CellStore(results / "cells")
+    trial = next(t for t in Stages.of(expand(TUNED)).first if t.config.model.activation == "relu")
+    store.save_failure(trial, FAILURE)
+    with pytest.raises(CellError, match="failed before: why"):
+        tuned()
+    assert [(name, seed) for name, seed, _ in tuned.ran[4:]] == [("tanh", 0)]
+    assert "1 of 2 arms wait for their rate until all" in caplog.text
+    caplog.clear()
+    tuned("retry_failed=true")
+    assert "wait" not in caplog.text
+    assert {name for name, *_ in held(results)} == {"tanh", "relu"}
+
+
+def test_a_tracker_gets_what_is_held_alone(tuned, monkeypatch):
+    reported = []
+    spy = SimpleNamespace(report=lambda cell, result: reported.append(cell.config.first_seed))
+    silent = SimpleNamespace(report=lambda cell, result: None)
+    make = lambda config, results: spy if config.name == "tensorboard" else silent  # noqa: E731
+    for module in (jobs, sweeps):
+        monkeypatch.setattr(module, "make_tracker", make)
+    tuned("tracker=tensorboard")
+    assert reported == [0, 0]
 
 
 # While it runs, and at its end --------------------------------------------------------------------

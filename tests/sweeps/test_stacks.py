@@ -184,6 +184,7 @@ MAY_DIFFER = {
     *("norm.initial_spread", "norm.initial_beta", "norm.noise_shift", "norm.noise_scale"),
     *("backend.name", "tracker.name", "tracker.uri"),
     *("results", "force", "retry_failed"),
+    *("tuning.seeds", "tuning.first_seed", "tuning.metric"),
 }
 
 

@@ -6,9 +6,11 @@ import signal
 import pytest
 
 from gpubn.errors import ConfigError
-from gpubn.rows import Failure
+from gpubn.rows import Failure, Observation
 from gpubn.sweeps import cli, status
+from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.leases import Leases
+from gpubn.sweeps.tuning import Stages
 
 
 def test_the_state_of_a_sweep(fake, store, monkeypatch):
@@ -32,6 +34,39 @@ def test_the_state_of_a_sweep(fake, store, monkeypatch):
     assert trace.endswith(str(store.failure_path(cells[1])))
     assert status.inspect("none", cells[4:], store).seconds_left is None
     assert list(status.report([], store)) == ["no sweep was begun here"]
+
+
+def test_the_state_of_a_sweep_that_tunes(store):
+    """The cells that will be held count, although nobody knows yet which they are."""
+    grid = ["experiment=rate_sweep", "data=digits", "norm=none", "optim.rate=0.1,1.0,3.0"]
+    cells = expand([*grid, "seeds=3", "tuning=rates"])
+    tanh, relu = (arm.trials for arm in Stages.of(cells).arms)
+    provenance = {"backend": "numpy", "seconds": 60.0, "data": {}}
+
+    def save(cell, loss):
+        store.save(cell, [Observation(1000, 10, None, "batch_loss", loss)], provenance)
+
+    def look():
+        state = status.inspect("a sweep", cells, store)
+        _, line, tuning, *_ = status.report([state], store)
+        assert state.cells == 6 + 2
+        return (state.done, state.missing, state.seconds_left), line.split()[0], tuning.strip()
+
+    said = "tuning: {} of 2 arms have found their rate"
+    for trial in (*tanh[:2], relu[0]):
+        save(trial, 1.0)
+    assert look() == ((3, 5, 60.0 * 5), "3/8", said.format(0))
+    save(tanh[2], 0.5)
+    assert look() == ((4, 4, 60.0 * 4), "4/8", said.format(1))
+    held = next(c for c in cells if (c.axes["activation"], c.axes["rate"]) == ("tanh", "3.0"))
+    save(held, 0.5)
+    assert look() == ((5, 3, 60.0 * 3), "5/8", said.format(1))
+    store.save_failure(relu[1], Failure("why", "where"))
+    failed = status.inspect("a sweep", cells, store)
+    (line,) = (line for line in status.report([failed], store) if "failed: " in line)
+    assert line.strip() == f"failed: {str(relu[1])[:-1]}, first_seed=1000): why"
+    other = expand([*grid, "seeds=3", "tuning=rates", "tuning.metric=best_test_loss"])
+    assert status.inspect("not recorded", other, store).tuned == 0
 
 
 def test_an_interrupt_inside_another_error_is_an_interrupt(capsys):

@@ -6,9 +6,11 @@ import pytest
 
 from gpubn.errors import ConfigError, StoreError
 from gpubn.report.tables import read_table
+from gpubn.rows import Failure, Observation
 from gpubn.sweeps.compose import expand
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.sweep_table import command_for, table_name, tabulate
+from gpubn.sweeps.tuning import Stages
 
 SWEEP = ["experiment=estimators", "data.examples=2,4", "seeds=2"]
 NAME = "estimators_data.examples=2,4_seeds=2"
@@ -47,6 +49,36 @@ def test_of_unfinished_sweeps_each_has_a_table_of_what_is_finished_and_says_how_
     command = command_for("sweep", given)
     said = f"6 of 14 cells are not finished (0 failed) and left out; `{command}` runs them"
     assert said in caplog.messages
+
+
+def test_the_table_of_a_tuned_sweep_holds_what_is_held(tmp_path, caplog):
+    grid = ["experiment=rate_sweep", "data=digits", "norm=none", "optim.rate=0.1,1.0", "seeds=2"]
+    given = [*grid, "tuning=rates", f"results={tmp_path}"]
+    cells, store = expand([*grid, "tuning=rates"]), CellStore(tmp_path / "cells")
+    tanh, relu = (arm.trials for arm in Stages.of(cells).arms)
+
+    def save(cell, loss):
+        rows = [Observation(cell.config.first_seed, 10, None, "batch_loss", loss)]
+        store.save(cell, rows, {"backend": "numpy", "seconds": 1.0, "data": {}})
+
+    for trial, loss in zip((*tanh, relu[0]), (2.0, 1.0, 3.0), strict=True):
+        save(trial, loss)
+    with pytest.raises(StoreError, match="none of 2 cells is finished in"):
+        tabulate(given)
+    assert not (tmp_path / "sweeps").exists()
+    store.save_failure(relu[1], Failure("why", "where"))
+    save(next(c for c in cells if (c.axes["activation"], c.axes["rate"]) == ("tanh", "1.0")), 7.0)
+    (table,) = tabulate(given)
+    assert (table.cells, table.finished) == (2, 1)
+    assert "1 of 2 cells are not finished (1 failed) and left out" in caplog.text
+    frame = read_table(table.paths[0])
+    assert (list(frame["rate"]), list(frame["value"])) == (["1.0"], [7.0])
+    (path,) = (tmp_path / "sweeps").glob("*_tuning.csv")
+    assert path.name == f"{table.paths[0].stem}_tuning.csv"
+    assert path.read_text().splitlines()[1:] == [
+        "digits,none,tanh,0.1,batch_loss,2,3,0,0",
+        "digits,none,tanh,1.0,batch_loss,1,3,1,1",
+    ]
 
 
 @pytest.mark.parametrize(

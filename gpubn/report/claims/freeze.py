@@ -35,7 +35,7 @@ _CODE = (
     *(theory, published, statistics, decide, expression, infer),
     *(ledger, measure, reduce, rules, selections),
 )
-_DESIGN = ("data", "experiment", "init", "model", "norm", "optim")
+_DESIGN = ("data", "experiment", "init", "model", "norm", "optim", "tuning")
 """The groups of `conf` that say what is run."""
 
 
