@@ -15,17 +15,22 @@ from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
 
 @dataclass(frozen=True)
 class Kept:
-    """A finished cell as it is remembered while others run: its rows stay in the store."""
+    """A finished cell as it is remembered while others run: its rows stay in the store.
+
+    `seconds` is what it took.
+    """
 
     digest: str
     pooled: bool
     plain: bool
+    seconds: float
 
     @classmethod
     def of(cls, result: Result) -> "Kept":
         """Remember of a result whether it has rows that pool the seeds, and others."""
         pooled = [row.seed is None for row in result.rows]
-        return cls(result.digest, any(pooled), not all(pooled))
+        seconds = float(result.provenance["seconds"])
+        return cls(result.digest, any(pooled), not all(pooled), seconds)
 
 
 def finished(cells: Sequence[Cell], store: CellStore) -> dict[str, Kept]:

@@ -1,16 +1,18 @@
 """The road from experiments to their tables: expand, run what is missing, write."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpubn.backend import Backend, cores
 from gpubn.data import load
 from gpubn.errors import CellError, DataUnavailableError
+from gpubn.files import shipped
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.estimate import Estimate, estimate
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 
@@ -32,6 +34,7 @@ def make_tables(
     *,
     processes: int | None = None,
     cell_folder: Path | None = None,
+    before: Callable[[Estimate], None] | None = None,
 ) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
@@ -42,6 +45,7 @@ def make_tables(
         experiments: name -> Hydra overrides, the choice of the experiment file included.
         processes: how many stacks of cells run at the same time on the CPU; all cores where None.
         cell_folder: the folder of the store, that in `results` by default.
+        before: told, before any cell is run, what the missing ones will take.
 
     Raises:
         CellError: a cell failed; the others are finished.
@@ -53,8 +57,14 @@ def make_tables(
         for name, overrides in experiments.items()
     }
     missing = [cell for cells in grids.values() for cell in cells if cell.id not in kept]
+    processes = processes or cores()
+    if before and missing:
+        took = {id_: of_cell.seconds for id_, of_cell in kept.items()}
+        roots = (results, store.root.parent, shipped("results"))
+        folders = [root / place for root in roots for place in ("tables", "full/tables")]
+        before(estimate(grids, took, folders, processes if backend.on_host else 1))
     failed: list[CellOutcome] = []
-    for outcome in run_cells(missing, store, backend, processes=processes or cores()):
+    for outcome in run_cells(missing, store, backend, processes=processes):
         if outcome.result is None:
             failed.append(outcome)
         else:
