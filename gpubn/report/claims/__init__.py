@@ -9,6 +9,7 @@ from gpubn.extensions import Extension, exists, extensions
 from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
+from gpubn.report.claims.differences import load_differences, verdicts_in
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
 from gpubn.report.figures import drawing as figures
@@ -25,7 +26,8 @@ def decide_all(
     """Decide every claim of a ledger from the tables in `results` and write what came of it.
 
     Tables are looked for in `tables/` and `benchmarks/` of `results`, then of each of `also`. The
-    reports go to `out`, by default `results`. All tests of a ledger are corrected together.
+    reports go to `out`, by default `results`. All tests of a ledger are corrected together. Where
+    `full` there has verdicts, the page has both.
 
     Args:
         rules: the folder of the ledger.
@@ -77,6 +79,8 @@ def decide_all(
         },
         coverage=load_coverage(folder),
         twins={script.name: link(figure(script)) for script in everyone},
+        full=verdicts_in(report_folder((out or results) / "full", own)),
+        why={} if own else load_differences(),
     )
     return decisions
 
