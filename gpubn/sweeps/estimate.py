@@ -153,6 +153,6 @@ def _of_table(folder: Path, experiment: str) -> tuple[float, float] | None:
 
 def _about(seconds: float) -> str:
     if seconds < 90:
-        return f"about {max(1, round(seconds))} seconds"
+        return f"about {max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"about {minutes} minutes" if minutes < 180 else f"about {seconds / 3600:.1f} hours"

@@ -66,9 +66,9 @@ def test_cells_that_are_finished_say_more_than_a_table(table):
     (one,) = left.remaining
     assert (one.missing, one.cells, one.seconds) == (4, 6, pytest.approx(88))
     assert left.seconds == pytest.approx(44)
-    said = "4 cells are missing, about 44 seconds on 2 cores"
+    said = "4 cells are missing, about 44 s on 2 cores"
     assert str(left) == f"{said} (an estimate from {TOOK}: those that are finished)"
-    assert left.lines == ["one: 4 of 6 cells are missing, about 44 seconds"]
+    assert left.lines == ["one: 4 of 6 cells are missing, about 44 s"]
 
 
 def test_of_tables_the_one_with_cells_as_large(table):
@@ -115,7 +115,7 @@ def test_where_nobody_knows_it_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        *((0.2, "about 1 seconds"), (80, "about 80 seconds"), (600, "about 10 minutes")),
+        *((0.2, "about 1 s"), (80, "about 80 s"), (600, "about 10 minutes")),
         (14_400, "about 4.0 hours"),
     ],
 )

@@ -49,7 +49,7 @@ def verdicts_in(folder: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {row["id"]: row["verdict"] or _NONE for row in csv.DictReader(file)}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (KeyError, UnicodeDecodeError) as error:
         raise StoreError(
