@@ -69,9 +69,8 @@ def command() -> None:
         print(f"in full: {fault}")
     wrong = [f"the coverage has {len(faults)} faults; expected none"] if faults else []
     if differences:
-        wrong.append(
-            f"{len(differences)} verdicts in full lack or have a reason; expected one each"
-        )
+        said = f"reasons why verdicts in full differ have {len(differences)} faults"
+        wrong.append(f"{said}; expected one for each that differs, and no other")
     if missing := [d for d in decisions if d.verdict is None]:
         for decision in missing:
             for problem in decision.reason.splitlines():
