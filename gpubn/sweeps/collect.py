@@ -12,6 +12,9 @@ from gpubn.report.tables import TableText, table_is_current
 from gpubn.sweeps.cells import Cell, differing_keys
 from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
 
+_RATE = "rate"
+"""The axis along which an arm may be tuned."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -100,12 +103,13 @@ def write_tables(
     stale = [t for t in tables if not table_is_current(t.path, t.columns(cells[0]), made_from)]
     if stale:
         texts = [TableText(table.columns(cells[0])) for table in stale]
-        provenance = _Provenance(cells)
+        provenance, only = _Provenance(cells), _only_rates(cells)
         for cell in cells:
             result = load(cell)
             made_from[cell.id] = result.digest  # another sweep may have made it anew
             provenance.add(result)
-            chosen = tabulated(experiment, cell.axes, result.rows) if thinned else result.rows
+            left = {k: v for k, v in cell.axes.items() if k != _RATE or cell.id not in only}
+            chosen = tabulated(experiment, left, result.rows) if thinned else result.rows
             for table, text in zip(stale, texts, strict=True):
                 rows = [r for r in chosen if (r.seed is None) == table.pooled]
                 text.add(table.columns(cell).values(), rows)
@@ -113,6 +117,19 @@ def write_tables(
         for table, text in zip(stale, texts, strict=True):
             text.write(table.path, document)
     return [table.path for table in tables]
+
+
+def _only_rates(cells: Sequence[Cell]) -> set[str]:
+    """Return the ids of those cells whose rate is the only one of their arm.
+
+    A choice of rows at one rate is about the arm then, whatever its rate is.
+    """
+    arms: dict[str, list[str]] = {}
+    for cell in cells:
+        axes = {key: value for key, value in cell.axes.items() if key != _RATE}
+        settings = {key: value for key, value in cell.settings.items() if key != "optim.rate"}
+        arms.setdefault(repr([axes, settings]), []).append(cell.id)
+    return {ids[0] for ids in arms.values() if len(ids) == 1}
 
 
 def _choice(experiment: str) -> dict[str, str]:

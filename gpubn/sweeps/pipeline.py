@@ -59,10 +59,8 @@ def make_tables(
     missing = [cell for cells in grids.values() for cell in cells if cell.id not in kept]
     processes = processes or cores()
     if before and missing:
-        took = {id_: of_cell.seconds for id_, of_cell in kept.items()}
-        roots = (results, store.root.parent, shipped("results"))
-        folders = [root / place for root in roots for place in ("tables", "full/tables")]
-        before(estimate(grids, took, folders, processes if backend.on_host else 1))
+        places = (results, store.root.parent)
+        before(_left(grids, kept, places, processes if backend.on_host else 1))
     failed: list[CellOutcome] = []
     for outcome in run_cells(missing, store, backend, processes=processes):
         if outcome.result is None:
@@ -77,6 +75,19 @@ def make_tables(
         paths = write_tables(folder / "tables", name, cells, kept, store.get, thinned=True)
         made[name] = ExperimentTables(paths, folder)
     return made
+
+
+def _left(
+    grids: Mapping[str, Sequence[Cell]],
+    kept: Mapping[str, Kept],
+    places: Sequence[Path],
+    processes: int,
+) -> Estimate:
+    """Return what the missing cells will take, by those that are kept or the tables in places."""
+    took = {id_: of_cell.seconds for id_, of_cell in kept.items()}
+    roots = dict.fromkeys([*places, shipped("results")])
+    folders = [root / place for root in roots for place in ("tables", "full/tables")]
+    return estimate(grids, took, folders, processes)
 
 
 def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:

@@ -2,7 +2,7 @@
 
 {dataset}; {network}, {training} of batch {each[batch]}, best of the {rate}. Left: gamma and beta
 fixed at the population's, normal units. Middle: distance of gamma and beta from undoing batchnorm
-(batch {batch}, rate {shown_rate}). Right: dashes: a point; what decides is before alone. {dots}
+(batch {batch}, {shown_rate}). Right: dashes: a point; what decides is before alone. {dots}
 
 Error and distance are root mean squares over units of output less input, in standard deviations of
 the input; the middle panel has means over the layers, and what is normalised is {IMAGES:,} training
@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 
 from gpubn import theory
 from gpubn.experiments.probes import base
-from gpubn.report.figures import forest, looks, marks, scales, style
-from gpubn.report.figures.selection import at_end, by, present, select
+from gpubn.report.figures import forest, looks, marks, scales, style, sweeps
+from gpubn.report.figures.selection import at_end, at_lowest_rate, by, present, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 from gpubn.report.statistics import mean_interval
 from gpubn.report.words import ACTIVATIONS
@@ -34,9 +34,9 @@ def draw(sheet: Sheet) -> None:
     table, (fixed, learned, accuracy) = sheet.table, sheet.axes[0]
     distance = select(table, metric="identity_distance")
     batches = sorted(sheet.levels("batch"), key=float, reverse=True)
-    (sheet.said["batch"],), (sheet.said["shown_rate"],) = (
-        distance[column].unique() for column in ("batch", "rate")
-    )
+    (sheet.said["batch"],) = distance["batch"].unique()
+    distance = at_lowest_rate(distance)
+    sheet.said["shown_rate"] = sweeps.lowest_rate(distance)
     _draw_fixed(fixed, sheet.tables["fixed_identity"])
     activations = present(table, "activation", ACTIVATIONS)
     lines: dict[str, list[forest.Line]] = {}

@@ -177,7 +177,8 @@ def test_the_verdict_in_full_beside_the_quick_one(decided, world, monkeypatch):
     ):
         assert part in sections[id_], id_
     assert "Why they differ" not in sections["D2"] + sections["B3"]
-    heads = dict(re.findall(r"^\| (\w+) \| [^|]* \| (.*?) \| ", after["claims.md"], re.M))
+    first = after["claims.md"].split("## Evidence")[0]
+    heads = dict(re.findall(r"^\| (\w+) \| [^|]* \| (.*?) \| ", first, re.M))
     assert heads["A10"] == "**not reproduced**; in full **contradicted**"
     assert heads["A1"] == "**reproduced**"
     assert "numbers here are of the quick grids" in after["claims.md"]
