@@ -13,7 +13,7 @@ from gpubn.report.claims.differences import (
     word_of,
 )
 
-QUICK = "id,verdict\nA1,reproduced\nA2,undecided: open when it is red\nA3,\nA4,contradicted\n"
+QUICK = "id,verdict\nA1,reproduced\nA2,undecided: open when it is red\nA3,\nA4,contradicted\nA5,undecided\n"
 FULL = 'id,verdict\nA1,"reproduced, other value"\nA2,undecided\nA3,reproduced\nA4,contradicted\n'
 
 
@@ -39,11 +39,12 @@ def test_each_word_that_differs_needs_a_reason_and_no_other_has_one(faults):
         "sentence that says why",
         "reasons.yaml: A3 is 'no verdict' and in full 'reproduced'; expected a sentence that says "
         "why",
+        "reasons.yaml: A5 is 'undecided' and in full 'no verdict'; expected a sentence that says why",
     ]
     assert faults("# none\n") == missing
-    assert faults("A1: It is longer.\nA3: It was not run.\n") == []
+    assert faults("A1: It is longer.\nA3: It was run.\nA5: It was not.\n") == []
     same = "in full, too; expected no reason why it differs"
-    assert faults("A1: It is longer.\nA2: So.\nA3: So.\nA4: So.\nB9: So.\n") == [
+    assert faults("A1: Longer.\nA2: So.\nA3: So.\nA4: So.\nA5: So.\nB9: So.\n") == [
         f"reasons.yaml: A2 is 'undecided' {same}",
         f"reasons.yaml: A4 is 'contradicted' {same}",
         f"reasons.yaml: B9 is 'no verdict' {same}",
