@@ -22,7 +22,13 @@ from pathlib import Path
 
 from gpubn import backend, experiments
 from gpubn.commands.own import check_tables, choose, families, is_committed
-from gpubn.commands.tabulate import COMPLETE, DIGITS, stands_for_no_full_grid, tabulate, taken
+from gpubn.commands.tabulate import (
+    COMPLETE,
+    DIGITS,
+    run_experiments,
+    stands_for_no_full_grid,
+    taken,
+)
 from gpubn.errors import ConfigError, StoreError
 from gpubn.extensions import Extension
 from gpubn.files import shipped
@@ -77,7 +83,7 @@ def command() -> None:
     else:
         wanted = _experiments(scripts if options.figure else None, own)
         _refuse_to_overwrite(wanted, options.overrides, results)
-        folders = tabulate(wanted, options.overrides, results, full=options.full)
+        folders = run_experiments(wanted, options.overrides, results, full=options.full)
         timed = any({*_TIMED.values()} & {*script.tables} for script in scripts)
         if timed or not (options.figure or own):
             _time_steps(results)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gpubn import backend, experiments
 
 if TYPE_CHECKING:
-    from gpubn.sweeps.estimate import Estimate
+    from gpubn.sweeps.estimate import Forecast
     from gpubn.sweeps.pipeline import ExperimentTables
 
 log = logging.getLogger("gpubn")
@@ -25,7 +25,7 @@ _WORTH_SAYING = 60.0
 """Seconds from which the quick grids, too, say how long they take."""
 
 
-def tabulate(
+def run_experiments(
     wanted: Sequence[str], overrides: Sequence[str], results: Path, *, full: bool
 ) -> dict[str, Path]:
     """Run and tabulate experiments; return each one's results folder.
@@ -55,9 +55,9 @@ def stands_for_no_full_grid(quick: Sequence[Path]) -> Callable[[Path, str], bool
 
 def _quick(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> dict[str, Path]:
     """Run experiments on their quick grids."""
-    from gpubn.sweeps.estimate import Estimate
+    from gpubn.sweeps.estimate import Forecast
 
-    def say(left: Estimate) -> None:
+    def say(left: Forecast) -> None:
         if (left.seconds or 0.0) >= _WORTH_SAYING:
             log.info("%s", left)
 
@@ -69,9 +69,9 @@ def _in_full(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> 
     """Run experiments on their full grids, and write small tables for the claims beside those."""
     from gpubn.report.claims import every_claim
     from gpubn.report.claims.extract import extract
-    from gpubn.sweeps.estimate import Estimate
+    from gpubn.sweeps.estimate import Forecast
 
-    def say(left: Estimate) -> None:
+    def say(left: Forecast) -> None:
         for line in [*left.lines, str(left)]:
             log.info("%s", line)
 
@@ -90,7 +90,7 @@ def _make(
     overrides: Sequence[str],
     results: Path,
     cells: Path,
-    say: "Callable[[Estimate], None]",
+    say: "Callable[[Forecast], None]",
     *,
     full: bool,
 ) -> "dict[str, ExperimentTables]":

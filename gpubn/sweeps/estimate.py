@@ -37,7 +37,7 @@ class Remaining:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """What is left of each experiment that is not finished, on so many cores at once.
 
     `sources` says what the estimate rests on.
@@ -71,12 +71,12 @@ class Estimate:
         return f"{cells} cells are missing, {_about(self.seconds)} on {cores} ({took})"
 
 
-def estimate(
+def forecast(
     grids: Mapping[str, Sequence[Cell]],
     seconds: Mapping[str, float],
     tables: Sequence[Path],
     cores: int,
-) -> Estimate:
+) -> Forecast:
     """Return what the missing cells of some grids will take.
 
     Args:
@@ -107,7 +107,7 @@ def estimate(
         pace, work = paces.get(name, typical), sum(operations(c.settings) for c in cells)
         total = len({cell.id for cell in grids[name]})
         remaining.append(Remaining(name, len(cells), total, None if pace is None else work * pace))
-    return Estimate(remaining, cores, ", ".join(sorted(sources)))
+    return Forecast(remaining, cores, ", ".join(sorted(sources)))
 
 
 def operations(settings: _Settings) -> float:

@@ -12,7 +12,7 @@ from gpubn.files import shipped
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
-from gpubn.sweeps.estimate import Estimate, estimate
+from gpubn.sweeps.estimate import Forecast, forecast
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 
@@ -34,7 +34,7 @@ def make_tables(
     *,
     processes: int | None = None,
     cell_folder: Path | None = None,
-    before: Callable[[Estimate], None] | None = None,
+    before: Callable[[Forecast], None] | None = None,
 ) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
@@ -82,12 +82,12 @@ def _left(
     kept: Mapping[str, Kept],
     places: Sequence[Path],
     processes: int,
-) -> Estimate:
+) -> Forecast:
     """Return what the missing cells will take, by those that are kept or the tables in places."""
     took = {id_: of_cell.seconds for id_, of_cell in kept.items()}
     roots = dict.fromkeys([*places, shipped("results")])
     folders = [root / place for root in roots for place in ("tables", "full/tables")]
-    return estimate(grids, took, folders, processes)
+    return forecast(grids, took, folders, processes)
 
 
 def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:

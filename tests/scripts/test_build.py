@@ -16,7 +16,7 @@ from gpubn.report.claims.decide import Decision
 from gpubn.report.tables import read_table, write_table
 from gpubn.rows import per_seed
 from gpubn.sweeps import pipeline
-from gpubn.sweeps.estimate import Estimate, Remaining
+from gpubn.sweeps.estimate import Forecast, Remaining
 from gpubn.sweeps.pipeline import ExperimentTables
 from tests.scripts.sweeping import ROOT, one_sentence
 
@@ -164,7 +164,7 @@ def did(monkeypatch):
             steps.append(("run", str(results), full))
             return {f"experiment {n}": Path(folder) for n, folder in enumerate(folders)}
 
-        monkeypatch.setattr(build, "tabulate", run)
+        monkeypatch.setattr(build, "run_experiments", run)
         monkeypatch.setattr(build, "_time_steps", lambda _: steps.append("time"))
         monkeypatch.setattr(build, "_draw", lambda jobs, **_: steps.append("draw"))
         monkeypatch.setattr(build.figures, "find", lambda names: [])
@@ -244,7 +244,7 @@ def made(monkeypatch, tmp_path):
 
     def make_tables(chosen, results, where, *, cell_folder, before):
         calls.append((dict(chosen), results, cell_folder))
-        before(Estimate([Remaining("bessel", 1, 2, 100.0)], 1, "made-up tables"))
+        before(Forecast([Remaining("bessel", 1, 2, 100.0)], 1, "made-up tables"))
         folder = results / "digits" if "initial_beta" in chosen else results
         tables = {}
         for name in chosen:
@@ -256,7 +256,7 @@ def made(monkeypatch, tmp_path):
 
     def call(*names, full=True):
         calls.clear()
-        folders = tabulate.tabulate(names, ["backend=numpy"], tmp_path, full=full)
+        folders = tabulate.run_experiments(names, ["backend=numpy"], tmp_path, full=full)
         return folders, list(calls)
 
     monkeypatch.setattr(pipeline, "make_tables", make_tables)
@@ -288,7 +288,7 @@ def test_quick_grids_say_how_long_they_take_where_that_is_long(
     made, caplog, monkeypatch, seconds, said
 ):
     caplog.set_level("INFO")
-    monkeypatch.setattr(Estimate, "seconds", seconds)
+    monkeypatch.setattr(Forecast, "seconds", seconds)
     made("bessel", full=False)
     assert len([line for line in caplog.messages if "(an estimate from" in line]) == said
     assert "bessel: 1 of 2" not in caplog.text

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpubn.sweeps.estimate import Estimate, Remaining, estimate, operations
+from gpubn.sweeps.estimate import Forecast, Remaining, forecast, operations
 
 SETTINGS = {
     **{"data.name": "mnist", "model.width": 100, "model.depth": 3, "seeds": 2},
@@ -61,7 +61,7 @@ def test_what_is_not_trained_has_work():
 def test_cells_that_are_finished_say_more_than_a_table(table):
     folder = table("tables", "one", 1000.0, 5)
     grid = cells(4) + cells(2, 4, optim_steps=500)
-    left = estimate({"one": grid}, {"c0": 3.0, "c1": 5.0}, [folder], 2)
+    left = forecast({"one": grid}, {"c0": 3.0, "c1": 5.0}, [folder], 2)
     # Two cells took 4 s each: two more like them, and two of ten times as many steps.
     (one,) = left.remaining
     assert (one.missing, one.cells, one.seconds) == (4, 6, pytest.approx(88))
@@ -76,7 +76,7 @@ def test_of_tables_the_one_with_cells_as_large(table):
     full = table("full", "one", 5 * 3000.0, 5, optim_steps=1500)  # as many operations, as slow
     table("full", "two", 0.0, 5)
     for steps, seconds, folder in ((60, 120, quick), (1200, 2400, full)):
-        left = estimate({"one": cells(1, optim_steps=steps)}, {}, [quick, full], 1)
+        left = forecast({"one": cells(1, optim_steps=steps)}, {}, [quick, full], 1)
         assert left.seconds == pytest.approx(seconds)
         assert str(left).endswith(
             f"on 1 core (an estimate from what cells took: those of {folder})"
@@ -90,7 +90,7 @@ def test_an_experiment_without_a_pace_goes_at_the_median_one(table):
     (folder / "broken.json").write_text('{"seconds": 1, "config": 3, "cells": {}}')
     names = ("a", "b", "c", "new", "broken", "finished")
     grids = {name: cells(1, 10 * n) for n, name in enumerate(names)}
-    left = estimate(grids, {"c50": 9.0}, [folder], 1)
+    left = forecast(grids, {"c50": 9.0}, [folder], 1)
     assert {r.experiment: r.seconds for r in left.remaining} == {
         name: pytest.approx(seconds)
         for name, seconds in (("a", 10), ("b", 30), ("c", 500), ("new", 30), ("broken", 30))
@@ -101,12 +101,12 @@ def test_an_experiment_without_a_pace_goes_at_the_median_one(table):
 
 def test_a_cell_that_stands_in_a_grid_twice_counts_once(table):
     folder = table("tables", "one", 7.0, 1)
-    (one,) = estimate({"one": cells(1) * 2}, {}, [folder], 1).remaining
+    (one,) = forecast({"one": cells(1) * 2}, {}, [folder], 1).remaining
     assert (one.missing, one.cells, one.seconds) == (1, 1, pytest.approx(7))
 
 
 def test_where_nobody_knows_it_says_so(tmp_path):
-    left = estimate({"one": cells(3), "two": []}, {}, [tmp_path], 2)
+    left = forecast({"one": cells(3), "two": []}, {}, [tmp_path], 2)
     assert left.seconds is None
     assert str(left) == "3 cells are missing; how long they take is unknown"
     assert left.lines == ["one: 3 of 3 cells are missing"]
@@ -120,5 +120,5 @@ def test_where_nobody_knows_it_says_so(tmp_path):
     ],
 )
 def test_times_in_words(seconds, said):
-    (line,) = Estimate([Remaining("x", 1, 2, 2 * seconds)], 2, "").lines
+    (line,) = Forecast([Remaining("x", 1, 2, 2 * seconds)], 2, "").lines
     assert line == f"x: 1 of 2 cells are missing, {said}"

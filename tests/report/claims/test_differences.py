@@ -13,7 +13,8 @@ from gpubn.report.claims.differences import (
     word_of,
 )
 
-QUICK = "id,verdict\nA1,reproduced\nA2,undecided: open when it is red\nA3,\nA4,contradicted\nA5,undecided\n"
+QUICK = "id,verdict\nA1,reproduced\nA2,undecided: open when it is red\nA3,\nA4,contradicted\n"
+QUICK += "A5,undecided\n"
 FULL = 'id,verdict\nA1,"reproduced, other value"\nA2,undecided\nA3,reproduced\nA4,contradicted\n'
 
 
@@ -39,7 +40,8 @@ def test_each_word_that_differs_needs_a_reason_and_no_other_has_one(faults):
         "sentence that says why",
         "reasons.yaml: A3 is 'no verdict' and in full 'reproduced'; expected a sentence that says "
         "why",
-        "reasons.yaml: A5 is 'undecided' and in full 'no verdict'; expected a sentence that says why",
+        "reasons.yaml: A5 is 'undecided' and in full 'no verdict'; expected a sentence that says "
+        "why",
     ]
     assert faults("# none\n") == missing
     assert faults("A1: It is longer.\nA3: It was run.\nA5: It was not.\n") == []
