@@ -5,7 +5,8 @@
 #   DATA=folder         the four MNIST files (as GPUBN_DATA)
 #   RESULTS=folder      where results are kept instead of results/ (status: looked at)
 #   STYLE=slides        figures as slides of 16:9, into results/slides (figures, redraw)
-#   FULL=1              the grids in full resolution, into results/full (figures, results; hours)
+#   FULL=1              the grids in full resolution, into results/full (figures, results; hours, it
+#                       says how many; claims and redraw of those)
 #   WORKERS=2           processes that run tests at the same time, one by default (test, mutants)
 #   ARGS="key=value"    Hydra overrides (figures, results, sweep, table), or options (the others)
 
@@ -27,7 +28,8 @@ STAMP := $(VENV)/.installed-$(if $(EXTRA),$(EXTRA),cpu)
 # $(call quoted,NAME): the variable as one word of the shell, whatever is in it.
 quoted = '$(subst ','\'',$(value $(1)))'
 IN_RESULTS = $(if $(value RESULTS),--results $(call quoted,RESULTS))
-BUILD = $(if $(value FIGURE),--figure $(call quoted,FIGURE)) $(IN_RESULTS) $(if $(FULL),--full) \
+IN_FULL = $(if $(FULL),--full)
+BUILD = $(if $(value FIGURE),--figure $(call quoted,FIGURE)) $(IN_RESULTS) $(IN_FULL) \
 	$(if $(value STYLE),--style $(call quoted,STYLE))
 
 ifdef DATA
@@ -67,7 +69,7 @@ redraw: $(STAMP)  ## draw the figures from the tables that are there; run nothin
 	@$(RUN) scripts/build.py --redraw $(BUILD)
 
 claims: $(STAMP)  ## decide the claims from the tables that are there; run nothing
-	@$(RUN) scripts/claims.py $(IN_RESULTS) $(ARGS)
+	@$(RUN) scripts/claims.py $(IN_RESULTS) $(IN_FULL) $(ARGS)
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)
@@ -141,6 +143,6 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	  --output-file $(LOCKS)/extras.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
-	rm -rf $(VENV) results/cells results/plans results/runs results/tensorboard results/mlflow* build *.egg-info
+	rm -rf $(VENV) results/cells results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find gpubn scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -84,11 +84,22 @@ def _facts(results: Path, stem: str) -> Any:
 
 
 def _claims(results: Path) -> _Rows:
-    """Return the rows of claims.csv, each with its verdict's word."""
+    """Return the rows of claims.csv, each with its verdict's word.
+
+    That is the word in full where the full grids have verdicts; the one of the quick grids is
+    `quick`, where it is another one.
+    """
     rows = _rows(results, "claims")
+    full = {row["id"]: _word(row["verdict"]) for row in _rows(results, "full/claims")}
     for row in rows:
-        row["word"] = verdict_word(row["verdict"]) if row["verdict"] else ""
+        quick = _word(row["verdict"])
+        row["word"] = full.get(row["id"], quick)
+        row["quick"] = quick if quick != row["word"] else None
     return rows
+
+
+def _word(verdict: str) -> str:
+    return verdict_word(verdict) if verdict else ""
 
 
 def _replication(results: Path) -> dict[str, int]:

@@ -65,3 +65,10 @@ def check_tables(*folders: Path) -> None:
                         f"{id_} of {extension.name} reads the table {stem}; expected that of an "
                         f"experiment, or {stem}.csv in tables or benchmarks of the results folder"
                     )
+
+
+def is_committed(results: Path) -> bool:
+    """Return whether a results folder, or the one of full results in it, is this repository's."""
+    place = results.resolve()
+    place = place.parent if place.name == "full" else place
+    return place.name == "results" and (place.parent / "gpubn" / "config.py").exists()

@@ -17,7 +17,8 @@ class Part:
     """Rows of some metrics, histogram bins and the like by what stands before the bracket.
 
     Attributes:
-        where: axis of the table -> the values that count; all of an axis that is not here.
+        where: axis of the table -> the values that count; all of an axis that is not here, or that
+            a cell has not.
         steps: those that count, `LAST` the last of the cell; all where there are none.
         layers: those that count; all where there are none.
     """
@@ -29,7 +30,7 @@ class Part:
 
     def is_of(self, axes: Mapping[str, str]) -> bool:
         """Return True if it holds rows of the cell with these axes."""
-        return all(axes[axis] in values for axis, values in self.where.items())
+        return all(axis not in axes or axes[axis] in values for axis, values in self.where.items())
 
     def takes(self, row: Observation, last: int | None) -> bool:
         """Return True if it holds this row of a cell that counts."""

@@ -85,9 +85,9 @@ def predicted_slope(network: str, norm: str, batch: int) -> float:
     return theory.largest_rate_slope(growth) + 0.0  # no -0
 
 
-def write_slopes(results: Path) -> Path:
-    """Write `trainability.csv` from the table in `results/tables`; return its path."""
-    table = read_table(results / "tables" / f"{STEM}.csv")
+def write_slopes(tables: Path, results: Path) -> Path:
+    """Write `results/trainability.csv` from the table in `tables`; return its path."""
+    table = read_table(tables / f"{STEM}.csv")
     batch = table.attrs["config"]["optim.batch"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

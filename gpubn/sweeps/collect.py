@@ -16,6 +16,8 @@ from gpubn.sweeps.store.cell_store import SCHEMA_VERSION, CellStore, Result
 
 ENDS = ("batch_loss", "test_loss", "best_test_loss")
 """The metrics that a rate may be tuned by."""
+_RATE = "rate"
+"""The axis along which an arm may be tuned."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,21 @@ class Kept:
     Attributes:
         ends: metric -> its mean over the seeds at its last step, for those of `ENDS` that there
             are; inf where a seed has no finite one.
+        seconds: what it took.
     """
 
     digest: str
     pooled: bool
     plain: bool
     ends: Mapping[str, float]
+    seconds: float
 
     @classmethod
     def of(cls, result: Result) -> "Kept":
         """Remember of a result whether it has rows that pool the seeds, and others."""
         pooled = [row.seed is None for row in result.rows]
-        return cls(result.digest, any(pooled), not all(pooled), _ends(result.rows))
+        seconds = float(result.provenance["seconds"])
+        return cls(result.digest, any(pooled), not all(pooled), _ends(result.rows), seconds)
 
 
 def _ends(rows: Sequence[Observation]) -> dict[str, float]:
@@ -122,12 +127,13 @@ def write_tables(
     stale = [t for t in tables if not table_is_current(t.path, t.columns(cells[0]), made_from)]
     if stale:
         texts = [TableText(table.columns(cells[0])) for table in stale]
-        provenance = _Provenance(cells)
+        provenance, only = _Provenance(cells), _only_rates(cells)
         for cell in cells:
             result = load(cell)
             made_from[cell.id] = result.digest  # another sweep may have made it anew
             provenance.add(result)
-            chosen = tabulated(experiment, cell.axes, result.rows) if thinned else result.rows
+            left = {k: v for k, v in cell.axes.items() if k != _RATE or cell.id not in only}
+            chosen = tabulated(experiment, left, result.rows) if thinned else result.rows
             for table, text in zip(stale, texts, strict=True):
                 rows = [r for r in chosen if (r.seed is None) == table.pooled]
                 text.add(table.columns(cell).values(), rows)
@@ -135,6 +141,19 @@ def write_tables(
         for table, text in zip(stale, texts, strict=True):
             text.write(table.path, document)
     return [table.path for table in tables]
+
+
+def _only_rates(cells: Sequence[Cell]) -> set[str]:
+    """Return the ids of those cells whose rate is the only one of their arm.
+
+    A choice of rows at one rate is about the arm then, whatever its rate is.
+    """
+    arms: dict[str, list[str]] = {}
+    for cell in cells:
+        axes = {key: value for key, value in cell.axes.items() if key != _RATE}
+        settings = {key: value for key, value in cell.settings.items() if key != "optim.rate"}
+        arms.setdefault(repr([axes, settings]), []).append(cell.id)
+    return {ids[0] for ids in arms.values() if len(ids) == 1}
 
 
 def _choice(experiment: str) -> dict[str, str]:

@@ -192,9 +192,13 @@ def choosing(overrides: Sequence[str]) -> list[str]:
 
 def grid_override(experiment: str, *, full: bool = False) -> str:
     """Return the override that chooses an experiment's grid, in full resolution if there is one."""
+    return f"experiment={'full/' if full and has_full_grid(experiment) else ''}{experiment}"
+
+
+def has_full_grid(experiment: str) -> bool:
+    """Return whether there is a grid of this experiment in full resolution."""
     files = [conf / "experiment" / "full" / f"{experiment}.yaml" for conf in conf_folders()]
-    in_full = full and any(file.exists() for file in files)
-    return f"experiment={'full/' if in_full else ''}{experiment}"
+    return any(file.exists() for file in files)
 
 
 def check_overrides(overrides: Sequence[str]) -> None:

@@ -1,16 +1,18 @@
 """The road from experiments to their tables: expand, run what is missing, write."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpubn.backend import Backend, cores
 from gpubn.data import load
 from gpubn.errors import CellError, DataUnavailableError
+from gpubn.files import shipped
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, finished, write_tables
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.estimate import Forecast, forecast
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.tuning import Stages, write_tuning
@@ -33,6 +35,7 @@ def make_tables(
     *,
     processes: int | None = None,
     cell_folder: Path | None = None,
+    before: Callable[[Forecast], None] | None = None,
 ) -> dict[str, ExperimentTables]:
     """Run every cell of these experiments that the store lacks and write their tables.
 
@@ -46,6 +49,7 @@ def make_tables(
         experiments: name -> Hydra overrides, the choice of the experiment file included.
         processes: how many stacks of cells run at the same time on the CPU; all cores where None.
         cell_folder: the folder of the store, that in `results` by default.
+        before: told, before any cell is run, what the missing ones will take.
 
     Raises:
         CellError: a cell failed; the others are finished.
@@ -56,11 +60,22 @@ def make_tables(
         name: _stages(name, overrides, results, store, kept)
         for name, overrides in experiments.items()
     }
+    processes = processes or cores()
+    if before:
+        decided = {id(c.arm): c.held for stages in grids.values() for c in stages.tuned(kept)}
+        kept |= finished([*decided.values()], store)
+        foreseen = {
+            name: [*stages.first, *(decided.get(id(arm), arm.cells[0]) for arm in stages.arms)]
+            for name, stages in grids.items()
+        }
+        if any(cell.id not in kept for cells in foreseen.values() for cell in cells):
+            places = (results, store.root.parent)
+            before(_left(foreseen, kept, places, processes if backend.on_host else 1))
     failed: list[CellOutcome] = []
 
     def run(cells: Iterable[Cell]) -> None:
         missing = [cell for cell in cells if cell.id not in kept]
-        for outcome in run_cells(missing, store, backend, processes=processes or cores()):
+        for outcome in run_cells(missing, store, backend, processes=processes):
             if outcome.result is None:
                 failed.append(outcome)
             else:
@@ -81,6 +96,19 @@ def make_tables(
         write_tuning(folder / "tables", name, tuned[name], kept)
         made[name] = ExperimentTables(paths, folder)
     return made
+
+
+def _left(
+    grids: Mapping[str, Sequence[Cell]],
+    kept: Mapping[str, Kept],
+    places: Sequence[Path],
+    processes: int,
+) -> Forecast:
+    """Return what the missing cells will take, by those that are kept or the tables in places."""
+    took = {id_: of_cell.seconds for id_, of_cell in kept.items()}
+    roots = dict.fromkeys([*places, shipped("results")])
+    folders = [root / place for root in roots for place in ("tables", "full/tables")]
+    return forecast(grids, took, folders, processes)
 
 
 def _error(failed: Sequence[CellOutcome], store: CellStore) -> CellError:

@@ -6,7 +6,7 @@ batchnorm. Below: variance at inference over that in training, faint before it. 
 
 {weights} weights. The training images are drawn anew for each seed. Above 0 batchnorm makes dropout
 worse, seed by seed; shaded: what decides (before the activation alone in the second and third
-column). The variance is that after training at rate {lowest}; theory: Li et al. 2019. {diverged}
+column). The variance is that after training at {lowest}; theory: Li et al. 2019. {diverged}
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from gpubn import theory
 from gpubn.report.figures import looks, scales, style, sweeps
-from gpubn.report.figures.selection import matching, select
+from gpubn.report.figures.selection import at_lowest_rate, matching, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, Slide, facet, figure
 
 ORDERS = {
@@ -47,14 +47,14 @@ DASHES = {**style.BOUND, "linewidth": 0.9}
 @Slide(((1, 0), (1, 1), (1, 2)))
 def draw(sheet: Sheet) -> None:
     table, c = sheet.table, sheet.config
-    lowest = sheet.said["lowest"] = sheet.levels("rate")[0]
+    sheet.said["lowest"] = sweeps.lowest_rate(table)
     best = sweeps.by_arm(
         table, "dropout_at", lambda rows: sweeps.at_best_rate(rows, "dropout", "best_test_loss")[1]
     )
     added = sweeps.each(best, lambda loss: sweeps.log_ratio(loss[1:], loss[0]))
     harm = sweeps.over(added, sweeps.difference)
     losses_ends, ends = scales.finite_range(best), scales.ratio_ends(harm, MATTERS)
-    ratios = select(table, metric=RATIO, rate=lowest)
+    ratios = at_lowest_rate(select(table, metric=RATIO))
     levels = np.array([float(level) for level in sheet.levels("dropout")])
     how: dict[str, Any] = {"width": 0.45, "aside": 0.1}
     at = np.arange(len(levels))

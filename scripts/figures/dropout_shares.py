@@ -5,7 +5,7 @@
 batches, with masks over without. Right: the same between ReLU and batchnorm, normal input. {dots}
 
 {weights} weights. The loss is the lowest on the way, on the test set. Scatter: standard deviation
-from batch to batch of mean or variance, with the same weights (trained at rate {lowest}) and
+from batch to batch of mean or variance, with the same weights (trained at {lowest}) and
 images; over the spread: each over the standard deviation, or the mean variance, with its masks or
 without. Theory: the variance of a mean of masked values, for the mean. {diverged}
 """
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from gpubn import theory
 from gpubn.report.figures import looks, scales, style, sweeps
-from gpubn.report.figures.selection import at_end, by, select
+from gpubn.report.figures.selection import at_end, at_lowest_rate, by, select
 from gpubn.report.figures.sheets import Legend, Panels, Sheet, figure
 
 NOISE = looks.NOISE
@@ -47,9 +47,8 @@ def draw(sheet: Sheet) -> None:
         for norm in ARMS
     }
     _draw(losses, best, ARMS)
-    lowest = sheet.said["lowest"] = sheet.levels("rate")[0]
-    place = {"rate": lowest, "layer": sheet.config["model.depth"]}
-    last = at_end(table, norm="before", **place)
+    sheet.said["lowest"] = sweeps.lowest_rate(table)
+    last = at_end(at_lowest_rate(table), norm="before", layer=sheet.config["model.depth"])
     _draw(masked, {metric: by(last, "dropout", metric=metric) for metric in NOISE}, NOISE)
     behind = {}
     for metric, of_normal in DIRECT.items():

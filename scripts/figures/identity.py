@@ -74,7 +74,8 @@ def _draw_fixed(ax: Axes, table: pd.DataFrame) -> None:
 def _nearest(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without their rate, of each place and seed the smallest."""
     places = [column for column in rows.columns if column not in ("rate", "value")]
-    return rows.groupby(places, as_index=False, dropna=False)["value"].min()
+    nearest = rows.groupby(places, dropna=False)["value"].min()
+    return nearest.reset_index()
 
 
 def _best(rows: pd.DataFrame, norm: str) -> np.ndarray:

@@ -48,13 +48,13 @@ def draw(sheet: Sheet) -> None:
         none = select(table, norm="none")
         shown = sheet.present("inputs", looks.INPUTS)
         swept = {name: sweeps.by_level(select(none, inputs=name), "rate", STEPS) for name in shown}
-        rates = next(iter(swept.values()))[0]
-        sweeps.draw_arms(
-            upper, np.log10(rates), {name: steps for name, (_, steps) in swept.items()},
-            width=0.14, ends=(0, never), styles=looks.INPUTS,
-        )  # fmt: skip
+        for name, (rates, steps) in swept.items():
+            sweeps.draw_arms(
+                upper, np.log10(rates), {name: steps},
+                width=0.14, ends=(0, never), styles=looks.INPUTS,
+            )  # fmt: skip
         upper.axhline(budget, color=style.FAINT, linewidth=0.4)
-        scales.decade_axis(upper, rates)
+        scales.decade_axis(upper, np.array([float(rate) for rate in sheet.levels("rate")]))
         ticks = np.linspace(0, budget, 4)
         upper.set_yticks([*ticks, never], [*(f"{tick:.3g}" for tick in ticks), "never"])
         upper.set_ylim(0, 1.2 * budget)

@@ -78,7 +78,7 @@ def test_the_slopes_stand_beside_theory(tmp_path):
             parts.append((axes, rows))
     config = {"config": {"optim.batch": 32}}
     write_table(tmp_path / "tables" / "trainability.csv", parts, config)
-    path = trainability.write_slopes(tmp_path)
+    path = trainability.write_slopes(tmp_path / "tables", tmp_path)
     largest, smallest = csv.DictReader(path.read_text().splitlines())
     assert path == tmp_path / "trainability.csv"
     assert tuple(largest) == trainability.COLUMNS
@@ -90,4 +90,4 @@ def test_the_slopes_stand_beside_theory(tmp_path):
     assert float(largest["predicted"]) == pytest.approx(-0.0912, abs=1e-4)
     assert (smallest["edge"], smallest["predicted"]) == ("smallest", "")
     before = path.stat().st_mtime_ns
-    assert trainability.write_slopes(tmp_path).stat().st_mtime_ns == before
+    assert trainability.write_slopes(tmp_path / "tables", tmp_path).stat().st_mtime_ns == before

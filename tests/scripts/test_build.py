@@ -6,13 +6,18 @@ import struct
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from gpubn.commands import build
-from gpubn.errors import ConfigError
+from gpubn.commands import build, tabulate
+from gpubn.errors import ConfigError, StoreError
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
-from gpubn.report.tables import read_table
+from gpubn.report.tables import read_table, write_table
+from gpubn.rows import per_seed
+from gpubn.sweeps import pipeline
+from gpubn.sweeps.estimate import Forecast, Remaining
+from gpubn.sweeps.pipeline import ExperimentTables
 from tests.scripts.sweeping import ROOT, one_sentence
 
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=4", "backend=numpy"]
@@ -109,8 +114,10 @@ def test_the_committed_results_are_known_by_every_name(tmp_path, monkeypatch):
             build._refuse_to_overwrite([], ["backend=numpy", "seeds=2"], Path(folder))
         harmless = ["backend=numpy", "backend.name=numpy", "data.root=x"]
         build._refuse_to_overwrite([], harmless, Path(folder))
-    for folder in ("results", "results/full", ROOT / "results/full", ROOT / "try"):
+    for folder in ("results", "results/full", ROOT / "results/x/full", ROOT / "try"):
         build._refuse_to_overwrite([], ["seeds=2"], Path(folder))
+    with pytest.raises(ConfigError, match=r"^seeds=2 changes"):
+        build._refuse_to_overwrite([], ["seeds=2"], ROOT / "results/full")
     monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match=r"^seeds=2 changes"):
         build._refuse_to_overwrite([], ["seeds=2"], Path("results"))
@@ -118,8 +125,8 @@ def test_the_committed_results_are_known_by_every_name(tmp_path, monkeypatch):
 
 def test_an_experiment_is_given_the_data_that_it_takes():
     given = ["data=digits", "seeds=2", "data.root=x"]
-    assert build._taken("mnist_init", given) == given
-    assert build._taken("estimators", given) == given[1:]
+    assert tabulate.taken("mnist_init", given) == given
+    assert tabulate.taken("estimators", given) == given[1:]
 
 
 def test_training_steps_are_timed_once_for_a_folder(tmp_path, monkeypatch):
@@ -147,19 +154,19 @@ def did(monkeypatch):
     def call(*arguments, undecided="", folders=("mine",), first="experiment 0"):
         steps = []
 
-        def decide(results, also, own):
+        def decide(results, also, own, passed_over):
             assert own is None
             steps.append(("decide", str(results), *map(str, also)))
             verdict = None if str(results) == undecided else "reproduced"
             return [Decision("A1", None, "A1: why", verdict=verdict)]
 
-        def run(wanted, overrides, results, full):
+        def run(wanted, overrides, results, *, full):
             steps.append(("run", str(results), full))
             names = (first, "experiment 1", "experiment 2")
             return {name: Path(folder) for name, folder in zip(names, folders, strict=False)}
 
-        monkeypatch.setattr(build, "_run", run)
-        monkeypatch.setattr(build, "_write_slopes", lambda at: steps.append(("slopes", str(at))))
+        monkeypatch.setattr(build, "run_experiments", run)
+        monkeypatch.setattr(build, "_write_slopes", lambda _, at: steps.append(("slopes", str(at))))
         monkeypatch.setattr(build, "_time_steps", lambda _: steps.append("time"))
         monkeypatch.setattr(build, "_draw", lambda jobs, **_: steps.append("draw"))
         monkeypatch.setattr(build.figures, "find", lambda names: [])
@@ -174,6 +181,7 @@ def did(monkeypatch):
 MINE = ["--results", "mine"]
 RUN = ("run", "mine", False)
 DECIDE = ("decide", "mine")
+FULL = ("decide", "mine/full", "mine")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,9 @@ DECIDE = ("decide", "mine")
         (MINE, [RUN, "time", DECIDE, "draw"]),
         ([*MINE, "--redraw"], [DECIDE, "draw"]),
         ([*MINE, "--figure", "x"], [RUN, "draw"]),
-        (["--tables-only", "--full"], [("run", "results/full", True), "time"]),
+        (["--tables-only", "--full"], [("run", "results", True), "time"]),
+        ([*MINE, "--full"], [("run", "mine", True), "time", FULL, "draw"]),
+        ([*MINE, "--full", "--redraw"], [FULL, "draw"]),
     ],
 )
 def test_claims_are_decided_between_tables_and_figures_where_all_is_made(did, arguments, steps):
@@ -203,3 +213,132 @@ def test_of_claims_decided_from_the_digits_those_count_that_were_decided_last(
     steps = did(*MINE, undecided=undecided, folders=["mine", "mine/digits", "mine/digits"])
     assert steps == [RUN, "time", DECIDE, ("decide", "mine/digits", "mine"), "draw"]
     assert ("no verdict: A1 (`make claims RESULTS=mine` says why)" in caplog.messages) == is_named
+
+
+# The grids in full resolution ---------------------------------------------------------------------
+
+
+def test_in_full_claims_rest_on_full_tables_or_on_experiments_without_such_grids(
+    did, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    places = ["mine/full", "mine/digits", "mine/full/digits"]
+    steps = did(*MINE, "--full", folders=places)
+    digits = ("decide", "mine/full/digits", "mine/full", "mine/digits", "mine")
+    assert steps[2:] == [FULL, digits, "draw"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "claims.csv").touch()  # its page shows the verdicts in full, too
+    assert did(*MINE, "--full")[2:] == [FULL, DECIDE, "draw"]
+    quick = [Path("mine/digits"), Path("mine")]
+    passed_over = tabulate.stands_for_no_full_grid(quick)
+    for folder, stem, expected in (
+        ("mine", "bessel", True),
+        ("mine/digits", "bessel_pooled", True),
+        ("mine/full", "bessel", False),
+        ("mine", "exact", False),
+    ):
+        assert passed_over(Path(folder), stem) == expected
+
+
+def test_what_has_no_verdict_in_full_is_named(did, caplog):
+    did(*MINE, "--full", undecided="mine/full")
+    said = 'no verdict: A1 (`make claims RESULTS=mine ARGS="--full"` says why)'
+    assert said in caplog.messages
+
+
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    """made(*names): where tables of full grids went, and what was run with which store."""
+    calls = []
+
+    def make_tables(chosen, results, where, *, cell_folder, before):
+        calls.append((dict(chosen), results, cell_folder))
+        before(Forecast([Remaining("bessel", 1, 2, 100.0)], 1, "made-up tables"))
+        folder = results / "digits" if "initial_beta" in chosen else results
+        tables = {}
+        for name in chosen:
+            path = folder / "tables" / f"{name}.csv"
+            rows = per_seed([0], "batch_loss", np.ones(1))
+            write_table(path, [({"norm": "none"}, rows)], {})
+            tables[name] = ExperimentTables([path], folder)
+        return tables
+
+    def call(*names, full=True):
+        calls.clear()
+        folders = tabulate.run_experiments(names, ["backend=numpy"], tmp_path, full=full)
+        return folders, list(calls)
+
+    monkeypatch.setattr(pipeline, "make_tables", make_tables)
+    return call
+
+
+def test_grids_in_full_share_the_store_and_stand_apart(made, tmp_path, caplog):
+    caplog.set_level("INFO")
+    cells, complete = tmp_path / "cells", tmp_path / "full" / "complete"
+    folders, calls = made("bessel", "listings")
+    assert folders == {"bessel": tmp_path / "full", "listings": tmp_path}
+    assert calls == [
+        ({"listings": ["experiment=listings", "backend=numpy"]}, tmp_path, cells),
+        ({"bessel": ["experiment=full/bessel", "backend=numpy"]}, complete, cells),
+    ]
+    assert caplog.text.count("bessel: 1 of 2 cells are missing, about 2 minutes") == 1
+    # What is there of an experiment without a grid in full is taken as it stands.
+    folders, calls = made("bessel", "listings")
+    assert (list(folders), len(calls)) == (["bessel"], 1)
+    folders, calls = made("initial_beta")
+    assert folders == {"initial_beta": tmp_path / "full" / "digits"}
+    assert [results for _, results, _ in calls] == [complete]
+    folders, calls = made("bessel", "listings", full=False)
+    assert (set(folders.values()), len(calls)) == ({tmp_path}, 1)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(59.0, 0), (61.0, 1)])
+def test_quick_grids_say_how_long_they_take_where_that_is_long(
+    made, caplog, monkeypatch, seconds, said
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Forecast, "seconds", seconds)
+    made("bessel", full=False)
+    assert len([line for line in caplog.messages if "(an estimate from" in line]) == said
+    assert "bessel: 1 of 2" not in caplog.text
+
+
+def test_figures_of_full_grids_show_no_quick_table(tmp_path):
+    (script,) = build.figures.find(["identity"])  # which shows fixed_identity, too
+    complete = tmp_path / "full" / "complete"
+    (tmp_path / "tables").mkdir(parents=True)
+    (tmp_path / "tables" / "norm_accuracy.csv").touch()
+    with pytest.raises(StoreError, match=r"complete/tables/norm_accuracy\.csv does not exist"):
+        build._in_full(script, tmp_path, {})
+    (complete / "tables").mkdir(parents=True)
+    (complete / "tables" / "norm_accuracy.csv").touch()
+    of_full = (tmp_path / "full", [complete, tmp_path])
+    assert build._in_full(script, tmp_path, {}) == of_full
+    (complete / "digits" / "tables").mkdir(parents=True)
+    place, sources = build._in_full(
+        script, tmp_path, {"norm_accuracy": tmp_path / "full" / "digits"}
+    )
+    assert place == tmp_path / "full" / "digits"
+    assert sources == [complete / "digits", complete, tmp_path / "digits", tmp_path]
+    (other,) = build.figures.find(["mnist_init_units"])
+    assert build._in_full(other, tmp_path, {}) == (tmp_path, ())
+
+
+def test_a_figure_in_full_and_what_the_ledger_reads_of_its_table(run, tmp_path):
+    one = ["--full", "--figure", "companions", "--results", "mine", *DIGITS]
+    first = run("build.py", *one)
+    assert "companions: 4 of 4 cells are missing, about " in first.err
+    full = tmp_path / "mine" / "full"
+    names = sorted(str(path.relative_to(full)) for path in full.rglob("*.*") if path.is_file())
+    both = [f"digits/tables/companions.{kind}" for kind in ("csv", "json")]
+    assert [name for name in names if "plans" not in name] == [
+        *(f"complete/{name}" for name in both),
+        *(f"digits/figures/companions.{kind}" for kind in ("json", "png", "svg")),
+        *both,
+    ]
+    small, large = (read_table(full / name / both[0]) for name in ("", "complete"))
+    assert set(small["metric"]) < set(large["metric"])
+    assert not (tmp_path / "mine" / "tables").exists()
+    again = run("build.py", *one)
+    assert "missing" not in again.err
+    assert again.err.count("(up to date)") == 1

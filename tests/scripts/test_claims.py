@@ -1,7 +1,9 @@
 """claims as a user meets it: a line a document, what is open is named, and exit codes."""
 
 import csv
+import shutil
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import yaml
 
 from gpubn.commands import claims as script
 from gpubn.errors import GpubnError
+from gpubn.report.claims.differences import difference_faults
 from gpubn.report.claims.ledger import load_ledger
 from gpubn.report.tables import write_table
 from gpubn.rows import per_seed
@@ -110,3 +113,51 @@ def test_tables_of_another_folder_where_undecided_is_a_verdict(decide, tmp_path)
     expected = dict.fromkeys(EXPECTED, "reproduced") | {"A1": "undecided"}
     assert verdicts(tmp_path / "results" / "digits") == expected
     assert not (tmp_path / "results" / "claims.csv").exists()
+
+
+def test_in_full_each_table_counts_where_it_belongs(decide, tmp_path, monkeypatch):
+    """That of an experiment with a full grid in `full`, that of another one in the folder."""
+    of_full = {"measures": {"x": {"table": "bessel", "metric": "gain"}}}
+    quick = tmp_path / "results" / "tables"
+    for place, gain in ((quick, 8), (tmp_path / "results" / "full" / "tables", 0.5)):
+        rows = per_seed(range(9), "gain", gain + np.arange(9.0) / 90)
+        write_table(place / "bessel.csv", [({"norm": "none"}, rows)], {})
+    said, error = decide("--full", A1=of_full)
+    assert (said[0], error) == (
+        f"A: {COUNTS['A']} claims: {COUNTS['A'] - 1} reproduced; 1 not reproduced",
+        "",
+    )
+    in_full = verdicts(tmp_path / "results" / "full")
+    assert in_full == dict.fromkeys(EXPECTED, "reproduced") | {"A1": "not reproduced"}
+    assert not (tmp_path / "results" / "claims.csv").exists()
+    (tmp_path / "results" / "full" / "tables" / "bessel.csv").unlink()
+    said, error = decide("--full", A1=of_full)
+    assert error.startswith("A1 have no verdict")
+    assert "results/full/benchmarks\n" in "\n".join([*said, ""])  # and nowhere else
+    # What was published in full comes before what was published of quick grids.
+    monkeypatch.setattr(script, "shipped", lambda place: tmp_path / "published")
+    published = tmp_path / "published" / "full" / "tables"
+    write_table(published / "bessel.csv", [({"norm": "none"}, rows)], {})
+    said, error = decide("--full", "--published", A1=of_full)
+    assert (error, verdicts(tmp_path / "results" / "full")) == ("", in_full)
+
+
+def test_verdicts_in_full_that_nothing_explains_are_named(decide, tmp_path, monkeypatch):
+    decide()
+    shutil.copytree(tmp_path / "results", tmp_path / "results" / "full")
+    said, error = decide(A1=UNCLEAR)
+    assert (len(said), error) == (4, "")  # in a folder of one's own
+    (tmp_path / "gpubn").mkdir()
+    (tmp_path / "gpubn" / "config.py").touch()
+    why = tmp_path / "differences.yaml"
+    why.touch()
+    monkeypatch.setattr(script, "difference_faults", partial(difference_faults, path=why))
+    said, error = decide(A1=UNCLEAR)
+    assert said[4].startswith(
+        "in full: differences.yaml: A1 is 'undecided' and in full 'reproduced'"
+    )
+    expected = "expected one for each that differs, and no other"
+    assert error == f"reasons why verdicts in full differ have 1 faults; {expected}"
+    why.write_text("A1: It is longer.\n")
+    assert decide(A1=UNCLEAR)[1] == ""
+    assert len(decide()[0]) == 5

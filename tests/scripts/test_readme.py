@@ -94,6 +94,25 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     assert f"On new seeds, by what was frozen on 2030-02-03: {counted} ([confirmation]" in said
 
 
+def test_verdicts_in_full_come_first(readme, tmp_path):
+    (tmp_path / "claims.csv").write_text(CLAIMS)
+    (tmp_path / "full").mkdir()
+    in_full = CLAIMS.replace("1,reproduced,ten", "1,not reproduced,ten")
+    in_full = in_full.replace("A6,A,,,,,,,,,,,,", "A6,A,Six.,,1,1,1,s,1,undecided: open,,x,t,")
+    in_full = in_full.replace("3,s,1,not reproduced", "3,s,1,")
+    (tmp_path / "full" / "claims.csv").write_text(in_full)
+    said = readme.generated("claims", tmp_path)
+    counted = "Of 4 claims: 1 reproduced, other value; 1 not reproduced; 1 undecided. We had expe"
+    assert said.startswith(counted)
+    assert "verdicts in full; the quick grids give 3 of them otherwise, in brackets." in said
+    assert {
+        "[A1](results/claims.md#a1) | One \\| two. | not reproduced (quick: reproduced)",
+        "[A2](results/claims.md#a2) | Two. | reproduced, other value",
+        "[A6](results/claims.md#a6) |  | undecided (quick: none)",
+        "[B1](results/claims.md#b1) | One. | none (quick: not reproduced)",
+    } <= set(said.splitlines())
+
+
 # What is typed ------------------------------------------------------------------------------------
 
 

@@ -2,15 +2,16 @@
 
 import json
 import re
+import sys
 import weakref
 from dataclasses import replace
 
 import pytest
 
 from gpubn.backend import resolve
-from gpubn.config import Config, DataConfig
+from gpubn.config import Config, DataConfig, OptimConfig
 from gpubn.errors import CellError
-from gpubn.experiments import tabulated
+from gpubn.experiments import base, tabulated
 from gpubn.experiments.tabulated import Part
 from gpubn.report.tables import read_table, table_is_current
 from gpubn.rows import COLUMNS, Observation
@@ -144,6 +145,32 @@ def test_a_thinned_table_holds_chosen_rows_and_its_constants_once(
 
     assert metrics("m") == ["m", "m[1]"] * len(inits)
     assert metrics("n") == ["n"] * len(inits)
+
+
+def test_a_choice_of_rows_at_one_rate_is_about_an_arm_that_has_no_other(
+    fake, tmp_path, store, finish, monkeypatch
+):
+    """As one whose rate was tuned."""
+    axes = {"init": "init.name", "rate": "optim.rate"}
+    keys = ("data.name", "init", "optim.rate", "seeds")
+    experiment = replace(base.get("fake"), axes=axes, keys=keys)
+    monkeypatch.setattr(sys.modules["gpubn.experiments.fake"], "FAKE", experiment)
+    part = Part(("loss",), {"rate": ["0.1"], "init": ["a", "b"]}, (), ())
+    for module in (tabulated, collect):
+        monkeypatch.setattr(module, "PARTS", {"fake": (part,)})
+
+    def rates(**of_arms):
+        cells = [
+            Cell.of(replace(fake.cell(init).config, optim=OptimConfig(rate=rate)))
+            for init, rates in of_arms.items()
+            for rate in rates
+        ]
+        (path,) = write(tmp_path / "tables", cells, finish(cells, store), thinned=True)
+        return [(row.init, row.rate) for row in read_table(path).itertuples() if row.seed == 0]
+
+    assert rates(a=(0.1, 0.3), b=(0.3, 1.0), c=(0.1, 3.0)) == [("a", "0.1")]
+    assert rates(a=(0.1, 0.3), b=(0.3,), c=(0.1,)) == [("a", "0.1"), ("b", "0.3")]
+    assert rates(a=(0.3,), b=(0.3,), c=(0.3,)) == [("a", "0.3"), ("b", "0.3")]
 
 
 # What tells cells apart --------------------------------------------------------------------------

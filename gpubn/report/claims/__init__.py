@@ -1,7 +1,7 @@
 """Claims: what the documents say, decided from the tables; each is an entry of the ledger."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gpubn.errors import LedgerError, StoreError
@@ -9,6 +9,7 @@ from gpubn.extensions import Extension, exists, extensions
 from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
+from gpubn.report.claims.differences import load_differences, verdicts_in
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.reports import write_reports
 from gpubn.report.figures import drawing as figures
@@ -21,15 +22,18 @@ def decide_all(
     *,
     rules: Path = ledger.FOLDER,
     own: Extension | None = None,
+    passed_over: Callable[[Path, str], bool] = lambda folder, stem: False,
 ) -> list[Decision]:
     """Decide every claim of a ledger from the tables in `results` and write what came of it.
 
     Tables are looked for in `tables/` and `benchmarks/` of `results`, then of each of `also`. The
-    reports go to `out`, by default `results`. All tests of a ledger are corrected together.
+    reports go to `out`, by default `results`. All tests of a ledger are corrected together. Where
+    `full` there has verdicts, the page has both.
 
     Args:
         rules: the folder of the ledger.
         own: the extension whose ledger it is instead; its reports go to `extensions/<name>` there.
+        passed_over: whether a table in one of these folders does not count, by its stem.
 
     Raises:
         LedgerError: a file of the ledger is malformed.
@@ -37,24 +41,30 @@ def decide_all(
     """
     folder = own.folder / "ledger" if own else rules
     book = ledger.load_ledger(folder)
-    folders = [folder / kind for folder in (results, *also) for kind in ("tables", "benchmarks")]
     target = report_folder(out or results, own)
     everyone = figures.find()
     scripts = [script for script in everyone if script.extension == own]
 
+    def places(stem: str) -> list[Path]:
+        folders = [folder for folder in (results, *also) if not passed_over(folder, stem)]
+        kinds = ("tables", "benchmarks")
+        return [folder / kind / f"{stem}.csv" for folder in folders for kind in kinds]
+
     def place(stem: str) -> Path:
-        paths = [folder / f"{stem}.csv" for folder in folders]
+        paths = places(stem)
         return next((path for path in paths if path.exists()), paths[0])
 
     def existing(stem: str) -> Path:
         if not (path := place(stem)).exists():
-            places = ", ".join(map(str, folders))
-            raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {places}")
+            folders = ", ".join(str(path.parent) for path in places(stem))
+            raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {folders}")
         return path
 
     def figure(script: figures.FigureScript) -> Path:
-        """Return its path, beside the tables that it is drawn from."""
-        return place(script.tables[0]).parents[1] / "figures" / f"{script.name}.png"
+        """Return its path, in the first of the folders that has a table which it is drawn from."""
+        parents = {place(stem).parents[1] for stem in script.tables}
+        folder = next(path for path in (results, *also) if path in parents)
+        return folder / "figures" / f"{script.name}.png"
 
     def link(path: Path) -> str:
         return Path(os.path.relpath(path, target)).as_posix()
@@ -77,8 +87,21 @@ def decide_all(
         },
         coverage=load_coverage(folder),
         twins={script.name: link(figure(script)) for script in everyone},
+        full=verdicts_in(report_folder((out or results) / "full", own)),
+        why={} if own else load_differences(),
     )
     return decisions
+
+
+def every_claim() -> list[ledger.Claim]:
+    """Return the sound claims of our ledger and of those of extensions.
+
+    Raises:
+        LedgerError: a ledger is malformed.
+        ExtensionError: that of an extension is about a document of ours or of another one.
+    """
+    books = [ledger.load_ledger(), *ledgers().values()]
+    return [claim for book in books for claim in book.claims.values()]
 
 
 def coverage_faults(rules: Path = ledger.FOLDER) -> list[str]:

@@ -132,23 +132,45 @@ def measure(wanted: Measure, tables: Tables) -> PerSeed:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it, or more than one value a seed.
     """
-    rows = tables(wanted.table).rows(wanted.metric)
-    for column, value in wanted.where.items():
-        if column not in _axes(rows):
-            axes = ", ".join(_axes(rows))
-            raise LedgerError(f"where names {column!r}; {wanted.table} has the axes {axes}")
-        rows = _rows_with(rows, column, str(value), wanted.table)
+    cells = _of_cells(wanted, tables)
     along = [wanted.along] if wanted.along else []
-    _refuse_alike(rows, {"seed", "layer", "step", *along})
-    cells = rows
-    for column, position in wanted.fixed.items():
-        rows = _at(rows, column, position, wanted.table)
+    _refuse_alike(cells, {"seed", "layer", "step", *along})
+    rows = _at_places(cells, wanted)
     _refuse_lost(cells, rows, wanted.fixed)
     if wanted.along:
         return _reduced(rows, wanted)
     _refuse_alike(rows, {"seed"})
     rows = rows.sort_values("seed")
     return PerSeed(_seeds_of(rows["seed"]), rows["value"].to_numpy(dtype=np.float64))
+
+
+def rows_read(wanted: Measure, tables: Tables) -> "pd.DataFrame":
+    """Return the rows that a measure reads off its table.
+
+    A table of them alone, or of those of several measures, gives the same values.
+
+    Raises:
+        StoreError: the table is missing or damaged.
+        LedgerError: nothing is left of it.
+    """
+    return _at_places(_of_cells(wanted, tables), wanted)
+
+
+def _of_cells(wanted: Measure, tables: Tables) -> "pd.DataFrame":
+    """Return the rows of the metric in those cells that a measure is about."""
+    rows = tables(wanted.table).rows(wanted.metric)
+    for column, value in wanted.where.items():
+        if column not in _axes(rows):
+            axes = ", ".join(_axes(rows))
+            raise LedgerError(f"where names {column!r}; {wanted.table} has the axes {axes}")
+        rows = _rows_with(rows, column, str(value), wanted.table)
+    return rows
+
+
+def _at_places(rows: "pd.DataFrame", wanted: Measure) -> "pd.DataFrame":
+    for column, position in wanted.fixed.items():
+        rows = _at(rows, column, position, wanted.table)
+    return rows
 
 
 def _at(rows: "pd.DataFrame", column: str, position: int | str, table: str) -> "pd.DataFrame":

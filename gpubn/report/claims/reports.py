@@ -9,6 +9,7 @@ from gpubn.files import write_atomic
 from gpubn.report.claims import history, rules
 from gpubn.report.claims.coverage import PASSAGE_KINDS, Coverage, Passage
 from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
+from gpubn.report.claims.differences import word_of
 from gpubn.report.pages import render_page
 from gpubn.report.statistics import CONFIDENCE
 
@@ -39,6 +40,8 @@ def write_reports(
     figures: Mapping[str, _Links],
     coverage: Coverage,
     twins: _Links,
+    full: Mapping[str, str],
+    why: Mapping[str, str],
 ) -> None:
     """Write the files into `folder`; those that stand stay untouched.
 
@@ -48,6 +51,8 @@ def write_reports(
         own: the extension whose claims they are; "" where they are ours.
         tables, figures: id of a claim -> name -> path, as seen from `folder`.
         twins: name of a figure -> path.
+        full: id of a claim -> its verdict on the full grids; empty where they have none.
+        why: id of a claim -> why its verdict there is another one.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -68,6 +73,9 @@ def write_reports(
         tables=tables,
         figures=figures,
         coverage=coverage,
+        full=full,
+        full_words={id_: word_of(verdict) for id_, verdict in full.items()},
+        why=why,
         theory=theory,
         history=changes,
     )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from gpubn.errors import StoreError
 from gpubn.report import words
+from gpubn.report.figures.selection import has_one_rate_an_arm
 
 
 class Described:
@@ -123,7 +124,8 @@ def _training(of: Described) -> str:
 def _rate(of: Described) -> str:
     c = of.config
     if "optim.rate" not in c:
-        return f"constant rates {', '.join(of.levels('rate'))}"
+        each = " (one an arm)" * has_one_rate_an_arm(of.table)
+        return f"constant rates {', '.join(of.levels('rate'))}{each}"
     if c["optim.schedule"] != "linear":
         return f"constant rate {c['optim.rate']:g}"
     return f"rate {c['optim.rate']:g} falling linearly to {c['optim.min_rate']:g}"

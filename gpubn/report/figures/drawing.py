@@ -8,7 +8,7 @@ import ast
 import csv
 import json
 import runpy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -81,12 +81,14 @@ def find(names: Iterable[str] = ()) -> list[FigureScript]:
     return [_declared(*available[name]) for name in wanted]
 
 
-def is_current(script: FigureScript, results: Path, kind: Kind = "page") -> bool:
+def is_current(
+    script: FigureScript, results: Path, kind: Kind = "page", sources: Sequence[Path] = ()
+) -> bool:
     """Return True if the figure stands there, intact, from these tables and this code."""
     base = results / FOLDERS[kind] / script.name
     try:
         document = json.loads(base.with_suffix(".json").read_bytes())
-        return bool(document["made_from"] == _made_from(script, results)) and all(
+        return bool(document["made_from"] == _made_from(script, results, sources)) and all(
             sha256(base.with_suffix(f".{ending}").read_bytes()) == digest
             for ending, digest in document["files"].items()
         )
@@ -94,11 +96,16 @@ def is_current(script: FigureScript, results: Path, kind: Kind = "page") -> bool
         return False
 
 
-def draw(script: FigureScript, results: Path, kind: Kind = "page") -> None:
+def draw(
+    script: FigureScript, results: Path, kind: Kind = "page", sources: Sequence[Path] = ()
+) -> None:
     """Draw a figure from `results/tables` into a folder of `results`, with its provenance.
 
     That is a JSON file beside SVG and PNG, which holds its title and its words, too: the caption,
     and all that there is to say as alternative text.
+
+    Args:
+        sources: the results folders in which its tables are looked for instead.
 
     Raises:
         StoreError: a table is missing, damaged, or lacks what the figure shows, or the folder
@@ -106,7 +113,7 @@ def draw(script: FigureScript, results: Path, kind: Kind = "page") -> None:
     """
     from gpubn.report.figures import style  # slow to import, and not always needed
 
-    frames = {stem: read_table(path) for stem, path in _tables(script, results).items()}
+    frames = {stem: read_table(path) for stem, path in _tables(script, results, sources).items()}
     with style.style():
         sheet = compose(script, frames, verdicts(script, results))
         said = {"title": sheet.title(), "caption": sheet.caption(), "alt": sheet.alt()}
@@ -118,7 +125,7 @@ def draw(script: FigureScript, results: Path, kind: Kind = "page") -> None:
         write_atomic(base.with_suffix(f".{ending}"), data)
     document = {
         **said,
-        "made_from": _made_from(script, results),
+        "made_from": _made_from(script, results, sources),
         "files": {ending: sha256(data) for ending, data in files.items()},
     }
     text = json.dumps(document, indent=1, ensure_ascii=False)
@@ -174,12 +181,12 @@ def _word(verdict: str) -> str:
     return next(whole, verdict.split(":")[0])
 
 
-def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
+def _tables(script: FigureScript, results: Path, sources: Sequence[Path]) -> dict[str, Path]:
     """Return the path of each table; a benchmark, measured anew each time, is elsewhere.
 
     What takes no images lies above the results that were made from the digits.
     """
-    folders = (results, *([results.parent] * (results.name == "digits")))
+    folders = sources or (results, *([results.parent] * (results.name == "digits")))
     found = {}
     for stem in script.tables:
         places = [f / kind / f"{stem}.csv" for f in folders for kind in ("tables", "benchmarks")]
@@ -187,8 +194,9 @@ def _tables(script: FigureScript, results: Path) -> dict[str, Path]:
     return found
 
 
-def _made_from(script: FigureScript, results: Path) -> dict[str, object]:
-    digests = {stem: sha256(read_bytes(path)) for stem, path in _tables(script, results).items()}
+def _made_from(script: FigureScript, results: Path, sources: Sequence[Path]) -> dict[str, object]:
+    places = _tables(script, results, sources)
+    digests = {stem: sha256(read_bytes(path)) for stem, path in places.items()}
     return {
         "tables": digests,
         "code": script_fingerprint(script.path, "gpubn.report.figures.style:render"),

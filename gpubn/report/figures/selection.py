@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpubn.errors import StoreError
+from gpubn.rows import COLUMNS
 
 _LISTED = 12
 """Values of a column that a sentence lists."""
@@ -100,6 +101,24 @@ def at_end(table: pd.DataFrame, **where: object) -> pd.DataFrame:
     """Return those of the selected rows that stand at their last step."""
     rows = select(table, **where)
     return rows[rows["step"] == rows["step"].max()]
+
+
+def at_lowest_rate(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of each arm at the lowest of its rates, which may be its only one.
+
+    An arm is what has the same values in all columns of the table before the seed but the rate.
+    """
+    rates = rows["rate"].astype(float)
+    arms = [column for column in rows.columns if column not in (*COLUMNS, "rate")]
+    lowest = rates.groupby([rows[arm] for arm in arms]).transform("min") if arms else rates.min()
+    return rows[rates == lowest]
+
+
+def has_one_rate_an_arm(table: pd.DataFrame) -> bool:
+    """Return whether no arm has a second rate, but different arms have different ones."""
+    if "rate" not in table or table["rate"].nunique() < 2:
+        return False
+    return len(at_lowest_rate(table)) == len(table)
 
 
 def values(rows: pd.DataFrame) -> np.ndarray:

@@ -23,7 +23,14 @@ from gpubn.report.figures.scales import (
     ratio_axis,
     strip_axis,
 )
-from gpubn.report.figures.selection import at_end, by, present, select
+from gpubn.report.figures.selection import (
+    at_end,
+    by,
+    distinct,
+    has_one_rate_an_arm,
+    present,
+    select,
+)
 from gpubn.report.figures.sheets import Sheet
 from gpubn.report.figures.style import FAINT, Style, key, keys
 from gpubn.report.statistics import CEILING, Interval, mean_interval, parts_below
@@ -43,10 +50,20 @@ def by_level(rows: pd.DataFrame, axis: str, metric: str) -> Swept:
 
 
 def at_best_rate(rows: pd.DataFrame, axis: str, metric: str) -> Swept:
-    """Return as `by_level` the least over learning rates for each seed; NaN counts as infinite."""
-    of_rates = [by_level(of_rate, axis, metric) for _, of_rate in rows.groupby("rate")]
-    losses = np.array([losses for _, losses in of_rates])
-    return of_rates[0][0], np.where(np.isnan(losses), np.inf, losses).min(axis=0)
+    """Return as `by_level` the least over learning rates for each seed; NaN counts as infinite.
+
+    A level may have other rates than the next one.
+    """
+    ends = pd.concat([at_end(of_rate, metric=metric) for _, of_rate in rows.groupby("rate")])
+    losses = distinct(ends, axis, "rate", "seed").fillna({"value": np.inf})
+    return by(losses.groupby([axis, "seed"])["value"].min().reset_index(), axis)
+
+
+def lowest_rate(table: pd.DataFrame) -> str:
+    """Return in words the rate of the rows that `at_lowest_rate` returns."""
+    if has_one_rate_an_arm(table):
+        return "the rate of its arm"
+    return f"rate {min(table['rate'], key=float)}"
 
 
 def log_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:

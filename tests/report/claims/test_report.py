@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from gpubn.commands.tabulate import stands_for_no_full_grid
 from gpubn.errors import StoreError
+from gpubn.report import claims
 from gpubn.report.claims import decide_all, history
 from gpubn.report.claims.reports import HERE
 
@@ -48,7 +50,7 @@ def decided(world, claim, tmp_path, monkeypatch):
     printed = world.plant(2 + X, id_="B2", printed=[(3, 4)])
     printed["quantities"]["more"] = {"value": "in_red - 2", "unit": "u", "label": "that too"}
     printed["cases"][0]["beside"] = {"more": [0, 0.1]}
-    claims = [
+    entries = [
         split,
         world.plant(X, id_="A10", note="Nothing more."),
         claim("A1", quantities=quantities, thresholds=thresholds, claim=said),
@@ -61,7 +63,7 @@ def decided(world, claim, tmp_path, monkeypatch):
     ]
 
     def once():
-        decide_all(world.results, rules=world.ledger(*claims))
+        decide_all(world.results, rules=world.ledger(*entries))
         return {path.name: path.read_text() for path in world.results.glob("*.*")}
 
     return once
@@ -127,11 +129,60 @@ def test_the_page_of_statistics_has_no_number_of_its_own(decided):
 
 def test_the_committed_reports_are_those_of_the_committed_tables(tmp_path):
     results = HERE.parents[2] / "results"
-    for kind in ("tables", "benchmarks"):
+    for kind in ("tables", "benchmarks", "full"):
         (tmp_path / kind).symlink_to(results / kind)
     decide_all(tmp_path)
     for name in (*FILES, "coverage.csv", "coverage.md"):
         assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
+
+
+def test_the_committed_verdicts_in_full_are_those_of_what_is_committed(tmp_path):
+    """Tables of full grids from `full/tables` alone, the others from where the quick ones are."""
+    results = HERE.parents[2] / "results"
+    committed = results / "full" / "claims.csv"
+    if committed.exists():
+        quick = stands_for_no_full_grid([results])
+        (tmp_path / "tables").symlink_to(results / "full" / "tables")
+        decide_all(tmp_path, [results], passed_over=quick)
+        assert (tmp_path / "claims.csv").read_bytes() == committed.read_bytes()
+
+
+def test_the_verdict_in_full_beside_the_quick_one(decided, world, monkeypatch):
+    before = decided()
+    in_full = {
+        **{"A1": "reproduced", "A10": "contradicted", "B2": "reproduced, other value"},
+        **{"B3": "undecided", "C1": "no verdict", "D2": SPLIT.replace("red", "blue")},
+    }
+    lines = "".join(f'{id_},"{verdict}"\n' for id_, verdict in in_full.items())
+    (world.results / "full").mkdir()
+    (world.results / "full" / "claims.csv").write_text(f"id,verdict\n{lines}")
+    why = {"A1": "No.", "A10": "It is | longer.", "C1": "It was not run."}
+    monkeypatch.setattr(claims, "load_differences", lambda: why)
+    after = decided()
+    assert {name for name in FILES if after[name] != before[name]} == {"claims.md"}
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^#|\Z)", after["claims.md"], re.M | re.S))
+    not_run = "* Verdict of the quick grids: **contradicted**\n* Why they differ: It was not run.\n"
+    for id_, part in (
+        ("A1", "* Verdict: **reproduced**, in full, too\n* Published"),
+        ("A10", "* Verdict in full: **contradicted**\n* Verdict of the quick grids: **not repro"),
+        ("A10", "reproduced**\n* Why they differ: It is | longer.\n* Published"),
+        ("B2", "* Verdict: **reproduced, other value**, in full, too\n"),
+        ("B3", "* Verdict in full: **undecided**\n* Verdict of the quick grids: no verdict (there"),
+        ("C1", f"* Verdict in full: **no verdict**\n{not_run}"),
+        ("C2", "* Verdict: **undecided: open when it is red, or it is blue**\n"),
+        (
+            "D2",
+            "it is blue; not when a, b | c; open when it is green**\n* Verdict of the quick gri",
+        ),
+    ):
+        assert part in sections[id_], id_
+    assert "Why they differ" not in sections["D2"] + sections["B3"]
+    first = after["claims.md"].split("## Evidence")[0]
+    heads = dict(re.findall(r"^\| (\w+) \| [^|]* \| (.*?) \| ", first, re.M))
+    assert heads["A10"] == "**not reproduced**; in full **contradicted**"
+    assert heads["A1"] == "**reproduced**"
+    assert "numbers here are of the quick grids" in after["claims.md"]
+    assert "quick" not in before["claims.md"]
 
 
 def test_twice_the_same_bytes_and_nothing_is_written(decided, world):

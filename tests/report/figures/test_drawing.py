@@ -142,6 +142,19 @@ def test_a_benchmark_stands_in_for_a_table_that_is_not_there(script, tmp_path, c
     assert captions == ["n = 1 seed; rows: 1.", "n = 1 seed; rows: 2."]
 
 
+def test_tables_may_lie_elsewhere(script, tmp_path, captions):
+    results, place = tmp_path / "results", tmp_path / "results" / "full"
+    sources = [place / "complete", results]
+    figures.draw(script, place, sources=sources)
+    assert figures.is_current(script, place, sources=sources)
+    assert not (results / "figures").exists()
+    more = [*ROWS, ({"norm": "x"}, ROWS[0][1])]
+    write_table(place / "complete" / "tables" / "t.csv", more, {})
+    assert not figures.is_current(script, place, sources=sources)
+    figures.draw(script, place, sources=sources)
+    assert captions == ["n = 1 seed; rows: 1.", "n = 1 seed; rows: 2."]
+
+
 def test_what_takes_no_images_lies_above_what_was_made_from_the_digits(script, tmp_path, captions):
     digits = tmp_path / "results" / "digits"
     figures.draw(script, digits)

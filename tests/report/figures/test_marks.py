@@ -141,6 +141,12 @@ def test_the_best_rate_is_that_of_each_seed_and_no_diverged_one():
     ]
     levels, best = sweeps.at_best_rate(pd.DataFrame(rows), "depth", "m")
     assert (levels.tolist(), best.tolist()) == ([5.0], [[3.0, 1.0, INF]])
+    deeper = [{**row, "depth": "10", "value": 7.0 + row["seed"]} for row in rows[-3:]]
+    levels, best = sweeps.at_best_rate(pd.DataFrame([*rows, *deeper]), "depth", "m")
+    assert (levels.tolist(), best.tolist()) == ([5.0, 10.0], [[3.0, 1.0, INF], [7.0, 8.0, 9.0]])
+    both = pd.DataFrame([{**row, "norm": norm} for row in rows for norm in "ab"])
+    with pytest.raises(StoreError, match=r"differ in norm \(a, b\)"):
+        sweeps.at_best_rate(both, "depth", "m")
 
 
 def test_the_levels_at_which_a_loss_is_usable():

@@ -163,6 +163,41 @@ def test_of_a_part_of_its_grid_a_figure_is_drawn_or_says_what_it_needs(script):
         assert " needs " in said
 
 
+TUNED = ("batch_sweep", "depth_grid", "dropout", "dropout_shares", "inputs", "norm_accuracy")
+
+
+def tuned(frame):
+    """Each arm at one of its rates: the next one in turn, of those that have as many rows."""
+    arms = [column for column in frame.columns if column not in (*COLUMNS, "rate")]
+    kept = []
+    for number, (_, rows) in enumerate(frame.groupby(arms)):
+        counts = rows["rate"].value_counts(sort=False)
+        rates = sorted(counts[counts == counts.max()].index)
+        kept.append(rows[rows["rate"] == rates[number % len(rates)]])
+    found = pd.concat(kept).sort_index()
+    found.attrs = frame.attrs
+    return found
+
+
+@pytest.mark.parametrize(
+    "script",
+    [script for script in drawing.find() if {*script.tables} & {*TUNED}],
+    ids=lambda script: script.name,
+)
+def test_a_table_with_one_rate_an_arm_is_drawn_and_described(script):
+    frames = {stem: table(stem) for stem in script.tables}
+    frames |= {stem: tuned(frame) for stem, frame in frames.items() if stem in TUNED}
+    before = {stem: len(frame) for stem, frame in frames.items()}
+    with style():
+        sheet = drawing.compose(script, frames)
+        if "{rate}" in script.path.read_text():
+            assert "(one an arm)" in sheet.alt()
+        if "rate {" in script.path.read_text() or "at {lowest}" in script.path.read_text():
+            assert "the rate of its arm" in sheet.alt()
+        sheet.finish()
+    assert before == {stem: len(frame) for stem, frame in frames.items()}
+
+
 @SCRIPTS
 def test_a_figure_refuses_rows_that_it_cannot_tell_apart(script):
     planted = {}

@@ -6,6 +6,8 @@ import pytest
 
 from gpubn.errors import StoreError
 from gpubn.report.figures import selection
+from gpubn.report.figures.selection import at_lowest_rate, has_one_rate_an_arm
+from gpubn.report.figures.sweeps import lowest_rate
 
 ROWS = [
     ("none", "1.0", 1, "loss", 4.0),
@@ -52,3 +54,33 @@ def test_rows_that_are_drawn_as_one_are_refused():
 def test_the_last_step_is_that_of_the_selected_rows():
     table = TABLE.assign(step=np.arange(len(TABLE)))
     assert selection.at_end(table, norm="none")["value"].tolist() == [8.0]
+
+
+def swept(**of_arms):
+    """A table of arms at some rates, two seeds each."""
+    places = [
+        (norm, rate, seed) for norm, rates in of_arms.items() for rate in rates for seed in (0, 1)
+    ]
+    frame = pd.DataFrame(places, columns=["norm", "rate", "seed"])
+    return frame.assign(step=5, layer=1, metric="m", value=np.arange(len(frame), dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("arms", "lowest", "one", "said"),
+    [
+        ({"a": ("0.3", "10.0", "1.0"), "b": ("0.3",)}, {"a": "0.3", "b": "0.3"}, False, "rate 0.3"),
+        ({"a": ("10.0", "3.0"), "b": ("0.1",)}, {"a": "3.0", "b": "0.1"}, False, "rate 0.1"),
+        ({"a": ("10.0",), "b": ("3.0",)}, {"a": "10.0", "b": "3.0"}, True, "the rate of its arm"),
+        ({"a": ("0.3",), "b": ("0.3",)}, {"a": "0.3", "b": "0.3"}, False, "rate 0.3"),
+    ],
+)
+def test_each_arm_at_the_lowest_of_its_rates(arms, lowest, one, said):
+    table = swept(**arms)
+    rows = at_lowest_rate(table)
+    assert {*zip(rows["norm"], rows["rate"], strict=True)} == {*lowest.items()}
+    assert len(rows) == 2 * len(arms)
+    assert has_one_rate_an_arm(table) == one
+    assert lowest_rate(table) == said
+    assert not has_one_rate_an_arm(table.drop(columns="rate"))
+    alone = at_lowest_rate(table.drop(columns="norm"))
+    assert set(alone["rate"]) == {min(table["rate"], key=float)}
