@@ -1,7 +1,7 @@
 """Claims: what the documents say, decided from the tables; each is an entry of the ledger."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gpubn.errors import LedgerError, StoreError
@@ -21,6 +21,7 @@ def decide_all(
     *,
     rules: Path = ledger.FOLDER,
     own: Extension | None = None,
+    lacking: Mapping[str, str] | None = None,
 ) -> list[Decision]:
     """Decide every claim of a ledger from the tables in `results` and write what came of it.
 
@@ -30,6 +31,7 @@ def decide_all(
     Args:
         rules: the folder of the ledger.
         own: the extension whose ledger it is instead; its reports go to `extensions/<name>` there.
+        lacking: table -> why there is none, although one stands in a folder of `also`.
 
     Raises:
         LedgerError: a file of the ledger is malformed.
@@ -47,6 +49,8 @@ def decide_all(
         return next((path for path in paths if path.exists()), paths[0])
 
     def existing(stem: str) -> Path:
+        if lacking and stem in lacking:
+            raise StoreError(lacking[stem])
         if not (path := place(stem)).exists():
             places = ", ".join(map(str, folders))
             raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {places}")
