@@ -66,7 +66,9 @@ def command() -> None:
             rows[name] = report.blank_rows(name, before, report.NOT_RUN, "")
         if not options.only or name in options.only:
             rows[name] = run(universe, rows[name])
-            report.write_universes(options.results, before, {n: rows.get(n, []) for n in found})
+            titles = {n: u.title for n, u in found.items()}
+            held = {n: rows.get(n, []) for n in found}
+            report.write_universes(options.results, before, held, titles)
             words = [row["word"] for row in rows[name]]
             counts = {word: words.count(word) for word in dict.fromkeys(words)}
             print(f"{name}: {'; '.join(f'{n} {word}' for word, n in counts.items())}")

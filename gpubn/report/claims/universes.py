@@ -27,13 +27,13 @@ Row = dict[str, str]
 
 
 def default_rows(results: Path) -> dict[str, Row]:
-    """Return the verdict on each claim in a results folder, by id, with its `predicted` word.
+    """Return the verdict on each claim in a results folder, by id, and its text and prediction.
 
     Raises:
         StoreError: it has none.
     """
     rows, evidence = (_read(results / f"{stem}.csv") for stem in ("claims", "claims_evidence"))
-    if not rows or not {"id", "verdict", "measured", "unit", "predicted"} <= {*rows[0]}:
+    if not rows or not {"id", "claim", "verdict", "predicted"} <= {*rows[0]}:
         raise StoreError(
             f"{results} has no verdicts in claims.csv; expected a results folder, in which "
             "`gpubn claims` writes them"
@@ -45,7 +45,8 @@ def default_rows(results: Path) -> dict[str, Row]:
     return {
         row["id"]: {
             **_row(DEFAULT, row["id"], _word(row["verdict"]), row["verdict"]),
-            **{column: row[column] for column in ("measured", "low", "high", "unit", "predicted")},
+            **{column: row[column] for column in ("measured", "low", "high", "unit")},
+            **{column: row[column] for column in ("claim", "predicted")},
             "states": ";".join(states[row["id"]]),
         }
         for row in rows
@@ -91,13 +92,17 @@ def known_rows(results: Path) -> dict[str, list[Row]]:
 
 
 def write_universes(
-    results: Path, default: Mapping[str, Row], rows: Mapping[str, Sequence[Row]]
+    results: Path,
+    default: Mapping[str, Row],
+    rows: Mapping[str, Sequence[Row]],
+    titles: Mapping[str, str],
 ) -> None:
     """Write `universes.csv`, and the table `universes` from which its figure is drawn.
 
     Args:
         default: what `default_rows` returns.
         rows: universe -> its rows; those of claims that the default has not are left out.
+        titles: universe -> its title.
     """
     found = [
         {**row, "agrees": _agrees(default[row["id"]], row)}
@@ -117,7 +122,8 @@ def write_universes(
         ({"universe": row["universe"], "id": row["id"]}, _observed(row))
         for row in [*expected, *default.values(), *found]
     ]
-    write_table(results / "tables" / FILE, parts, {"revision": git_revision()})
+    config = {"universes": dict(titles), "claims": {id_: d["claim"] for id_, d in default.items()}}
+    write_table(results / "tables" / FILE, parts, {"revision": git_revision(), "config": config})
 
 
 def _row(universe: str, id_: str, word: str, verdict: str = "", why: str = "") -> Row:
