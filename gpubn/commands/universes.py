@@ -17,6 +17,8 @@ from gpubn.errors import ConfigError, DataUnavailableError
 from gpubn.report.claims import decide_all, ledger
 from gpubn.report.claims import universes as report
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.universe_costs import costs, write_costs
 from gpubn.sweeps.universes import (
     DEFAULT,
     DIGITS,
@@ -120,6 +122,13 @@ class _Run:
         for name, why in failed.items():
             log.warning("%s has no table in the universe %s: %s", name, universe.name, why)
             remove_tables(folder, name)
+        ids = set().union(*map(_ids, default.values()))
+        finished = CellStore(self._results / "cells")
+        rows = {}
+        for one, grid in ((_DEFAULT, default), (universe, cells)):
+            of_one = [cell for of_experiment in grid.values() for cell in of_experiment]
+            rows[one.name] = costs(one.name, of_one, () if one is _DEFAULT else ids, finished)
+        write_costs(self._results, rows)
         same = [name for name in cells if _ids(cells[name]) == _ids(default.get(name, []))]
         Outcome(failed, same).save(folder)
 

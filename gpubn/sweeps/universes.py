@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -101,12 +100,10 @@ class Outcome:
     Attributes:
         failed: experiment -> why it has no table there.
         same: the experiments whose cells are the default's.
-        costs: what it took.
     """
 
     failed: dict[str, str]
     same: list[str]
-    costs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path) -> "Outcome | None":
