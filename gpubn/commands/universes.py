@@ -9,6 +9,7 @@ any time: the same command goes on. A universe that is not asked for keeps the v
 import argparse
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from gpubn import backend, experiments
@@ -62,15 +63,12 @@ def command() -> None:
     before = report.default_rows(options.results)
     where = backend.resolve(options.backend)
     run = _Run(options.results, options.ledger, None if options.decide else where)
-    rows = report.known_rows(options.results)
+    known, titles = report.known_rows(options.results), {n: u.title for n, u in found.items()}
+    rows = {n: known.get(n) or report.blank_rows(n, before, report.NOT_RUN, "") for n in found}
     for name, universe in found.items():
-        if name not in rows:
-            rows[name] = report.blank_rows(name, before, report.NOT_RUN, "")
         if not options.only or name in options.only:
             rows[name] = run(universe, rows[name])
-            titles = {n: u.title for n, u in found.items()}
-            held = {n: rows.get(n, []) for n in found}
-            report.write_universes(options.results, before, held, titles)
+            report.write_universes(options.results, before, rows, titles)
             words = [row["word"] for row in rows[name]]
             counts = {word: words.count(word) for word in dict.fromkeys(words)}
             print(f"{name}: {'; '.join(f'{n} {word}' for word, n in counts.items())}")
@@ -127,7 +125,8 @@ class _Run:
         rows = {}
         for one, grid in ((_DEFAULT, default), (universe, cells)):
             of_one = [cell for of_experiment in grid.values() for cell in of_experiment]
-            rows[one.name] = costs(one.name, of_one, () if one is _DEFAULT else ids, finished)
+            with suppress(DataUnavailableError):  # the digits do without the default's data
+                rows[one.name] = costs(one.name, of_one, () if one is _DEFAULT else ids, finished)
         write_costs(self._results, rows)
         same = [name for name in cells if _ids(cells[name]) == _ids(default.get(name, []))]
         Outcome(failed, same).save(folder)
