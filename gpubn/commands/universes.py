@@ -89,7 +89,9 @@ class _Run:
         self._names = [name for name in experiments.names() if name in used]
         self._read = {id_: tables & {*self._names} for id_, tables in read.items()}
 
-    def __call__(self, universe: Universe, before: list[report.Row]) -> list[report.Row]:
+    def __call__(
+        self, universe: Universe, before: list[report.VerdictRow]
+    ) -> list[report.VerdictRow]:
         """Return the rows of a universe: those `before` where there are none, or no data now."""
         folder = self._results / "universes" / universe.name
         if self._where is not None:

@@ -44,7 +44,7 @@ LAUNCHES = {"layer": 8, "norm": 5, "step": 9}
 WEIGHT_PASSES, MOMENTUM_PASSES = 7, 3
 ACTIVATION_PASSES, NORM_PASSES = 8, 8
 
-Row = dict[str, str]
+CostRow = dict[str, str]
 
 
 class _Card(NamedTuple):
@@ -53,7 +53,9 @@ class _Card(NamedTuple):
     on_host: bool = False
 
 
-def costs(universe: str, cells: Sequence[Cell], default: Iterable[str], store: CellStore) -> Row:
+def costs(
+    universe: str, cells: Sequence[Cell], default: Iterable[str], store: CellStore
+) -> CostRow:
     """Return the row of a universe.
 
     Args:
@@ -108,10 +110,10 @@ def step_work(config: Config) -> tuple[float, float]:
     return flops, numbers * np.dtype(config.dtype).itemsize
 
 
-def write_costs(results: Path, rows: Mapping[str, Row]) -> None:
+def write_costs(results: Path, rows: Mapping[str, CostRow]) -> None:
     """Write the rows of some universes beside those that the file has of others."""
     path = results / FILE
-    known: dict[str, Row] = {}
+    known: dict[str, CostRow] = {}
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             known = {row["universe"]: row for row in csv.DictReader(file)}

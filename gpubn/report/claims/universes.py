@@ -23,10 +23,10 @@ YES, CONDITIONS, NO = "yes", "other conditions", "no"
 AGREEMENT = {YES: 1.0, CONDITIONS: 0.5, NO: 0.0}
 """The same verdict; the same word under other conditions; another word, or none."""
 
-Row = dict[str, str]
+VerdictRow = dict[str, str]
 
 
-def default_rows(results: Path) -> dict[str, Row]:
+def default_rows(results: Path) -> dict[str, VerdictRow]:
     """Return the verdict on each claim in a results folder, by id, and its text and prediction.
 
     Raises:
@@ -58,7 +58,7 @@ def decided_rows(
     decisions: Iterable[Decision],
     read: Mapping[str, Collection[str]],
     same: Collection[str],
-) -> list[Row]:
+) -> list[VerdictRow]:
     """Return the rows of a universe in which the ledger was decided.
 
     Args:
@@ -77,14 +77,14 @@ def decided_rows(
     return rows
 
 
-def blank_rows(universe: str, ids: Iterable[str], word: str, why: str) -> list[Row]:
+def blank_rows(universe: str, ids: Iterable[str], word: str, why: str) -> list[VerdictRow]:
     """Return the rows of a universe that has no verdicts, `NOT_RUN` or `NO_DATA`."""
     return [_row(universe, id_, word, why=why) for id_ in ids]
 
 
-def known_rows(results: Path) -> dict[str, list[Row]]:
+def known_rows(results: Path) -> dict[str, list[VerdictRow]]:
     """Return the rows of each universe in the table that is there, of those that were run."""
-    known: dict[str, list[Row]] = {}
+    known: dict[str, list[VerdictRow]] = {}
     for row in _read(results / FILE):
         if {*COLUMNS} <= {*row} and row["word"] != NOT_RUN:
             known.setdefault(row["universe"], []).append({c: row[c] for c in COLUMNS})
@@ -93,8 +93,8 @@ def known_rows(results: Path) -> dict[str, list[Row]]:
 
 def write_universes(
     results: Path,
-    default: Mapping[str, Row],
-    rows: Mapping[str, Sequence[Row]],
+    default: Mapping[str, VerdictRow],
+    rows: Mapping[str, Sequence[VerdictRow]],
     titles: Mapping[str, str],
 ) -> None:
     """Write `universes.csv`, and the table `universes` from which its figure is drawn.
@@ -126,7 +126,7 @@ def write_universes(
     write_table(results / "tables" / FILE, parts, {"revision": git_revision(), "config": config})
 
 
-def _row(universe: str, id_: str, word: str, verdict: str = "", why: str = "") -> Row:
+def _row(universe: str, id_: str, word: str, verdict: str = "", why: str = "") -> VerdictRow:
     empty = dict.fromkeys(COLUMNS, "")
     return {**empty, "universe": universe, "id": id_, "word": word, "verdict": verdict, "why": why}
 
@@ -135,7 +135,7 @@ def _word(verdict: str) -> str:
     return verdict_word(verdict) if verdict else NO_VERDICT
 
 
-def _agrees(default: Row, row: Row) -> str:
+def _agrees(default: VerdictRow, row: VerdictRow) -> str:
     if row["word"] in (NOT_RUN, NO_DATA):
         return ""
     if not row["verdict"] or row["word"] != default["word"]:
@@ -143,7 +143,7 @@ def _agrees(default: Row, row: Row) -> str:
     return YES if row["verdict"] == default["verdict"] else CONDITIONS
 
 
-def _observed(row: Row) -> list[Observation]:
+def _observed(row: VerdictRow) -> list[Observation]:
     """The row as numbers: its word is a metric, and 1 where the universe changes what it reads."""
     word = row["word"].replace(",", "")  # a comma ends a field
     applies = 0.0 if row["applies"] == NO else 1.0
@@ -151,7 +151,7 @@ def _observed(row: Row) -> list[Observation]:
     return [Observation(None, None, None, *pair) for pair in [(word, applies), *agrees]]
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[VerdictRow]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
