@@ -39,7 +39,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm replicate readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm universes replicate readme lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -121,6 +121,9 @@ freeze: $(STAMP)  ## freeze ledger, grids and deciding code: a line of results/f
 
 confirm: $(STAMP)  ## run every claim on seeds 100 to 119 and decide it by what is frozen
 	@$(RUN) scripts/confirm.py $(ARGS)
+
+universes: $(STAMP)  ## decide every claim one factor away from the default (hours; ARGS="--only digits")
+	@$(RUN) scripts/universes.py $(IN_RESULTS) $(ARGS)
 
 replicate: $(STAMP)  ## ten claims once more by an independent PyTorch program (5 minutes)
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0

@@ -49,7 +49,7 @@ def rewritten(page: Path, results: Path) -> str:
 
 
 def generated(part: str, results: Path) -> str:
-    """Return one generated part: figure, claims, experiments, sweeps, gpu or benchmarks.
+    """Return one generated part: figure, claims, experiments, universes, sweeps, gpu, benchmarks.
 
     An experiment that has no table yet, or a figure that is not drawn, is left out.
     """

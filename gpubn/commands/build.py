@@ -41,6 +41,8 @@ log = logging.getLogger("gpubn")
 _STEP_COST = shipped("scripts/bench/step_cost.py")
 _TIMED = {"numpy": _STEP_COST.stem, "numba": f"{_STEP_COST.stem}_numba"}
 """Backend -> the table of what its steps cost."""
+_UNIVERSES = "universes"
+"""The table that `gpubn universes` alone writes."""
 _PAGE = "claims.md"
 _MAP = "trainability"
 _Job = tuple[FigureScript, Path, figures.Kind, Sequence[Path]]
@@ -74,6 +76,8 @@ def command() -> None:
     scripts = figures.find(options.figure)
     if own is not None:
         scripts = [script for script in scripts if script.extension == own]
+    if not options.figure:
+        scripts = [script for script in scripts if not _waits(script, results)]
     check_tables(results)
     started = time.perf_counter()
     undecided: list[str] = []
@@ -106,6 +110,12 @@ def command() -> None:
         claims = command_for("claims", results=results, options=["--full"] * options.full)
         log.warning("no verdict: %s (`%s` says why)", ", ".join(undecided), claims)
     log.info("done in %.0f s", time.perf_counter() - started)
+
+
+def _waits(script: FigureScript, results: Path) -> bool:
+    """Return whether a figure shows universes that have not been run: it is left out."""
+    place = results / "tables" / f"{_UNIVERSES}.csv"
+    return script.tables == (_UNIVERSES,) and not place.exists()
 
 
 def _experiments(scripts: Sequence[FigureScript] | None, own: Extension | None) -> list[str]:

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gpubn.config import Config
+from gpubn.config import Config, UniverseConfig
 from gpubn.errors import ConfigError, StoreError
 from gpubn.experiments import get
 from gpubn.extensions import exists, extensions
@@ -38,6 +38,8 @@ _SCHEMA = SearchPathQuery("schema")
 _OPTION = "command-line"
 """Whom Hydra names as the provider of `--config-dir`."""
 _DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
+_WITH_GRIDS = ("experiment", "universe")
+"""The groups whose files hold axes of a sweep."""
 _CHOOSE_NO_CELL = (
     *("hydra/", "hydra.launcher", "hydra.verbose", "hydra.job", "hydra.run", "hydra.sweep."),
     *("hydra.mode", "hydra.output_subdir", *RUN_OPTIONS),
@@ -106,12 +108,20 @@ def _value(composed: DictConfig, key: str) -> Any:
 
 
 def _cell(config: Config) -> Cell:
-    experiment = get(config.name)
+    config, experiment = _of_universe(config), get(config.name)
     if config.data.name not in experiment.datasets:
         allowed = " or ".join(experiment.datasets)
         raise ConfigError(f"data is {config.data.name!r}; expected {allowed} for {config.name}")
     experiment.check(config)
     return Cell.of(config)
+
+
+def _of_universe(config: Config) -> Config:
+    """Return what a universe makes of a configuration: one in the default universe."""
+    if config.universe == UniverseConfig():
+        return config
+    steps = config.universe.steps * config.optim.steps
+    return replace(config, optim=replace(config.optim, steps=steps), universe=UniverseConfig())
 
 
 @dataclass(frozen=True)
@@ -229,7 +239,7 @@ def _no_name(override: str) -> str | None:
 class Grid:
     """The jobs of a multirun, as Hydra's own sweeper makes them, and their cells.
 
-    Where experiments are swept, each has the grid of its own file.
+    Where experiments or universes are swept, each has the grid of its own file.
 
     Args:
         master: the configuration of the multirun where Hydra has composed it already.
@@ -273,19 +283,17 @@ class Grid:
         Raises:
             ConfigError: a sweep is over an interval, or over nothing.
         """
-        return [job for master in self._masters() for job in self._jobs(master)]
+        return [job for master in self._masters(self.overrides) for job in self._jobs(master)]
 
-    def _masters(self) -> Iterator[DictConfig]:
-        """Yield the configuration of the multirun for each experiment that is swept."""
-        for index, override in enumerate(self._parse(self.overrides)):
-            if override.key_or_group == "experiment" and override.is_sweep_override():
+    def _masters(self, overrides: list[str]) -> Iterator[DictConfig]:
+        """Yield the configuration of the multirun for each experiment and universe of a sweep."""
+        for index, override in enumerate(self._parse(overrides)):
+            if override.key_or_group in _WITH_GRIDS and override.is_sweep_override():
                 for value in _values(override):
-                    one = [f"experiment={value}"]
-                    yield self._compose(
-                        [*self.overrides[:index], *one, *self.overrides[index + 1 :]]
-                    )
+                    one = f"{override.key_or_group}={value}"
+                    yield from self._masters([*overrides[:index], one, *overrides[index + 1 :]])
                 return
-        yield self._master
+        yield self._master if overrides == self.overrides else self._compose(overrides)
 
     def _jobs(self, master: DictConfig) -> list[list[str]]:
         params = master.hydra.sweeper.params or {}

@@ -13,6 +13,7 @@ from gpubn.commands import build, tabulate
 from gpubn.errors import ConfigError, StoreError
 from gpubn.report import claims
 from gpubn.report.claims.decide import Decision
+from gpubn.report.figures import drawing
 from gpubn.report.tables import read_table, write_table
 from gpubn.rows import per_seed
 from gpubn.sweeps import pipeline
@@ -62,6 +63,16 @@ def test_everything_once(run, tmp_path):
     assert struct.unpack(">II", slides["mnist_init_units.png"][16:24]) == (1920, 1080)
     assert before.items() <= files(tmp_path / "mine").items()
     assert not (tmp_path / "results").exists()
+
+
+def test_the_figure_of_universes_waits_for_them(tmp_path):
+    (script,) = drawing.find(["universes"])
+    (other,) = drawing.find(["step_cost"])
+    assert build._waits(script, tmp_path)
+    assert not build._waits(other, tmp_path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "universes.csv").touch()
+    assert not build._waits(script, tmp_path)
 
 
 def test_digits_where_there_is_no_mnist(run, tmp_path):

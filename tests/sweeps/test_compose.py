@@ -18,14 +18,15 @@ from gpubn.config import Config
 from gpubn.errors import ConfigError
 from gpubn.experiments import get
 from gpubn.sweeps import compose
-from gpubn.sweeps.cells import RUN_OPTIONS
+from gpubn.sweeps.cells import RUN_OPTIONS, flat
 from gpubn.sweeps.compose import Source, expand
 
 FULL = sorted(path.stem for path in (compose.CONF / "experiment" / "full").glob("*.yaml"))
+_NAMELESS = ("experiment", "hydra", "tuning", "universe")
 OPTIONS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in sorted(compose.CONF.iterdir())
-    if folder.is_dir() and folder.name not in ("experiment", "hydra", "tuning")  # which has no name
+    if folder.is_dir() and folder.name not in _NAMELESS
 }
 MINE = """
 # @package _global_
@@ -102,6 +103,49 @@ def test_a_network_comes_with_its_weights_unless_others_are_named():
 
 
 @pytest.mark.parametrize(
+    ("universe", "key", "value"),
+    [
+        ("seeds", "first_seed", 200),
+        ("digits", "data.name", "digits"),
+        ("subset_1000", "data.train_examples", 1000),
+        ("width_32", "model.width", 32),
+        ("steps_4", "optim.steps", 1200),
+        ("batch_128", "optim.batch", 128),
+        ("momentum", "optim.momentum", 0.9),
+        ("float64", "dtype", "float64"),
+        ("tuned", "tuning.seeds", 3),
+    ],
+)
+def test_a_universe_differs_in_one_key_and_gives_cells_of_the_default(universe, key, value):
+    one = ["experiment=recipe", *(f"{k}={v[0]}" for k, v in params("recipe").items())]
+    (default,) = expand(one)
+    (cell,) = expand([*one, f"universe={universe}", "optim.rate=0.1"])
+    assert attrgetter(key)(cell.config) == value
+    assert cell.config.universe == default.config.universe
+    here, there = (flat(dataclasses.asdict(c.config)) for c in (cell, default))
+    assert {k for k in here if here[k] != there[k]} <= {key, f"{key.split('.')[0]}.name"}
+
+
+def test_what_an_experiment_sweeps_and_what_is_given_stays_in_a_universe():
+    few = ["experiment=bessel", "norm.correction=0"]
+    assert ids(expand([*few, "universe=batch_128"])) == ids(expand(few))
+    (given,) = expand([*few, "universe=width_32", "model.width=16", "optim.batch=4"])
+    assert (given.config.model.width, given.config.optim.batch) == (16, 4)
+    (wide,) = expand(["experiment=mechanism", "model=relu_5", "norm=none", "optim.rate=0.1",
+                      "universe=width_32"])  # fmt: skip
+    assert (wide.config.model.width, wide.config.init.name) == (32, "he")
+
+
+def test_universes_are_swept_each_with_the_axes_of_its_file():
+    few = ["experiment=bessel", "norm.correction=0", "optim.batch=4"]
+    cells = expand([*few, "universe=tuned,width_32"])
+    apart = [expand([*few, f"universe={u}"]) for u in ("tuned", "width_32")]
+    assert ids(cells) == [*ids(apart[0]), *ids(apart[1])]
+    assert [cell.config.optim.rate for cell in apart[0]] == [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
+    assert [cell.config.model.width for cell in apart[1]] == [32]
+
+
+@pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
         (
@@ -151,6 +195,8 @@ def test_a_network_comes_with_its_weights_unless_others_are_named():
                 *(("none,2", "2"), ("[before,1]", "1"), ("choice(after,False)", "false")),
             )
         ),
+        (["experiment=exact", "universe=digits"], "data is 'digits'; expected gaussian for exact"),
+        ([*ONE, "universe=4"], "universe is '4'; expected one of batch_128, digits, fashion, fl"),
         ([*ONE[:2], "norm=none", "init=glob(zz*)"], "init=glob(zz*) matches nothing; expected at"),
     ],
 )

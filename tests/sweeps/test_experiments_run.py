@@ -20,7 +20,7 @@ from gpubn.sweeps.stacks import run_stack
 from gpubn.sweeps.store.cell_store import CellStore
 
 FILES = {path.stem: path.read_text() for path in (compose.CONF / "experiment").glob("*.yaml")}
-FIGURES = figures.find()
+FIGURES = [script for script in figures.find() if script.name != "universes"]
 NUMPY = resolve("numpy")
 # Depth stays, as figures pick layers by number; fewer units leave some examples without any.
 TINY = ["seeds=2", "optim.steps=6", "every=3", "model.width=32", "data.examples=20"]

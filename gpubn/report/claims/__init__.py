@@ -1,7 +1,7 @@
 """Claims: what the documents say, decided from the tables; each is an entry of the ledger."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gpubn.errors import LedgerError, StoreError
@@ -23,6 +23,7 @@ def decide_all(
     rules: Path = ledger.FOLDER,
     own: Extension | None = None,
     passed_over: Callable[[Path, str], bool] = lambda folder, stem: False,
+    lacking: Mapping[str, str] | None = None,
 ) -> list[Decision]:
     """Decide every claim of a ledger from the tables in `results` and write what came of it.
 
@@ -34,6 +35,7 @@ def decide_all(
         rules: the folder of the ledger.
         own: the extension whose ledger it is instead; its reports go to `extensions/<name>` there.
         passed_over: whether a table in one of these folders does not count, by its stem.
+        lacking: table -> why there is none, although one stands in a folder of `also`.
 
     Raises:
         LedgerError: a file of the ledger is malformed.
@@ -55,6 +57,8 @@ def decide_all(
         return next((path for path in paths if path.exists()), paths[0])
 
     def existing(stem: str) -> Path:
+        if lacking and stem in lacking:
+            raise StoreError(lacking[stem])
         if not (path := place(stem)).exists():
             folders = ", ".join(str(path.parent) for path in places(stem))
             raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {folders}")

@@ -36,7 +36,7 @@ _CODE = (
     *(ledger, measure, reduce, rules, selections),
 )
 _DESIGN = ("data", "experiment", "init", "model", "norm", "optim", "tuning")
-"""The groups of `conf` that say what is run."""
+"""The groups of `conf` that say what is run; a universe changes no verdict that is confirmed."""
 
 
 class FreezeError(GpubnError):

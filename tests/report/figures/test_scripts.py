@@ -19,7 +19,10 @@ from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
 RESULTS = drawing.SCRIPTS.parents[1] / "results"
-SCRIPTS = pytest.mark.parametrize("script", drawing.find(), ids=lambda script: script.name)
+UNIVERSES = "universes"
+"""The figure of words instead of seeds, with tests of its own."""
+OTHERS = [script for script in drawing.find() if script.name != UNIVERSES]
+SCRIPTS = pytest.mark.parametrize("script", OTHERS, ids=lambda script: script.name)
 
 
 @cache
@@ -91,7 +94,8 @@ def test_a_figure_can_be_read_as_page_and_as_slide(script):
 
 
 def test_the_committed_figures_are_described():
-    for script in drawing.find():
+    there = (RESULTS / "tables" / f"{UNIVERSES}.csv").exists()
+    for script in drawing.find() if there else OTHERS:
         base = RESULTS / "figures" / script.name
         said = json.loads(base.with_suffix(".json").read_text())
         svg = base.with_suffix(".svg").read_text()
