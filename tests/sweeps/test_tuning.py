@@ -99,7 +99,9 @@ def places(cells):
 
 def ends(*means, metric="batch_loss"):
     """What is kept of finished cells with these means."""
-    return [Kept("digest", pooled=False, plain=True, ends={metric: mean}, seconds=0.0) for mean in means]
+    return [
+        Kept("digest", pooled=False, plain=True, ends={metric: mean}, seconds=0.0) for mean in means
+    ]
 
 
 def tuned_of(stages, kept):
@@ -181,7 +183,7 @@ def test_what_counts_of_a_cell(rows, end, metric):
     of_layer = [Observation(seed, 20, 1, metric, 7.0) for seed in (0, 1)]
     result = [Observation(seed, step, None, metric, value) for seed, step, value in rows]
     other = Observation(0, 20, None, "diverged", 1.0)
-    assert Kept.of(Result([*of_layer, *result, other], {}, "")).ends == {metric: end}
+    assert Kept.of(Result([*of_layer, *result, other], {"seconds": 0.0}, "")).ends == {metric: end}
 
 
 def test_every_metric_of_the_configuration_is_looked_at():
