@@ -30,7 +30,8 @@ def _limit(raw: object, info: ValidationInfo) -> object:
 
 
 _Position = Annotated[
-    int | Literal["first", "last"] | None, Field(description="an integer, first or last")
+    int | Literal["first", "middle", "last"] | None,
+    Field(description="an integer, first, middle or last"),
 ]
 
 
@@ -147,13 +148,15 @@ def measure(wanted: Measure, tables: Tables) -> PerSeed:
 def rows_read(wanted: Measure, tables: Tables) -> "pd.DataFrame":
     """Return the rows that a measure reads off its table.
 
-    A table of them alone, or of those of several measures, gives the same values.
+    A table of them alone, or of those of several measures, gives the same values: where it reads a
+    place in the middle, all places are among them.
 
     Raises:
         StoreError: the table is missing or damaged.
         LedgerError: nothing is left of it.
     """
-    return _at_places(_of_cells(wanted, tables), wanted)
+    rows = _of_cells(wanted, tables)
+    return rows if "middle" in wanted.fixed.values() else _at_places(rows, wanted)
 
 
 def _of_cells(wanted: Measure, tables: Tables) -> "pd.DataFrame":
@@ -174,11 +177,11 @@ def _at_places(rows: "pd.DataFrame", wanted: Measure) -> "pd.DataFrame":
 
 
 def _at(rows: "pd.DataFrame", column: str, position: int | str, table: str) -> "pd.DataFrame":
-    if position == "first" or position == "last":
-        known = rows[column].dropna()
-        if known.empty:
+    if isinstance(position, str):
+        known = sorted(rows[column].dropna().unique())
+        if not known:
             raise LedgerError(f"{column} is {position}; {table} has none")
-        position = int(known.min() if position == "first" else known.max())
+        position = int(known[{"first": 0, "middle": len(known) // 2, "last": -1}[position]])
     return _rows_with(rows, column, position, table)
 
 

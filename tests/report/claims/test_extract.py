@@ -37,6 +37,7 @@ def large(world):
 
 MEASURES = {
     "one layer at the end": {"where": {"arm": "a", "rate": 0.1}, "layer": 2, "step": "last"},
+    "in the middle": {"where": {"arm": "c", "rate": "0.1"}, "layer": "middle", "step": "middle"},
     "first of all": {"where": {"arm": "b", "rate": 1}, "layer": "first", "step": "first"},
     "best": {"where": {"arm": "c"}, "layer": 3, "step": 5, "along": "rate", "reduce": "min"},
     "steps": {"where": {"arm": "a", "rate": "1.0"}, "layer": 1, "along": "step", "reduce": "mean"},

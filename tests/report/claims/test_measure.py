@@ -36,6 +36,7 @@ def read(world, layered):
     [
         ({"layer": 1}, [0.1, 0.2, 0.3]),
         ({"layer": "first", "step": "last"}, [0.1, 0.2, 0.3]),
+        ({"layer": "middle"}, [0.001, 0.002, 0.003]),
         ({"layer": 2, "where": {"init": "b"}, "step": 5}, [0.02, 0.04, 0.06]),
         ({"layer": 1, "where": {"rate": "0.10", "init": "a"}}, [0.1, 0.2, 0.3]),
         ({"layer": 1, "where": {"init": "nan"}}, [0.3, 0.6, 0.9]),
@@ -91,7 +92,7 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
         ({"tabel": "t"}, "unknown key 'tabel'; expected only table, metric"),
         ({"where": {"init": False}}, "init False in where; expected text or a number"),
         ({"points": [True]}, "has True in points; expected a list of numbers"),
-        ({"layer": "top"}, "layer 'top'; expected an integer, first or last"),
+        ({"layer": "top"}, "layer 'top'; expected an integer, first, middle or last"),
         ({"from": 2}, "has from but no along"),
         (ALONG | {"reduce": "average"}, "reduce 'average'; expected one of mean"),
         (ALONG | {"threshold": 3}, "reduce mean, which takes no threshold"),
