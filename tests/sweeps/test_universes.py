@@ -7,6 +7,7 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.data import load
 from gpubn.errors import ConfigError
+from gpubn.report.claims.ledger import load_ledger
 from gpubn.sweeps import compose
 from gpubn.sweeps import universe_costs as costs
 from gpubn.sweeps import universes as module
@@ -59,6 +60,18 @@ def test_an_experiment_that_is_left_keeps_its_own_grid(universe, experiment, cho
     assert one.overrides(experiment) == chosen
     assert bool(one.why_left(experiment)) == (len(chosen) == 1)
     assert DEFAULT.overrides(experiment) == [f"experiment={experiment}"]
+
+
+def test_where_rates_are_tuned_no_claim_names_one_of_several_rates():
+    tuned, several = universes()["tuned"], ("decades_below", "end_below")
+    read = [m for claim in load_ledger().claims.values() for m in claim.measures.values()]
+    of_rates = {
+        m.table
+        for m in read
+        if "rate" in m.where or (m.along == "rate" and (m.points or m.reduce in several))
+    }
+    assert of_rates >= {"mechanism", "rate_sweep"}
+    assert {table for table in of_rates if not tuned.why_left(table)} == set()
 
 
 @pytest.mark.parametrize("text", ["# title", "# - inputs: why", "# one: a\n# two: b", ""])
