@@ -147,7 +147,8 @@ def measure(wanted: Measure, tables: Tables) -> PerSeed:
 def rows_read(wanted: Measure, tables: Tables) -> "pd.DataFrame":
     """Return the rows that a measure reads off its table.
 
-    A table of them alone, or of those of several measures, gives the same values.
+    Where `measure` has values, a table of these rows alone, or of those of several measures, gives
+    the same.
 
     Raises:
         StoreError: the table is missing or damaged.
