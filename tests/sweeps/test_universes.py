@@ -12,6 +12,7 @@ from gpubn.sweeps import compose
 from gpubn.sweeps import universe_costs as costs
 from gpubn.sweeps import universes as module
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.pipeline import make_tables
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.universes import Universe, grids, tables_of, tabulate, universes
 
@@ -144,7 +145,14 @@ def test_where_rates_are_tuned_one_of_them_alone_is_trained_on_its_own_seeds():
     (one,) = expand(["experiment=bessel", "data=digits", *TINY])
     (alone,) = costs.h100_seconds([one])[1]
     assert sum(costs.h100_seconds(cells)[1]) == pytest.approx(alone * (6 * 3 + 2) / 2)
-    tuning = costs._of_tuning(cells)
-    assert {(c.config.seeds, c.config.first_seed, c.config.tuning.seeds) for c in tuning} == {
-        (3, 1000, 0)
-    }
+
+
+def test_of_tuned_rates_the_trials_and_the_held_cell_cost(tmp_path, tiny):
+    tuned, store = universes()["tuned"], CellStore(tmp_path / "cells")
+    override = [*tuned.overrides("bessel"), "data=digits", "optim.rate=0.01,0.1"]
+    cells = expand(override)
+    for name in ("default", "tuned"):  # the default has both rates on its own seeds
+        chosen = override if name == "tuned" else [*override, "tuning.seeds=0"]
+        make_tables({"bessel": chosen}, tmp_path / name, NUMPY, cell_folder=store.root)
+    row = costs.costs("tuned", cells, ids(cells), store)
+    assert (row["cells"], row["shared_cells"]) == ("3", "1")
