@@ -76,8 +76,11 @@ def command() -> None:
     scripts = figures.find(options.figure)
     if own is not None:
         scripts = [script for script in scripts if script.extension == own]
-    if not options.figure:
-        scripts = [script for script in scripts if not _waits(script, results)]
+    waiting = [script for script in scripts if _waits(script, results)]
+    if waiting and options.figure:
+        place = results / "tables" / f"{_UNIVERSES}.csv"
+        raise StoreError(f"{place} does not exist; expected one, which `gpubn universes` writes")
+    scripts = [script for script in scripts if script not in waiting]
     check_tables(results)
     started = time.perf_counter()
     undecided: list[str] = []
@@ -113,7 +116,7 @@ def command() -> None:
 
 
 def _waits(script: FigureScript, results: Path) -> bool:
-    """Return whether a figure shows universes that have not been run: it is left out."""
+    """Return whether a figure shows universes that have not been run, which is done elsewhere."""
     place = results / "tables" / f"{_UNIVERSES}.csv"
     return script.tables == (_UNIVERSES,) and not place.exists()
 

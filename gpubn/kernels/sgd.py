@@ -48,7 +48,8 @@ def descend_averaged(
     """average = momentum * average + (1 - momentum) * gradient; parameter -= rate * average.
 
     In place; may overwrite the gradients. Polyak's heavy ball (1964) with the rate of plain
-    descent, as PyTorch's with `dampening` equal to `momentum`.
+    descent: PyTorch's with `dampening` equal to `momentum`, but for its first step, whose average
+    is the gradient.
 
     Args:
         parameters: (R, ...) each, contiguous on a GPU, float32 or float64.

@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from gpubn import theory
+from gpubn.errors import StoreError
 from gpubn.files import write_atomic
 from gpubn.report.figures.selection import at_end, by, matching
 from gpubn.report.published import ideal_first_loss
 from gpubn.report.statistics import mean_interval, parts_below
 from gpubn.report.tables import read_table
+from gpubn.rows import COLUMNS as ROW
 
 STEM = "trainability"
 GUESS = ideal_first_loss(10)
@@ -27,6 +29,7 @@ COLUMNS = (
     *("network", "norm", "edge", "seeds", "depths", "deepest"),
     *("slope", "low", "high", "predicted"),
 )
+_AXES = ("network", "norm", "depth", "rate")
 
 _GROWTH: Mapping[str, Callable[[int], float]] = {
     "relu": theory.batchnorm_relu_gradient_growth,
@@ -86,8 +89,15 @@ def predicted_slope(network: str, norm: str, batch: int) -> float:
 
 
 def write_slopes(tables: Path, results: Path) -> Path:
-    """Write `results/trainability.csv` from the table in `tables`; return its path."""
+    """Write `results/trainability.csv` from the table in `tables`; return its path.
+
+    Raises:
+        StoreError: the table is missing or damaged, or its arms differ in more than its axes.
+    """
     table = read_table(tables / f"{STEM}.csv")
+    if more := [column for column in table if column not in (*_AXES, *ROW)]:
+        values = ", ".join(table[more[0]].unique())
+        raise StoreError(f"{tables / STEM}.csv has {more[0]} {values}; expected one for its slopes")
     batch = table.attrs["config"]["optim.batch"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

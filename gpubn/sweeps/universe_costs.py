@@ -14,19 +14,20 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from gpubn.config import Config, TuningConfig
+from gpubn.config import Config
 from gpubn.data import load
 from gpubn.files import write_atomic
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.collect import finished
 from gpubn.sweeps.stacks import split_into_stacks
 from gpubn.sweeps.store.cell_store import CellStore
+from gpubn.sweeps.tuning import Stages
 
 FILE = "universe_costs.csv"
 COLUMNS = (
@@ -59,11 +60,13 @@ def costs(
     """Return the row of a universe.
 
     Args:
-        cells: those of all its experiments.
+        cells: those of all its experiments; of rates that are tuned those count that are held.
         default: the ids of the default's cells, which a universe takes as they are.
     """
     shared, seconds, counts = {*default}, [0.0, 0.0], [0, 0]
-    found = {cell.id: cell for cell in [*cells, *_of_tuning(cells)]}
+    stages = Stages.of(cells)
+    held = (arm.held for arm in stages.tuned(finished(stages.first, store)))
+    found = {cell.id: cell for cell in [*stages.first, *held]}
     for id_, cell in found.items():
         if (result := store.load(cell)) is not None:
             seconds[id_ in shared] += result.provenance["seconds"]
@@ -122,19 +125,6 @@ def write_costs(results: Path, rows: Mapping[str, CostRow]) -> None:
     writer.writeheader()
     writer.writerows({**known, **rows}.values())
     write_atomic(path, out.getvalue().encode())
-
-
-def _of_tuning(cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cells that tune the rates of others, on seeds of their own."""
-    found = []
-    for config in (cell.config for cell in cells):
-        if config.tuning.seeds:
-            seeds: dict[str, Any] = {
-                "seeds": config.tuning.seeds,
-                "first_seed": config.tuning.first_seed,
-            }
-            found.append(Cell.of(replace(config, **seeds, tuning=TuningConfig())))
-    return found
 
 
 def _arm(cell: Cell) -> str:

@@ -6,6 +6,7 @@ from math import inf, log, nan
 import numpy as np
 import pytest
 
+from gpubn.errors import StoreError
 from gpubn.report import trainability
 from gpubn.report.tables import write_table
 from gpubn.rows import Observation
@@ -91,3 +92,12 @@ def test_the_slopes_stand_beside_theory(tmp_path):
     assert (smallest["edge"], smallest["predicted"]) == ("smallest", "")
     before = path.stat().st_mtime_ns
     assert trainability.write_slopes(tmp_path / "tables", tmp_path).stat().st_mtime_ns == before
+
+
+def test_arms_that_differ_in_more_than_the_axes_are_refused(tmp_path):
+    rows = [Observation(0, 9, None, "batch_loss", 1.0)]
+    axes = {"network": "relu", "norm": "none", "depth": "1", "rate": "0.1"}
+    parts = [({**axes, "optim.batch": batch}, rows) for batch in ("16", "32")]
+    write_table(tmp_path / "tables" / "trainability.csv", parts, {"config": {}})
+    with pytest.raises(StoreError, match=r"csv has optim\.batch 16, 32; expected one for its"):
+        trainability.write_slopes(tmp_path / "tables", tmp_path)

@@ -65,11 +65,15 @@ def test_everything_once(run, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_the_figure_of_universes_waits_for_them(tmp_path):
+def test_the_figure_of_universes_waits_for_them(tmp_path, monkeypatch):
     (script,) = drawing.find(["universes"])
     (other,) = drawing.find(["step_cost"])
     assert build._waits(script, tmp_path)
     assert not build._waits(other, tmp_path)
+    asked = ["build.py", "--figure", "universes", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", asked)
+    with pytest.raises(StoreError, match=r"universes\.csv does not exist; .* `gpubn universes`"):
+        build.command()
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "universes.csv").touch()
     assert not build._waits(script, tmp_path)

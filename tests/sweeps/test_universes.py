@@ -7,10 +7,12 @@ import pytest
 from gpubn.backend import resolve
 from gpubn.data import load
 from gpubn.errors import ConfigError
+from gpubn.report.claims.ledger import load_ledger
 from gpubn.sweeps import compose
 from gpubn.sweeps import universe_costs as costs
 from gpubn.sweeps import universes as module
 from gpubn.sweeps.compose import expand
+from gpubn.sweeps.pipeline import make_tables
 from gpubn.sweeps.store.cell_store import CellStore
 from gpubn.sweeps.universes import Universe, grids, tables_of, tabulate, universes
 
@@ -59,6 +61,18 @@ def test_an_experiment_that_is_left_keeps_its_own_grid(universe, experiment, cho
     assert one.overrides(experiment) == chosen
     assert bool(one.why_left(experiment)) == (len(chosen) == 1)
     assert DEFAULT.overrides(experiment) == [f"experiment={experiment}"]
+
+
+def test_where_rates_are_tuned_no_claim_names_one_of_several_rates():
+    tuned, several = universes()["tuned"], ("decades_below", "end_below")
+    read = [m for claim in load_ledger().claims.values() for m in claim.measures.values()]
+    of_rates = {
+        m.table
+        for m in read
+        if "rate" in m.where or (m.along == "rate" and (m.points or m.reduce in several))
+    }
+    assert of_rates >= {"mechanism", "rate_sweep"}
+    assert {table for table in of_rates if not tuned.why_left(table)} == set()
 
 
 @pytest.mark.parametrize("text", ["# title", "# - inputs: why", "# one: a\n# two: b", ""])
@@ -131,7 +145,14 @@ def test_where_rates_are_tuned_one_of_them_alone_is_trained_on_its_own_seeds():
     (one,) = expand(["experiment=bessel", "data=digits", *TINY])
     (alone,) = costs.h100_seconds([one])[1]
     assert sum(costs.h100_seconds(cells)[1]) == pytest.approx(alone * (6 * 3 + 2) / 2)
-    tuning = costs._of_tuning(cells)
-    assert {(c.config.seeds, c.config.first_seed, c.config.tuning.seeds) for c in tuning} == {
-        (3, 1000, 0)
-    }
+
+
+def test_of_tuned_rates_the_trials_and_the_held_cell_cost(tmp_path, tiny):
+    tuned, store = universes()["tuned"], CellStore(tmp_path / "cells")
+    override = [*tuned.overrides("bessel"), "data=digits", "optim.rate=0.01,0.1"]
+    cells = expand(override)
+    for name in ("default", "tuned"):  # the default has both rates on its own seeds
+        chosen = override if name == "tuned" else [*override, "tuning.seeds=0"]
+        make_tables({"bessel": chosen}, tmp_path / name, NUMPY, cell_folder=store.root)
+    row = costs.costs("tuned", cells, ids(cells), store)
+    assert (row["cells"], row["shared_cells"]) == ("3", "1")

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpubn.errors import LedgerError
 from gpubn.files import sha256, write_atomic
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.claims.measure import rows_read, table_reader
+from gpubn.report.claims.measure import measure, rows_read, table_reader
 from gpubn.report.tables import provenance_path, read_bytes
 
 
@@ -27,15 +27,16 @@ def extract(paths: Iterable[Path], folder: Path, claims: Iterable[Claim]) -> lis
     places = {path.stem: path for path in paths}
     tables = table_reader(places.__getitem__)
     kept: dict[str, set[int]] = {stem: set() for stem in places}
-    for measure in (m for claim in claims for m in claim.measures.values() if m.table in places):
+    for wanted in (m for claim in claims for m in claim.measures.values() if m.table in places):
         try:
-            rows = rows_read(measure, tables)
+            measure(wanted, tables)  # rows alone do not tell what is missing beside them
+            rows = rows_read(wanted, tables)
         except LedgerError:
             try:
-                rows = tables(measure.table).rows(measure.metric)
+                rows = tables(wanted.table).rows(wanted.metric)
             except LedgerError:  # there is no such metric
                 continue
-        kept[measure.table].update(rows.index)
+        kept[wanted.table].update(rows.index)
     written = []
     for stem, path in places.items():
         target = folder / path.name

@@ -148,8 +148,8 @@ def measure(wanted: Measure, tables: Tables) -> PerSeed:
 def rows_read(wanted: Measure, tables: Tables) -> "pd.DataFrame":
     """Return the rows that a measure reads off its table.
 
-    A table of them alone, or of those of several measures, gives the same values: where it reads a
-    place in the middle, all places are among them.
+    Where `measure` has values, a table of these rows alone, or of those of several measures, gives
+    the same: of a place in the middle all places are among them.
 
     Raises:
         StoreError: the table is missing or damaged.

@@ -115,6 +115,22 @@ def test_what_stands_beside_it_is_of_the_large_one(world, claim, large, tmp_path
         )
 
 
+def test_what_lacks_a_seed_or_has_one_twice_is_refused_of_the_small_table_too(
+    world, claim, tmp_path
+):
+    values = [Observation(seed, step, None, "loss", 1.0) for seed in (0, 1) for step in (0, 5)]
+    path = world.results / "tables" / "lost.csv"
+    world.table("lost", [({"arm": "a"}, values[:-1]), ({"arm": "b"}, values[::2])])
+    one = {"table": "lost", "metric": "loss"}
+    lacks = {**one, "where": {"arm": "a"}, "step": 5}
+    twice = {**one, "step": 5}
+    for raw in (lacks, twice):
+        small = extract([path], tmp_path / "small", some_claims(world, claim, x=raw))
+        for place in (path, *small):
+            with pytest.raises(LedgerError):
+                measure(Measure.read(raw), table_reader({"lost": place}.__getitem__))
+
+
 def test_small_tables_of_all_that_is_committed_come_to_the_committed_verdicts(tmp_path):
     """So that of full grids no more need to be committed."""
     results = ledger.FOLDER.parents[3] / "results"
