@@ -95,7 +95,8 @@ def write_slopes(tables: Path, results: Path) -> Path:
         StoreError: the table is missing or damaged, or its arms differ in more than its axes.
     """
     table = read_table(tables / f"{STEM}.csv")
-    if more := [column for column in table if column not in (*_AXES, *ROW)]:
+    others = [column for column in table if column not in (*_AXES, *ROW)]
+    if more := [column for column in others if table[column].nunique() > 1]:
         values = ", ".join(table[more[0]].unique())
         raise StoreError(f"{tables / STEM}.csv has {more[0]} {values}; expected one for its slopes")
     batch = table.attrs["config"]["optim.batch"]
