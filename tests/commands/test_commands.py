@@ -41,6 +41,7 @@ def test_help_names_every_command(call):
     for command in commands.COMMANDS:
         assert f"\n  {command} " in said
         assert (ROOT / "scripts" / f"{command}.py").exists()
+    assert call("--version") == (f"{__version__}\n", "")
     assert call("nope")[1].startswith("error: the command is 'nope'; expected one of run, build, ")
 
 
