@@ -39,7 +39,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm universes replicate readme lock clean
+.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm universes replicate readme dist lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -132,6 +132,13 @@ replicate: $(STAMP)  ## ten claims once more by an independent PyTorch program (
 readme: $(STAMP)  ## rewrite the generated parts of README.md from the results
 	@$(RUN) scripts/readme.py
 
+dist: $(STAMP)  ## make source archive and wheel of what is committed, in dist/
+	@rm -rf dist build/source && mkdir -p build/source
+	@git archive HEAD | tar -x -C build/source
+	@cd build/source && ../../$(RUN) -c "from setuptools import build_meta as b; \
+	  b.build_sdist('../../dist'); b.build_wheel('../../dist')" >/dev/null
+	@ls dist/*
+
 lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	@for kind in cpu cuda12 cuda13; do \
@@ -146,6 +153,6 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	  --output-file $(LOCKS)/extras.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
-	rm -rf $(VENV) results/cells results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build *.egg-info
+	rm -rf $(VENV) results/cells results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find gpubn scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,7 @@
 """The errors a user of gpubn can meet: one sentence with argument, value seen, what is allowed."""
 
+from importlib.util import find_spec
+
 
 class GpubnError(Exception):
     """Base of every error that gpubn raises on purpose; scripts print it without a traceback."""
@@ -43,3 +45,21 @@ class CellError(GpubnError, RuntimeError):
 
 class ExtensionError(GpubnError, ValueError):
     """An extension is missing or empty, cannot be imported, or has a name that is taken."""
+
+
+class ExtraError(GpubnError, ImportError):
+    """A part of gpubn was imported without the packages that it needs."""
+
+
+def require(part: str, extra: str, modules: tuple[str, ...]) -> str:
+    """Return the extra if all modules are there that a part of gpubn imports.
+
+    Raises:
+        ExtraError: they are not; it says which extra has them.
+    """
+    if missing := [name for name in modules if find_spec(name) is None]:
+        raise ExtraError(
+            f"{part} needs {', '.join(missing)}; expected the extra {extra}: "
+            f"pip install 'gpubn[{extra}]'"
+        )
+    return extra

@@ -1,4 +1,4 @@
-"""The weight of a clone."""
+"""What a clone holds, and its weight."""
 
 import subprocess
 from pathlib import Path
@@ -18,6 +18,14 @@ def sizes():
         pytest.skip("not a git checkout")
     paths = (ROOT / name for name in listed.stdout.split("\0") if name)
     return {path: path.stat().st_size for path in paths if path.is_file()}
+
+
+def test_what_lies_at_the_top(sizes):
+    top = {path.relative_to(ROOT).parts[0] for path in sizes}
+    assert {name for name in top if not name.startswith(".")} == {
+        *("conf", "gpubn", "results", "scripts", "tests", "Makefile", "pyproject.toml"),
+        *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md"),
+    }
 
 
 def test_all_tracked_files_together_weigh_no_more_than_35_mb(sizes):

@@ -6,6 +6,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from gpubn import __version__
 from gpubn.errors import ConfigError
 from gpubn.extensions import extend, extensions
 from gpubn.files import shipped
@@ -43,14 +44,14 @@ def console() -> None:
     if name in ("-h", "--help", "--version"):
         width = max(map(len, COMMANDS))
         lines = "\n".join(f"  {command:{width}}  {does}" for command, does in COMMANDS.items())
-        print(version("gpubn") if name == "--version" else _USAGE.format(commands=lines), end="")
+        print(__version__ if name == "--version" else _USAGE.format(commands=lines), end="")
         print(end="\n" * (name == "--version"))
     elif name not in COMMANDS:
         sys.exit(f"error: the command is {name!r}; expected one of {', '.join(COMMANDS)}")
     elif lacking := _lacking():
         sys.exit(
             f"error: gpubn {name} needs {', '.join(lacking)}; expected the extra experiments: "
-            "pip install '.[experiments]' in the folder of gpubn's sources"
+            "pip install 'gpubn[experiments]'"
         )
     else:
         sys.argv = [f"gpubn {name}", *sys.argv[2:]]

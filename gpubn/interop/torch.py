@@ -6,11 +6,18 @@ transforms goes through operators that it knows (`torch_operators`).
 
 from typing import Any
 
-import torch
+from gpubn.errors import ArgumentError, ExtraError
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ExtraError(
+        f"{__name__} needs {error.name}; expected PyTorch: pip install torch"
+    ) from error
+
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from gpubn.errors import ArgumentError
 from gpubn.interop import torch_functions as functions
 from gpubn.interop import torch_operators as operators
 from gpubn.interop.torch_functions import WIDE

@@ -101,7 +101,7 @@ def _explain_hydra(error: BaseException) -> str:
     if match := re.search(rf"Could not (?:find|load) 'hydra/launcher/({'|'.join(_EXTRAS)})'", text):
         return (
             f"hydra/launcher={match[1]} is not installed; install it with "
-            f"pip install '.[{_EXTRAS[match[1]]}]'"
+            f"pip install 'gpubn[{_EXTRAS[match[1]]}]'"
         )
     if isinstance(error, MissingConfigException) and (
         match := re.search(r"Could not find '([^']*)/([^'/]*)'", text)

@@ -5,6 +5,11 @@ of the sweep in one call, and each job still gets its folder, log, saved configu
 and return value. This package knows nothing of the rest of gpubn: any Hydra application can use it.
 """
 
-from gpubn.vectorized.task import alike, vectorized
+try:
+    from gpubn.vectorized.task import alike, vectorized
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"{__name__} needs {error.name}; expected the extra launcher: pip install 'gpubn[launcher]'"
+    ) from error
 
 __all__ = ["alike", "vectorized"]

@@ -12,7 +12,10 @@ from gpubn.report.claims.ledger import FOLDER as LEDGER
 from gpubn.sweeps.compose import expand
 from tests.scripts.sweeping import ROOT, is_installed, load_script
 
-PAGES = ("README.md", "conf/README.md", "gpubn/kernels/README.md", "gpubn/EXTENDING.md")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *("conf/README.md", "gpubn/kernels/README.md", "gpubn/EXTENDING.md"),
+)
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 README = TEXTS["README.md"]
 COMMANDS = [

@@ -52,7 +52,7 @@ def make_tracker(config: TrackerConfig, results: Path) -> Tracker:
     if find_spec(module) is None:
         raise ConfigError(
             f"tracker={config.name} needs {title}, which is not installed; "
-            f"pip install '.[{config.name}]'"
+            f"pip install 'gpubn[{config.name}]'"
         )
     uri = config.uri or os.environ.get(_URI[config.name])
     # Imported here: both draw, and what draws takes a second to import.

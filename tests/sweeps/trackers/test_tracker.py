@@ -151,7 +151,7 @@ def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch, name, title):
     with pytest.raises(ConfigError) as caught:
         tracking.make_tracker(TrackerConfig(name=name), tmp_path)
     assert str(caught.value) == (
-        f"tracker={name} needs {title}, which is not installed; pip install '.[{name}]'"
+        f"tracker={name} needs {title}, which is not installed; pip install 'gpubn[{name}]'"
     )
 
 
