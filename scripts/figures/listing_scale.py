@@ -1,8 +1,8 @@
 """The listing's gradients of gamma and beta against the right ones, by layer.
 
-{signal}, weights {init}; the listing's forward pass. Relative error, direction and size of what a
-step adds to the number of every activation. {lines} Error and size: geometric. dbeta of one number
-a layer has an error of {exact}; the right dgamma of one a layer is 0 below the last.
+{signal}, weights {init}; the listing's forward pass. Error, over the larger of the two, direction
+and size of what a step adds to the number of every activation. {lines} Size: geometric. dbeta of
+one number a layer has an error of {exact}; the right dgamma of one a layer is 0 below the last.
 
 The listing's dgamma is not summed: it has {numbers:,.0f} times as many numbers as units. Its dbeta
 is the sum over everything: right for one number a layer. The incoming gradient is the true one.
@@ -36,11 +36,11 @@ def draw(sheet: Sheet) -> None:
     errors, cosines, sizes = sheet.axes[0]
     for metric, look in looks.SCALES.items():
         rows = select(table, metric=metric)
-        marks.curve(errors, rows, "layer", look, log=True, marks_every=5)
+        marks.curve(errors, rows, "layer", look, marks_every=5)
     look = looks.SCALES["beta_error_unit"]
     marks.curve(cosines, table, "layer", look, metric="beta_cosine_unit", marks_every=5)
     marks.curve(sizes, table, "layer", look, log=True, metric="beta_size_ratio_unit", marks_every=5)
-    scales.scale(errors, log=True)
+    errors.set_ylim(bottom=0)
     sizes.set_yscale("log")
     scales.plain_ticks(sizes.yaxis)
     for ax in sheet.axes[0]:

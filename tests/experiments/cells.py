@@ -8,7 +8,12 @@ from gpubn.experiments import Context, get
 
 NUMPY = resolve("numpy")
 PLACEMENTS = ["none", "before", "after"]
-GROUPS = {f.name: f.default_factory for f in fields(Config) if is_dataclass(f.default_factory)}
+OF_GRIDS = ("tuning", "universe")
+GROUPS = {
+    f.name: f.default_factory
+    for f in fields(Config)
+    if is_dataclass(f.default_factory) and f.name not in OF_GRIDS
+}
 
 
 def cell(name, placement="none", dataset="gaussian", **options):

@@ -55,9 +55,9 @@ def scale_differences(dy: Array, y: Array) -> Iterator[tuple[str, Array]]:
     """Yield metric and values (R,) for the listing's dgamma and dbeta; dy and y are (R, N, D).
 
     Each is held against the right one as what a step adds to the number of every activation:
-    `error` is the relative distance, `size_ratio` and `cosine` compare length and direction,
-    `numbers` how many numbers there are. `gain_ratio` is the fall of the loss that a small step
-    gives, over that of the right one.
+    `error` is the distance over the larger of the two, `size_ratio` and `cosine` compare length and
+    direction, `numbers` how many numbers there are. `gain_ratio` is the fall of the loss that a
+    small step gives, over that of the right one.
     """
     xp = namespace(dy)
     for kind, terms, listed in (
@@ -70,7 +70,7 @@ def scale_differences(dy: Array, y: Array) -> Iterator[tuple[str, Array]]:
             a, b = (xp.broadcast_to(g, terms.shape) for g in (listed, right))
             error, size, true_size = (sum_of_products(g, g) ** 0.5 for g in (a - b, a, b))
             for metric, values in (
-                ("error", error / true_size),
+                ("error", error / xp.maximum(size, true_size)),
                 ("size_ratio", size / true_size),
                 ("cosine", sum_of_products(a, b) / (size * true_size)),
                 ("numbers", xp.full(len(terms), numbers)),
