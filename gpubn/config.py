@@ -176,7 +176,7 @@ class OptimConfig(_Checked):
 
 @dataclass
 class TuningConfig(_Checked):
-    """How each arm of a grid finds its rate, on seeds of its own; not at all with 0 `seeds`.
+    """Tuning of each arm's rate on seeds of its own; none with 0 `seeds`.
 
     The rate is the one of the grid with the smallest `metric` at the end, its mean over the seeds.
     Not part of a cell's identity.
@@ -190,7 +190,7 @@ class TuningConfig(_Checked):
 
 @dataclass
 class UniverseConfig(_Checked):
-    """What a universe does to a grid beyond the keys that it sets: `steps` is a factor on theirs.
+    """A universe's effect on a grid beyond the keys that it sets: `steps` is a factor on theirs.
 
     Not part of a cell's identity, which is that of what comes of it.
     """

@@ -1,4 +1,4 @@
-"""How long missing cells will take: from what cells of their experiment took, by their work.
+"""A forecast of missing cells: from the time of others of their experiment, by their work.
 
 The work of a cell is the floating point operations of its trainings; what a step costs beyond its
 matrix products counts as a constant. An experiment whose pace nobody knows goes at the median one.
@@ -25,7 +25,7 @@ _Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Remaining:
-    """What is left of one experiment: `missing` of `cells`, and the core-seconds for them.
+    """The rest of one experiment: `missing` of `cells`, and the core-seconds for them.
 
     `seconds` is None where no experiment has a pace.
     """
@@ -38,7 +38,7 @@ class Remaining:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is left of each experiment that is not finished, on so many cores at once.
+    """The rest of each experiment that is not finished, on so many cores at once.
 
     `sources` says what the estimate rests on.
     """
@@ -49,7 +49,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float | None:
-        """What all will take; None where it cannot be said."""
+        """The seconds of all; None where they cannot be told."""
         known = [left.seconds for left in self.remaining if left.seconds is not None]
         return sum(known) / self.cores if len(known) == len(self.remaining) else None
 

@@ -32,7 +32,7 @@ class Arm:
 
     @property
     def tuning(self) -> TuningConfig:
-        """How the arm finds its rate."""
+        """The keys by which the arm finds its rate."""
         return self.cells[0].config.tuning
 
     @cached_property
@@ -47,7 +47,7 @@ class Arm:
 
     @property
     def overrides(self) -> list[str]:
-        """What makes a trial of a cell of the arm, behind the overrides that make the cell."""
+        """The overrides that make a trial of a cell of the arm, behind those that make the cell."""
         seeds = f"seeds={self.tuning.seeds}", f"first_seed={self.tuning.first_seed}"
         return [*seeds, "tuning.seeds=0"]
 
@@ -71,13 +71,13 @@ class TunedArm:
 
     @property
     def at_edge(self) -> bool:
-        """Whether a smaller or a larger rate than any of the grid might have been better."""
+        """True where a smaller or a larger rate than any of the grid might have been better."""
         return self.index in (0, len(self.means) - 1)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What a grid is run in: first `plain` cells and the trials of all arms, then those held.
+    """The two stages of a grid: `plain` cells and the trials of all arms, then those held.
 
     Attributes:
         plain: cells that tune nothing, or have no other rate to choose from.

@@ -1,4 +1,4 @@
-"""What universes cost: seconds of a core here, and seconds of an H100 by a roofline, computed.
+"""Costs of universes: seconds of a core here, and of an H100 by a roofline, computed.
 
 Nothing of the card is measured. A training step of all replicas of a stack (as on a device) takes
 its launches, replayed from a captured graph, and the longer of two times: its floating point
@@ -49,7 +49,7 @@ CostRow = dict[str, str]
 
 
 class _Card(NamedTuple):
-    """What stacks depend on of a backend."""
+    """The part of a backend that stacks depend on."""
 
     on_host: bool = False
 

@@ -95,7 +95,7 @@ def _read(path: Path) -> Universe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a universe that has been run.
+    """The outcome of a universe that has been run.
 
     Attributes:
         failed: experiment -> why it has no table there.
