@@ -151,6 +151,9 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint $(LOCKS)/cpu.txt \
 	  --extra joblib --extra submitit --extra tensorboard --extra mlflow --extra nvrtc \
 	  --output-file $(LOCKS)/extras.txt pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint $(LOCKS)/cpu.txt \
+	  --extra site --extra notebooks --extra browser --output-file $(LOCKS)/site.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
 	rm -rf $(VENV) results/cells results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build dist *.egg-info
