@@ -41,8 +41,8 @@ def _shallow(model: MLP) -> ShallowNetworks:
     if norm is None and kinds != [Affine, Activation, Affine]:
         names = ", ".join(kind.__name__ for kind in kinds)
         raise ConfigError(
-            f"one_launch is true; expected false for the layers {names}: it takes one hidden layer, "
-            "with or without batch norm before the activation"
+            f"one_launch is true; expected false for the layers {names}: it takes one hidden "
+            "layer, with or without batch norm before the activation"
         )
     first, act, last = layers[0], layers[-2], layers[-1]
     assert isinstance(act, Activation)
@@ -52,6 +52,8 @@ def _shallow(model: MLP) -> ShallowNetworks:
         return ShallowNetworks(tables, act.name)
     eps, momentum, correction, average = norm.numbers
     if not (isinstance(eps, float) and isinstance(momentum, float)):
-        raise ConfigError("one_launch is true; expected false where replicas differ in eps or momentum")
+        raise ConfigError(
+            "one_launch is true; expected false where replicas differ in eps or momentum"
+        )
     tables |= {**norm.params, **{f"running_{k}": array for k, array in norm.running.items()}}
     return ShallowNetworks(tables, act.name, eps, momentum, correction, average == "std")
