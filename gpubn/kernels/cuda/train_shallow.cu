@@ -8,9 +8,7 @@
 
 constexpr int CREW = 512, CREW_WARPS = CREW / 32;
 constexpr int MOST_ROWS = 32;           // of a batch: a lane is a row
-constexpr int MOST_CLASSES = 16;        // all their logits are read at once
-constexpr int UPDATERS = 12;            // warps that step the first weights; the others do the rest
-constexpr int REST = 8;                 // quads that are left to these others, at most
+constexpr int UPDATERS = 384;           // threads that step the first weights; the others do the rest
 constexpr int TALL = MOST_ROWS + 2;     // of a column in a table; no two lanes in the same bank
 
 // What a launch is told in numbers; `_NUMBERS` of train_shallow.py has the same order.
@@ -160,11 +158,9 @@ __global__ void CLUSTER(C) __launch_bounds__(CREW, 1)
         T c = live ? z - pivot : T(0);
         const T shifted = sum_over_warp(c) * one_of_n;
         if (live) c -= shifted;
-        // What rounding left in the mean, and the squares, as in the forward pass of batch norm.
-        const T left = sum_over_warp(c), squares = sum_over_warp(c * c), rest = left * one_of_n;
+        const T rest = sum_over_warp(c) * one_of_n;
         if (live) c -= rest;
-        const T about = squares - left * rest;
-        const T var = (about < T(0) ? T(0) : about) / T(p.dof);
+        const T var = sum_over_warp(c * c) / T(p.dof);
         const T mean = pivot + (shifted + rest);
         const T total = var + p.eps;
         inv_std = total == T(0) ? T(0) : T(1) / sqrt(total);
@@ -198,29 +194,26 @@ __global__ void CLUSTER(C) __launch_bounds__(CREW, 1)
     }
     __syncthreads();
 
-    // The slope of the loss by the logits.
+    // The loss, and its slope by the logits.
     const int label = live ? at.labels[turn * MOST_ROWS + lane] : 0;
-    T z[MOST_CLASSES], largest = at.logits[lane], total = 0;
-#pragma unroll
-    for (int i = 0; i < MOST_CLASSES; ++i) {
-      z[i] = at.logits[min(i, classes - 1) * TALL + lane];
-      largest = z[i] > largest ? z[i] : largest;
-    }
-#pragma unroll
-    for (int i = 0; i < MOST_CLASSES; ++i)
-      if (i < classes) total += exp(z[i] - largest);
     for (int c = warp; c < classes; c += CREW_WARPS) {
-      const T softmax = exp(at.logits[c * TALL + lane] - largest) / total;
+      const T* z = at.logits + lane;
+      T largest = z[0], total = 0;
+      for (int i = 1; i < classes; ++i) largest = z[i * TALL] > largest ? z[i * TALL] : largest;
+      for (int i = 0; i < classes; ++i) total += exp(z[i * TALL] - largest);
+      const T softmax = exp(z[c * TALL] - largest) / total;
       at.slope[c * TALL + lane] = live ? (softmax - T(c == label ? 1 : 0)) * one_of_n : T(0);
+      if (c == 0 && rank == 0) {
+        const T loss = sum_over_warp(live ? log(total) - (z[label * TALL] - largest) : T(0));
+        if (lane == 0) losses[(p.first + step) * p.replicas + replica] = loss * one_of_n;
+      }
     }
     __syncthreads();
 
-    T change = 0;
     if (owner) {
       T dh = 0;
-#pragma unroll
-      for (int c = 0; c < MOST_CLASSES; ++c)
-        if (c < classes) dh += at.slope[c * TALL + lane] * at.out_weight[warp * classes + c];
+      for (int c = 0; c < classes; ++c)
+        dh += at.slope[c * TALL + lane] * at.out_weight[warp * classes + c];
       T dz = live ? through_activation(p.activation, dh, h) : T(0);
       if (p.normalised) {
         const T dbeta = sum_over_warp(dz), dgamma = sum_over_warp(dz * hat);
@@ -230,94 +223,53 @@ __global__ void CLUSTER(C) __launch_bounds__(CREW, 1)
       }
       dz *= rate;
       if (live) at.step[lane * (W + 4) + warp] = dz;
-      change = dz;
+      b -= sum_over_warp(dz);
     }
     __syncthreads();
-    if (owner) b -= sum_over_warp(change);
 
-    // weight -= x^T (rate dz). When a warp has read a row of its quads, the next batch's row may come
-    // in its place.
-    const int* next = at.rows + (turn ^ 1) * MOST_ROWS;
-    constexpr int COLUMNS = W < 8 ? W : 8, PARTS = W / COLUMNS, ACROSS = 32 / PARTS;
-    const int odd = quads % (UPDATERS * ACROSS), whole = odd > REST ? quads : quads - odd;
-    if (warp < UPDATERS) {
-      const int part = lane / ACROSS;
-      for (int first = warp * ACROSS; first < whole; first += UPDATERS * ACROSS) {
-        const int q = first + lane % ACROSS;
-        const bool inside = q < whole;
-        T sum[4][COLUMNS] = {};
+    // weight -= x^T (rate dz). A thread has a quad to itself: when it has read a row of it, the next
+    // batch's row may come in its place.
+    if (threadIdx.x < UPDATERS) {
+      const int* next = at.rows + (turn ^ 1) * MOST_ROWS;
+      for (int q = threadIdx.x; q < quads; q += UPDATERS) {
+        T change[4][W] = {};
 #pragma unroll 2
         for (int row = 0; row < n; ++row) {
-          Pack<T, 4>* place = at.x + row * at.x_stride + (inside ? q : 0);
+          Pack<T, 4>* place = at.x + row * at.x_stride + q;
           const Pack<T, 4> x = *place;
-          Pack<T, 4> dz[COLUMNS / 4];
+          Pack<T, 4> dz[At::GROUPS];
 #pragma unroll
-          for (int i = 0; i < COLUMNS / 4; ++i)
-            dz[i] = *reinterpret_cast<const Pack<T, 4>*>(at.step + row * (W + 4) +
-                                                         COLUMNS * part + 4 * i);
+          for (int i = 0; i < At::GROUPS; ++i)
+            dz[i] = *reinterpret_cast<const Pack<T, 4>*>(at.step + row * (W + 4) + 4 * i);
 #pragma unroll
           for (int k = 0; k < 4; ++k)
 #pragma unroll
-            for (int j = 0; j < COLUMNS; ++j) sum[k][j] += x.value[k] * dz[j / 4].value[j % 4];
-          if (PARTS > 1) __syncwarp();
-          if (more && inside && part == 0)
-            copy_to_shared<16>(place, data + (long long)next[row] * p.d + q * 4);
+            for (int j = 0; j < W; ++j) change[k][j] += x.value[k] * dz[j / 4].value[j % 4];
+          if (more) copy_to_shared<16>(place, data + (long long)next[row] * p.d + q * 4);
         }
-        if (inside)
 #pragma unroll
-          for (int i = 0; i < COLUMNS / 4; ++i)
+        for (int i = 0; i < At::GROUPS; ++i)
 #pragma unroll
-            for (int k = 0; k < 4; ++k) {
-              Pack<T, 4>* place = at.weight +
-                                  (COLUMNS / 4 * part + i) * at.group_stride + k * quads + q;
-              Pack<T, 4> w = *place;
+          for (int k = 0; k < 4; ++k) {
+            Pack<T, 4>* place = at.weight + i * at.group_stride + k * quads + q;
+            Pack<T, 4> w = *place;
 #pragma unroll
-              for (int j = 0; j < 4; ++j) w.value[j] -= sum[k][4 * i + j];
-              *place = w;
-            }
+            for (int j = 0; j < 4; ++j) w.value[j] -= change[k][4 * i + j];
+            *place = w;
+          }
       }
     } else {
-      // A quad's threads are in one warp.
-      const int own = threadIdx.x - 32 * UPDATERS, others = CREW - 32 * UPDATERS;
-      for (int first = own / 32 * 32; first < (quads - whole) * 4 * At::GROUPS; first += others) {
-        const int item = first + lane, group = item % At::GROUPS, k = item / At::GROUPS % 4;
-        const int q = whole + item / (4 * At::GROUPS);
-        const bool inside = q < quads;
-        T sum[4] = {};
-#pragma unroll 4
-        for (int row = 0; row < n; ++row) {
-          Pack<T, 4>* place = at.x + row * at.x_stride + (inside ? q : 0);
-          const T x = place->value[k];
-          const Pack<T, 4> dz =
-              *reinterpret_cast<const Pack<T, 4>*>(at.step + row * (W + 4) + 4 * group);
-#pragma unroll
-          for (int j = 0; j < 4; ++j) sum[j] += x * dz.value[j];
-          __syncwarp();
-          if (more && inside && k == 0 && group == 0)
-            copy_to_shared<16>(place, data + (long long)next[row] * p.d + q * 4);
-        }
-        Pack<T, 4>* place = at.weight + group * at.group_stride + k * quads + q;
-        if (inside)
-#pragma unroll
-          for (int j = 0; j < 4; ++j) place->value[j] -= sum[j];
-      }
-      for (int i = own; i < (W + 1) * classes; i += others) {
+      for (int i = threadIdx.x - UPDATERS; i < (W + 1) * classes; i += CREW - UPDATERS) {
         const int j = i / classes, c = i % classes;
-        const T* left = j < W ? at.hidden + j * TALL : nullptr;
         T sum = 0;
-#pragma unroll 8
         for (int row = 0; row < n; ++row)
-          sum += (left == nullptr ? T(1) : left[row]) * at.slope[c * TALL + row];
+          sum += (j < W ? at.hidden[j * TALL + row] : T(1)) * at.slope[c * TALL + row];
         T* to = j < W ? at.out_weight + i : at.out_bias + c;
         *to -= rounded_product(rate, sum);
       }
       if (warp == CREW_WARPS - 1 && live && more)
-        at.labels[(turn ^ 1) * MOST_ROWS + lane] = (int)labels[next[lane]];
-      if (warp == CREW_WARPS - 2 && rank == 0) {
-        const T loss =
-            sum_over_warp(live ? log(total) - (at.logits[label * TALL + lane] - largest) : T(0));
-        if (lane == 0) losses[(p.first + step) * p.replicas + replica] = loss * one_of_n;
-      }
+        at.labels[(turn ^ 1) * MOST_ROWS + lane] =
+            (int)labels[at.rows[(turn ^ 1) * MOST_ROWS + lane]];
     }
     wait_for_copies();
     __syncthreads();

@@ -20,7 +20,6 @@ UNITS = tuple(CLUSTER * width for width in (4, 8, 16))
 """Hidden units of a network: 4, 8 or 16 in each block of its cluster."""
 MOST_EXAMPLES = 32
 """Of a batch: a lane of a warp is an example."""
-MOST_CLASSES = 16
 _THREADS, _TALL = 512, MOST_EXAMPLES + 2
 """As in the source."""
 _NUMBERS = np.dtype(
@@ -83,7 +82,6 @@ def why_not(networks: ShallowNetworks, feed: Feed, device: CudaDevice) -> str:
         f"its dtype is {feed.data.dtype}, not float32": any(a.dtype != np.float32 for a in arrays),
         f"it has {units} hidden units, not {', '.join(map(str, UNITS))}": units not in UNITS,
         f"it has {features} inputs, not a multiple of 4": features % 4 != 0,
-        f"it has {classes} classes, more than {MOST_CLASSES}": classes > MOST_CLASSES,
         f"a batch has {examples} examples, more than {MOST_EXAMPLES}": examples > MOST_EXAMPLES,
         f"a block takes {shared} bytes of shared memory, more than {device.shared_limit}": (
             shared > device.shared_limit

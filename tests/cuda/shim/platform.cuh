@@ -130,7 +130,6 @@ T __shfl_sync(unsigned, T value, int from) {
   return shim::shuffle(value, from);
 }
 
-inline void __syncwarp() { shim::wait(shim::me->warp->barrier); }
 inline void __syncthreads() { shim::wait(shim::me->block->barrier); }
 inline void cluster_arrive() {}
 inline void cluster_wait() { shim::wait(shim::me->block->cluster->barrier); }
