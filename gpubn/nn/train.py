@@ -4,13 +4,15 @@ Divergence is an outcome: inf and NaN flow through and are recorded.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Array, Backend
+from gpubn.backend import Array, Backend, cores, device_of
+from gpubn.backend.program import Program
 from gpubn.data import Dataset, transformed
 from gpubn.errors import ConfigError
 from gpubn.kernels import (
@@ -22,6 +24,7 @@ from gpubn.kernels import (
     softmax_cross_entropy_backward,
 )
 from gpubn.nn.model import MLP
+from gpubn.nn.one_launch import OneLaunch
 from gpubn.nn.optim import SGD, GradientAverages
 from gpubn.nn.rng import batch_order, example_order
 
@@ -73,6 +76,7 @@ def train(
     batch: int,
     steps: int,
     sample: int = 0,
+    one_launch: bool = False,
     probe_at: Collection[int] = (),
     probe: StepCallback | None = None,
     observe: CacheObserver | None = None,
@@ -82,19 +86,26 @@ def train(
 
     Args:
         sample: training examples that are drawn for each seed; 0 takes all.
+        one_launch: take all steps up to a probe in one launch of a GPU, see `OneLaunch`.
         probe_at: numbers of finished updates at which `probe(step)` is called.
         observe: called with the caches of every step's forward pass.
         tick: called with the number of steps that were finished since.
 
     Returns:
         The loss of every mini-batch before its update, (steps, R), on the host.
+
+    Raises:
+        ConfigError: `one_launch` is asked for and cannot be.
     """
     step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
-    program = backend.program(
-        step,
-        replayable=observe is None and model.replayable,
-        in_expressions=model.in_expressions,
-    )
+    if one_launch:
+        program = step.in_one_launch()
+    else:
+        program = backend.program(
+            step,
+            replayable=observe is None and model.replayable,
+            in_expressions=model.in_expressions,
+        )
     stops = sorted({stop for stop in probe_at if 0 <= stop < steps} | {steps})
     done = 0
     with np.errstate(all="ignore"):
@@ -124,7 +135,11 @@ class _Step:
     ) -> None:
         xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
         examples = len(data.x_train)
-        orders = {seed: _order(seed, examples, sample, batch, steps) for seed in {*seeds}}
+        draw = partial(_order, examples=examples, sample=sample, batch=batch, steps=steps)
+        distinct = list(dict.fromkeys(seeds))
+        # On the CPU each group of replicas has a thread already.
+        with ThreadPoolExecutor(1 if backend.on_host else cores()) as pool:
+            orders = dict(zip(distinct, pool.map(draw, distinct), strict=True))
         order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
@@ -138,6 +153,13 @@ class _Step:
             xp.empty(rates.shape[1:], dtype),
         )
         self.losses = xp.empty((steps, replicas), dtype)
+        self._device = device_of(xp)
+
+    def in_one_launch(self) -> Program:
+        """Return what takes steps many at a time, instead of one by one."""
+        if self._observe is not None or self._averages is not None:
+            raise ConfigError("one_launch is true; expected false with `observe` or with momentum")
+        return OneLaunch(self._model, self._feed, self.losses, self._device)
 
     def __call__(self) -> None:
         x, labels, rates = self._batch

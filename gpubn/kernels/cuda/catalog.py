@@ -3,7 +3,7 @@
 from itertools import product
 
 from gpubn.backend import Kernel
-from gpubn.kernels.cuda import source
+from gpubn.kernels.cuda import source, train_shallow
 from gpubn.kernels.cuda.batch_norm_launch import CLUSTER_ARCH, CLUSTERS
 
 _FLOATS = ("float32", "float64")
@@ -26,6 +26,7 @@ _KERNELS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
     "sgd": {f"sgd_{name}": (_FLOATS, False) for name in ("descend", "descend_averaged")},
     "softmax_cross_entropy": {"softmax_cross_entropy_forward": (_FLOATS, False)},
     "step": {"step_begin": (_FLOATS, True), "step_end": (_FLOATS, False)},
+    "train_shallow": {"train_shallow_cluster": (("float32",), False)},
 }
 
 
@@ -37,6 +38,8 @@ def stems() -> list[str]:
 def instantiations(stem: str, arch: int) -> list[Kernel]:
     """Every kernel of a source that a device of this compute capability can be asked for."""
     clusters = CLUSTERS if arch >= CLUSTER_ARCH else ()
+    if stem == "train_shallow":
+        return [train_shallow.kernel(units) for units in train_shallow.UNITS if clusters]
     return [
         source.kernel(stem, name, dtype, *pack, *cluster)
         for name, (dtypes, packed) in _KERNELS[stem].items()

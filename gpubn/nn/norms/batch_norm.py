@@ -22,6 +22,11 @@ class BatchNorm(Norm):
     of_whole_batches = True
     in_expressions = False
 
+    @property
+    def numbers(self) -> tuple[Any, Any, int, str]:
+        """eps and momentum, one or one a replica (R,), correction, and what is averaged."""
+        return self._eps, self._momentum, self._correction, self._average
+
     def forward(
         self, x: Array, *, training: bool, track: bool, activation: str = "linear"
     ) -> tuple[Array, Any]:

@@ -171,7 +171,7 @@ class Contest:
             if row.matrix_rate:
                 row.matrix_share = row.flops / row.matrix_rate / row.seconds
             base = ours.get(row.launch, ours.get("train"))
-            if row.who != OURS and base is not None:
+            if base is not None and base is not seconds:
                 row.ratio, row.ratio_min, row.ratio_max = compare(seconds, base)
             if row.rounds < self.rounds:
                 row.note = f"stopped after {row.rounds} of {self.rounds} rounds: out of time"

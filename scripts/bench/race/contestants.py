@@ -37,6 +37,8 @@ def batchnorm_entries(work: BatchnormWork, contest: Contest, peers: Iterable[str
 def training_entries(work: TrainingWork, backend: Backend, peers: Iterable[str]) -> list[Entry]:
     """Return all contestants: beside many networks PyTorch alone, which trains one by one."""
     launches = [(OURS, "train", work.networks)]
+    if not backend.on_host:
+        launches.append((OURS, "launch", work.networks))
     if "torch" in peers:
         launches += [(EAGER, "python", 1), (EAGER, "graph", 1)]
     if "jax" in peers:
@@ -44,7 +46,7 @@ def training_entries(work: TrainingWork, backend: Backend, peers: Iterable[str])
     return [
         Entry(who, launch, partial(_trained, who, backend, work, launch), networks)
         for who, launch, networks in launches
-        if work.networks == 1 or launch in ("train", "python")
+        if work.networks == 1 or launch in ("train", "launch", "python")
     ]
 
 

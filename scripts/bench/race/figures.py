@@ -35,6 +35,7 @@ RACED: dict[str, Style] = {
 LAUNCHES = {"python": "launched from Python", "graph": "replayed as a captured graph"}
 TRAINED: dict[str, Style] = {
     f"{OURS}, train": ("gpubn", BLUE, "", "o"),
+    f"{OURS}, launch": ("gpubn, one launch", RED, "", "^"),
     f"{EAGER}, python": (EAGER, ORANGE, "", "s"),
     f"{EAGER}, graph": ("PyTorch, captured step", PINK, "", "D"),
     f"{JAX}, scan": ("JAX, lax.scan", GREEN, "", "P"),

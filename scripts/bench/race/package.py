@@ -64,7 +64,7 @@ class Ours(Package):
         return device.capture(work, 1)
 
     def trainer(self, work: TrainingWork, launch: str) -> Callable[[], Any]:
-        return work.trainer(self.backend)
+        return work.trainer(self.backend, one_launch=launch == "launch")
 
 
 class ArrayExpressions(Ours):

@@ -33,6 +33,11 @@ RATIOS = (
     ),
 )
 """Work, peer, launch, name, and what is needed of the peer's time over ours."""
+LAUNCHED = (
+    ("training", JAX, "scan", "one network in one launch: JAX scan over ours"),
+    ("networks", OURS, "train", "many in one launch: recorded steps over it, each"),
+)
+"""Work, peer, launch and name of a target of the prototype."""
 _SIGNS = {">=": operator.ge, ">": operator.gt, "<": operator.lt}
 
 
@@ -53,7 +58,8 @@ def decide(folder: Path) -> list[Target]:
     # Of batchnorm all shapes that a run measures, whether it got so far or not.
     planned = set() if dry else {"x".join(map(str, shape)) for shape in SHAPES}
     shapes = len(planned | set(table.loc[table["work"] == "batchnorm", "shape"]))
-    targets = [*_ratios(table, shapes), *_ours(table[table["who"] == OURS], _grid_seconds(folder))]
+    targets = [*_ratios(table, shapes), *_launches(table)]
+    targets += _ours(table[table["who"] == OURS], _grid_seconds(folder))
     for made in targets if dry else ():
         made.met = "dry run"
     write_benchmark(folder / TARGETS, [asdict(made) for made in targets])
@@ -74,6 +80,14 @@ def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
             if made.met and len(ratios) < shapes and not (worst and made.met == "no"):
                 made.met = "incomplete"
         yield made
+
+
+def _launches(table: pd.DataFrame) -> Iterator[Target]:
+    """What peers take over our prototype that trains in one launch, by their medians."""
+    timed = table.dropna(subset=["seconds"]).set_index(["work", "who", "launch"])["seconds"]
+    for work, who, launch, name in LAUNCHED:
+        seconds = [timed.get((work, *of), float("nan")) for of in ((who, launch), (OURS, "launch"))]
+        yield target(f"{work}: {name}", float(seconds[0]) / float(seconds[1]), ">= 1")
 
 
 def _grid_seconds(folder: Path) -> float:

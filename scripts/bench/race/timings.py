@@ -25,7 +25,8 @@ class Timing:
         shape: of the work, e.g. "32x128".
         who: the contestant; "gpubn" is ours.
         launch: "python" (from Python, call by call), "graph" (replayed as captured), "train" (as
-            `gpubn.nn.train.train` does it), "scan" (one program for all steps) or "process".
+            `gpubn.nn.train.train` does it), "launch" (with its `one_launch`), "scan" (one program
+            for all steps) or "process".
         networks: how many are trained together; the times, bytes and flops are those of each.
         seconds: of one call, the median over rounds.
         low, high: the 95% interval of that median.

@@ -134,10 +134,12 @@ class TrainingWork:
         )
         return few.trainer(resolve("numpy"), "float64")()
 
-    def trainer(self, backend: Backend, dtype: str = "float32") -> Callable[[], np.ndarray]:
+    def trainer(
+        self, backend: Backend, dtype: str = "float32", *, one_launch: bool = False
+    ) -> Callable[[], np.ndarray]:
         """Return what trains the networks further at each call, in groups as experiments do.
 
-        It returns the losses, (steps, networks).
+        It returns the losses, (steps, networks). `one_launch` is `gpubn.nn.train.train`'s.
         """
         data = to_device(self.data, backend, dtype)
         sgd = SGD(RATE, constant_rate, 0.0, backend, dtype)
@@ -161,6 +163,7 @@ class TrainingWork:
                 seeds=seeds,
                 batch=self.batch,
                 steps=self.steps,
+                one_launch=one_launch,
             )
 
         def train_all() -> np.ndarray:

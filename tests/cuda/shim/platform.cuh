@@ -125,6 +125,11 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
   return shim::shuffle(value, (shim::me->thread.x % 32) ^ mask);
 }
 
+template <class T>
+T __shfl_sync(unsigned, T value, int from) {
+  return shim::shuffle(value, from);
+}
+
 inline void __syncthreads() { shim::wait(shim::me->block->barrier); }
 inline void cluster_arrive() {}
 inline void cluster_wait() { shim::wait(shim::me->block->cluster->barrier); }
