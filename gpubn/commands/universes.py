@@ -128,7 +128,8 @@ class _Run:
         for one, grid in ((_DEFAULT, default), (universe, cells)):
             of_one = [cell for of_experiment in grid.values() for cell in of_experiment]
             with suppress(DataUnavailableError):  # the digits do without the default's data
-                rows[one.name] = costs(one.name, of_one, () if one is _DEFAULT else ids, finished)
+                row = costs(one.name, of_one, None if one is _DEFAULT else ids, finished)
+                rows |= {one.name: row} if row else {}
         write_costs(self._results, rows)
         same = [name for name in cells if _ids(cells[name]) == _ids(default.get(name, []))]
         Outcome(failed, same).save(folder)

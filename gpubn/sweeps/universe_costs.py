@@ -55,15 +55,16 @@ class _Card(NamedTuple):
 
 
 def costs(
-    universe: str, cells: Sequence[Cell], default: Iterable[str], store: CellStore
-) -> CostRow:
-    """Return the row of a universe.
+    universe: str, cells: Sequence[Cell], default: Iterable[str] | None, store: CellStore
+) -> CostRow | None:
+    """Return the row of a universe; None of the default where the store lacks some of its cells.
 
     Args:
         cells: those of all its experiments; of rates that are tuned those count that are held.
-        default: the ids of the default's cells, which a universe takes as they are.
+        default: the ids of the default's cells, which a universe takes as they are; None for
+            itself.
     """
-    shared, seconds, counts = {*default}, [0.0, 0.0], [0, 0]
+    shared, seconds, counts = {*(default or ())}, [0.0, 0.0], [0, 0]
     stages = Stages.of(cells)
     held = (arm.held for arm in stages.tuned(finished(stages.first, store)))
     found = {cell.id: cell for cell in [*stages.first, *held]}
@@ -71,6 +72,8 @@ def costs(
         if (result := store.load(cell)) is not None:
             seconds[id_ in shared] += result.provenance["seconds"]
             counts[id_ in shared] += 1
+    if default is None and sum(counts) < len(found):
+        return None
     launches, operations, moved = h100_seconds(cells)
     computed = launches + sum(max(pair) for pair in zip(operations, moved, strict=True))
     values = [universe, sum(counts), counts[1], *(f"{part:.0f}" for part in seconds)]

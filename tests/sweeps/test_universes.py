@@ -124,6 +124,8 @@ def test_cells_that_a_universe_does_not_change_are_not_run_twice(tmp_path):
     row = costs.costs("digits", cells, ids(cells)[1:], store)
     assert (row["cells"], row["shared_cells"]) == (str(len(cells)), str(len(cells) - 1))
     assert row["h100_computed_seconds"] == "0.0"  # nothing is trained
+    assert costs.costs("default", cells, None, store)["cells"] == str(len(cells))
+    assert costs.costs("default", cells, None, CellStore(tmp_path / "another")) is None
 
 
 def test_the_work_of_a_step_is_counted_by_hand():

@@ -111,4 +111,7 @@ def target(name: str, value: float, needed: str) -> Target:
         return Target(name, needed)
     sign, _, limit = needed.partition(" ")
     met = ("yes" if _SIGNS[sign](value, float(limit)) else "no") if needed else ""
-    return Target(name, needed, f"{value:.3g}", met)
+    measured = f"{value:.3g}"
+    if needed and float(measured) == float(limit):  # so that it shows which side it is on
+        measured = f"{value:.5g}"
+    return Target(name, needed, measured, met)
