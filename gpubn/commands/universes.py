@@ -19,7 +19,7 @@ from gpubn.report.claims import decide_all, ledger
 from gpubn.report.claims import universes as report
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.store.cell_store import CellStore
-from gpubn.sweeps.universe_costs import costs, write_costs
+from gpubn.sweeps.universe_costs import CostRow, costs, write_costs
 from gpubn.sweeps.universes import (
     DEFAULT,
     DIGITS,
@@ -124,7 +124,7 @@ class _Run:
             remove_tables(folder, name)
         ids = set().union(*map(_ids, default.values()))
         finished = CellStore(self._results / "cells")
-        rows = {}
+        rows: dict[str, CostRow] = {}
         for one, grid in ((_DEFAULT, default), (universe, cells)):
             of_one = [cell for of_experiment in grid.values() for cell in of_experiment]
             with suppress(DataUnavailableError):  # the digits do without the default's data
