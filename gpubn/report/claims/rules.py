@@ -91,3 +91,15 @@ def verdict_of(kind: str, states: Sequence[str], when: Sequence[str | None]) -> 
 def verdict_word(text: str) -> Word:
     """Return a verdict without its conditions: `verdict_word("undecided: open when it is red")`."""
     return max((word for word in VERDICTS if text.startswith(word)), key=len)
+
+
+def rule_in_words(kind: str, matters: str) -> str:
+    """Return what decides a case of a claim, `matters` being the smallest effect that does."""
+    return {
+        EFFECT: f"shown above {matters}, fails below {matters}, opposite below -{matters}",
+        EQUAL: f"shown between -{matters} and {matters}, fails beyond",
+        NONINFERIOR: f"shown above -{matters}, fails below it",
+        EXACT: f"at most {matters} for every seed",
+        PUBLISHED: "shown where the printed values are ordinary draws of our single runs; fails "
+        f"where they are not and our mean is more than {matters} away",
+    }[kind]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gpubn.errors import require
 from gpubn.report.claims import ledger
-from gpubn.report.site import front
+from gpubn.report.site import claims, documents, evidence, experiments, front
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front,)
+PARTS = (front, claims, documents, experiments, evidence)
 """The modules that make the pages."""
 _PACKAGE = Path(__file__).parents[2]
 _KINDS = (".csv", ".json", ".svg")
@@ -61,6 +61,8 @@ def make_site(
         tree.add(f"assets/{path.name}", path.read_bytes())
     for picture in source.pictures.values():
         tree.add(picture.path, picture.file.read_bytes())
+    for download in source.downloads.values():
+        tree.add(download.path, download.data())
     return write_tree(tree, out, made_from)
 
 

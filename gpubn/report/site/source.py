@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubn.errors import SiteError, StoreError
-from gpubn.files import sha256, write_atomic
+from gpubn.files import sha256, shipped, write_atomic
 from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import Coverage, load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
@@ -19,9 +19,12 @@ from gpubn.report.claims.differences import load_differences
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.places import TablePlaces
 from gpubn.report.figures import drawing
+from gpubn.report.site.downloads import Download, find_downloads
 
 FULL = "full"
 _CODE = Path(__file__).parents[2]
+_DECIDING = ("*.py", "claims/*.py", "claims/*.jinja")
+"""The code that decides claims."""
 
 PassedOver = Callable[[Path, str], bool]
 """Whether a table in a folder does not count, by folder and stem."""
@@ -61,6 +64,7 @@ class SiteSource:
         quick: id -> the decision from the tables of the quick grids.
         full: id -> that from the tables of the full grids; {} where there are none.
         places: where the tables of the decisions that count stand.
+        quick_places: where those of the quick decisions do.
     """
 
     results: Path
@@ -69,6 +73,7 @@ class SiteSource:
     quick: Mapping[str, Decision]
     full: Mapping[str, Decision]
     places: TablePlaces
+    quick_places: TablePlaces
     _read: dict[Path, Any] = field(default_factory=dict)
 
     @property
@@ -123,6 +128,36 @@ class SiteSource:
         """Document -> name of a selection at the head of its file -> the line."""
         return {path.stem: _selections(path) for path in sorted(self.rules.glob("*.yaml"))}
 
+    @cached_property
+    def downloads(self) -> dict[Path, Download]:
+        """Path of a table -> what the site holds of it."""
+        return find_downloads(self.results)
+
+    def download(self, file: Path) -> Download:
+        """Return what the site holds of a table."""
+        return self.downloads[file]
+
+    @cached_property
+    def universes(self) -> dict[str, str]:
+        """Universe -> its title, in the order of the raster; {} where none was run."""
+        config = self.facts("tables/universes").get("config", {})
+        return dict(config.get("universes", {}))
+
+    @cached_property
+    def experiments(self) -> dict[str, dict[str, Any]]:
+        """Experiment -> what the provenance of its table says, of those that have a table."""
+        found = {}
+        for path in sorted((shipped("conf") / "experiment").glob("*.yaml")):
+            for stem in (path.stem, f"{path.stem}_pooled"):
+                if path.stem not in found and (facts := self.facts(f"tables/{stem}")):
+                    found[path.stem] = facts
+        return found
+
+    def plain(self, id_: str) -> str:
+        """Return a claim and its outcome in plain words; the claim alone where there are none."""
+        claim = self.decisions[id_].claim
+        return claim.text if claim else ""
+
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a CSV file in the results folder, [] where there is none."""
         path = self.results / f"{name}.csv"
@@ -166,7 +201,7 @@ def read_source(
         passed_over = in_full([results]) if in_full else quick.passed_over
         places = TablePlaces((results / FULL, results), passed_over)
         full = _decided(book, places, rules, cache / "full.pickle")
-    source = SiteSource(results, rules, book, decisions, full, places)
+    source = SiteSource(results, rules, book, decisions, full, places, quick)
     _refuse_gaps(source)
     return source
 
@@ -203,8 +238,8 @@ def _decided(
     stems = dict.fromkeys(stem for claim in book.claims.values() for stem in claim.tables)
     paths = [path for stem in stems if (path := places.first(stem)).exists()]
     paths += [path.with_suffix(".json") for path in paths]
-    paths += [*sorted(rules.rglob("*.yaml")), *sorted(_CODE.glob("report/**/*.py"))]
-    paths += [*sorted(_CODE.glob("report/**/*.jinja")), _CODE / "theory.py", _CODE / "rows.py"]
+    paths += [*sorted(rules.rglob("*.yaml")), _CODE / "theory.py", _CODE / "rows.py"]
+    paths += [p for at in _DECIDING for p in sorted((_CODE / "report").glob(at))]
     key = digest_of(paths)
     try:
         kept_key, decisions = pickle.loads(cache.read_bytes())
