@@ -35,6 +35,10 @@ class LedgerError(GpubnError, ValueError):
     """A claim's entry in the ledger is malformed, or its tables cannot decide it."""
 
 
+class SiteError(GpubnError):
+    """A page of the site cannot be made, or something that it is made from is missing."""
+
+
 class WorkerError(GpubnError, RuntimeError):
     """A worker process died."""
 

@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "signal_shape": "gpubn.experiments.deep.signal_shape",
     "signal_batch": "gpubn.experiments.deep.signal_batch",
     "signal_run": "gpubn.experiments.deep.signal_run",
+    "signal_grid": "gpubn.experiments.deep.signal_grid",
     "listing_backward": "gpubn.experiments.deep.listing_backward",
     "estimators": "gpubn.experiments.estimators",
     "moving_average": "gpubn.experiments.moving_average",

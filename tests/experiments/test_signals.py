@@ -76,5 +76,25 @@ def test_what_it_cannot_take_is_named(wrong, sentence):
 def test_what_the_configuration_refuses_is_refused():
     with pytest.raises(ConfigError, match="activation is 'gelu'; expected one of relu, "):
         signal(activation="gelu")
-    with pytest.raises(ConfigError, match="norm.ghost is 4; expected a divisor of data.examples"):
+    with pytest.raises(ConfigError, match=r"norm\.ghost is 4; expected a divisor"):
         signal(norm="ghost_4", **SIZE)
+
+
+def test_a_cell_of_the_grid_has_histograms_on_one_axis_for_all_layers():
+    sizes = {"depth": 3, "width": 6, "examples": 9, "features": 6, "seeds": 2}
+    config = cell("signal_grid", activation="tanh", kind="he_normal", dtype="float64", **sizes)
+    rows = run(config)
+    x = np.stack([generator(seed, "input").standard_normal((9, 6)) for seed in range(2)])
+    found = {r.metric: r.value for r in rows if r.layer == 0 and r.seed is None}
+    edges = np.linspace(-4.1, 4.1, 42)
+    expected, _ = np.histogram(np.clip(x, -4, 4), edges)
+    names = [f"activation_hist[{(i - 20) / 5:+.1f}]" for i in range(41)]
+    shares = {name: n / x.size for name, n in zip(names, expected, strict=True) if n}
+    assert found == pytest.approx(shares)
+    by_layer = {r.layer for r in rows if r.seed is None}
+    assert by_layer == {0, 1, 2, 3}
+    assert {r.metric for r in rows if r.seed == 1} == {
+        "activation_var",
+        "signal_var",
+        "weight_grad_var",
+    }

@@ -1,0 +1,74 @@
+"""The site: pages to read in a browser, without network or server, from tables and ledger.
+
+`make_site` writes them. Each part is a module with a function `pages(source)`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from gpubn.errors import require
+from gpubn.report.claims import ledger
+from gpubn.report.site import front
+from gpubn.report.site.page import Page
+from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
+from gpubn.report.site.tree import Tree, WrittenSite, write_tree
+
+EXTRA = require(__name__, "site", ("altair", "vl_convert"))
+"""The extra that has what the site needs."""
+PARTS = (front,)
+"""The modules that make the pages."""
+_PACKAGE = Path(__file__).parents[2]
+_KINDS = (".csv", ".json", ".svg")
+
+
+def make_site(
+    results: Path,
+    out: Path,
+    *,
+    rules: Path = ledger.FOLDER,
+    in_full: Callable[[Sequence[Path]], PassedOver] | None = None,
+    more: Callable[[SiteSource], Iterable[Page | tuple[str, bytes]]] = lambda source: (),
+) -> WrittenSite:
+    """Write the site of a results folder into `out`, in one step; what is the same stays.
+
+    Where nothing has changed that it is made from, nothing is done.
+
+    Args:
+        rules: the folder of the ledger.
+        in_full: from the quick folders to what does not count for a verdict in full.
+        more: further pages, or files by their path, which this room cannot make.
+
+    Raises:
+        SiteError: a claim has no verdict or no figure, or a template is broken; `out` stays.
+        StoreError: a table is damaged, or `out` cannot be written.
+    """
+    made_from = _digest(results, rules)
+    if (done := WrittenSite.standing(out, made_from)) is not None:
+        return done
+    cache = out.with_name(f".{out.name}.kept")
+    source = read_source(results, cache, rules, in_full)
+    tree = Tree()
+    made = [page for part in PARTS for page in part.pages(source)]
+    further = [*more(source)]
+    made += [item for item in further if isinstance(item, Page)]
+    files = [item for item in further if not isinstance(item, Page)]
+    paths = {*(page.path for page in made), *(path for path, _ in files)}
+    for page in made:
+        tree.add(page.path, page.render(paths))
+    for path, data in files:
+        tree.add(path, data)
+    for path in sorted((Path(__file__).parent / "assets").iterdir()):
+        tree.add(f"assets/{path.name}", path.read_bytes())
+    for picture in source.pictures.values():
+        tree.add(picture.path, picture.file.read_bytes())
+    return write_tree(tree, out, made_from)
+
+
+def _digest(results: Path, rules: Path) -> str:
+    """Return a digest of all that a site is made from: results, ledger, and this package."""
+    places = [results, results / "full", *(results / "full").glob("tables")]
+    places += [results / name for name in ("tables", "figures", "benchmarks")]
+    files = [p for place in places for p in sorted(place.glob("*")) if p.suffix in _KINDS]
+    files += [p for p in sorted(rules.rglob("*")) if p.suffix == ".yaml"]
+    files += [p for p in sorted(_PACKAGE.rglob("*")) if p.is_file() and p.suffix != ".pyc"]
+    return digest_of(files)
