@@ -207,7 +207,8 @@ def loss_and_accuracy(
     >>> from gpubn.backend import resolve
     >>> from gpubn.nn.layers import Affine
     >>> model = MLP([Affine(np.array([[[0.0, 1.0]]]), np.zeros((1, 2)))])
-    >>> x, labels, chosen = np.array([[1.0], [-1.0], [2.0]]), np.array([1, 0, 0]), np.arange(3)[None]
+    >>> x, labels = np.array([[1.0], [-1.0], [2.0]]), np.array([1, 0, 0])
+    >>> chosen = np.array([[0, 1, 2]])
     >>> loss, accuracy = loss_and_accuracy(model, x, labels, chosen, resolve("numpy"))
     >>> loss.round(2).tolist(), accuracy.round(2).tolist()
     ([0.92], [0.67])

@@ -3,15 +3,17 @@
 It is no command, but imports what it describes, which the room of the site does not.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpubn.errors import ExtraError, require
-from gpubn.report.site.page import Page
 
-EXTRA = require(__name__, "site", ("pdoc",))
-"""The extra that has what these pages need."""
+if TYPE_CHECKING:
+    from gpubn.report.site.page import Page
+
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Kernels": ("gpubn", "gpubn.kernels", "gpubn.interop.torch"),
     "Experiments": (
@@ -22,18 +24,30 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("gpubn.nn.model", "gpubn.nn.layers", "gpubn.nn.norms", "gpubn.nn.norms.base"),
         *("gpubn.nn.residual", "gpubn.nn.init", "gpubn.nn.optim", "gpubn.nn.train", "gpubn.nn.rng"),
     ),
-    "Below": ("gpubn.backend", "gpubn.errors"),
+    "Beside": ("gpubn.backend", "gpubn.errors", "gpubn.report.classroom"),
 }
 """Title -> the modules of which all that has a public name is public."""
 MODULES = tuple(module for group in GROUPS.values() for module in group)
 
+_FITS = (
+    (r'<span class="n">typing</span><span class="o">\.</span>', ""),
+    (r'<h6 id="\w+">(\w+):</h6>', r'<p class="part">\1</p>'),  # ids that occur twice
+    ("<pre>", '<pre tabindex="0">'),  # what scrolls has to be reached by keyboard
+)
 
-def pages() -> Iterator[Page]:
+
+def api_pages() -> "Iterator[Page]":
     """Yield a page a module, and one that lists them.
 
     A module whose peer is not installed (PyTorch) is listed with what it needs.
+
+    Raises:
+        ExtraError: the extra site is not installed.
     """
-    from pdoc import doc, render  # here: it takes half a second
+    require(__name__, "site", ("pdoc",))
+    from pdoc import doc, render  # here: it takes half a second, and an extra
+
+    from gpubn.report.site.page import Page
 
     found: dict[str, doc.Module] = {}
     lacking: dict[str, str] = {}
@@ -43,7 +57,10 @@ def pages() -> Iterator[Page]:
         except ExtraError as error:
             lacking[name] = str(error)
     render.configure(
-        docformat="google", show_source=False, search=False, template_directory=Path(__file__).parent
+        docformat="google",
+        show_source=False,
+        search=False,
+        template_directory=Path(__file__).parent,
     )
     for name, module in found.items():
         yield Page(
@@ -51,7 +68,7 @@ def pages() -> Iterator[Page]:
             "api.html.jinja",
             name,
             _first_line(module),
-            {"body": render.html_module(module, found)},
+            {"body": _fitted(render.html_module(module, found))},
         )
     groups = {
         title: [
@@ -69,6 +86,12 @@ def pages() -> Iterator[Page]:
         "Every public function with shapes, dtypes, errors and an example that the tests run.",
         {"groups": groups},
     )
+
+
+def _fitted(body: str) -> str:
+    for pattern, instead in _FITS:
+        body = re.sub(pattern, instead, body)
+    return body
 
 
 def _path(module: str) -> str:

@@ -71,9 +71,9 @@ def check_norm(norm: NormConfig, examples: int, key: str = "optim.batch") -> Non
     Raises:
         ConfigError: it cannot, or there is no such kind.
 
-    >>> check_norm(NormConfig(name="before", placement="before"), examples=1)
+    >>> check_norm(NormConfig(placement="before", ghost=4), examples=32)
     Traceback (most recent call last):
-    gpubn.errors.ConfigError: optim.batch is 1; expected at least 2, which norm=before needs in training
+    gpubn.errors.ConfigError: norm.ghost is 4; expected 0, as norm.kind=batch has no groups
     """
     kind = norm_kind(norm)
     if norm.placement != "none":
