@@ -41,6 +41,11 @@ class Context:
     Attributes:
         backend: where arrays live.
         tick: called with the number of work units that were finished.
+
+    >>> from gpubn.backend import resolve
+    >>> rows = get("estimators").run(Config(name="estimators", seeds=1), Context(resolve("numpy")))
+    >>> rows[0].seed, rows[0].metric
+    (0, 'var_biased_ratio')
     """
 
     backend: Backend
@@ -159,6 +164,9 @@ def names(own: extensions.Extension | None = None) -> tuple[str, ...]:
 
     Raises:
         ExtensionError: one of an extension has the name of another.
+
+    >>> "mnist_init" in names()
+    True
     """
     others = _of_extensions()
     if own is None:
@@ -172,6 +180,9 @@ def get(name: str) -> Experiment:
 
     Raises:
         ConfigError: there is none.
+
+    >>> get("mnist_init").axes
+    {'data': 'data.name', 'init': 'init.name', 'norm': 'norm.name'}
     """
     if name not in names():
         raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(names())}")
