@@ -20,6 +20,7 @@ from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.places import TablePlaces
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
+from gpubn.report.site.sentences import plain
 
 FULL = "full"
 _CODE = Path(__file__).parents[2]
@@ -154,9 +155,9 @@ class SiteSource:
         return found
 
     def plain(self, id_: str) -> str:
-        """Return a claim and its outcome in plain words; the claim alone where there are none."""
-        claim = self.decisions[id_].claim
-        return claim.text if claim else ""
+        """Return a claim and what came out in plain words."""
+        decision = self.decisions[id_]
+        return plain(decision.claim, decision) if decision.claim else ""
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a CSV file in the results folder, [] where there is none."""
