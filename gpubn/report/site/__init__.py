@@ -57,8 +57,8 @@ def make_site(
         tree.add(page.path, page.render(paths))
     for path, data in files:
         tree.add(path, data)
-    for path in sorted((Path(__file__).parent / "assets").iterdir()):
-        tree.add(f"assets/{path.name}", path.read_bytes())
+    for asset in sorted((Path(__file__).parent / "assets").iterdir()):
+        tree.add(f"assets/{asset.name}", asset.read_bytes())
     for picture in source.pictures.values():
         tree.add(picture.path, picture.file.read_bytes())
     for download in source.downloads.values():

@@ -97,7 +97,8 @@ class Page:
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
-            line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+            number_of_line = getattr(error, "lineno", None)
+            line = f", line {number_of_line}" if number_of_line else ""
             raise SiteError(
                 f"the template {self.template} cannot make {self.path} ({said}{line}); expected "
                 "one that is whole and names nothing that is not there"
