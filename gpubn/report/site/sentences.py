@@ -1,7 +1,7 @@
 """A paragraph for each claim that a student understands, made from ledger entry and decision."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gpubn.report import words
 from gpubn.report.claims import rules
@@ -31,7 +31,7 @@ _SCOPES = (
     (r"timed on (?P<backend>\w+), (?P<rounds>.*)", "timed in {rounds} with {backend}"),
 )
 """The forms of a scope's parts, and how each reads in a sentence."""
-_SHARED = {
+_SHARED: Mapping[str, str] = {
     rules.REPRODUCED: "Reproduced{each}",
     rules.OTHER_VALUE: "Reproduced{each}, though with another value than the printed one",
     rules.NOT_REPRODUCED: "Not reproduced{any}",

@@ -20,6 +20,7 @@ from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.places import TablePlaces
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
+from gpubn.report.site.sentences import plain
 
 FULL = "full"
 _CODE = Path(__file__).parents[2]
@@ -156,7 +157,7 @@ class SiteSource:
     def plain(self, id_: str) -> str:
         """Return a claim and its outcome in plain words; the claim alone where there are none."""
         claim = self.decisions[id_].claim
-        return claim.text if claim else ""
+        return plain(claim, self.decisions[id_]) if claim else ""
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a CSV file in the results folder, [] where there is none."""
