@@ -60,6 +60,9 @@ def require(part: str, extra: str, modules: tuple[str, ...]) -> str:
 
     Raises:
         ExtraError: they are not; it says which extra has them.
+
+    >>> require("tables", "experiments", ("json",))
+    'experiments'
     """
     if missing := [name for name in modules if find_spec(name) is None]:
         raise ExtraError(

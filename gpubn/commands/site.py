@@ -20,11 +20,14 @@ def command() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="tables and figures")
     parser.add_argument("--out", type=Path, help="the folder of the site (site in the results)")
     options = parser.parse_args()
-    from gpubn.report.site import make_site  # here: it needs an extra
+    from gpubn.commands.api import api_pages  # here: these need an extra
+    from gpubn.report.site import make_site
 
     started = time.perf_counter()
     out = options.out or options.results / "site"
-    site = make_site(options.results, out, in_full=stands_for_no_full_grid)
+    site = make_site(
+        options.results, out, in_full=stands_for_no_full_grid, more=lambda source: api_pages()
+    )
     log.info(
         "%s: %d pages, %.1f MB, %d files written, %.1f s; open %s",
         out,

@@ -84,6 +84,7 @@ class Page:
                     **self.context,
                     page=self,
                     root=self.root,
+                    paths=paths,
                     navigation=[(p, name) for p, name in NAVIGATION.items() if p in paths],
                 )
             )

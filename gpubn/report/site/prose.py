@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 
 
 def html_of(markdown: str) -> Markup:
-    """Return paragraphs in HTML: with **strong**, *stressed* and `code`, and # headings left out."""
+    """Return paragraphs in HTML, with **strong**, *stressed* and `code`; headings are left out."""
     paragraphs = re.split(r"\n\s*\n", markdown.strip())
     kept = (" ".join(text.split()) for text in paragraphs if not text.startswith("#"))
     return Markup("\n").join(Markup("<p>{}</p>").format(inline(text)) for text in kept)

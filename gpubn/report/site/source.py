@@ -155,9 +155,9 @@ class SiteSource:
         return found
 
     def plain(self, id_: str) -> str:
-        """Return a claim and its outcome in plain words; the claim alone where there are none."""
-        claim = self.decisions[id_].claim
-        return plain(claim, self.decisions[id_]) if claim else ""
+        """Return a claim and what came out in plain words."""
+        decision = self.decisions[id_]
+        return plain(decision.claim, decision) if decision.claim else ""
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a CSV file in the results folder, [] where there is none."""

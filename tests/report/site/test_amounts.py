@@ -7,6 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
 from gpubn.report.site.amounts import Difference, Level, Ratio, between, count, number, powers
 
 HIGHER = Ratio("higher")

@@ -2,6 +2,9 @@
 
 import pytest
 
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger
 from gpubn.report.site import plain

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
+from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.decide import CaseOutcome, Decision
 from gpubn.report.claims.infer import Estimate
@@ -262,3 +266,9 @@ def test_values_come_from_the_decision(decisions):
     estimates = {**decision.estimates, "five": Estimate(15, np.log(90), np.log(70), np.log(120))}
     text = plain(decision.claim, replace(decision, estimates=estimates))
     assert "90 times as long (between 70 and 120 times)" in text
+
+
+def test_a_claim_that_is_not_told_is_refused(book):
+    claim = book.claims["A6"].model_copy(update={"id": "E1"})
+    with pytest.raises(LedgerError, match=r"plain\.yaml: E1 is not there; expected what it says"):
+        plain(claim, Decision("E1", claim))

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
 from gpubn.errors import LedgerError
 from gpubn.report.claims import rules
 from gpubn.report.site.terms import FILE, load_glossary

@@ -1,0 +1,108 @@
+"""For notebooks in class: pictures that the back row can read, and the verdict on a claim."""
+
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gpubn.errors import ArgumentError
+from gpubn.files import shipped
+
+LOOK = {
+    "font.size": 20,
+    "axes.titlesize": 22,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 20,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 1.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "lines.linewidth": 4,
+    "figure.figsize": (13, 6.5),
+    "figure.dpi": 72,
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+}
+"""Letters of 20 points on a picture of 13 inches: on a screen 2 m wide they are 4 cm high."""
+_APART = 0.075
+"""Distance of two labels, as a share of the panel."""
+
+
+def look() -> None:
+    """Let matplotlib draw for the back row from now on.
+
+    >>> with mpl.rc_context():
+    ...     look()
+    ...     mpl.rcParams["font.size"]
+    20.0
+    """
+    mpl.rcParams.update(LOOK)
+
+
+def label_ends(ax: Axes) -> None:
+    """Write the label of each line at its right end, in its colour, none over another.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> _ = ax.plot([0, 1], [0, 1], label="up"), ax.plot([0, 1], [0, 1], label="as well")
+    >>> label_ends(ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['up', 'as well']
+    """
+    to_panel = ax.transData + ax.transAxes.inverted()
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    ends = [to_panel.transform(line.get_xydata()[-1]) for line in lines]  # type: ignore[index]
+    least = -1.0
+    for (x, y), line in sorted(zip(ends, lines, strict=True), key=lambda pair: pair[0][1]):
+        least = max(y, least + _APART)
+        ax.text(
+            x + 0.015, least, str(line.get_label()), color=line.get_color(), va="center",
+            transform=ax.transAxes, fontweight="bold", clip_on=False,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DecidedClaims:
+    """Claims and their verdicts, in Markdown, which a notebook shows formatted."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def decided(*claims: str) -> DecidedClaims:
+    """Return some claims with their verdicts, from full grids where there are any.
+
+    Links lead from `results/notebooks` to what each verdict rests on.
+
+    Args:
+        claims: such as "D5".
+
+    Raises:
+        ArgumentError: there is no such claim.
+
+    >>> decided("D6").text.splitlines()[0]
+    '**D6.** The ideal first loss is ln(classes) = 2.303; scaled weights start near it.'
+    """
+    results = shipped("results")
+    tables = [results / "full" / "claims.csv", results / "claims.csv"]
+    table = pd.read_csv(next(t for t in tables if t.exists()), dtype=str, keep_default_na=False)
+    rows = table.set_index("id")
+    if unknown := [claim for claim in claims if claim not in rows.index]:
+        raise ArgumentError(f"the claim is {unknown[0]!r}; expected one such as {rows.index[0]}")
+    return DecidedClaims("\n\n".join(_decided(rows.loc[claim]) for claim in claims))
+
+
+def _decided(row: "pd.Series[str]") -> str:
+    """Return one claim in Markdown: what is claimed, the verdict, and about which network."""
+    id_ = row.name
+    verdict = f"{row['verdict'][:1].upper()}{row['verdict'][1:]}"
+    return (
+        f"**{id_}.** {row['claim']}\n"
+        f"<br>**{verdict}.** [What decides it](../claims.md#{str(id_).lower()}) "
+        f"({row['scope']})"
+    )
