@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gpubn.errors import require
 from gpubn.report.claims import ledger
-from gpubn.report.site import claims, documents, evidence, experiments, front
+from gpubn.report.site import claims, documents, evidence, experiments, front, glossary
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front, claims, documents, experiments, evidence)
+PARTS = (front, claims, documents, experiments, evidence, glossary)
 """The modules that make the pages."""
 _PACKAGE = Path(__file__).parents[2]
 _KINDS = (".csv", ".json", ".svg")

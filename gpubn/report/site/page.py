@@ -15,6 +15,8 @@ from markupsafe import Markup
 from gpubn.errors import SiteError
 from gpubn.report.claims import rules
 from gpubn.report.claims.infer import Estimate
+from gpubn.report.site.terms import PATH as GLOSSARY
+from gpubn.report.site.terms import load_glossary
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIGNS = {
@@ -124,6 +126,7 @@ def _environment(folder: Path) -> Environment:
     environment.filters["number"] = number
     environment.filters["turned_back"] = turned_back
     environment.filters["to"] = _to
+    environment.filters["terms"] = _terms
     environment.globals |= {"signs": SIGNS, "verdicts": rules.VERDICTS}
     return environment
 
@@ -134,6 +137,12 @@ def _to(context: Context, path: str) -> str:
     here = posixpath.dirname(context["page"].path)
     place, sign, anchor = path.partition("#")
     return posixpath.relpath(place, here or ".") + sign + anchor
+
+
+@pass_context
+def _terms(context: Context, text: str, own: str = "") -> Markup:
+    """Return a text whose terms lead to the glossary, but for its own."""
+    return load_glossary().mark(text, _to(context, GLOSSARY), own)
 
 
 def number(value: float | str, digits: int = 4) -> Markup | str:
