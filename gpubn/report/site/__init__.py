@@ -8,15 +8,15 @@ from pathlib import Path
 
 from gpubn.errors import require
 from gpubn.report.claims import ledger
-from gpubn.report.site import claims, documents, evidence, experiments, front
+from gpubn.report.site import claims, documents, evidence, experiments, front, laboratory
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front, claims, documents, experiments, evidence)
-"""The modules that make the pages."""
+PARTS = (front, claims, documents, experiments, evidence, laboratory)
+"""The modules that make the pages, and files that these need."""
 _PACKAGE = Path(__file__).parents[2]
 _KINDS = (".csv", ".json", ".svg")
 
@@ -48,10 +48,9 @@ def make_site(
     cache = out.with_name(f".{out.name}.kept")
     source = read_source(results, cache, rules, in_full)
     tree = Tree()
-    made = [page for part in PARTS for page in part.pages(source)]
-    further = [*more(source)]
-    made += [item for item in further if isinstance(item, Page)]
-    files = [item for item in further if not isinstance(item, Page)]
+    everything = [*(item for part in PARTS for item in part.pages(source)), *more(source)]
+    made = [item for item in everything if isinstance(item, Page)]
+    files = [item for item in everything if not isinstance(item, Page)]
     paths = {*(page.path for page in made), *(path for path, _ in files)}
     for page in made:
         tree.add(page.path, page.render(paths))
