@@ -1,7 +1,7 @@
 """The site: pages to read in a browser, without network or server, from tables and ledger.
 
-`make_site` writes them. Each part is a module with a function `pages(source)`, and where its pages
-load or offer something a function `files(source)` of paths and contents.
+`make_site` writes them. Each part is a module with a function `pages(source)`, of pages and of files
+(path, bytes) that these load or offer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,15 +10,24 @@ from pathlib import Path
 from gpubn.errors import require
 from gpubn.files import shipped
 from gpubn.report.claims import ledger
-from gpubn.report.site import claims, documents, evidence, experiments, front, glossary, notebooks
+from gpubn.report.site import (
+    claims,
+    documents,
+    evidence,
+    experiments,
+    front,
+    glossary,
+    laboratory,
+    notebooks,
+)
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front, claims, documents, experiments, evidence, glossary, notebooks)
-"""The modules that make the pages."""
+PARTS = (front, claims, documents, experiments, evidence, laboratory, glossary, notebooks)
+"""The modules that make the pages, and files that these need."""
 _PACKAGE = Path(__file__).parents[2]
 _KINDS = (".csv", ".json", ".svg", ".ipynb")
 
@@ -50,11 +59,9 @@ def make_site(
     cache = out.with_name(f".{out.name}.kept")
     source = read_source(results, cache, rules, in_full)
     tree = Tree()
-    made = [page for part in PARTS for page in part.pages(source)]
-    further = [*more(source)]
-    made += [item for item in further if isinstance(item, Page)]
-    files = [item for item in further if not isinstance(item, Page)]
-    files += [file for part in PARTS if hasattr(part, "files") for file in part.files(source)]
+    everything = [*(item for part in PARTS for item in part.pages(source)), *more(source)]
+    made = [item for item in everything if isinstance(item, Page)]
+    files = [item for item in everything if not isinstance(item, Page)]
     paths = {*(page.path for page in made), *(path for path, _ in files)}
     for page in made:
         tree.add(page.path, page.render(paths))

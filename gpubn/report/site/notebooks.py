@@ -21,8 +21,9 @@ class _Notebook:
     executed: Path
 
 
-def pages(source: SiteSource) -> Iterable[Page]:
-    """Return the page of the notebooks, if there are any."""
+def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
+    """Return the page of the notebooks, if there are any, and the notebooks: their scripts, and
+    with all that they show where they were executed."""
     if found := list(_notebooks(source)):
         yield Page(
             "notebooks/index.html",
@@ -31,11 +32,7 @@ def pages(source: SiteSource) -> Iterable[Page]:
             "Notebooks for a class: a question, a slider, a picture that the back row can read.",
             {"notebooks": found, "html_of": html_of},
         )
-
-
-def files(source: SiteSource) -> Iterable[tuple[str, bytes]]:
-    """Return the notebooks: their scripts, and with all that they show where they were executed."""
-    for notebook in _notebooks(source):
+    for notebook in found:
         yield f"notebooks/{notebook.script.name}", notebook.script.read_bytes()
         if notebook.executed.exists():
             yield f"notebooks/{notebook.executed.name}", notebook.executed.read_bytes()
