@@ -1,6 +1,6 @@
 """The site: pages to read in a browser, without network or server, from tables and ledger.
 
-`make_site` writes them. Each part is a module with a function `pages(source)`, of pages and of files
+`make_site` writes them. Each part is a module with a function `pages(source)`, of pages and files
 (path, bytes) that these load or offer.
 """
 
