@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gpubn.errors import require
 from gpubn.report.claims import ledger
-from gpubn.report.site import claims, documents, evidence, experiments, front, laboratory
+from gpubn.report.site import claims, documents, evidence, experiments, front, glossary, laboratory
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front, claims, documents, experiments, evidence, laboratory)
+PARTS = (front, claims, documents, experiments, evidence, glossary, laboratory)
 """The modules that make the pages, and files that these need."""
 _PACKAGE = Path(__file__).parents[2]
 _KINDS = (".csv", ".json", ".svg")
@@ -56,8 +56,8 @@ def make_site(
         tree.add(page.path, page.render(paths))
     for path, data in files:
         tree.add(path, data)
-    for path in sorted((Path(__file__).parent / "assets").iterdir()):
-        tree.add(f"assets/{path.name}", path.read_bytes())
+    for asset in sorted((Path(__file__).parent / "assets").iterdir()):
+        tree.add(f"assets/{asset.name}", asset.read_bytes())
     for picture in source.pictures.values():
         tree.add(picture.path, picture.file.read_bytes())
     for download in source.downloads.values():
