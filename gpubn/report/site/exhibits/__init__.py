@@ -73,7 +73,6 @@ class Exhibit:
         rows: what the chart draws, all choices together.
         facts: what the table shows, filtered alike; the rows where it is None.
         headings: column of the facts -> heading, in order.
-        tables: the tables that it is made from.
         still: the choices of the picture that stands in for the chart, where they are others.
     """
 
@@ -85,7 +84,6 @@ class Exhibit:
     chart: alt.TopLevelMixin
     rows: pd.DataFrame
     headings: Mapping[str, str]
-    tables: Sequence[str]
     facts: pd.DataFrame | None = None
     still: Mapping[str, str] = field(default_factory=dict)
 

@@ -84,7 +84,6 @@ def trainability_map(tables: Path) -> Exhibit:
             "high": "to",
             "diverged": "share of seeds that diverged",
         },
-        tables=("trainability",),
     )
 
 

@@ -76,7 +76,6 @@ def curves(tables: Path) -> Exhibit:
         rows=rows,
         facts=rows[rows["step"].isin([0, 100, 500, 1000, config["optim.steps"]])],
         headings={"norm": "normalisation", "step": "step", "mean": "loss (nats)", **_BETWEEN},
-        tables=("mnist_init",),
     )
 
 
@@ -125,7 +124,6 @@ def by_depth(tables: Path) -> Exhibit:
         chart=alt.layer(guess, seeds_of, interval, mean).add_params(*parameters(controls)),
         rows=rows,
         headings={"norm": "normalisation", "depth": "layers", "mean": "loss (nats)", **_BETWEEN},
-        tables=("depth_grid",),
     )
 
 
@@ -171,7 +169,6 @@ def distributions(tables: Path) -> Exhibit:
         rows=rows[rows["share"] > 0],
         facts=rounded(facts.reset_index()),
         headings={"norm": "normalisation", **shares},
-        tables=("mnist_init_pooled",),
     )
 
 
