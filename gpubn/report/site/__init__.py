@@ -8,17 +8,17 @@ from pathlib import Path
 
 from gpubn.errors import require
 from gpubn.report.claims import ledger
-from gpubn.report.site import claims, documents, evidence, experiments, front
+from gpubn.report.site import claims, documents, evidence, experiments, front, notebooks
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 
 EXTRA = require(__name__, "site", ("altair", "vl_convert"))
 """The extra that has what the site needs."""
-PARTS = (front, claims, documents, experiments, evidence)
+PARTS = (front, claims, documents, experiments, evidence, notebooks)
 """The modules that make the pages."""
 _PACKAGE = Path(__file__).parents[2]
-_KINDS = (".csv", ".json", ".svg")
+_KINDS = (".csv", ".json", ".svg", ".ipynb")
 
 
 def make_site(
@@ -69,7 +69,7 @@ def make_site(
 def _digest(results: Path, rules: Path) -> str:
     """Return a digest of all that a site is made from: results, ledger, and this package."""
     places = [results, results / "full", *(results / "full").glob("tables")]
-    places += [results / name for name in ("tables", "figures", "benchmarks")]
+    places += [results / name for name in ("tables", "figures", "benchmarks", "notebooks")]
     files = [p for place in places for p in sorted(place.glob("*")) if p.suffix in _KINDS]
     files += [p for p in sorted(rules.rglob("*")) if p.suffix == ".yaml"]
     files += [p for p in sorted(_PACKAGE.rglob("*")) if p.is_file() and p.suffix != ".pyc"]
