@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -112,18 +111,31 @@ Tables = Callable[[str], ClaimTable]
 """From a stem to its table."""
 
 
-def table_reader(find: Callable[[str], Path]) -> Tables:
-    """Return what reads the tables of claims, each once; `find` gives the path of a stem."""
+def table_reader(
+    find: Callable[[str], Path], known: dict[Path, ClaimTable] | None = None
+) -> Tables:
+    """Return what reads the tables of claims, each once; `find` gives the path of a stem.
 
-    @cache
+    Args:
+        known: tables that were read before, by path; those that are read now are added.
+    """
+    known = {} if known is None else known
+
     def read(stem: str) -> ClaimTable:
-        frame = read_table(find(stem))
-        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-        by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
-        levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-        return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+        path = find(stem)
+        if path not in known:
+            known[path] = _claim_table(stem, path)
+        return known[path]
 
     return read
+
+
+def _claim_table(stem: str, path: Path) -> ClaimTable:
+    frame = read_table(path)
+    frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+    by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+    levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+    return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
 
 
 def measure(wanted: Measure, tables: Tables) -> PerSeed:

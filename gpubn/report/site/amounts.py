@@ -149,11 +149,11 @@ class Level:
         return _rule(self.back(value)) + self.unit
 
 
-Form = Ratio | Difference | Level
+Wording = Ratio | Difference | Level
 """How values of a quantity are said."""
 
 
-def between(form: Form, low: float, high: float) -> str:
+def between(form: Wording, low: float, high: float) -> str:
     """Return an interval in words: "between 3.9 and 4.3 times"; "" where its ends read alike."""
     middle = (low + high) / 2
     ends = form.amount(low, middle), form.amount(high, middle)

@@ -1,8 +1,9 @@
-"""The notebooks for teaching: what they are about, and what `make notebooks` has made of them."""
+"""The notebooks for teaching: the list, each as a page with what it shows, and the files."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,60 @@ from markdown2 import markdown
 from markupsafe import Markup
 
 from gpubn.errors import SiteError
+from gpubn.files import shipped
 from gpubn.report.site.page import Page
+from gpubn.report.site.prose import html_of
 from gpubn.report.site.source import SiteSource
 
-NOTEBOOKS = {
-    "the_20_layer_network": (
-        "The 20-layer network",
-        "Twenty ReLU layers, nothing trained: what is left of a signal on its way up and back?",
-    ),
-    "batchnorm_on_mnist": (
-        "Batchnorm on MNIST",
-        "One hidden layer learns to read digits: bad, scaled and Glorot weights, batchnorm or not.",
-    ),
-}
-"""Name -> title, and what it is about."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def pages(source: SiteSource) -> Iterable[Page]:
-    """Yield the list of notebooks, and a page of each that has been executed.
+@dataclass(frozen=True)
+class _Notebook:
+    """A notebook: its script, its title, how it begins, and where it stands with its pictures."""
+
+    script: Path
+    title: str
+    begins: str
+    executed: Path
+
+
+def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
+    """Return the list of the notebooks, if there are any, and their scripts; of those that were
+    executed the page with all that they show as well, and the notebook.
 
     Raises:
         SiteError: a notebook in the results folder is none.
     """
-    folder = source.results / "notebooks"
-    made = {name: folder / f"{name}.ipynb" for name in NOTEBOOKS}
-    there = {name for name, path in made.items() if path.exists()}
-    yield Page(
-        "notebooks/index.html",
-        "notebooks.html.jinja",
-        "Notebooks",
-        "Two lessons to project and to play with: a question, a picture, the claim that decides.",
-        {"notebooks": NOTEBOOKS, "executed": there},
-    )
-    for name in sorted(there):
-        title, about = NOTEBOOKS[name]
-        context = {"cells": [*_cells(made[name])], "name": name}
-        yield Page(f"notebooks/{name}.html", "notebook.html.jinja", title, about, context)
+    if found := list(_notebooks(source)):
+        yield Page(
+            "notebooks/index.html",
+            "notebooks.html.jinja",
+            "Notebooks",
+            "Lessons to project and to play with: a question, a picture, the claim that decides.",
+            {"notebooks": found, "html_of": html_of},
+        )
+    for notebook in found:
+        name, executed = notebook.script.stem, notebook.executed
+        yield f"notebooks/{name}.py", notebook.script.read_bytes()
+        if executed.exists():
+            yield f"notebooks/{name}.ipynb", executed.read_bytes()
+            yield Page(
+                f"notebooks/{name}.html",
+                "notebook.html.jinja",
+                notebook.title,
+                " ".join(notebook.begins.split("\n\n")[0].split()),
+                {"cells": [*_cells(executed)]},
+            )
+
+
+def _notebooks(source: SiteSource) -> Iterator[_Notebook]:
+    for script in sorted(shipped("scripts/notebooks").glob("*_*.py"), reverse=True):
+        cell = script.read_text("utf-8").partition("# %% [markdown]\n")[2].partition("\n\n")[0]
+        lines = [line.removeprefix("#").removeprefix(" ") for line in cell.splitlines()]
+        title, _, begins = "\n".join(lines).partition("\n")
+        executed = source.results / "notebooks" / f"{script.stem}.ipynb"
+        yield _Notebook(script, re.sub("^# ", "", title), begins.strip(), executed)
 
 
 def _cells(path: Path) -> Iterator[dict[str, Any]]:

@@ -22,9 +22,9 @@ from gpubn.report.claims.ledger import Claim
 from gpubn.report.site.amounts import (
     COMPARATIVES,
     Difference,
-    Form,
     Level,
     Ratio,
+    Wording,
     count,
     number,
     signed,
@@ -112,7 +112,7 @@ def filled(frame: str, texts: Iterator[str]) -> str:
     return _SLOT.sub(lambda _: next(texts), frame)
 
 
-def form_of(slot: Slot, unit: str) -> Form:
+def form_of(slot: Slot, unit: str) -> Wording:
     """Return how the values of a quantity of this unit are said in a place.
 
     Raises:
@@ -146,7 +146,7 @@ def _tens(x: float) -> float:
     return math.pow(10, x)
 
 
-def _level(unit: str) -> Form:
+def _level(unit: str) -> Wording:
     if unit in ("accuracy", "relative", *_SHARES):
         return Level("%", lambda x: 100 * x)
     if unit in ("nats", "standard deviations"):

@@ -1,14 +1,15 @@
 """A paragraph for each claim that a student understands, made from ledger entry and decision."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from gpubn.errors import LedgerError
 from gpubn.report import words
 from gpubn.report.claims import rules
 from gpubn.report.claims.decide import CaseOutcome, Decision
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.site.amounts import Form, between, powers
-from gpubn.report.site.plain import Slot, Told, filled, form_of, load_told, slots
+from gpubn.report.site.amounts import Wording, between, powers
+from gpubn.report.site.plain import FILE, Slot, Told, filled, form_of, load_told, slots
 
 _DATA = "|".join(map(re.escape, words.DATASETS.values()))
 _SCOPES = (
@@ -31,7 +32,7 @@ _SCOPES = (
     (r"timed on (?P<backend>\w+), (?P<rounds>.*)", "timed in {rounds} with {backend}"),
 )
 """The forms of a scope's parts, and how each reads in a sentence."""
-_SHARED = {
+_SHARED: Mapping[str, str] = {
     rules.REPRODUCED: "Reproduced{each}",
     rules.OTHER_VALUE: "Reproduced{each}, though with another value than the printed one",
     rules.NOT_REPRODUCED: "Not reproduced{any}",
@@ -64,9 +65,10 @@ def plain(claim: Claim, decision: Decision) -> str:
     reason in place of results.
 
     Raises:
-        LedgerError: the claim is not told in `plain.yaml`.
+        LedgerError: `plain.yaml` does not tell the claim, or does not fit the ledger.
     """
-    told = load_told()[claim.id]
+    if (told := load_told().get(claim.id)) is None:
+        raise LedgerError(f"{FILE.name}: {claim.id} is not there; expected what it says in words")
     says = f"Document {claim.id[0]} claims that {told.claim}{_printed(claim)}."
     if not decision.outcomes:
         return f"{says} It has no verdict: {'; '.join(decision.reason.splitlines())}."
@@ -172,7 +174,7 @@ class _Teller:
         more = (state == rules.FAILS) == (claim.kind == rules.EQUAL)
         return f", {'more' if more else 'less'} than {bar}"
 
-    def _form(self, case: str) -> Form:
+    def _form(self, case: str) -> Wording:
         own = next(s for s in slots(self._told.frame(case)) if not s.of and s.word != "interval")
         return form_of(own, self._claim.quantities[case].unit)
 

@@ -41,7 +41,7 @@ def test_an_executed_notebook_is_a_page_and_a_new_one_is_seen(place):
         ),
     )  # fmt: skip
     place.make()
-    assert 'href="../notebooks/batchnorm_on_mnist.html"' in place.read("notebooks/index.html")
+    assert 'href="batchnorm_on_mnist.html"' in place.read("notebooks/index.html")
     page = place.read("notebooks/batchnorm_on_mnist.html")
     for part in (
         *("<h1>Title</h1>", "<strong>Question.</strong>", "a &lt; b", 'aria-label="layer"'),
@@ -49,6 +49,8 @@ def test_an_executed_notebook_is_a_page_and_a_new_one_is_seen(place):
     ):
         assert part in page
     assert "interactive(...)" not in page
+    assert (place.out / "notebooks" / "batchnorm_on_mnist.ipynb").exists()
+    assert (place.out / "notebooks" / "batchnorm_on_mnist.py").exists()
 
 
 def test_what_is_no_notebook_is_named_and_the_site_stays(place):
