@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from gpubn.errors import ArgumentError
 from gpubn.files import shipped
+from gpubn.report.claims.rules import verdict_word
 
 LOOK = {
     "font.size": 20,
@@ -52,6 +53,7 @@ def label_ends(ax: Axes) -> None:
     >>> [text.get_text() for text in ax.texts]
     ['up', 'as well']
     """
+    ax.autoscale_view()  # what the limits are is not known before
     to_panel = ax.transData + ax.transAxes.inverted()
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     ends = [to_panel.transform(line.get_xydata()[-1]) for line in lines]  # type: ignore[index]
@@ -99,10 +101,10 @@ def decided(*claims: str) -> DecidedClaims:
 
 def _decided(row: "pd.Series[str]") -> str:
     """Return one claim in Markdown: what is claimed, the verdict, and about which network."""
-    id_ = row.name
-    verdict = f"{row['verdict'][:1].upper()}{row['verdict'][1:]}"
+    word = verdict_word(row["verdict"])
     return (
-        f"**{id_}.** {row['claim']}\n"
-        f"<br>**{verdict}.** [What decides it](../claims.md#{str(id_).lower()}) "
-        f"({row['scope']})"
+        f"**{row.name}.** {row['claim']}\n"
+        f"<br>**{word.capitalize()}**{row['verdict'].removeprefix(word)}. "
+        f"[What decides it](../claims.md#{str(row.name).lower()})\n"
+        f"<br><small>{row['scope']}</small>"
     )

@@ -112,18 +112,33 @@ Tables = Callable[[str], ClaimTable]
 """From a stem to its table."""
 
 
-def table_reader(find: Callable[[str], Path]) -> Tables:
-    """Return what reads the tables of claims, each once; `find` gives the path of a stem."""
+def table_reader(
+    find: Callable[[str], Path], known: dict[Path, ClaimTable] | None = None
+) -> Tables:
+    """Return what reads the tables of claims, each once; `find` gives the path of a stem.
+
+    Args:
+        known: tables that were read before, by path; those that are read now are added.
+    """
+    known = {} if known is None else known
 
     @cache
     def read(stem: str) -> ClaimTable:
-        frame = read_table(find(stem))
-        frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
-        by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
-        levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-        return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+        path = find(stem)
+        if path not in known:
+            known[path] = _claim_table(stem, path)
+        return known[path]
 
     return read
+
+
+def _claim_table(stem: str, path: Path) -> ClaimTable:
+    frame = read_table(path)
+    config, frame.attrs = frame.attrs["config"], {}  # which every selection would copy
+    frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
+    by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
+    levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
+    return ClaimTable(stem, config, levels, by_metric)
 
 
 def measure(wanted: Measure, tables: Tables) -> PerSeed:

@@ -93,7 +93,7 @@ def verdict_word(text: str) -> Word:
     return max((word for word in VERDICTS if text.startswith(word)), key=len)
 
 
-def rule_in_words(kind: str, matters: str) -> str:
+def rule_in_words(kind: Kind, matters: str) -> str:
     """Return what decides a case of a claim, `matters` being the smallest effect that does."""
     return {
         EFFECT: f"shown above {matters}, fails below {matters}, opposite below -{matters}",

@@ -1,7 +1,8 @@
 """A page of the site: where it stands, the template that it is made by, and what that is given."""
 
+import math
 import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from markupsafe import Markup
 
 from gpubn.errors import SiteError
 from gpubn.report.claims import rules
+from gpubn.report.claims.infer import Estimate
 from gpubn.report.site.terms import PATH as GLOSSARY
 from gpubn.report.site.terms import load_glossary
 
@@ -35,13 +37,20 @@ NAVIGATION = {
     "experiments/index.html": "Experiments",
     "theory.html": "Theory",
     "benchmarks.html": "Benchmarks",
-    "verdicts.html": "How verdicts are made",
+    "verdicts.html": "Method",
     "history.html": "History",
     "glossary.html": "Glossary",
     "notebooks/index.html": "Notebooks",
     "api/index.html": "API",
 }
 """Path -> name of the pages that every page leads to, where the site has them."""
+
+_LOGARITHMS: dict[str, Callable[[float], float]] = {
+    "log ratio": math.exp,
+    "log nats": math.exp,
+    "decades": lambda x: 10.0**x,
+}
+"""How the unit of a logarithm begins -> what turns it back."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ class Page:
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
-            line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+            number_of_line = getattr(error, "lineno", None)
+            line = f", line {number_of_line}" if number_of_line else ""
             raise SiteError(
                 f"the template {self.template} cannot make {self.path} ({said}{line}); expected "
                 "one that is whole and names nothing that is not there"
@@ -114,6 +124,7 @@ def _environment(folder: Path) -> Environment:
     )
     environment.filters["word_class"] = word_class
     environment.filters["number"] = number
+    environment.filters["turned_back"] = turned_back
     environment.filters["to"] = _to
     environment.filters["terms"] = _terms
     environment.globals |= {"signs": SIGNS, "verdicts": rules.VERDICTS}
@@ -151,3 +162,12 @@ def number(value: float | str, digits: int = 4) -> Markup | str:
         exponent.lstrip("+").lstrip("0") if exponent[0] != "−" else "−" + exponent[1:].lstrip("0")
     )
     return Markup(f"{mantissa} × 10<sup>{power}</sup>")
+
+
+def turned_back(estimate: Estimate, unit: str) -> Markup | str:
+    """Return a logarithm and its interval as the factor that it stands for; "" of what is none."""
+    turn = next((turn for start, turn in _LOGARITHMS.items() if unit.startswith(start)), None)
+    if turn is None:
+        return ""
+    mean, *ends = (number(turn(x), 3) for x in (estimate.mean, estimate.low, estimate.high))
+    return Markup("{} [{}, {}]").format(mean, *ends) if estimate.low < estimate.high else mean

@@ -16,7 +16,7 @@ from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import Coverage, load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.differences import load_differences
-from gpubn.report.claims.measure import table_reader
+from gpubn.report.claims.measure import ClaimTable, table_reader
 from gpubn.report.claims.places import TablePlaces
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
@@ -196,12 +196,13 @@ def read_source(
     book = ledger.load_ledger(rules)
     quick = TablePlaces((results,))
     places = quick
-    decisions = _decided(book, quick, rules, cache / "quick.pickle")
+    known: dict[Path, ClaimTable] = {}
+    decisions = _decided(book, quick, rules, cache / "quick.pickle", known)
     full = {}
     if (results / FULL / "claims.csv").exists():
         passed_over = in_full([results]) if in_full else quick.passed_over
         places = TablePlaces((results / FULL, results), passed_over)
-        full = _decided(book, places, rules, cache / "full.pickle")
+        full = _decided(book, places, rules, cache / "full.pickle", known)
     source = SiteSource(results, rules, book, decisions, full, places, quick)
     _refuse_gaps(source)
     return source
@@ -233,9 +234,17 @@ def _refuse_gaps(source: SiteSource) -> None:
 
 
 def _decided(
-    book: ledger.Ledger, places: TablePlaces, rules: Path, cache: Path
+    book: ledger.Ledger,
+    places: TablePlaces,
+    rules: Path,
+    cache: Path,
+    known: dict[Path, ClaimTable],
 ) -> dict[str, Decision]:
-    """Return the decision on each claim, the kept one where nothing that it is made of changed."""
+    """Return the decision on each claim, the kept one where nothing that it is made of changed.
+
+    Args:
+        known: tables that were read before.
+    """
     stems = dict.fromkeys(stem for claim in book.claims.values() for stem in claim.tables)
     paths = [path for stem in stems if (path := places.first(stem)).exists()]
     paths += [path.with_suffix(".json") for path in paths]
@@ -247,7 +256,7 @@ def _decided(
     except Exception:  # whatever is wrong with what was kept, it is made anew
         kept_key = decisions = None
     if kept_key != key:
-        decisions = decide_claims(book, table_reader(places.existing))
+        decisions = decide_claims(book, table_reader(places.existing, known))
         bare = [replace(decision, claim=None) for decision in decisions]  # claims hold code
         write_atomic(cache, pickle.dumps((key, bare)), durable=False)
     return {d.id: replace(d, claim=book.claims.get(d.id)) for d in decisions}
