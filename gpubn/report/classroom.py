@@ -53,6 +53,7 @@ def label_ends(ax: Axes) -> None:
     >>> [text.get_text() for text in ax.texts]
     ['up', 'as well']
     """
+    ax.autoscale_view()  # what the limits are is not known before
     to_panel = ax.transData + ax.transAxes.inverted()
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     ends = [to_panel.transform(line.get_xydata()[-1]) for line in lines]  # type: ignore[index]

@@ -9,8 +9,8 @@ from typing import Any
 from gpubn.errors import CellError, GpubnError, require
 from gpubn.files import write_atomic
 
-NOTEBOOKS = ("the_20_layer_network", "batchnorm_on_mnist")
 FOLDER = Path(__file__).parent
+NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
 """Seconds that a cell may take."""
 

@@ -3,6 +3,7 @@
 import os
 import re
 from html.parser import HTMLParser
+from importlib import import_module
 from importlib.util import find_spec
 from posixpath import dirname, join, normpath
 
@@ -12,7 +13,9 @@ LACKING = [name for name in ("altair", "pdoc", "vl_convert") if find_spec(name) 
 if LACKING and os.environ.get("CI") != "true":
     pytest.skip(f"the site lacks {', '.join(LACKING)}", allow_module_level=True)
 
+from gpubn.commands import api  # noqa: E402
 from gpubn.commands.api import MODULES, api_pages  # noqa: E402
+from gpubn.errors import ExtraError  # noqa: E402
 
 
 class Links(HTMLParser):
@@ -61,3 +64,18 @@ def test_links_and_anchors_of_the_pages_hold_and_nothing_comes_from_elsewhere(ma
                 assert not anchor or anchor in found[target].ids, (path, link)
         assert all(not re.match(r"\w+:|//", place) for place in page.loaded)
         assert "url(" not in made[path]
+
+
+def test_a_module_whose_peer_is_not_installed_is_listed_with_what_it_needs(monkeypatch):
+    def without_peer(name):
+        if name == "gpubn.errors":
+            raise ExtraError("gpubn.errors needs a peer")
+        return import_module(name)
+
+    modules = ("gpubn.errors", "gpubn.theory")
+    monkeypatch.setattr(api, "MODULES", modules)
+    monkeypatch.setattr(api, "GROUPS", {"Some": modules})
+    monkeypatch.setattr(api, "import_module", without_peer)
+    found = {page.path: page.render().decode() for page in api.api_pages()}
+    assert {*found} == {"api/index.html", "api/gpubn/theory.html"}
+    assert "gpubn.errors needs a peer" in found["api/index.html"]
