@@ -75,7 +75,8 @@ def pages(site):
 def browser(site, tmp_path_factory):
     """One browser for all tests; `browser.show(path)` opens a page of the site."""
     if LACKING and not CI:
-        pytest.skip(f"browser: {', '.join(LACKING)} not found (requirements, chromium-driver)")
+        pytest.skip(f"browser: {', '.join(LACKING)} not found (chromium-driver has two of them)")
+    assert not LACKING
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

@@ -66,7 +66,7 @@ def by_layer(tables: Path) -> Exhibit:
     )
 
 
-def watched(tables: Path) -> Exhibit:
+def layer_by_layer(tables: Path) -> Exhibit:
     """Return the distribution of activations behind each layer, a button a layer."""
     table, pooled = (read_table(tables / f"{STEM}{kind}.csv") for kind in ("", "_pooled"))
     norms = [norm for norm in NORMS if norm in set(pooled["norm"])]
@@ -168,10 +168,12 @@ def _spike(pooled: pd.DataFrame) -> int:
 
 
 def _bins(pooled: pd.DataFrame) -> pd.DataFrame:
-    """The bins that hold something, by their lower ends."""
-    centres = pooled["metric"].str.extract(r"\[(.*)\]")[0].astype(float)
-    named = {"norm": pooled["norm"].map(NORMS), "at": centres, "share": pooled["value"]}
-    rows = pooled[["init", "layer"]].assign(**named)
+    """The bins that hold something, by their centres."""
+    rows = pooled[["init", "layer"]].assign(
+        norm=pooled["norm"].map(NORMS),
+        at=pooled["metric"].str.extract(r"\[(.*)\]")[0].astype(float),
+        share=pooled["value"],
+    )
     return rounded(rows.reset_index(drop=True))
 
 

@@ -146,16 +146,8 @@ def distributions(tables: Path) -> Exhibit:
         share=pooled["value"],
     )
     rows = rounded(rows.reset_index(drop=True))
-    arms = rows.groupby(["init", "norm", "place", "step"], sort=False)
-    facts = pd.DataFrame(
-        {
-            "in the two outer bins": arms["share"].agg(lambda of: of.iloc[0] + of.iloc[-1]),
-            "in the two middle bins": arms["share"].agg(
-                lambda of: of.iloc[len(of) // 2 - 1] + of.iloc[len(of) // 2]
-            ),
-        }
-    )
-    shares = {name: name.capitalize() for name in facts}
+    arms = rows.groupby(["init", "norm", "place", "step"], sort=False)["share"]
+    facts = arms.agg(outer=lambda of: of.iloc[0] + of.iloc[-1], middle=_middle)
     return Exhibit(
         name="distributions",
         title="Distributions while it learns",
@@ -168,8 +160,17 @@ def distributions(tables: Path) -> Exhibit:
         chart=_histograms(controls, norms).add_params(*parameters(controls)),
         rows=rows[rows["share"] > 0],
         facts=rounded(facts.reset_index()),
-        headings={"norm": "normalisation", **shares},
+        headings={
+            "norm": "normalisation",
+            "outer": "share in the two outer bins",
+            "middle": "in the two middle ones",
+        },
     )
+
+
+def _middle(shares: pd.Series) -> float:
+    half = len(shares) // 2
+    return float(shares.iloc[half - 1] + shares.iloc[half])
 
 
 def _with_arms(pooled: pd.DataFrame) -> dict[str, str]:
