@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -121,6 +122,7 @@ def table_reader(
     """
     known = {} if known is None else known
 
+    @cache
     def read(stem: str) -> ClaimTable:
         path = find(stem)
         if path not in known:
@@ -132,10 +134,11 @@ def table_reader(
 
 def _claim_table(stem: str, path: Path) -> ClaimTable:
     frame = read_table(path)
+    config, frame.attrs = frame.attrs["config"], {}  # which every selection would copy
     frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
     by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
     levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-    return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+    return ClaimTable(stem, config, levels, by_metric)
 
 
 def measure(wanted: Measure, tables: Tables) -> PerSeed:

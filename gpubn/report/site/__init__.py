@@ -1,6 +1,6 @@
 """The site: pages to read in a browser, without network or server, from tables and ledger.
 
-`make_site` writes them. Each part is a module with a function `pages(source)`, of pages and of files
+`make_site` writes them. Each part is a module with a function `pages(source)`, of pages and files
 (path, bytes) that these load or offer.
 """
 
@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gpubn.errors import require
-from gpubn.files import shipped
-from gpubn.report.claims import ledger
-from gpubn.report.site import (
+
+EXTRA = require(__name__, "site", ("altair", "markdown2", "pdoc", "vl_convert"))
+"""The extra that has what the site needs; asked for before its parts import it."""
+
+from gpubn.files import shipped  # noqa: E402
+from gpubn.report.claims import ledger  # noqa: E402
+from gpubn.report.site import (  # noqa: E402
     claims,
     documents,
     evidence,
@@ -20,12 +24,10 @@ from gpubn.report.site import (
     laboratory,
     notebooks,
 )
-from gpubn.report.site.page import Page
-from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source
-from gpubn.report.site.tree import Tree, WrittenSite, write_tree
+from gpubn.report.site.page import Page  # noqa: E402
+from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source  # noqa: E402
+from gpubn.report.site.tree import Tree, WrittenSite, write_tree  # noqa: E402
 
-EXTRA = require(__name__, "site", ("altair", "vl_convert"))
-"""The extra that has what the site needs."""
 PARTS = (front, claims, documents, experiments, evidence, laboratory, glossary, notebooks)
 """The modules that make the pages, and files that these need."""
 _PACKAGE = Path(__file__).parents[2]

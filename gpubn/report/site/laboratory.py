@@ -5,7 +5,9 @@ Specification and numbers are scripts too, since a page from disk may not read o
 """
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,13 +17,20 @@ from gpubn.report.site.exhibits import ROWS, Exhibit, signals, trainability, tra
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import SiteSource
 
+log = logging.getLogger("gpubn")
+
 FOLDER = "laboratory"
 RUNTIME = f"{FOLDER}/vega.js"
 """Vega, Vega-Lite and Vega-Embed in one script."""
-EXHIBITS = (
-    *(signals.watched, signals.by_layer, training.curves, training.by_depth),
-    *(trainability.trainability_map, training.distributions),
-)
+EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
+    signals.watched: ("signal_grid", "signal_grid_pooled"),
+    signals.by_layer: ("signal_grid",),
+    training.curves: ("mnist_init",),
+    training.by_depth: ("depth_grid",),
+    trainability.trainability_map: ("trainability",),
+    training.distributions: ("mnist_init_pooled",),
+}
+"""What makes an exhibit -> the tables that it reads."""
 WIDTH = 640
 """Of the pictures that stand in for charts."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
@@ -48,18 +57,23 @@ CONFIG: dict[str, Any] = {
 
 
 def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
-    """Return the pages of the laboratory, the scripts of their charts, and what draws them."""
-    exhibits = [make(source.results / "tables") for make in EXHIBITS]
+    """Return the pages of the laboratory, the scripts of their charts, and what draws them.
+
+    An exhibit of which a table is missing is left out, and said so.
+    """
+    shown = [*_exhibits(source.results / "tables")]
+    if not shown:
+        return
     yield Page(
         f"{FOLDER}/index.html",
         "laboratory.html.jinja",
         "Laboratory",
         "Charts to choose in: depth, initial weights, normalisation, activation, rate, step.",
-        {"exhibits": exhibits},
+        {"exhibits": [exhibit for exhibit, _ in shown]},
     )
-    for number, exhibit in enumerate(exhibits):
+    beside = [None, *(exhibit for exhibit, _ in shown), None]
+    for (exhibit, tables), before, after in zip(shown, beside, beside[2:], strict=False):
         spec = exhibit.chart.to_dict() | {"config": CONFIG}
-        downloads = [source.results / "tables" / f"{stem}.csv" for stem in exhibit.tables]
         yield Page(
             f"{FOLDER}/{exhibit.name}.html",
             "exhibit.html.jinja",
@@ -69,13 +83,22 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
                 "exhibit": exhibit,
                 "picture": still(spec, exhibit),
                 "shown": exhibit.shown().to_dict("records"),
-                "downloads": [source.downloads[path] for path in downloads],
-                "before": exhibits[number - 1] if number else None,
-                "after": exhibits[number + 1] if number + 1 < len(exhibits) else None,
+                "downloads": [source.downloads[path] for path in tables],
+                "before": before,
+                "after": after,
             },
         )
-        yield f"{FOLDER}/{exhibit.name}.js", _script(exhibit, spec)
+        yield f"{FOLDER}/{exhibit.name}.js", script(exhibit, spec)
     yield RUNTIME, vl_convert.javascript_bundle().encode()
+
+
+def _exhibits(folder: Path) -> Iterator[tuple[Exhibit, list[Path]]]:
+    for make, stems in EXHIBITS.items():
+        tables = [folder / f"{stem}.csv" for stem in stems]
+        if missing := [table for table in tables if not table.exists()]:
+            log.warning("%s does not exist: the laboratory lacks an exhibit", missing[0])
+        else:
+            yield make(folder), tables
 
 
 def still(spec: dict[str, Any], exhibit: Exhibit) -> str:
@@ -97,7 +120,7 @@ def _sized(spec: dict[str, Any]) -> dict[str, Any]:
     return spec | {"width": WIDTH}
 
 
-def _script(exhibit: Exhibit, spec: dict[str, Any]) -> bytes:
+def script(exhibit: Exhibit, spec: dict[str, Any]) -> bytes:
     """Return the script that hands a chart and its numbers to the laboratory."""
     given = {
         "name": exhibit.name,

@@ -37,7 +37,7 @@ NAVIGATION = {
     "experiments/index.html": "Experiments",
     "theory.html": "Theory",
     "benchmarks.html": "Benchmarks",
-    "verdicts.html": "How verdicts are made",
+    "verdicts.html": "Method",
     "history.html": "History",
     "glossary.html": "Glossary",
     "notebooks/index.html": "Notebooks",

@@ -16,13 +16,13 @@ _SCOPES = (
     (
         r"(?P<layers>\d.* units), weights (?P<weights>.*), at initialisation, "
         r"standard normal input, .* examples",
-        "in an untrained network of {layers} with {weights} weights, fed with random numbers",
+        "in an untrained network of {layers}{weights}, fed with random numbers",
     ),
     (
         rf"(?P<layers>\d.* units), weights (?P<weights>.*), (?P<data>{_DATA}), (?:(?P<images>.*?) "
         r"training images a seed, )?(?P<steps>[\d,]+) steps of batch (?P<batch>.*?), rates? .*",
-        "in a network of {layers} with {weights} weights, trained on {images}{data} for {steps} "
-        "steps of {batch} images",
+        "in a network of {layers}{weights}, trained on {images}{data} for {steps} steps of {batch} "
+        "images",
     ),
     (
         rf"(?P<data>{_DATA}), (?P<steps>[\d,]+) steps of batch (?P<batch>.*?), rates? .*",
@@ -90,9 +90,13 @@ def _reads(scope: str) -> str:
     bare = re.sub(r", \d+ seeds$", "", scope)
     for pattern, said in _SCOPES:
         if found := re.fullmatch(pattern, bare):
-            facts = found.groupdict()
-            images = f"{facts['images']} images of " if facts.get("images") else ""
-            return said.format(**{**facts, "images": images})
+            facts = {name: fact or "" for name, fact in found.groupdict().items()}
+            if facts.get("images"):
+                facts["images"] += " images of "
+            if ways := facts.get("weights"):  # more than two are the cases
+                two = len(re.split(r", (?=[A-Z])| or ", ways)) <= 2
+                facts["weights"] = f" with {ways} weights" * two
+            return said.format(**facts)
     return bare
 
 

@@ -55,6 +55,13 @@ def test_a_fault_is_named(told, before, after, error):
     assert error.removeprefix("A1 ") in str(caught.value)
 
 
+def test_a_claim_that_is_missing_is_named(tmp_path):
+    path = tmp_path / "plain.yaml"
+    path.write_text(FILE.read_text("utf-8").partition("\nD22:")[0], "utf-8")
+    with pytest.raises(LedgerError, match=r"differs in D22 from the claims of the ledger"):
+        load_told(path)
+
+
 def test_words_that_are_no_mapping_are_refused(tmp_path):
     path = tmp_path / "plain.yaml"
     path.write_text("[A1]")

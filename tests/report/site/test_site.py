@@ -2,13 +2,15 @@
 
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from posixpath import dirname, join, normpath
 
 import numpy as np
 import pytest
 
-from gpubn.errors import LedgerError, SiteError, StoreError
+from gpubn.errors import ExtraError, LedgerError, SiteError, StoreError
 
 X = np.arange(10) / 100
 PAGES = {
@@ -245,3 +247,14 @@ def test_something_else_under_the_name_stays(place):
     with pytest.raises(SiteError, match="is there and no site"):
         place.make()
     assert [path.name for path in place.out.iterdir()] == ["letter.txt"]
+
+
+def test_without_its_extra_the_site_says_what_to_install(monkeypatch):
+    from gpubn import errors
+
+    for name in [name for name in sys.modules if name.startswith("gpubn.report.site")]:
+        monkeypatch.delitem(sys.modules, name)
+    there = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda n: None if n == "vl_convert" else there(n))
+    with pytest.raises(ExtraError, match=r"needs vl_convert; expected the extra site: pip install"):
+        import_module("gpubn.report.site")

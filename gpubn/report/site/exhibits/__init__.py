@@ -73,7 +73,6 @@ class Exhibit:
         rows: what the chart draws, all choices together.
         facts: what the table shows, filtered alike; the rows where it is None.
         headings: column of the facts -> heading, in order.
-        tables: the tables that it is made from.
         still: the choices of the picture that stands in for the chart, where they are others.
     """
 
@@ -85,7 +84,6 @@ class Exhibit:
     chart: alt.TopLevelMixin
     rows: pd.DataFrame
     headings: Mapping[str, str]
-    tables: Sequence[str]
     facts: pd.DataFrame | None = None
     still: Mapping[str, str] = field(default_factory=dict)
 
@@ -212,11 +210,15 @@ def held(column: pd.Series, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def powers_of_ten() -> str:
-    """Return the expression that labels an axis 1, 10, 10²; its ticks are powers of ten."""
-    exponent = "'' + round(log(datum.value) / LN10)"
-    for plain, raised in zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True):
-        exponent = f"replace({exponent}, /{plain}/g, '{raised}')"
-    return f"datum.value == 1 ? '1' : datum.value == 10 ? '10' : '10' + {exponent}"
+    """Return the expression that labels an axis 1, 10, 10², and what lies between as it is."""
+    exponent = "log(datum.value) / LN10"
+    raised = f"'' + round({exponent})"
+    for plain, above in zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True):
+        raised = f"replace({raised}, /{plain}/g, '{above}')"
+    is_power = (
+        f"abs({exponent} - round({exponent})) < 1e-6 && (datum.value < 0.01 || datum.value > 100)"
+    )
+    return f"{is_power} ? '10' + {raised} : format(datum.value, '.2~g')"
 
 
 def geometric(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

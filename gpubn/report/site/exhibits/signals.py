@@ -48,8 +48,9 @@ def by_layer(tables: Path) -> Exhibit:
         "training. A line that falls vanishes, one that rises explodes. The axis counts factors: "
         "a straight line is the same factor in every layer.",
         made=f"{_network(table)} Points: geometric mean of n = {table['seed'].nunique()} seeds; "
-        "bars: 95% t-interval, mostly smaller than the point. Standard normal gradients enter at "
-        "the top. Variance over examples and units, or over a layer's weights; it has no unit.",
+        "bars: 95% t-interval, where none is seen smaller than the point. Standard normal "
+        "gradients enter at the top. Variance over examples and units, or over a layer's weights; "
+        "it has no unit.",
         controls=controls,
         chart=alt.vconcat(*panels).add_params(*parameters(controls)),
         rows=rounded(pd.concat(_curves(table, depths), ignore_index=True)),
@@ -61,7 +62,6 @@ def by_layer(tables: Path) -> Exhibit:
             "low": "95% from",
             "high": "to",
         },
-        tables=(STEM,),
     )
 
 
@@ -99,7 +99,6 @@ def watched(tables: Path) -> Exhibit:
             "low": "95% from",
             "high": "to",
         },
-        tables=(STEM, f"{STEM}_pooled"),
         still={"layer": "5"},
     )
 

@@ -64,7 +64,8 @@ def trainability_map(tables: Path) -> Exhibit:
         name="map",
         title="The trainability map",
         says="Which depths learn at which rates, in few steps. Draw a box over the map, or over "
-        "the curves, and see the same networks in the other; or choose a depth and a rate.",
+        "the curves, and see the same networks in the other (a double click ends it); or choose a "
+        "depth and a rate.",
         made=f"{dataset(config)}; {config['model.width']} units a layer, {config['optim.steps']} "
         f"steps of {config['optim.batch']} images, constant rate. Loss of the last "
         f"{config['every']} steps over that of a guess (ln 10 nats): 1 has learned nothing. Mean "
@@ -83,7 +84,6 @@ def trainability_map(tables: Path) -> Exhibit:
             "high": "to",
             "diverged": "share of seeds that diverged",
         },
-        tables=("trainability",),
     )
 
 
@@ -108,14 +108,20 @@ def _lit(encoding: Any) -> Any:
 
 def _map(shown: alt.Chart, depths: list[int]) -> alt.LayerChart:
     cells = shown.encode(
-        x=alt.X("rate:O", title="learning rate", axis=alt.Axis(format="~g", labelAngle=0)),
+        x=alt.X(
+            "rate:O",
+            title="learning rate",
+            axis=alt.Axis(format="~g", labelAngle=0, labelSeparation=6),
+        ),
         y=alt.Y("depth:O", title="hidden layers", sort="descending"),
         opacity=_lit(alt.OpacityValue),
     ).properties(height=260, title="Loss over a guess, by depth and rate")
     colour = alt.Color(
         "share:Q",
         scale=alt.Scale(scheme="viridis", reverse=True, domain=[0, 1]),
-        legend=alt.Legend(title="loss over a guess", orient="top", gradientLength=200),
+        legend=alt.Legend(
+            title="loss over a guess", orient="top", gradientLength=200, values=[0, 0.5, 1]
+        ),
     )
     tooltip = [
         alt.Tooltip("depth:O", title="layers"),

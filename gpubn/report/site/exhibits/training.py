@@ -45,7 +45,7 @@ def curves(tables: Path) -> Exhibit:
         "step:Q",
         title="step",
         scale=alt.Scale(nice=False),
-        axis=alt.Axis(grid=False, tickCount=6),
+        axis=alt.Axis(grid=False, tickCount=4),
     )
     colour, dash, _ = norm_scales(norms, lines=True)
     shown = (
@@ -76,7 +76,6 @@ def curves(tables: Path) -> Exhibit:
         rows=rows,
         facts=rows[rows["step"].isin([0, 100, 500, 1000, config["optim.steps"]])],
         headings={"norm": "normalisation", "step": "step", "mean": "loss (nats)", **_BETWEEN},
-        tables=("mnist_init",),
     )
 
 
@@ -125,7 +124,6 @@ def by_depth(tables: Path) -> Exhibit:
         chart=alt.layer(guess, seeds_of, interval, mean).add_params(*parameters(controls)),
         rows=rows,
         headings={"norm": "normalisation", "depth": "layers", "mean": "loss (nats)", **_BETWEEN},
-        tables=("depth_grid",),
     )
 
 
@@ -138,7 +136,7 @@ def distributions(tables: Path) -> Exhibit:
     controls = (
         Control("step", "Training step", steps, "0", "range"),
         Control("place", "Values", PLACES, "post"),
-        Control("init", "Initial weights", held(pooled["init"], INITS), "glorot"),
+        Control("init", "Initial weights", _with_arms(pooled), "glorot"),
     )
     named = pooled["metric"].str.extract(r"(?P<place>\w+?)_activation_hist\[(?P<at>.*)\]")
     rows = pooled[["init", "step"]].assign(
@@ -171,8 +169,16 @@ def distributions(tables: Path) -> Exhibit:
         rows=rows[rows["share"] > 0],
         facts=rounded(facts.reset_index()),
         headings={"norm": "normalisation", **shares},
-        tables=("mnist_init_pooled",),
     )
+
+
+def _with_arms(pooled: pd.DataFrame) -> dict[str, str]:
+    """Initialisations, and of which there is no batchnorm."""
+    found = held(pooled["init"], INITS)
+    for init in found:
+        if {*pooled["norm"][pooled["init"] == init]} == {"none"}:
+            found[init] += " (no batchnorm)"
+    return found
 
 
 def _wide(table: pd.DataFrame, arms: list[str], along: str) -> pd.DataFrame:
