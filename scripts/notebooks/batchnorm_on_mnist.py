@@ -66,7 +66,7 @@ Markdown(said)
 
 # %%
 first = [int(np.flatnonzero(data.y_train == digit)[0]) for digit in range(data.classes)]
-fig, axes = plt.subplots(1, data.classes, figsize=(13, 1.9))
+_, axes = plt.subplots(1, data.classes, figsize=(13, 1.9))
 for ax, example in zip(axes, first, strict=True):
     ax.imshow(data.x_train[example].reshape(side, side), cmap="gray_r")
     ax.set_title(data.y_train[example], loc="center")
@@ -120,7 +120,7 @@ def outputs(start, norm="no batchnorm"):
 
 def show_outputs(norm):
     """A histogram for each way to draw the weights."""
-    _, axes = plt.subplots(1, 3, figsize=(13, 5))
+    fig, axes = plt.subplots(1, 3, figsize=(13, 5))
     for ax, start in zip(axes, STARTS, strict=True):
         values = outputs(start, norm).ravel()
         ax.hist(values, np.linspace(-1, 1, 41), weights=np.full(values.size, 1 / values.size),
@@ -212,7 +212,7 @@ decided("B10", "D11", "D15", "D18")
 # ## How well do they read digits?
 
 # %%
-fig, ax = plt.subplots(figsize=(13, 6))
+_, ax = plt.subplots(figsize=(13, 6))
 marks = dict(zip(NORMS, ("o", "s", "D"), strict=True))
 lines = [(start, norm) for start in STARTS for norm in NORMS]
 for row, (start, norm) in enumerate(reversed(lines)):
