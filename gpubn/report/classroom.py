@@ -1,6 +1,7 @@
 """For notebooks in class: pictures that the back row can read, and the verdict on a claim."""
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,7 @@ def decided(*claims: str) -> DecidedClaims:
 def _decided(row: Mapping[str, str]) -> str:
     """Return one claim in Markdown: what is claimed, the verdict, and about which network."""
     word = verdict_word(row["verdict"])
+    row = {name: re.sub(r"([_*])", r"\\\1", text) for name, text in row.items()}
     return (
         f"**{row['id']}.** {row['claim']}\n"
         f"<br>**{word.capitalize()}**{row['verdict'].removeprefix(word)}. "

@@ -98,10 +98,11 @@ NORMS = {name: NormConfig(place, placement=place, **LISTING) for name, place in 
 
 # %%
 brightness = float(data.x_train.sum(axis=1).mean())
+zeros = brightness / np.log(10) - np.log10(2)  # 1 - tanh(x) is 2 exp(-2x)
 Markdown(
     f"The pixels of an image add up to {brightness:.0f} on average. "
     f"A weight from 0 to 1 is ½ on average: the sum is about {brightness / 2:.0f}, "
-    f"and its tanh is 1 but for {2 * np.exp(-brightness):.0e}. "
+    f"and its tanh differs from 1 by 10<sup>−{zeros:.0f}</sup>. "
     f"Scaled by 0.01 the sum is {brightness / 200:.1g}, its tanh {np.tanh(brightness / 200):.1g}."
 )
 
@@ -245,7 +246,12 @@ def show_moment(start, norm, step):
         chosen = pooled.step == at
         ax.step(centre[chosen], pooled.value[chosen], color=colour, where="mid", label=label,
                 linewidth=2 if at == 0 else 4)  # fmt: skip
-    ax.set(xlim=(-1.02, 1.02), ylim=(0, None), xlabel="output of a hidden unit", ylabel="share")
+    ax.set(
+        xlim=(-1.02, 1.02),
+        ylim=(0, None),
+        xlabel="output of a hidden unit",
+        ylabel="share of outputs",
+    )
     ax.set_title(f"{start}, {norm}")
     ax.legend(frameon=False)
     plt.show()
@@ -262,7 +268,7 @@ widgets.interact(
     step=widgets.IntSlider(0, 0, STEPS // EVERY * EVERY, EVERY, continuous_update=False),
 )
 # %%
-decided("D7", "B15", "D22")
+decided("D7", "D22")
 
 # %% [markdown]
 # ## Your turn
