@@ -11,7 +11,7 @@ from gpubn.config import Config, DataConfig, InitConfig, ModelConfig, NormConfig
 from gpubn.errors import ArgumentError, require
 from gpubn.experiments.base import Context
 from gpubn.experiments.deep.network import check_true_norm
-from gpubn.experiments.deep.signal_grid import FIRST_LAYER, measure
+from gpubn.experiments.deep.signal_grid import FIRST_LAYER, propagate
 from gpubn.files import shipped
 from gpubn.rows import Observation, per_seed
 
@@ -103,7 +103,7 @@ def signal(
     check_true_norm(config)
     chosen = resolve(backend)
     with chosen.kernels():
-        found = measure(config, Context(chosen)).variances
+        found = propagate(config, Context(chosen)).variances
     return Signal(**{metric: by_layer.T for metric, by_layer in found.items()})
 
 

@@ -50,7 +50,7 @@ class Spread(NamedTuple):
 def run_cell(config: Config, context: Context) -> list[Observation]:
     """Propagate every seed of the cell once, forward and back; record every layer."""
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    spread = measure(config, context, histograms=True)
+    spread = propagate(config, context, histograms=True)
     rows = [
         row
         for metric, by_layer in spread.variances.items()
@@ -62,7 +62,7 @@ def run_cell(config: Config, context: Context) -> list[Observation]:
     return rows
 
 
-def measure(config: Config, context: Context, *, histograms: bool = False) -> Spread:
+def propagate(config: Config, context: Context, *, histograms: bool = False) -> Spread:
     """Return the spread in every layer, for every seed of the configuration."""
     of_group = partial(_measure_group, histograms=histograms)
     groups = measure_seeds(config, context, of_group, group=GROUP)

@@ -22,8 +22,12 @@ log = logging.getLogger("gpubn")
 FOLDER = "laboratory"
 RUNTIME = f"{FOLDER}/vega.js"
 """Vega, Vega-Lite and Vega-Embed in one script."""
+_NOTICE = (
+    "/* Vega, Vega-Lite, Vega-Embed: (c) University of Washington Interactive Data Lab and "
+    "contributors, BSD-3-Clause, https://github.com/vega */\n"
+)
 EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
-    signals.watched: ("signal_grid", "signal_grid_pooled"),
+    signals.layer_by_layer: ("signal_grid", "signal_grid_pooled"),
     signals.by_layer: ("signal_grid",),
     training.curves: ("mnist_init",),
     training.by_depth: ("depth_grid",),
@@ -89,7 +93,10 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
             },
         )
         yield f"{FOLDER}/{exhibit.name}.js", script(exhibit, spec)
-    yield RUNTIME, vl_convert.javascript_bundle().encode()
+    yield (
+        RUNTIME,
+        (_NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).encode(),
+    )
 
 
 def _exhibits(folder: Path) -> Iterator[tuple[Exhibit, list[Path]]]:

@@ -99,6 +99,7 @@ const laboratory = (() => {
         actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" },
       });
       view = drawn.view;
+      chart.querySelector("svg").setAttribute("aria-hidden", "true"); // the whole is described
     }
 
     async function change() {

@@ -221,6 +221,14 @@ def powers_of_ten() -> str:
     return f"{is_power} ? '10' + {raised} : format(datum.value, '.2~g')"
 
 
+def by_seed(rows: pd.DataFrame, *names: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return what tells curves and places apart, in the order of a table, and values (n, seeds)."""
+    order = rows[[*names]].drop_duplicates()
+    wide = rows.pivot(index=[*names], columns="seed", values="value")
+    values = wide.loc[pd.MultiIndex.from_frame(order)].to_numpy(dtype=np.float64)
+    return order.reset_index(drop=True), values
+
+
 def geometric(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the geometric mean over the last axis and both ends of its 95% t-interval."""
     with np.errstate(all="ignore"):

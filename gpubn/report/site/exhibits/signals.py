@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures.selection import by, matching, select
+from gpubn.report.figures.selection import matching, select
 from gpubn.report.site.exhibits import (
     ALL,
     NORMS,
@@ -14,6 +14,7 @@ from gpubn.report.site.exhibits import (
     Control,
     Exhibit,
     bars,
+    by_seed,
     chosen,
     geometric,
     held,
@@ -53,7 +54,7 @@ def by_layer(tables: Path) -> Exhibit:
         "it has no unit.",
         controls=controls,
         chart=alt.vconcat(*panels).add_params(*parameters(controls)),
-        rows=rounded(pd.concat(_curves(table, depths), ignore_index=True)),
+        rows=_curves(table, depths),
         headings={
             "quantity": "variance of",
             "norm": "normalisation",
@@ -65,7 +66,7 @@ def by_layer(tables: Path) -> Exhibit:
     )
 
 
-def watched(tables: Path) -> Exhibit:
+def layer_by_layer(tables: Path) -> Exhibit:
     """Return the distribution of activations behind each layer, a button a layer."""
     table, pooled = (read_table(tables / f"{STEM}{kind}.csv") for kind in ("", "_pooled"))
     norms = [norm for norm in NORMS if norm in set(pooled["norm"])]
@@ -111,23 +112,19 @@ def _network(table: pd.DataFrame) -> str:
     )
 
 
-def _curves(table: pd.DataFrame, depths: list[str]) -> list[pd.DataFrame]:
-    """Each curve's means by layer; activations are those of the deepest network's first layers."""
+def _curves(table: pd.DataFrame, depths: list[str]) -> pd.DataFrame:
+    """Means by layer; activations are those of the deepest network's first layers."""
     curves = []
     for metric, quantity in QUANTITIES.items():
         for depth in depths:
-            of_depth = select(
+            rows = select(
                 table, metric=metric, depth=depths[-1] if metric == "activation_var" else depth
             )
-            of_depth = of_depth[of_depth["layer"] <= int(depth)]
-            for (init, norm, activation), rows in of_depth.groupby(
-                ["init", "norm", "activation"], sort=False
-            ):
-                layers, values = by(rows, "layer")
-                curve = pd.DataFrame(_means(values) | {"layer": layers.astype(int)})
-                names = {"quantity": quantity, "depth": depth, "init": init, "norm": NORMS[norm]}
-                curves.append(curve.assign(**names, activation=activation))
-    return curves
+            rows = rows[rows["layer"] <= int(depth)]
+            places, values = by_seed(rows, "init", "norm", "activation", "layer")
+            curves.append(places.assign(quantity=quantity, depth=depth, **_means(values)))
+    rows = pd.concat(curves, ignore_index=True).sort_values(["quantity", "layer"], kind="stable")
+    return rounded(rows.assign(norm=rows["norm"].map(NORMS), layer=rows["layer"].astype(int)))
 
 
 def _means(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -171,25 +168,21 @@ def _spike(pooled: pd.DataFrame) -> int:
 
 
 def _bins(pooled: pd.DataFrame) -> pd.DataFrame:
-    """The bins that hold something, by their lower ends."""
-    centres = pooled["metric"].str.extract(r"\[(.*)\]")[0].astype(float)
-    named = {"norm": pooled["norm"].map(NORMS), "at": centres, "share": pooled["value"]}
-    rows = pooled[["init", "layer"]].assign(**named)
+    """The bins that hold something, by their centres."""
+    rows = pooled[["init", "layer"]].assign(
+        norm=pooled["norm"].map(NORMS),
+        at=pooled["metric"].str.extract(r"\[(.*)\]")[0].astype(float),
+        share=pooled["value"],
+    )
     return rounded(rows.reset_index(drop=True))
 
 
 def _spreads(table: pd.DataFrame, norms: list[str]) -> pd.DataFrame:
     """Standard deviations by layer."""
-    found = []
-    for init in table["init"].unique():
-        for norm in norms:
-            rows = matching(table, metric="activation_var", init=init, norm=norm)
-            if not rows.empty:
-                layers, values = by(rows, "layer")
-                means = _means(values**0.5)
-                means = {"spread": means.pop("mean"), **means, "layer": layers.astype(int)}
-                found.append(pd.DataFrame(means).assign(init=init, norm=NORMS[norm]))
-    return rounded(pd.concat(found, ignore_index=True))
+    rows = select(table, metric="activation_var", norm=norms)
+    places, values = by_seed(rows, "init", "norm", "layer")
+    found = places.assign(**_means(values**0.5)).rename(columns={"mean": "spread"})
+    return rounded(found.assign(norm=found["norm"].map(NORMS), layer=found["layer"].astype(int)))
 
 
 def _histograms(controls: tuple[Control, ...], norms: list[str]) -> alt.VConcatChart:

@@ -7,13 +7,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from gpubn.report.figures.selection import at_end, by
+from gpubn.report.figures.selection import at_end, select
 from gpubn.report.site.exhibits import (
     ALL,
     NORMS,
     ROWS,
     Control,
     Exhibit,
+    by_seed,
     chosen,
     dataset,
     held,
@@ -34,7 +35,7 @@ def trainability_map(tables: Path) -> Exhibit:
     """Return the map of depths and rates, linked with the curves of loss against rate."""
     table = read_table(tables / "trainability.csv")
     config, seeds = table.attrs["config"], table["seed"].nunique()
-    rows = rounded(pd.concat(_arms(table), ignore_index=True))
+    rows = _cells(table)
     depths = sorted(rows["depth"].unique())
     rates = sorted(rows["rate"].unique())
     network = Control("network", "Network", held(table["network"], NETWORKS), "relu")
@@ -87,17 +88,14 @@ def trainability_map(tables: Path) -> Exhibit:
     )
 
 
-def _arms(table: pd.DataFrame) -> list[pd.DataFrame]:
-    found = []
-    for (network, norm, depth), rows in table.groupby(["network", "norm", "depth"], sort=False):
-        rates, losses = by(at_end(rows, metric="batch_loss"), "rate")
-        _, diverged = by(rows, "rate", metric="diverged")
-        share, low, high = mean_interval(np.fmin(losses / GUESS, 1))
-        arm = pd.DataFrame({"rate": rates, "share": share, "low": low, "high": high})
-        arm["diverged"] = diverged.mean(axis=1)
-        names = {"network": network, "norm": norm, "depth": int(depth)}
-        found.append(arm.assign(**names))
-    return found
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean share of a guess with its interval, and how many seeds diverged, by depth and rate."""
+    ends = at_end(table, metric="batch_loss")
+    cells, losses = by_seed(ends, "network", "norm", "depth", "rate")
+    _, diverged = by_seed(select(table, metric="diverged"), *cells)
+    share, low, high = mean_interval(np.fmin(losses / GUESS, 1))
+    cells = cells.assign(share=share, low=low, high=high, diverged=diverged.mean(axis=1))
+    return rounded(cells.astype({"depth": int, "rate": float}))
 
 
 def _lit(encoding: Any) -> Any:

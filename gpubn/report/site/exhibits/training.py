@@ -5,7 +5,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from gpubn.report.figures.selection import at_end, by, select
+from gpubn.report.figures.selection import at_end, select
 from gpubn.report.published import ideal_first_loss
 from gpubn.report.site.exhibits import (
     NORMS,
@@ -13,6 +13,7 @@ from gpubn.report.site.exhibits import (
     Control,
     Exhibit,
     bars,
+    by_seed,
     chosen,
     dataset,
     geometric,
@@ -40,7 +41,7 @@ def curves(tables: Path) -> Exhibit:
         Control("init", "Initial weights", held(table["init"], INITS), "rand_small"),
         Control("each", "Every seed", {"false": "no", "true": "yes"}, "true", "check", False),
     )
-    rows = _wide(table, ["init", "norm"], "step")
+    rows = _wide(table, "step", "init", "norm")
     x = alt.X(
         "step:Q",
         title="step",
@@ -55,9 +56,8 @@ def curves(tables: Path) -> Exhibit:
     )
     names = [f"s{seed}" for seed in range(seeds)]
     thin = (
-        shown.transform_filter("each")
-        .transform_fold(names, ["seed", "loss"])
-        .mark_line(strokeWidth=0.8, opacity=0.45)
+        shown.transform_fold(names, ["seed", "loss"])
+        .mark_line(strokeWidth=0.8, opacity=alt.ExprRef("each ? 0.45 : 0"))
         .encode(y=_losses("loss"), detail="seed:N")
     )
     mean = shown.mark_line(strokeWidth=3).encode(y=_losses("mean"), strokeDash=dash)
@@ -91,7 +91,7 @@ def by_depth(tables: Path) -> Exhibit:
         Control("activation", "Activation", held(table["activation"], ACTIVATIONS), "relu"),
     )
     ends = at_end(table, metric="batch_loss")
-    rows = _wide(ends, ["init", "norm", "activation", "rate"], "depth")
+    rows = _wide(ends, "depth", "init", "norm", "activation", "rate")
     order = [NORMS[norm] for norm in norms]
     colour, _, shape = norm_scales(norms)
     shown = (
@@ -146,16 +146,8 @@ def distributions(tables: Path) -> Exhibit:
         share=pooled["value"],
     )
     rows = rounded(rows.reset_index(drop=True))
-    arms = rows.groupby(["init", "norm", "place", "step"], sort=False)
-    facts = pd.DataFrame(
-        {
-            "in the two outer bins": arms["share"].agg(lambda of: of.iloc[0] + of.iloc[-1]),
-            "in the two middle bins": arms["share"].agg(
-                lambda of: of.iloc[len(of) // 2 - 1] + of.iloc[len(of) // 2]
-            ),
-        }
-    )
-    shares = {name: name.capitalize() for name in facts}
+    arms = rows.groupby(["init", "norm", "place", "step"], sort=False)["share"]
+    facts = arms.agg(outer=lambda of: of.iloc[0] + of.iloc[-1], middle=_middle)
     return Exhibit(
         name="distributions",
         title="Distributions while it learns",
@@ -168,8 +160,17 @@ def distributions(tables: Path) -> Exhibit:
         chart=_histograms(controls, norms).add_params(*parameters(controls)),
         rows=rows[rows["share"] > 0],
         facts=rounded(facts.reset_index()),
-        headings={"norm": "normalisation", **shares},
+        headings={
+            "norm": "normalisation",
+            "outer": "share in the two outer bins",
+            "middle": "in the two middle ones",
+        },
     )
+
+
+def _middle(shares: pd.Series) -> float:
+    half = len(shares) // 2
+    return float(shares.iloc[half - 1] + shares.iloc[half])
 
 
 def _with_arms(pooled: pd.DataFrame) -> dict[str, str]:
@@ -181,17 +182,14 @@ def _with_arms(pooled: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _wide(table: pd.DataFrame, arms: list[str], along: str) -> pd.DataFrame:
+def _wide(table: pd.DataFrame, along: str, *arms: str) -> pd.DataFrame:
     """Means of losses with their intervals, and each seed's loss as a column s0, s1, ..."""
-    found = []
-    for names, rows in table.groupby(arms, sort=False):
-        levels, values = by(rows, along)
-        mean, low, high = geometric(values)
-        curve = pd.DataFrame({along: levels.astype(int), "mean": mean, "low": low, "high": high})
-        curve = curve.assign(**{f"s{seed}": of for seed, of in enumerate(values.T)})
-        found.append(curve.assign(**dict(zip(arms, names, strict=True))))
-    rows = pd.concat(found, ignore_index=True)
-    return rounded(rows.assign(norm=rows["norm"].map(NORMS)))
+    places, values = by_seed(table, *arms, along)
+    mean, low, high = geometric(values)
+    rows = places.assign(mean=mean, low=low, high=high)
+    rows = rows.assign(**{f"s{seed}": of for seed, of in enumerate(values.T)})
+    rows = rows.assign(norm=rows["norm"].map(NORMS), **{along: rows[along].astype(int)})
+    return rounded(rows.sort_values(along, kind="stable"))
 
 
 def _losses(column: str) -> alt.Y:
