@@ -1,16 +1,19 @@
 """For notebooks in class: pictures that the back row can read, and the verdict on a claim."""
 
+import csv
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 
 from gpubn.errors import ArgumentError
 from gpubn.files import shipped
 from gpubn.report.claims.rules import verdict_word
 
-LOOK = {
+LOOK: dict[Any, Any] = {
     "font.size": 20,
     "axes.titlesize": 22,
     "axes.titlelocation": "left",
@@ -92,19 +95,20 @@ def decided(*claims: str) -> DecidedClaims:
     """
     results = shipped("results")
     tables = [results / "full" / "claims.csv", results / "claims.csv"]
-    table = pd.read_csv(next(t for t in tables if t.exists()), dtype=str, keep_default_na=False)
-    rows = table.set_index("id")
-    if unknown := [claim for claim in claims if claim not in rows.index]:
-        raise ArgumentError(f"the claim is {unknown[0]!r}; expected one such as {rows.index[0]}")
-    return DecidedClaims("\n\n".join(_decided(rows.loc[claim]) for claim in claims))
+    with next(path for path in tables if path.exists()).open(encoding="utf-8", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    if unknown := [claim for claim in claims if claim not in rows]:
+        raise ArgumentError(f"the claim is {unknown[0]!r}; expected one such as {next(iter(rows))}")
+    return DecidedClaims("\n\n".join(_decided(rows[claim]) for claim in claims))
 
 
-def _decided(row: "pd.Series[str]") -> str:
+def _decided(row: Mapping[str, str]) -> str:
     """Return one claim in Markdown: what is claimed, the verdict, and about which network."""
     word = verdict_word(row["verdict"])
+    row = {name: re.sub(r"([_*])", r"\\\1", text) for name, text in row.items()}
     return (
-        f"**{row.name}.** {row['claim']}\n"
+        f"**{row['id']}.** {row['claim']}\n"
         f"<br>**{word.capitalize()}**{row['verdict'].removeprefix(word)}. "
-        f"[What decides it](../claims.md#{str(row.name).lower()})\n"
+        f"[What decides it](../claims.md#{row['id'].lower()})\n"
         f"<br><small>{row['scope']}</small>"
     )

@@ -66,7 +66,7 @@ Markdown(said)
 
 # %%
 first = [int(np.flatnonzero(data.y_train == digit)[0]) for digit in range(data.classes)]
-fig, axes = plt.subplots(1, data.classes, figsize=(13, 1.9))
+_, axes = plt.subplots(1, data.classes, figsize=(13, 1.9))
 for ax, example in zip(axes, first, strict=True):
     ax.imshow(data.x_train[example].reshape(side, side), cmap="gray_r")
     ax.set_title(data.y_train[example], loc="center")
@@ -98,10 +98,11 @@ NORMS = {name: NormConfig(place, placement=place, **LISTING) for name, place in 
 
 # %%
 brightness = float(data.x_train.sum(axis=1).mean())
+zeros = brightness / np.log(10) - np.log10(2)  # 1 - tanh(x) is 2 exp(-2x)
 Markdown(
     f"The pixels of an image add up to {brightness:.0f} on average. "
     f"A weight from 0 to 1 is ½ on average: the sum is about {brightness / 2:.0f}, "
-    f"and its tanh is 1 but for {2 * np.exp(-brightness):.0e}. "
+    f"and its tanh differs from 1 by 10<sup>−{zeros:.0f}</sup>. "
     f"Scaled by 0.01 the sum is {brightness / 200:.1g}, its tanh {np.tanh(brightness / 200):.1g}."
 )
 
@@ -120,7 +121,7 @@ def outputs(start, norm="no batchnorm"):
 
 def show_outputs(norm):
     """A histogram for each way to draw the weights."""
-    _, axes = plt.subplots(1, 3, figsize=(13, 5))
+    fig, axes = plt.subplots(1, 3, figsize=(13, 5))
     for ax, start in zip(axes, STARTS, strict=True):
         values = outputs(start, norm).ravel()
         ax.hist(values, np.linspace(-1, 1, 41), weights=np.full(values.size, 1 / values.size),
@@ -212,7 +213,7 @@ decided("B10", "D11", "D15", "D18")
 # ## How well do they read digits?
 
 # %%
-fig, ax = plt.subplots(figsize=(13, 6))
+_, ax = plt.subplots(figsize=(13, 6))
 marks = dict(zip(NORMS, ("o", "s", "D"), strict=True))
 lines = [(start, norm) for start in STARTS for norm in NORMS]
 for row, (start, norm) in enumerate(reversed(lines)):
@@ -245,7 +246,12 @@ def show_moment(start, norm, step):
         chosen = pooled.step == at
         ax.step(centre[chosen], pooled.value[chosen], color=colour, where="mid", label=label,
                 linewidth=2 if at == 0 else 4)  # fmt: skip
-    ax.set(xlim=(-1.02, 1.02), ylim=(0, None), xlabel="output of a hidden unit", ylabel="share")
+    ax.set(
+        xlim=(-1.02, 1.02),
+        ylim=(0, None),
+        xlabel="output of a hidden unit",
+        ylabel="share of outputs",
+    )
     ax.set_title(f"{start}, {norm}")
     ax.legend(frameon=False)
     plt.show()
@@ -262,7 +268,7 @@ widgets.interact(
     step=widgets.IntSlider(0, 0, STEPS // EVERY * EVERY, EVERY, continuous_update=False),
 )
 # %%
-decided("D7", "B15", "D22")
+decided("D7", "D22")
 
 # %% [markdown]
 # ## Your turn

@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gpubn.errors import CellError, GpubnError, require
@@ -13,6 +15,7 @@ FOLDER = Path(__file__).parent
 NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
 """Seconds that a cell may take."""
+_STATES = "application/vnd.jupyter.widget-state+json"
 
 
 def executed(path: Path, folder: Path) -> Any:
@@ -37,10 +40,24 @@ def executed(path: Path, folder: Path) -> Any:
     try:
         client.execute()
     except CellExecutionError as error:
-        raise CellError(
-            f"a cell of {path.name} failed ({error.ename}: {error.evalue}); expected one that runs"
-        ) from error
+        raise _failed(path, error) from error
+    for output in behind_sliders(notebook):
+        if output["output_type"] == "error":
+            raise _failed(path, SimpleNamespace(**output))
     return notebook
+
+
+def behind_sliders(notebook: Any) -> Iterator[Any]:
+    """Yield what the functions behind sliders have shown: an error there stops no cell."""
+    kept = notebook.metadata.get("widgets", {}).get(_STATES, {}).get("state", {})
+    for widget in kept.values():
+        yield from widget["state"].get("outputs", ())
+
+
+def _failed(path: Path, error: Any) -> CellError:
+    return CellError(
+        f"a cell of {path.name} failed ({error.ename}: {error.evalue}); expected one that runs"
+    )
 
 
 def main() -> None:

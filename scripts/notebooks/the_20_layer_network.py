@@ -138,7 +138,7 @@ widgets.interact(
     deviation=widgets.FloatLogSlider(0.05, min=-2, max=0, step=0.05, continuous_update=False),
 )
 # %%
-decided("D14", "D19")
+decided("D14")
 
 # %% [markdown]
 # ## On the way back

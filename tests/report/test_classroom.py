@@ -12,7 +12,7 @@ from gpubn.report import classroom
 COLUMNS = ["id", "claim", "verdict", "scope"]
 ROWS = [
     ("A1", "It is 1.", "reproduced, other value", "one network"),
-    ("B2", "It grows.", "holds only when it is red; open when it is blue", "20 layers"),
+    ("B2", "It grows_by_a*b.", "holds only when it is red; open when it is blue", "20 layers"),
 ]
 
 
@@ -28,7 +28,7 @@ def results(tmp_path, monkeypatch):
 def test_claims_with_verdict_conditions_network_and_a_link(results):
     one, two = classroom.decided("B2", "A1").text.split("\n\n")
     assert one == (
-        "**B2.** It grows.\n<br>**Holds only when** it is red; open when it is blue. "
+        "**B2.** It grows\\_by\\_a\\*b.\n<br>**Holds only when** it is red; open when it is blue. "
         "[What decides it](../claims.md#b2)\n<br><small>20 layers</small>"
     )
     assert "<br>**Reproduced, other value**. [" in two

@@ -1,4 +1,4 @@
-"""The notebooks for teaching: the list, each as a page with what it shows, and the files."""
+"""The notebooks for teaching: the list, each as a page with what it shows, and the scripts."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class _Notebook:
 
 def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
     """Return the list of the notebooks, if there are any, and their scripts; of those that were
-    executed the page with all that they show as well, and the notebook.
+    executed the page with all that they show as well.
 
     Raises:
         SiteError: a notebook in the results folder is none.
@@ -48,7 +48,6 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
         name, executed = notebook.script.stem, notebook.executed
         yield f"notebooks/{name}.py", notebook.script.read_bytes()
         if executed.exists():
-            yield f"notebooks/{name}.ipynb", executed.read_bytes()
             yield Page(
                 f"notebooks/{name}.html",
                 "notebook.html.jinja",

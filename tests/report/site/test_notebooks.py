@@ -49,7 +49,6 @@ def test_an_executed_notebook_is_a_page_and_a_new_one_is_seen(place):
     ):
         assert part in page
     assert "interactive(...)" not in page
-    assert (place.out / "notebooks" / "batchnorm_on_mnist.ipynb").exists()
     assert (place.out / "notebooks" / "batchnorm_on_mnist.py").exists()
 
 
