@@ -17,6 +17,7 @@ _WORDS = {
 }
 """What is more than another is -> what both are, and what is less than another is."""
 COMPARATIVES = tuple(_WORDS)
+_ALIKE = "exactly"
 
 
 class Amount(NamedTuple):
@@ -83,7 +84,7 @@ class Ratio:
         alike, less = (f" {word}{self.noun and ' '}{self.noun}" for word in _WORDS[self.word])
         more = f" {self.word}{self.noun and ' '}{self.noun}"
         if ratio == 1:
-            return Amount("exactly", "", f" as{alike}", "as")
+            return Amount(_ALIKE, "", f" as{alike}", "as")
         in_times = not 0.5 < other < 1.5
         if ratio >= (1.05 if in_times else 3):
             return Amount(number(ratio), " times", f" as{alike}", "as")
@@ -116,7 +117,7 @@ class Difference:
         """Return "12 percentage points higher"."""
         alike, less = _WORDS[self.word]
         if not value:
-            return Amount("exactly", "", f" as {alike}", "as")
+            return Amount(_ALIKE, "", f" as {alike}", "as")
         word = self.word if value > 0 else less
         return Amount(number(abs(self.scale * value)), self.unit, f" {word}", "than")
 
@@ -160,7 +161,8 @@ def between(form: Wording, low: float, high: float) -> str:
     if ends[0] == ends[1]:
         return ""
     if ends[0][1:] != ends[1][1:]:
-        return f"between {ends[0]} and {ends[1]}"
+        said = ["no difference" if end.number == _ALIKE else str(end) for end in ends]
+        return f"between {said[0]} and {said[1]}"
     if not isinstance(form, Level) and high < form.alike:
         ends = ends[1], ends[0]  # the smaller change first
     percent, times = ("%" * (ends[0].unit == "%"), " times" * (ends[0].unit == " times"))

@@ -18,7 +18,7 @@ from pydantic import Field
 from gpubn.errors import LedgerError
 from gpubn.report.claims import ledger
 from gpubn.report.claims.entries import Entry, Text, at, read_yaml
-from gpubn.report.claims.ledger import Claim
+from gpubn.report.claims.ledger import Claim, ClaimCase
 from gpubn.report.site.amounts import (
     COMPARATIVES,
     Difference,
@@ -58,7 +58,7 @@ class Told(Entry):
         how: a sentence more on how it counts.
         result: what came out, for every case that has none of its own.
         results: the same for cases by their quantity.
-        when: the conditions of cases by their quantity, where those of the ledger are too short.
+        when: conditions of cases by their quantity, in place of "when" and those of the ledger.
     """
 
     claim: Text
@@ -71,6 +71,10 @@ class Told(Entry):
     def of(self, case: str) -> str:
         """Return the result of a case, by its quantity, as it is written."""
         return self.results.get(case) or self.result or ""
+
+    def condition(self, case: ClaimCase) -> str:
+        """Return when a case is met: "with batchnorm before tanh"; "" where it is the only one."""
+        return self.when.get(case.quantity) or (f"when {case.when}" if case.when else "")
 
     def frame(self, case: str) -> str:
         """Return the result of a case with its quantity in place of `<case>`."""

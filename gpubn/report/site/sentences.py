@@ -41,11 +41,11 @@ _SHARED: Mapping[str, str] = {
 }
 """Verdict -> how what came out begins where all cases are in one state."""
 _STATES = {
-    rules.SHOWN: "it holds{only} when {told}",
-    rules.OTHER: "with another value than the printed one it holds when {told}",
-    rules.FAILS: "it fails when {told}",
-    rules.OPPOSITE: "the opposite is shown when {told}",
-    rules.OPEN: "it is open when {told}",
+    rules.SHOWN: "it holds{only} {told}",
+    rules.OTHER: "with another value than the printed one it holds {told}",
+    rules.FAILS: "it fails {told}",
+    rules.OPPOSITE: "the opposite is shown {told}",
+    rules.OPEN: "it is open {told}",
 }
 """State -> how what came out in it begins where there are several."""
 _OTHERS = {
@@ -127,7 +127,7 @@ def _outcome(claim: Claim, decision: Decision, told: Told) -> Iterator[str]:
             yield f"{lead}{'.' if several else ':'} {said}{beside}."
             return
         only = " only" * (decision.word == rules.CONDITIONAL)
-        said = _STATES[state].format(only=only, told=text.removeprefix("when ")) + f"{beside}."
+        said = _STATES[state].format(only=only, told=text) + f"{beside}."
         first = state == next(iter(groups)) and decision.word != rules.CONDITIONAL
         yield f"{decision.word.capitalize()}: {said}" if first else said[0].upper() + said[1:]
 
@@ -147,8 +147,8 @@ class _Teller:
             name = outcome.case.quantity
             frame = self._told.of(name)
             result = self._result(outcome, self._told.frame(name), short=frame == last)
-            when = self._told.when.get(name) or outcome.case.when
-            said.append(f"when {when}: {result}" if when else result)
+            when = self._told.condition(outcome.case)
+            said.append(f"{when}: {result}" if when else result)
             last = frame
         return "; ".join(said)
 

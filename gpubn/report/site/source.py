@@ -298,8 +298,7 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
 def _entries(path: Path) -> Iterable[tuple[str, str]]:
     """Return id and text of each entry of a file of the ledger."""
     text = path.read_text("utf-8")
-    body = text[text.index("\nclaims:") + 1 :]
-    for part in re.split(r"(?m)^(?=\s*- id: )", body)[1:]:
+    for part in re.split(r"(?m)^(?=\s*- id: )", text)[1:]:
         found = re.match(r"\s*- id: (\S+)", part)
         if found:
             lines = part.rstrip().splitlines()

@@ -19,7 +19,7 @@ POINTS = Difference("higher", " percentage points", 100)
 
 def ratio_in(text):
     """The ratio that an amount in words stands for."""
-    if text.startswith("exactly"):
+    if text in ("exactly as high", "no difference"):
         return 1.0
     found = re.fullmatch(
         r"([\d.,]+)?(?: × )?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?(%| times) (as high|higher|lower)", text

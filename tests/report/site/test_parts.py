@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from gpubn.report.claims import ledger, rules
+from gpubn.report.claims.infer import Estimate
 from gpubn.report.site import front
 from gpubn.report.site.claims import refuted_by
 from gpubn.report.site.downloads import find_downloads
-from gpubn.report.site.page import Page, number, word_class
+from gpubn.report.site.page import Page, number, turned_back, word_class
 from gpubn.report.site.prose import html_of
 from gpubn.report.site.source import _entries, _selections
 
@@ -21,6 +22,7 @@ NUMBERS = [
     (-0.000123456, 3, "−0.000123"),
     (3.5e-35, 4, "3.5 × 10<sup>−35</sup>"),
     (-1.6e49, 2, "−1.6 × 10<sup>49</sup>"),
+    (150_000, 2, "1.5 × 10<sup>5</sup>"),
     ("2e-05", 4, "2 × 10<sup>−5</sup>"),
     ("1.02e+12", 4, "1.02 × 10<sup>12</sup>"),
     (0, 4, "0"),
@@ -32,6 +34,14 @@ NUMBERS = [
 @pytest.mark.parametrize(("value", "digits", "said"), NUMBERS)
 def test_a_number_as_people_write_it(value, digits, said):
     assert number(value, digits) == said
+
+
+def test_a_logarithm_turned_back():
+    estimate = Estimate(20, 2.0, 1.0, 3.0)
+    assert turned_back(estimate, "decades") == "100 [10, 1 × 10<sup>3</sup>]"
+    assert turned_back(estimate, "log ratio a layer") == "7.39 [2.72, 20.1]"
+    assert turned_back(estimate, "share") == ""
+    assert turned_back(Estimate(1, 0.0, 0.0, 0.0), "log nats") == "1"
 
 
 def test_classes_and_the_way_to_the_root():

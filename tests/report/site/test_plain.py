@@ -42,7 +42,7 @@ def test_every_claim_is_told(book):
         ("we: measured the variance of the activations at layer 20 without", "ve:", "A1 has the"),
         ("the variance at layer 1 was {value}", "it was 1.3 × 10 large", "no result with a number"),
         ("the variance at layer 1 was {value}", "it was 17, not {value}", "types the number 17"),
-        ("    layer1: they are", "    layer3: they are", "'layer3', which is no case"),
+        ("    layer1: for layers", "    layer3: for layers", "'layer3', which is no case"),
         ("{value:alone_small}", "{value:alone}", "names the quantity 'alone'"),
         ("{value:alone_small}", "{Value}", "has the result 'the factor was {Value}"),
         ("with dropout was {larger} without", "was {smaller} without", "says 'smaller'"),

@@ -106,7 +106,7 @@ def test_every_claim_has_a_paragraph_without_jargon(decisions):
 def test_every_paragraph_says_the_verdict_and_the_seeds(decisions):
     starts = {
         "reproduced": r"\. Reproduced",
-        "holds only when": r"\. It holds only when ",
+        "holds only when": r"\. It holds only ",
         "not reproduced": r"\. Not reproduced",
         "contradicted": r"\. Contradicted, for ",
         "undecided": r"\. Undecided: ",
@@ -131,7 +131,7 @@ def test_every_case_is_told(decisions):
         text = plain(decision.claim, decision)
         told = load_told()[id_]
         for case in decision.claim.cases:
-            assert (told.when.get(case.quantity) or case.when or "") in text, id_
+            assert told.condition(case)[1:] in text, id_
 
 
 def test_the_first_case_of_a_document_is_whole(decisions):
@@ -166,23 +166,23 @@ def test_the_first_case_of_a_document_is_whole(decisions):
         ("A6", [("open", 0.8, 0.7, 0.9)], "less than the 10 times that would matter, but not "
          "surely "
          "so once all tests are corrected together."),
-        ("B5", [("shown", 0.3, 0.2, 0.4), ("fails", 0.01, 0, 0.02)], "It holds only when batchnorm "
-         "stands before tanh: the accuracy with updates was 30 percentage points higher than "
+        ("B5", [("shown", 0.3, 0.2, 0.4), ("fails", 0.01, 0, 0.02)], "It holds only with "
+         "batchnorm before tanh: the accuracy with updates was 30 percentage points higher than "
          "without (95% interval: between 20 and 40), more than the 10 percentage points that would "
-         "matter. It fails when batchnorm stands after tanh: the accuracy with updates was 1.0 "
-         "percentage points higher than without (between exactly as high and 2.0 percentage points "
+         "matter. It fails with batchnorm after tanh: the accuracy with updates was 1.0 "
+         "percentage points higher than without (between no difference and 2.0 percentage points "
          "higher), short of that."),
-        ("B5", [("fails", 0.01), ("opposite", -0.3)], "Not reproduced: it fails when batchnorm "
-         "stands before tanh: the accuracy with updates was 1.0 percentage points higher than "
-         "without, short of the 10 percentage points that would matter. The opposite is shown when "
-         "batchnorm stands after tanh: the accuracy with updates was 30 percentage points lower "
+        ("B5", [("fails", 0.01), ("opposite", -0.3)], "Not reproduced: it fails with batchnorm "
+         "before tanh: the accuracy with updates was 1.0 percentage points higher than "
+         "without, short of the 10 percentage points that would matter. The opposite is shown "
+         "with batchnorm after tanh: the accuracy with updates was 30 percentage points lower "
          "than without."),
-        ("B5", [("fails", 0.01), ("open", 0.1, 0.0, 0.2)], "Undecided: it fails when batchnorm "
-         "stands before tanh: the accuracy with updates was 1.0 percentage points higher than "
-         "without, short of the 10 percentage points that would matter. It is open when batchnorm "
-         "stands after tanh: the accuracy with updates was 10 percentage points higher than "
+        ("B5", [("fails", 0.01), ("open", 0.1, 0.0, 0.2)], "Undecided: it fails with batchnorm "
+         "before tanh: the accuracy with updates was 1.0 percentage points higher than "
+         "without, short of the 10 percentage points that would matter. It is open with "
+         "batchnorm after tanh: the accuracy with updates was 10 percentage points higher than "
          "without "
-         "(95% interval: between exactly as high and 20 percentage points higher), where the "
+         "(95% interval: between no difference and 20 percentage points higher), where the "
          "interval allows less than that as well as more."),
         ("A8", [("shown", 0.02, 0.01, 0.03)], "Reproduced: the growth with batchnorm after the "
          "ReLU "
@@ -196,16 +196,15 @@ def test_the_first_case_of_a_document_is_whole(decisions):
         ("A8", [("open", -0.06, -0.07, -0.055)], "more than the 5.1% that would matter, but not "
          "surely so once"),
         ("B20", [("shown", 0.06, 0.03, 0.09), ("open", -0.07, -0.09, -0.06)], "so that a "
-         "disadvantage of the 5.1% that would matter is ruled out. It is open when dropout would "
-         "be "
-         "added to batchnorm: the test loss with both was 6.8% lower than with batchnorm alone "
+         "disadvantage of the 5.1% that would matter is ruled out. It is open with dropout on "
+         "top of batchnorm: the test loss with both was 6.8% lower than with batchnorm alone "
          "(between 5.8% and 8.6%), more than that, but not surely so once all tests are corrected "
          "together."),
         ("B17", [("open", -0.01, -0.02, 0), ("open", -0.02, -0.022, -0.018)], "where it stays open "
          "whether a disadvantage of the 1 percentage point that would matter is reached once all "
          "tests are corrected together."),
         ("B20", [("fails", -0.3), ("fails", -0.2)], "Contradicted, for a disadvantage is shown in "
-         "every case. When batchnorm alone"),
+         "every case. With batchnorm in place"),
         ("C3", [("shown", 6.1e-16)], "Reproduced: the largest error was 1.6 × 10¹⁵ times smaller "
          "than the values themselves, within what rounding may show for every seed."),
         ("A11", [("fails", 1927)], "Contradicted, for it is not so: the error of the worst layer "
@@ -226,17 +225,16 @@ def test_a_verdict_is_told_in_words(tell, id_, cases, text):
 @pytest.mark.parametrize(
     ("states", "text"),
     [
-        (["shown", "other value"], "Reproduced, other value: it holds when the unscaled weights "
-         "are "
-         "U[0,1)/sqrt(fan_in), the listing's line: the loss from the unscaled weights was 7.4 "
+        (["shown", "other value"], "Reproduced, other value: it holds with U[0,1)/sqrt(fan_in), "
+         "the listing's line: the loss from the unscaled weights was 7.4 "
          "times "
          "as high as from the scaled ones, more than the 2 times that would matter. With another "
-         "value than the printed one it holds when the unscaled weights are U[0,1), unscaled as "
+         "value than the printed one it holds with U[0,1), unscaled as "
          "the "
          "story says: the loss from the unscaled weights was 7.4 times as high as from the scaled "
          "ones, more than that."),
-        (["other value", "other value"], "Reproduced in every case, though with another value than "
-         "the printed one. When"),
+        (["other value", "other value"], "Reproduced in every case, though with another value "
+         "than the printed one. With"),
     ],
 )  # fmt: skip
 def test_another_value_than_the_printed_one_is_told(tell, states, text):
