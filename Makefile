@@ -39,7 +39,7 @@ endif
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras figures results redraw claims sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm universes replicate readme dist lock clean
+.PHONY: help setup extras figures results redraw claims site notebooks sweep table status test test-gpu mutants lint bench bench-gpu bench-sweeps gpu-check verify parity freeze confirm universes replicate readme dist lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -70,6 +70,16 @@ redraw: $(STAMP)  ## draw the figures from the tables that are there; run nothin
 
 claims: $(STAMP)  ## decide the claims from the tables that are there; run nothing
 	@$(RUN) scripts/claims.py $(IN_RESULTS) $(IN_FULL) $(ARGS)
+
+site: $(STAMP)  ## write results/site, pages to open in a browser, from tables and figures
+	@$(RUN) -c "import altair, pdoc, vl_convert" 2>/dev/null || \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/site.txt
+	@$(RUN) scripts/site.py $(IN_RESULTS) $(ARGS)
+
+notebooks: $(STAMP)  ## execute the notebooks for teaching, into results/notebooks (ARGS=the_20_layer_network)
+	@$(RUN) -c "import ipykernel, ipywidgets, jupytext, nbclient" 2>/dev/null || \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/site.txt
+	@$(RUN) scripts/notebooks/execute.py $(IN_RESULTS) $(ARGS)
 
 sweep: $(STAMP)  ## a Hydra multirun, e.g. ARGS="experiment=mnist_init optim.rate=0.03,0.1"
 	@$(RUN) scripts/run.py -m $(ARGS)
@@ -156,6 +166,6 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	  --extra site --extra notebooks --extra browser --output-file $(LOCKS)/site.txt pyproject.toml
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
-	rm -rf $(VENV) results/cells results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build dist *.egg-info
+	rm -rf $(VENV) results/cells results/notebooks results/site results/.site.* results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find gpubn scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

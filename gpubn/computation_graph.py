@@ -2,6 +2,11 @@
 
 Ioffe and Szegedy 2015, section 3, one operation a node; x is (N, D), sums run over the N examples,
 and m is N less Bessel's correction. The kernels walk it for a gradient, a figure draws it.
+
+>>> for node in NODES[:2]:
+...     print(node.symbol, "=", node.operation, "of", [edge.input for edge in node.edges])
+μ = mean of ['x']
+c = x − μ of ['x', 'mean']
 """
 
 from typing import NamedTuple

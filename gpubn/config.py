@@ -227,6 +227,15 @@ class Config(_Checked):
     `name` is the experiment's; `arithmetic` is published (a document's own listing, quirks
     included), corrected, or one of the listing's faults alone; `seeds` counts the replicas,
     starting at `first_seed`; `every` is the number of steps between records.
+
+    Raises:
+        ConfigError: a value is out of range, here and in every group.
+
+    >>> Config(optim=OptimConfig(rate=0.3)).optim.steps
+    1500
+    >>> Config(optim=OptimConfig(rate=-1.0))
+    Traceback (most recent call last):
+    gpubn.errors.ConfigError: optim.rate is -1.0; expected more than 0, and finite
     """
 
     name: str = ""
@@ -258,7 +267,16 @@ class Config(_Checked):
 
 
 def from_dict(document: dict[str, Any]) -> Config:
-    """Return the configuration that `dataclasses.asdict` made `document` from, validated."""
+    """Return the configuration that `dataclasses.asdict` made `document` from, validated.
+
+    Raises:
+        ConfigError: a value is out of range.
+
+    >>> from dataclasses import asdict
+    >>> config = Config(name="mine", norm=NormConfig(placement="before"))
+    >>> from_dict(asdict(config)) == config
+    True
+    """
     groups = {
         f.name: f.type(**document[f.name])
         for f in fields(Config)

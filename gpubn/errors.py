@@ -35,6 +35,10 @@ class LedgerError(GpubnError, ValueError):
     """A claim's entry in the ledger is malformed, or its tables cannot decide it."""
 
 
+class SiteError(GpubnError):
+    """A page of the site cannot be made, or something that it is made from is missing."""
+
+
 class WorkerError(GpubnError, RuntimeError):
     """A worker process died."""
 
@@ -56,6 +60,9 @@ def require(part: str, extra: str, modules: tuple[str, ...]) -> str:
 
     Raises:
         ExtraError: they are not; it says which extra has them.
+
+    >>> require("tables", "experiments", ("json",))
+    'experiments'
     """
     if missing := [name for name in modules if find_spec(name) is None]:
         raise ExtraError(

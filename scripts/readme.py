@@ -10,6 +10,7 @@ from typing import Any
 
 from gpubn import experiments
 from gpubn.files import write_atomic
+from gpubn.report.benchmarks import RACES, races
 from gpubn.report.claims.coverage import PASSAGE_KINDS
 from gpubn.report.claims.rules import verdict_word
 from gpubn.report.figures import drawing as figures
@@ -24,8 +25,6 @@ OUTCOMES = (
 )
 """Verdicts in the order in which they are counted."""
 PAGES = [ROOT / name for name in ("README.md", "conf/README.md", "gpubn/kernels/README.md")]
-RACES = ("cpu_training", "cpu_batchnorm")
-RACED = ("JAX jit", "PyTorch eager", "torch.compile", "gpubn, array expressions")
 
 _Rows = list[dict[str, Any]]
 
@@ -65,7 +64,7 @@ def generated(part: str, results: Path) -> str:
         replication=_replication(results),
         passages=_passages(results),
         experiments=[n for n in experiments.names() if (tables / f"{n}.json").exists()],
-        races=_races(results) if part == "benchmarks" else [],
+        races=races([row for stem in RACES for row in _rows(results, f"benchmarks/{stem}")]),
         figures=[f for f in figures.find() if (drawn / f"{f.name}.png").exists()],
     )
 
@@ -118,31 +117,6 @@ def _passages(results: Path) -> dict[str, Any]:
     kinds = {kind: of_kind[kind] for kind in PASSAGE_KINDS}
     decided = sum(bool(row["claim"]) for row in rows)
     return {"all": len(rows), "kinds": kinds, "decided": decided} if rows else {}
-
-
-def _races(results: Path) -> _Rows:
-    """The works timed on one core: our time, its share of the limit, and the peers' ratios."""
-    rows = [row for stem in RACES for row in _rows(results, f"benchmarks/{stem}")]
-    works: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
-    for row in rows:
-        if row["cores"] != "1":
-            continue
-        about = (row["work"], row["shape"], row["model"])
-        works.setdefault(about, {})[row["who"]] = row
-    return [
-        {
-            "work": ", ".join(filter(None, (shape if model else f"{work} {shape}", model))),
-            "seconds": _number(who.get("gpubn", {}).get("seconds"), 1e3, " ms"),
-            "limit": _number(who.get("gpubn", {}).get("limit_share"), 100, "%"),
-            "ratios": [_number(who.get(name, {}).get("ratio")) for name in RACED],
-        }
-        for (work, shape, model), who in works.items()
-    ]
-
-
-def _number(text: str | None, factor: float = 1.0, unit: str = "") -> str:
-    """A number in three digits; a dash where there is none."""
-    return f"{factor * float(text):.3g}{unit}" if text else "-"
 
 
 if __name__ == "__main__":

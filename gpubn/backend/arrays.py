@@ -24,7 +24,14 @@ _NAMESPACES = {"torch": "torch", "jax": "jax.numpy", "jaxlib": "jax.numpy"}
 
 
 def namespace(*arrays: Array) -> ModuleType:
-    """Return the one array module (numpy or cupy) that all `arrays` belong to; None is skipped."""
+    """Return the one array module (numpy or cupy) that all `arrays` belong to; None is skipped.
+
+    Raises:
+        ArgumentError: they belong to both, or to none.
+
+    >>> namespace(np.ones(2), None).__name__
+    'numpy'
+    """
     found: ModuleType | None = None
     for array in arrays:
         if array is None:
@@ -46,6 +53,15 @@ def takes_foreign_arrays(function: Callable[P, T]) -> Callable[P, T]:
 
     They are taken in without a copy. What the function returns goes back as arrays of the kind that
     came first; what is inside a cache stays as it is. No gradient is recorded.
+
+    Raises:
+        ArgumentError: the function is called with an array that cannot be shared.
+
+    >>> @takes_foreign_arrays
+    ... def doubled(x):
+    ...     return 2 * x
+    >>> doubled(np.array([1.0, 2.0])).tolist()  # a tensor of PyTorch gives a tensor
+    [2.0, 4.0]
     """
 
     @wraps(function)
@@ -67,7 +83,14 @@ def takes_foreign_arrays(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def holds_no_foreign_arrays(kind: type[T]) -> type[T]:
-    """Mark a type that kernels make, so that nobody looks for arrays of other packages in it."""
+    """Mark a type that kernels make, so that nobody looks for arrays of other packages in it.
+
+    >>> @holds_no_foreign_arrays
+    ... class Kept(tuple):
+    ...     pass
+    >>> takes_foreign_arrays(len)(Kept([1, 2]))
+    2
+    """
     _PLAIN.add(kind)
     return kind
 

@@ -50,6 +50,12 @@ class Backend:
         xp: the array module.
         device: a human-readable device name.
         workers: how many groups of replicas run at the same time.
+
+    >>> backend = resolve("numpy")
+    >>> backend.on_host, backend.asarray(np.ones(2), "float32").dtype.name
+    (True, 'float32')
+    >>> backend.map_groups(lambda seeds, tick: sum(seeds), range(4), group=2)
+    [1, 5]
     """
 
     name: str
@@ -205,7 +211,10 @@ def resolve(name: str = "auto", *, slot: int = 0) -> Backend:
             to them in turn.
 
     Raises:
-        BackendError: "cupy" or "numba" was asked for and cannot run here.
+        BackendError: "cupy" or "numba" was asked for and cannot run here; or there is no such name.
+
+    >>> resolve("numpy").facts()["kernels"]
+    'array expressions'
     """
     if name not in NAMES:
         raise BackendError(f"backend is {name!r}; expected one of {', '.join(NAMES)}")
@@ -226,7 +235,11 @@ def resolve(name: str = "auto", *, slot: int = 0) -> Backend:
 
 
 def gpu_count() -> int:
-    """Number of CUDA devices that CuPy can use; 0 without CuPy."""
+    """Number of CUDA devices that CuPy can use; 0 without CuPy.
+
+    >>> gpu_count() >= 0
+    True
+    """
     try:
         import cupy
 

@@ -7,7 +7,11 @@ _ROOT, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Return the cores of this process: its affinity, or a smaller quota, as containers have."""
+    """Return the cores of this process: its affinity, or a smaller quota, as containers have.
+
+    >>> 1 <= cores() <= os.cpu_count()
+    True
+    """
     try:
         found = len(os.sched_getaffinity(0))
     except AttributeError:  # not every system tells

@@ -22,7 +22,12 @@ _compiled: ContextVar[bool] = ContextVar("compiled", default=True)
 
 @contextmanager
 def host_kernels(*, compiled: bool) -> Iterator[None]:
-    """Choose the kernels of NumPy arrays in this context: compiled, or array expressions."""
+    """Choose the kernels of NumPy arrays in this context: compiled, or array expressions.
+
+    >>> with host_kernels(compiled=False):
+    ...     device_of(np) is None
+    True
+    """
     token = _compiled.set(compiled)
     try:
         yield
@@ -68,6 +73,10 @@ def device_of(xp: ModuleType) -> Any:
     """Return the current `Device` of an array module; None where array expressions run.
 
     It is typed as any: which kernels take it depends on its kind.
+
+    >>> device = device_of(np)
+    >>> device is None or device.kind == "cpu"
+    True
     """
     if xp is np:
         return cpu_device() if _compiled.get() and not why_not_compiled() else None

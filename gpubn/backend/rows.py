@@ -16,22 +16,38 @@ BLOCK = 64
 
 
 def sum_rows(x: Array, *, keepdims: bool = False) -> Array:
-    """Return the sum over N of x (..., N, D), (..., D), of the dtype of x."""
+    """Return the sum over N of x (..., N, D), (..., D), of the dtype of x.
+
+    >>> sum_rows(np.array([[1.0, 10.0], [2.0, 20.0]])).tolist()
+    [3.0, 30.0]
+    """
     return _rounded(_total([x]), x, keepdims)
 
 
 def sum_products(a: Array, b: Array) -> Array:
-    """Return the sum over N of a * b, (..., N, D) each, without a temporary of their size."""
+    """Return the sum over N of a * b, (..., N, D) each, without a temporary of their size.
+
+    >>> sum_products(np.array([[1.0], [2.0]]), np.array([[10.0], [100.0]])).tolist()
+    [210.0]
+    """
     return _rounded(_total([a, b]), a, False)
 
 
 def mean_rows(x: Array, *, keepdims: bool = False) -> Array:
-    """Return the mean over N of x (..., N, D), (..., D), of the dtype of x."""
+    """Return the mean over N of x (..., N, D), (..., D), of the dtype of x.
+
+    >>> mean_rows(np.array([[1.0, 0.0], [3.0, 8.0]])).tolist()
+    [2.0, 4.0]
+    """
     return _rounded(_total([x]) / x.shape[-2], x, keepdims)
 
 
 def var_rows(x: Array) -> Array:
-    """Return the biased variance over N of x (..., N, D), (..., D), of the dtype of x."""
+    """Return the biased variance over N of x (..., N, D), (..., D), of the dtype of x.
+
+    >>> var_rows(np.array([[1.0, 0.0], [3.0, 8.0]])).tolist()
+    [1.0, 16.0]
+    """
     centred = x - mean_rows(x, keepdims=True)
     return _rounded(_total([centred, centred]) / x.shape[-2], x, False)
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "run everything again and compare with the tables that were published",
     "freeze": "freeze the ledger, the grids and the code that decides, by a hash and the date",
     "confirm": "run every claim on new seeds and decide it by what is frozen",
+    "site": "write pages to read, with every claim and a laboratory, from the tables",
     "universes": "run and decide every claim one factor away from the default",
 }
 """Command -> what it does, in a line."""

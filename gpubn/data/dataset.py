@@ -14,6 +14,14 @@ class Dataset:
 
     `checksums` maps the name of each payload to its SHA-256, so that a result can say which
     bytes it was computed from. Comparison is by identity, because arrays have no single truth.
+
+    Raises:
+        ArgumentError: an array has another shape, dtype or order than is noted here.
+        DataError: an input or a label is out of range.
+
+    >>> x, y = np.zeros((2, 3), np.float32), np.array([0, 1])
+    >>> Dataset("mine", x, y, x, y, classes=2).features
+    3
     """
 
     name: str

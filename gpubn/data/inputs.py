@@ -27,6 +27,14 @@ def transformed(dataset: Dataset, kind: str) -> Inputs:
     Its statistics are those of the training examples alone. `centred` takes the mean of each input
     away, `standardised` divides by its standard deviation as well, and `whitened` multiplies by the
     symmetric inverse root of the covariance instead (ZCA; Bell and Sejnowski 1997).
+
+    Raises:
+        ArgumentError: there is no such kind.
+
+    >>> x = np.array([[0.0], [1.0]], np.float32)
+    >>> transformed(Dataset("mine", x, np.array([0, 1]), x, np.array([0, 1]), 2), "centred").train
+    array([[-0.5],
+           [ 0.5]], dtype=float32)
     """
     if kind not in INPUTS:
         raise ArgumentError(f"inputs is {kind!r}; expected one of {', '.join(INPUTS)}")

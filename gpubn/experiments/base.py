@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "signal_shape": "gpubn.experiments.deep.signal_shape",
     "signal_batch": "gpubn.experiments.deep.signal_batch",
     "signal_run": "gpubn.experiments.deep.signal_run",
+    "signal_grid": "gpubn.experiments.deep.signal_grid",
     "listing_backward": "gpubn.experiments.deep.listing_backward",
     "estimators": "gpubn.experiments.estimators",
     "moving_average": "gpubn.experiments.moving_average",
@@ -40,6 +41,11 @@ class Context:
     Attributes:
         backend: where arrays live.
         tick: called with the number of work units that were finished.
+
+    >>> from gpubn.backend import resolve
+    >>> rows = get("estimators").run(Config(name="estimators", seeds=1), Context(resolve("numpy")))
+    >>> rows[0].seed, rows[0].metric
+    (0, 'var_biased_ratio')
     """
 
     backend: Backend
@@ -158,6 +164,9 @@ def names(own: extensions.Extension | None = None) -> tuple[str, ...]:
 
     Raises:
         ExtensionError: one of an extension has the name of another.
+
+    >>> "mnist_init" in names()
+    True
     """
     others = _of_extensions()
     if own is None:
@@ -171,6 +180,9 @@ def get(name: str) -> Experiment:
 
     Raises:
         ConfigError: there is none.
+
+    >>> get("mnist_init").axes
+    {'data': 'data.name', 'init': 'init.name', 'norm': 'norm.name'}
     """
     if name not in names():
         raise ConfigError(f"experiment is {name!r}; expected one of {', '.join(names())}")

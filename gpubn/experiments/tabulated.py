@@ -182,6 +182,19 @@ PARTS = {
         _part("activation_var", activation="relu", norm="none"),
         _part("signal_square", activation="relu", norm="before"),
     ),
+    "signal_grid": (  # a layer's activations are the same in every network that is deep enough
+        _part("activation_var", depth="50", layers=(0, 1, 2, 3, 5, 10, 15, 20, 30, 40, 50)),
+        _part("weight_grad_var", depth="10", layers=(1, 2, 5, 8, 9, 10)),
+        _part("weight_grad_var", depth="20", layers=(1, 2, 5, 10, 15, 19, 20)),
+        _part("weight_grad_var", depth="50", layers=(1, 2, 5, 10, 20, 30, 40, 49, 50)),
+        _part(
+            "activation_hist activation_var",
+            depth="20",
+            init="small he",
+            norm="none before after",
+            activation="relu",
+        ),
+    ),
     "listing_backward": (
         _part("weight_grad_relative_error", init="small"),
         _part(

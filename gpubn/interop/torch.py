@@ -42,6 +42,12 @@ class BatchNorm1d(torch.nn.BatchNorm1d):
             channel, a second derivative is computed, a CUDA graph is being captured, or `vmap` maps
             the input, but not the running statistics that training would update.
         BackendError: a CUDA tensor without CuPy.
+
+    >>> layer = BatchNorm1d(1, eps=0.0)
+    >>> layer(torch.tensor([[1.0], [3.0]])).tolist()
+    [[-1.0], [1.0]]
+    >>> [round(mean, 4) for mean in layer.running_mean.tolist()]  # 0.9 times 0 + 0.1 times 2
+    [0.2]
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,14 @@
-"""Pure functions on arrays: each a forward and its hand-written backward."""
+"""Pure functions on arrays: each a forward and its hand-written backward.
+
+Arrays are NumPy's or CuPy's, or another package's with DLPack or the CUDA array interface; what
+comes back has the namespace, dtype and device of what came in. R counts replicas (independent
+networks), N examples, D units, H the units of the next layer, C classes. What a kernel does not
+take it refuses before any work, by an `ArgumentError` of one sentence:
+
+>>> batch_norm(np.ones((2, 3)), eps=-1.0)
+Traceback (most recent call last):
+gpubn.errors.ArgumentError: eps is -1.0; expected a finite number of at least 0
+"""
 
 from gpubn.kernels.activation import (
     activation,

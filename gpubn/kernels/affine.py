@@ -25,6 +25,9 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
     Returns:
         y, (N, H) or (R, N, H).
 
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
     >>> y, _ = affine(np.array([[1.0, 2.0]]), np.array([[1.0], [10.0]]), np.array([100.0]))
     >>> y.tolist()
     [[121.0]]
@@ -65,7 +68,14 @@ def affine_backward(
         dweight_out: a buffer with the shape of weight, written with dweight.
 
     Returns:
-        dx (or None), dweight, dbias.
+        dx = dy @ weight^T (or None), dweight = x^T @ dy, dbias = sum of dy over the examples.
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit, or x was shared by replicas.
+
+    >>> _, cache = affine(np.array([[1.0, 2.0]]), np.array([[1.0], [10.0]]))
+    >>> [gradient.tolist() for gradient in affine_backward(np.array([[3.0]]), cache)]
+    [[[3.0, 30.0]], [[3.0], [6.0]], [3.0]]
     """
     xp = namespace(dy, cache.x, dweight_out)
     _check_backward(dy, cache)
@@ -100,6 +110,16 @@ def affine_descend(
 
     Returns:
         dx, from the weights before the step, or None.
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
+    >>> weight, bias = np.array([[[1.0], [10.0]]]), np.zeros((1, 1))
+    >>> _, cache = affine(np.array([[[1.0, 2.0]]]), weight, bias)
+    >>> affine_descend(np.array([[[3.0]]]), cache, bias, np.array([0.5])).tolist()
+    [[[3.0, 30.0]]]
+    >>> weight.tolist(), bias.tolist()
+    ([[[-0.5], [7.0]]], [[-1.5]])
     """
     xp = namespace(dy, *cache, bias, rates, scratch)
     _check_backward(dy, cache)

@@ -75,6 +75,9 @@ def batch_norm(
     Returns:
         y, as x, and the cache for `batch_norm_backward`, which also holds the batch's mean and var.
 
+    Raises:
+        ArgumentError: a shape, dtype or number is not as above.
+
     Source: Ioffe and Szegedy 2015, algorithm 1.
 
     >>> y, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
@@ -105,6 +108,12 @@ def batch_norm_backward(
         dx, as x; dgamma and dbeta, each with the shape of its parameter: summed over the replicas
         where (R, N, D) shared one (D,); one a replica, (R, D), where it was None.
 
+    Raises:
+        ArgumentError: dy has another shape or dtype than x.
+
+    Source: Ioffe and Szegedy 2015, section 3, whose equations it sums up: with `correction` 0,
+    dx = gamma / sqrt(var + eps) (dy - mean(dy) - x_hat mean(dy x_hat)).
+
     >>> _, cache = batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
     >>> [gradient.tolist() for gradient in batch_norm_backward(np.array([[1.0], [2.0]]), cache)]
     [[[0.0], [0.0]], [1.0], [3.0]]
@@ -122,7 +131,15 @@ def batch_norm_backward(
 def batch_norm_backward_graph(
     dy: Array, cache: BatchNormCache | FusedBatchNormCache
 ) -> tuple[Array, Array, Array]:
-    """As `batch_norm_backward`, but node by node through the computation graph."""
+    """As `batch_norm_backward`, but node by node through the graph of `gpubn.computation_graph`.
+
+    >>> x, dy = np.array([[1.0], [2.0], [6.0]]), np.array([[1.0], [0.0], [0.0]])
+    >>> _, cache = batch_norm(x, eps=0.0)
+    >>> [round(float(slope), 4) for slope in batch_norm_backward_graph(dy, cache)[0][:, 0]]
+    [0.1763, -0.2204, 0.0441]
+    >>> np.allclose(batch_norm_backward_graph(dy, cache)[0], batch_norm_backward(dy, cache)[0])
+    True
+    """
     xp = _check_backward(dy, cache)
     gradients = agnostic.batch_norm_backward_graph(dy, _agnostic(cache, xp), xp)
     return _sum_shared(gradients, cache.shared)
@@ -145,6 +162,12 @@ def batch_norm_inference(
         x: (N, D) or (R, N, D), of a dtype that `batch_norm` takes.
         mean, var, gamma, beta: (D,) or (R, D); gamma and beta may be None.
         eps, activation: as in `batch_norm`.
+
+    Returns:
+        y, as x.
+
+    Raises:
+        ArgumentError: a shape, dtype or number is not as above.
 
     >>> x, mean, var = np.array([[1.0], [5.0]]), np.array([3.0]), np.array([4.0])
     >>> batch_norm_inference(x, mean, var, eps=0.0).tolist()
@@ -172,7 +195,14 @@ def fold_batch_norm(
 ) -> tuple[Array, Array]:
     """Fold inference into one scale and one shift a unit, so that y = x * scale + shift.
 
-    Where |mean| >> std the folded form cancels; `batch_norm_inference` does not.
+    scale = gamma / sqrt(var + eps), shift = beta - mean scale. Where |mean| >> std the folded form
+    cancels; `batch_norm_inference` does not.
+
+    Args:
+        mean, var, gamma, beta: of one shape, float32 or float64; gamma and beta may be None.
+
+    Raises:
+        ArgumentError: they are not, or eps is negative.
 
     >>> fold_batch_norm(np.array([3.0]), np.array([4.0]), eps=0.0)
     (array([0.5]), array([-1.5]))

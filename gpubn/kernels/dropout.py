@@ -30,6 +30,11 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
         rate: share that is dropped, in [0, 1): one number, or a NumPy array (R,) of float64 with
             one for each replica of x (R, ...).
 
+    Raises:
+        ArgumentError: a shape or dtype does not fit, or a rate is not in [0, 1).
+
+    Source: Srivastava et al. 2014, in the inverted form, whose inference is the identity.
+
     >>> dropout(np.ones(2), np.array([True, False]), 0.5)[0].tolist()
     [2.0, 0.0]
     """
@@ -48,6 +53,14 @@ def dropout_drawn(x: Array, draws: MaskDraws, rates: np.ndarray) -> tuple[Array,
         x: (R, N, D), float32 or float64.
         draws: keys of as many passes as are asked for, one a replica. NumPy's arrays.
         rates: (R,), float64, a NumPy array.
+
+    Raises:
+        ArgumentError: as `dropout`; or there is no key for another pass.
+
+    >>> draws = MaskDraws(np.zeros((1, 1, 2), np.uint64), np.zeros(1, np.int64))
+    >>> y, cache = dropout_drawn(np.ones((1, 100, 50)), draws, np.array([0.75]))
+    >>> np.unique(y).tolist(), bool(0.2 < cache.mask.mean() < 0.3), draws.cursor.tolist()
+    ([0.0, 4.0], True, [1])
     """
     xp = namespace(x)
     check_batch("x", x)
@@ -84,7 +97,18 @@ def _check_rates(rate: float | np.ndarray, x: Array) -> None:
 
 @public_kernel
 def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
-    """Return dx of `dropout`."""
+    """Return dx of `dropout`, dy * mask / (1 - rate).
+
+    Args:
+        dy: as y.
+
+    Raises:
+        ArgumentError: dy has another shape than the mask.
+
+    >>> _, cache = dropout(np.ones(2), np.array([True, False]), 0.5)
+    >>> dropout_backward(np.array([3.0, 3.0]), cache).tolist()
+    [6.0, 0.0]
+    """
     xp = namespace(dy, cache.mask)
     check_float("dy", dy)
     check_like("dy", dy, cache.mask.shape, dy.dtype)

@@ -21,6 +21,9 @@ def descend(parameters: Sequence[Array], gradients: Sequence[Array], rates: Arra
         gradients: of the same shapes and dtype.
         rates: (R,), or (1,) for all replicas, of the same dtype.
 
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
     >>> weight, gradient = np.ones((1, 2)), np.array([[4.0, 8.0]])
     >>> descend([weight], [gradient], np.array([0.25]))
     >>> weight.tolist()
@@ -56,6 +59,9 @@ def descend_averaged(
         gradients, averages: of the same shapes and dtype.
         rates: (R,), or (1,) for all replicas, of the same dtype.
         momentum: in [0, 1).
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit, or momentum is not in [0, 1).
 
     >>> weight, gradient, average = np.ones((1, 2)), np.array([[4.0, 8.0]]), np.zeros((1, 2))
     >>> descend_averaged([weight], [gradient], [average], np.array([0.25]), 0.5)

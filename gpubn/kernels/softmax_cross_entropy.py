@@ -26,7 +26,10 @@ def softmax_cross_entropy(
             checked when they were loaded.
 
     Returns:
-        loss: the mean over the batch, () or (R,).
+        loss: the mean over the batch of -log softmax(logits)[label], () or (R,).
+
+    Raises:
+        ArgumentError: a shape, dtype or label is not as above.
 
     >>> loss, cache = softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
     >>> f"{loss:.4f}"
@@ -54,7 +57,7 @@ def softmax_cross_entropy(
 
 @public_kernel
 def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Array:
-    """Return dlogits, as logits.
+    """Return dlogits = (softmax(logits) - one-hot labels) / N, as logits.
 
     Args:
         cache: from `softmax_cross_entropy`.

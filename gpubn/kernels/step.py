@@ -19,6 +19,16 @@ def begin_step(feed: Feed, batch: Batch) -> None:
     """Write the examples, labels and rates of step `feed.cursor` into `batch`.
 
     The rows must be in range, and so must the step: neither is looked at on the device.
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
+    >>> order, rates = np.array([[[0, 2]]]), np.array([[0.1]])
+    >>> tables = np.array([[0.0], [1.0], [2.0]]), np.array([7, 8, 9]), order, rates
+    >>> batch = Batch(np.empty((1, 2, 1)), np.empty((1, 2), np.int64), np.empty(1))
+    >>> begin_step(Feed(*tables, np.zeros(1, np.int64)), batch)
+    >>> batch.x.tolist(), batch.labels.tolist(), batch.rates.tolist()
+    ([[[0.0], [2.0]]], [[7, 9]], [0.1])
     """
     xp = namespace(*feed, *batch)
     replicas, n = feed.order.shape[1:]
@@ -42,6 +52,14 @@ def end_step(losses: Array, loss: Array, cursor: Array) -> None:
         losses: (steps, R).
         loss: (R,), of the same dtype.
         cursor: (1,), int64.
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
+    >>> losses, cursor = np.zeros((2, 1)), np.array([1])
+    >>> end_step(losses, np.array([0.5]), cursor)
+    >>> losses.tolist(), cursor.tolist()
+    ([[0.0], [0.5]], [2])
     """
     xp = namespace(losses, loss, cursor)
     check_like("loss", loss, losses.shape[1:], losses.dtype)

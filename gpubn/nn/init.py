@@ -30,6 +30,13 @@ def initial_weight(
 
     Args:
         init: one for all replicas, or one a replica.
+
+    Raises:
+        ArgumentError: there is no such kind.
+
+    >>> weight = initial_weight(InitConfig(kind="he_normal"), 200, 100, seeds=[0, 1], layer=0)
+    >>> weight.shape, round(float(weight.std()), 2)  # sqrt(2/200)
+    ((2, 200, 100), 0.1)
     """
     inits = _each(init, seeds)
     weight = np.empty((len(seeds), fan_in, fan_out))
@@ -57,6 +64,9 @@ def initial_bias(
 
     Args:
         init: one for all replicas, or one a replica.
+
+    >>> initial_bias(InitConfig(bias=0.0), 3, seeds=[0], layer=0).tolist()
+    [[0.0, 0.0, 0.0]]
     """
     bias = np.zeros((len(seeds), units))
     for of_replica, of_init, seed in zip(bias, _each(init, seeds), seeds, strict=True):

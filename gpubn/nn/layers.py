@@ -78,7 +78,13 @@ class StepByGradients:
 
 
 class Affine:
-    """y = x @ weight + bias with weight (R, D, H) and bias (R, H)."""
+    """y = x @ weight + bias with weight (R, D, H) and bias (R, H).
+
+    >>> layer = Affine(np.array([[[1.0], [10.0]]]), np.array([[100.0]]))
+    >>> y, cache = layer.forward(np.array([[[1.0, 2.0]]]), training=True, track=True)
+    >>> y.tolist(), layer.backward(np.ones_like(y), cache, need_dx=True)[0].tolist()
+    ([[[121.0]]], [[[1.0, 10.0]]])
+    """
 
     replayable = True
     in_expressions = False
@@ -116,7 +122,18 @@ class Affine:
 
 
 class Activation(StepByGradients):
-    """ReLU, tanh, sigmoid or the identity. The cache is the output."""
+    """ReLU, tanh, sigmoid or the identity. The cache is the output.
+
+    Args:
+        name: relu, tanh, sigmoid or linear.
+
+    Raises:
+        ArgumentError: there is no such activation.
+
+    >>> y, _ = Activation("relu").forward(np.array([[-1.0, 2.0]]), training=True, track=True)
+    >>> y.tolist()
+    [[0.0, 2.0]]
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -141,6 +158,12 @@ class Dropout(StepByGradients):
 
     Args:
         rate: the share that is dropped, one number or one a replica.
+
+    >>> from gpubn.backend import resolve
+    >>> layer = Dropout(0.5, seeds=[0], layer=1, backend=resolve("numpy"))
+    >>> y, _ = layer.forward(np.ones((1, 10, 10)), training=True, track=True)
+    >>> np.unique(y).tolist()
+    [0.0, 2.0]
     """
 
     def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:

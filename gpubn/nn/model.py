@@ -22,6 +22,12 @@ class MLP:
     A normalisation that takes the activation after it runs with it as one: their caches are kept
     apart, and its backward pass is that of both. Around the layers before a `Residual` there is a
     connection; these do not overlap.
+
+    >>> identity = Affine(np.array([[[1.0, 0.0], [0.0, 1.0]]]), np.zeros((1, 2)))
+    >>> model = MLP([identity, Activation("relu")])
+    >>> y, caches = model.forward(np.array([[[-1.0, 2.0]]]), training=True)
+    >>> y.tolist(), model.backward(np.ones_like(y), caches)[0]["bias"].tolist()
+    ([[[0.0, 2.0]]], [[0.0, 1.0]])
     """
 
     def __init__(self, layers: list[Layer]) -> None:
@@ -141,7 +147,12 @@ def _joins(layer: Layer) -> TypeGuard[Residual]:
 
 
 def select_from_cache(cache: Any, replicas: slice) -> Any:
-    """Return a layer's cache for some of the replicas, as views."""
+    """Return a layer's cache for some of the replicas, as views.
+
+    >>> _, cache = Activation("relu").forward(np.ones((3, 5, 2)), training=True, track=True)
+    >>> select_from_cache(cache, slice(1, 3)).shape
+    (2, 5, 2)
+    """
     if isinstance(cache, tuple) and hasattr(cache, "_make"):
         return cache._make(select_from_cache(value, replicas) for value in cache)
     return cache[replicas] if hasattr(cache, "ndim") else cache
@@ -164,6 +175,19 @@ def build_mlp(
         model, norm, init: one for all replicas, or one a replica. These may differ in `init`, in
             the rate of dropout where it is not zero, and in the numbers of `norm` that are not
             whole; the first one says the rest.
+
+    Raises:
+        ConfigError: there is no such normalisation.
+
+    >>> from gpubn.backend import resolve
+    >>> model = build_mlp(
+    ...     ModelConfig(width=128), NormConfig(placement="before"), InitConfig(),
+    ...     features=784, classes=10, seeds=[0, 1], backend=resolve("numpy"), dtype="float32",
+    ... )
+    >>> [type(layer).__name__ for layer in model.layers]
+    ['Affine', 'BatchNorm', 'Activation', 'Affine']
+    >>> model.layers[0].params["weight"].shape
+    (2, 784, 128)
     """
     models = [model] if isinstance(model, ModelConfig) else model
     inits = [init] * len(seeds) if isinstance(init, InitConfig) else init

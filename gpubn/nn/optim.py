@@ -15,12 +15,20 @@ Schedule = Callable[[int], float]
 
 
 def constant_rate(step: int) -> float:
-    """Return 1 at every step."""
+    """Return 1 at every step.
+
+    >>> constant_rate(7)
+    1.0
+    """
     return 1.0
 
 
 def linear_decay(steps: int) -> Schedule:
-    """Return the schedule that falls from 1 by 1/steps a step."""
+    """Return the schedule that falls from 1 by 1/steps a step.
+
+    >>> linear_decay(4)(3)
+    0.25
+    """
     return lambda step: 1.0 - step / steps
 
 
@@ -31,6 +39,14 @@ class SGD:
         rate: one learning rate, or one a replica.
         min_rate: floor of the scheduled rate, one or one a replica.
         momentum: a training's steps go along `GradientAverages` with it, where it is not 0.
+
+    Raises:
+        ArgumentError: a rate is not a positive number.
+
+    >>> from gpubn.backend import resolve
+    >>> sgd = SGD([0.1, 0.2], linear_decay(4), 0.06, resolve("numpy"), "float64")
+    >>> sgd.rates(2).tolist()
+    [0.06, 0.1]
     """
 
     def __init__(
@@ -75,7 +91,16 @@ class SGD:
 
 
 class GradientAverages:
-    """An average of the gradients of each parameter of a model, at first 0, and steps along it."""
+    """An average of the gradients of each parameter of a model, at first 0, and steps along it.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.nn.layers import Affine
+    >>> layer = Affine(np.ones((1, 1, 1)), np.zeros((1, 1)))
+    >>> averages = GradientAverages(MLP([layer]), momentum=0.5, backend=resolve("numpy"))
+    >>> averages.descend([{"weight": np.full((1, 1, 1), 4.0)}], np.array([0.25]))
+    >>> layer.params["weight"].tolist()  # 1 - 0.25 (0.5 times 4)
+    [[[0.5]]]
+    """
 
     def __init__(self, model: MLP, momentum: float, backend: Backend) -> None:
         self._momentum, self._layers = momentum, model.layers

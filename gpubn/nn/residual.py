@@ -15,6 +15,10 @@ class Residual(StepByGradients):
 
     Args:
         alpha: (R, 1).
+
+    >>> join, x = Residual(np.array([[0.5]]), span=1), np.array([[[4.0]]])
+    >>> join.forward(x, training=True, track=True, skip=np.array([[[1.0]]]))[0].tolist()
+    [[[3.0]]]
     """
 
     in_expressions = True

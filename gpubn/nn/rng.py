@@ -12,12 +12,27 @@ from gpubn.errors import ArgumentError
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return the generator of `seed` for one purpose, e.g. `generator(0, "weights", 3)`."""
+    """Return the generator of `seed` for one purpose.
+
+    Raises:
+        ArgumentError: the seed is negative.
+
+    >>> a, b = generator(0, "weights", 3), generator(0, "weights", 3)
+    >>> a.random() == b.random(), a.random() == generator(1, "weights", 3).random()
+    (True, False)
+    """
     return np.random.Generator(np.random.Philox(key=generator_key(seed, *purpose)))
 
 
 def generator_key(seed: int, *purpose: str | int) -> np.ndarray:
-    """Return the two words of the key of `generator`, (2,), uint64."""
+    """Return the two words of the key of `generator`, (2,), uint64.
+
+    Raises:
+        ArgumentError: the seed is negative.
+
+    >>> generator_key(0, "order").shape
+    (2,)
+    """
     if seed < 0:
         raise ArgumentError(f"seed is {seed}; expected an integer of at least 0")
     key = "/".join(str(part) for part in (seed, *purpose))
@@ -28,6 +43,13 @@ def batch_order(seed: int, examples: int, batch: int, steps: int) -> np.ndarray:
     """Return the (steps, batch) int64 indices of a shuffled pass over the data.
 
     Every epoch is a fresh permutation of `examples`; an incomplete last batch is dropped.
+
+    Raises:
+        ArgumentError: there are fewer examples than a batch has.
+
+    >>> order = batch_order(seed=0, examples=6, batch=2, steps=3)
+    >>> order.shape, sorted(order.ravel().tolist())
+    ((3, 2), [0, 1, 2, 3, 4, 5])
     """
     if not 0 < batch <= examples:
         raise ArgumentError(f"batch is {batch}; expected 1 to {examples}, the number of examples")
@@ -44,6 +66,9 @@ def example_order(seed: int, split: str, examples: int) -> np.ndarray:
     """Return the numbers 0 ... examples - 1 of one split of a dataset in the seed's own order.
 
     Its first n are that seed's random sample of n. `split` is train or test. Read-only.
+
+    >>> sorted(example_order(0, "train", 4).tolist())
+    [0, 1, 2, 3]
     """
     order = generator(seed, "examples", split).permutation(examples)
     order.setflags(write=False)

@@ -46,7 +46,16 @@ class DeviceData:
 
 @lru_cache(maxsize=4)
 def to_device(dataset: Dataset, backend: Backend, dtype: str, inputs: str = "raw") -> DeviceData:
-    """Move a dataset to the device, its inputs `transformed`, once a process."""
+    """Move a dataset to the device, its inputs `transformed`, once a process.
+
+    Raises:
+        ArgumentError: there is no such kind of inputs.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.data import load
+    >>> to_device(load("digits"), resolve("numpy"), "float32").x_train.shape
+    (1437, 64)
+    """
     x = transformed(dataset, inputs)
     return DeviceData(
         backend.asarray(x.train, dtype),
@@ -57,7 +66,14 @@ def to_device(dataset: Dataset, backend: Backend, dtype: str, inputs: str = "raw
 
 
 def check_batch_fits(batch: int, dataset: Dataset, sample: int = 0) -> None:
-    """Refuse a batch that is larger than the training set, or a seed's sample of it."""
+    """Refuse a batch that is larger than the training set, or a seed's sample of it.
+
+    Raises:
+        ConfigError: it is.
+
+    >>> from gpubn.data import load
+    >>> check_batch_fits(32, load("digits"))
+    """
     examples = min(sample or len(dataset.x_train), len(dataset.x_train))
     if batch > examples:
         raise ConfigError(
@@ -96,6 +112,23 @@ def train(
 
     Raises:
         ConfigError: `one_launch` is asked for and cannot be.
+        ArgumentError: the batch is larger than the training set.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.config import InitConfig, ModelConfig, NormConfig
+    >>> from gpubn.data import load
+    >>> from gpubn.nn.model import build_mlp
+    >>> from gpubn.nn.optim import constant_rate
+    >>> seeds, backend, dataset = range(3), resolve("numpy"), load("digits")
+    >>> model = build_mlp(
+    ...     ModelConfig(width=16), NormConfig(), InitConfig(),
+    ...     features=64, classes=10, seeds=seeds, backend=backend, dtype="float32",
+    ... )
+    >>> sgd = SGD(0.5, constant_rate, 0.0, backend, "float32")
+    >>> data = to_device(dataset, backend, "float32")
+    >>> losses = train(model, sgd, data, backend, seeds=seeds, batch=32, steps=200)
+    >>> losses.shape, bool((losses[0] > 2).all()), bool((losses[-1] < 1).all())
+    ((200, 3), True, True)
     """
     step = _Step(model, sgd, data, backend, seeds, batch, steps, sample, observe)
     if one_launch:
@@ -190,6 +223,15 @@ def loss_and_accuracy(
 
     Args:
         chosen: the examples (R, n) out of x (N, D) that each replica is evaluated on.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.nn.layers import Affine
+    >>> model = MLP([Affine(np.array([[[0.0, 1.0]]]), np.zeros((1, 2)))])
+    >>> x, labels = np.array([[1.0], [-1.0], [2.0]]), np.array([1, 0, 0])
+    >>> chosen = np.array([[0, 1, 2]])
+    >>> loss, accuracy = loss_and_accuracy(model, x, labels, chosen, resolve("numpy"))
+    >>> loss.round(2).tolist(), accuracy.round(2).tolist()
+    ([0.92], [0.67])
     """
     total = chosen.shape[1]
     loss = correct = backend.xp.zeros((), np.float64)

@@ -26,6 +26,14 @@ def vectorized(together: Together, *, quiet: bool = False) -> Callable[[Task], T
 
     Raises:
         TypeError: it stands above `hydra.main`, which would hide it from the launcher.
+
+    >>> def together(configs):
+    ...     yield from enumerate(config.rate * 2 for config in configs)
+    >>> @vectorized(together)
+    ... def task(config, share=None):
+    ...     return config.rate * 2 if share is None else share
+    >>> task(OmegaConf.create({"rate": 3}))
+    6
     """
 
     def decorate(task: Task) -> Task:
@@ -52,7 +60,12 @@ def is_quiet(task: Callable[..., Any]) -> bool:
 
 
 def alike(configs: Sequence[DictConfig], but_for: Sequence[str]) -> list[list[int]]:
-    """Group configurations that are equal but for some dotted keys; return their indices."""
+    """Group configurations that are equal but for some dotted keys; return their indices.
+
+    >>> made = [{"optim": {"rate": r}, "norm": n} for r, n in ((0.1, "a"), (0.2, "a"), (0.2, "b"))]
+    >>> alike([OmegaConf.create(one) for one in made], but_for=["optim.rate"])
+    [[0, 1], [2]]
+    """
     groups: dict[str, list[int]] = {}
     for index, config in enumerate(configs):
         content = OmegaConf.to_container(config, resolve=True, enum_to_str=True)

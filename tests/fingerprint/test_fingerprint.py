@@ -14,7 +14,7 @@ from gpubn.fingerprint import fingerprint, modules, script_fingerprint, shapes
 ROOT = Path(gpubn.__file__).parent.parent
 REGISTRIES = (
     *("gpubn/experiments/base.py", "gpubn/data/registry.py", "gpubn/nn/norms/__init__.py"),
-    *("gpubn/extensions.py", "gpubn/commands/__init__.py"),
+    *("gpubn/extensions.py", "gpubn/commands/__init__.py", "gpubn/commands/api/__init__.py"),
 )
 """Modules that find code by name; a cell names what it chooses."""
 ELSEWHERE = tuple(module for of in package._ONLY_ON.values() for module in of)

@@ -65,6 +65,12 @@ class RunningStatistics(NamedTuple):
         momentum: the weight of the new value, one number or one a replica, (R,).
         average: "var" averages the unbiased variance, "std" the root of the variance that
             normalises.
+
+    >>> running = RunningStatistics(np.zeros(1), np.ones(1), 0.5)
+    >>> from gpubn import batch_norm
+    >>> _ = batch_norm(np.array([[1.0], [3.0]]), running=running)
+    >>> running.mean.tolist(), running.spread.tolist()  # of the batch: 2, and unbiased 2
+    ([1.0], [1.5])
     """
 
     mean: Array

@@ -24,6 +24,9 @@ def kinds() -> dict[str, str]:
 
     Raises:
         ExtensionError: one of an extension has the name of another.
+
+    >>> kinds()["rms"]
+    'gpubn.nn.norms.rms_norm:RMSNorm'
     """
     more = extensions.declared("NORMS")
     if taken := [kind for kind in more if kind in KINDS]:
@@ -36,6 +39,9 @@ def norm_definition(norm: NormConfig) -> str:
 
     Raises:
         ConfigError: there is no such kind.
+
+    >>> norm_definition(NormConfig(kind="layer"))
+    'gpubn.nn.norms.layer_norm:LayerNorm'
     """
     if norm.kind not in (known := kinds()):
         raise ConfigError(f"norm.kind is {norm.kind!r}; expected one of {', '.join(known)}")
@@ -43,7 +49,14 @@ def norm_definition(norm: NormConfig) -> str:
 
 
 def norm_kind(norm: NormConfig) -> type[Norm]:
-    """Return the class of a configuration's normalisation."""
+    """Return the class of a configuration's normalisation.
+
+    Raises:
+        ConfigError: there is no such kind.
+
+    >>> norm_kind(NormConfig()).__name__
+    'BatchNorm'
+    """
     module, _, name = norm_definition(norm).partition(":")
     kind: type[Norm] = getattr(import_module(module), name)
     return kind
@@ -57,6 +70,10 @@ def check_norm(norm: NormConfig, examples: int, key: str = "optim.batch") -> Non
 
     Raises:
         ConfigError: it cannot, or there is no such kind.
+
+    >>> check_norm(NormConfig(placement="before", ghost=4), examples=32)
+    Traceback (most recent call last):
+    gpubn.errors.ConfigError: norm.ghost is 4; expected 0, as norm.kind=batch has no groups
     """
     kind = norm_kind(norm)
     if norm.placement != "none":
@@ -64,5 +81,14 @@ def check_norm(norm: NormConfig, examples: int, key: str = "optim.batch") -> Non
 
 
 def make_norm(norms: Sequence[NormConfig], site: Site) -> Norm:
-    """Return the normalisation of a configuration, one for all replicas or one a replica."""
+    """Return the normalisation of a configuration, one for all replicas or one a replica.
+
+    Raises:
+        ConfigError: there is no such kind.
+
+    >>> from gpubn.backend import resolve
+    >>> norm = make_norm([NormConfig()], Site([0, 1], 3, 1, resolve("numpy"), "float64"))
+    >>> norm.params["gamma"].shape, norm.running["mean"].shape
+    ((2, 3), (2, 3))
+    """
     return norm_kind(norms[0])(norms, site)

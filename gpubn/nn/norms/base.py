@@ -166,7 +166,13 @@ class Norm(StepByGradients):
 
 
 def of_replicas(value: Numbers, site: Site) -> Any:
-    """One float where all replicas agree, which is the fast way; else an array (R,)."""
+    """One float where all replicas agree, which is the fast way; else an array (R,).
+
+    >>> from gpubn.backend import resolve
+    >>> site = Site([0, 1], 3, 1, resolve("numpy"), "float64")
+    >>> of_replicas([0.1, 0.1], site), of_replicas([0.1, 0.2], site)
+    (0.1, array([0.1, 0.2]))
+    """
     values = np.broadcast_to(np.asarray(value, np.float64), len(site.seeds))
     if (values == values[0]).all():
         return float(values[0])
@@ -174,7 +180,11 @@ def of_replicas(value: Numbers, site: Site) -> Any:
 
 
 def dot(a: Array, b: Array) -> Array:
-    """sum(a * b) over the examples, (R, D); einsum may ask cuBLAS, which CuPy does not record."""
+    """sum(a * b) over the examples, (R, D); einsum may ask cuBLAS, which CuPy does not record.
+
+    >>> dot(np.array([[[1.0], [2.0]]]), np.array([[[10.0], [100.0]]])).tolist()
+    [[210.0]]
+    """
     return sum_rows(a * b)
 
 
@@ -183,6 +193,9 @@ def centred(x: Array, axis: int) -> tuple[Array, Array]:
 
     What does not vary becomes exactly 0, and a mean far above the spread costs no digits: the first
     value is subtracted first, and the mean once more where that one is an outlier.
+
+    >>> [part.tolist() for part in centred(np.array([[1.0], [3.0]]), axis=-2)]
+    [[[-1.0], [1.0]], [[2.0]]]
     """
     pivot = x[..., :1, :] if axis == -2 else x[..., :1]
     c = x - pivot

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gpubn.errors import LedgerError, StoreError
+from gpubn.errors import LedgerError
 from gpubn.extensions import Extension, exists, extensions
 from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import load_coverage
 from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.differences import load_differences, verdicts_in
 from gpubn.report.claims.measure import table_reader
+from gpubn.report.claims.places import TablePlaces
 from gpubn.report.claims.reports import write_reports
 from gpubn.report.figures import drawing as figures
 
@@ -47,33 +48,18 @@ def decide_all(
     everyone = figures.find()
     scripts = [script for script in everyone if script.extension == own]
 
-    def places(stem: str) -> list[Path]:
-        folders = [folder for folder in (results, *also) if not passed_over(folder, stem)]
-        kinds = ("tables", "benchmarks")
-        return [folder / kind / f"{stem}.csv" for folder in folders for kind in kinds]
-
-    def place(stem: str) -> Path:
-        paths = places(stem)
-        return next((path for path in paths if path.exists()), paths[0])
-
-    def existing(stem: str) -> Path:
-        if lacking and stem in lacking:
-            raise StoreError(lacking[stem])
-        if not (path := place(stem)).exists():
-            folders = ", ".join(str(path.parent) for path in places(stem))
-            raise StoreError(f"there is no table {stem}; expected {stem}.csv in one of {folders}")
-        return path
+    places = TablePlaces((results, *also), passed_over, lacking or {})
 
     def figure(script: figures.FigureScript) -> Path:
         """Return its path, in the first of the folders that has a table which it is drawn from."""
-        parents = {place(stem).parents[1] for stem in script.tables}
+        parents = {places.first(stem).parents[1] for stem in script.tables}
         folder = next(path for path in (results, *also) if path in parents)
         return folder / "figures" / f"{script.name}.png"
 
     def link(path: Path) -> str:
         return Path(os.path.relpath(path, target)).as_posix()
 
-    tables = table_reader(existing)
+    tables = table_reader(places.existing)
     decisions = decide_claims(book, tables)
     verdicts = {d.id: d.verdict for d in decisions if d.verdict}
     changes = {} if own else history.load_history()
@@ -84,7 +70,9 @@ def decide_all(
         book.titles,
         history.history_rows(changes, verdicts),
         own=own.name if own else "",
-        tables={i: {s: link(place(s)) for s in claim.tables} for i, claim in book.claims.items()},
+        tables={
+            i: {s: link(places.first(s)) for s in claim.tables} for i, claim in book.claims.items()
+        },
         figures={
             id_: {s.name: link(figure(s)) for s in scripts if id_ in s.claims}
             for id_ in book.expected

@@ -37,6 +37,8 @@ _CODE = (
 )
 _DESIGN = ("data", "experiment", "init", "model", "norm", "optim", "tuning")
 """The groups of `conf` that say what is run; a universe changes no verdict that is confirmed."""
+_DECIDES_NOTHING = ("signal_grid",)
+"""Grids that are looked at alone: no claim reads their tables."""
 
 
 class FreezeError(GpubnError):
@@ -65,7 +67,11 @@ def frozen_hash(rules: Path = ledger.FOLDER, conf: Path | None = None) -> str:
     parts = [
         *_of_code(),
         *(_canonical(path, rules) for path in sorted(rules.glob("*.yaml"))),
-        *(_canonical(path, conf) for path in (*grids, conf / "config.yaml")),
+        *(
+            _canonical(path, conf)
+            for path in (*grids, conf / "config.yaml")
+            if path.stem not in _DECIDES_NOTHING
+        ),
     ]
     return sha256("\n".join(parts).encode())[:16]
 

@@ -58,7 +58,7 @@ def write_reports(
         StoreError: the folder cannot be written.
     """
     changes = [history.COLUMNS, *changes]
-    theory = [THEORY, *_theory(decisions)]
+    theory = [THEORY, *theory_rows(decisions)]
     words = [decision.word for decision in decisions]
     decided = [(d.claim, d.word) for d in decisions if d.claim and d.verdict]
     letters = dict.fromkeys(decision.id[0] for decision in decisions)
@@ -78,6 +78,7 @@ def write_reports(
         why=why,
         theory=theory,
         history=changes,
+        rule=rule_in_words,
     )
     claims = (_claim(d, figures.get(d.id, {})) for d in decisions)
     texts = {
@@ -86,7 +87,7 @@ def write_reports(
         "claims_history.csv": _csv(changes),
         "theory.csv": _csv(theory),
         "claims.md": page,
-        "statistics.md": _statistics_page(decisions),
+        "statistics.md": statistics_page(decisions),
     }
     if coverage.documents:
         verdicts = {d.id: d.verdict or "" for d in decisions}
@@ -156,7 +157,8 @@ def _tested(outcome: CaseOutcome, matters: str) -> list[str]:
     ]
 
 
-def _theory(decisions: Iterable[Decision]) -> Iterable[_Row]:
+def theory_rows(decisions: Iterable[Decision]) -> Iterable[_Row]:
+    """Return predictions beside measurements, in the columns of `THEORY`."""
     for decision in decisions:
         for name, predicted in decision.predictions.items():
             estimate = decision.estimates.get(name)
@@ -198,7 +200,8 @@ def _passage_counts(passages: Sequence[Passage]) -> tuple[int, ...]:
     return (*(kinds.count(kind) for kind in PASSAGE_KINDS), decided, len(passages) - decided)
 
 
-def _statistics_page(decisions: Sequence[Decision]) -> str:
+def statistics_page(decisions: Sequence[Decision]) -> str:
+    """Return the page in Markdown that says how verdicts come about, with the ledger's counts."""
     decided = [d for d in decisions if d.claim and d.verdict]
     exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
     cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
@@ -214,3 +217,15 @@ def _statistics_page(decisions: Sequence[Decision]) -> str:
         exact=len(exact),
         undecided=[d.word for d in decided].count(rules.UNDECIDED),
     )
+
+
+def rule_in_words(kind: rules.Kind, matters: str) -> str:
+    """Return what decides a case of a claim, `matters` being the smallest effect that does."""
+    return {
+        rules.EFFECT: f"shown above {matters}, fails below {matters}, opposite below -{matters}",
+        rules.EQUAL: f"shown between -{matters} and {matters}, fails beyond",
+        rules.NONINFERIOR: f"shown above -{matters}, fails below it",
+        rules.EXACT: f"at most {matters} for every seed",
+        rules.PUBLISHED: "shown where the printed values are ordinary draws of our single runs; "
+        f"fails where they are not and our mean is more than {matters} away",
+    }[kind]

@@ -38,6 +38,12 @@ def test_what_is_frozen(copies, where, old, new, counts):
     assert (frozen_hash(*copies) != before) == counts
 
 
+def test_grids_that_decide_nothing_are_not_frozen():
+    read = {stem for claim in ledger.load_ledger().claims.values() for stem in claim.tables}
+    read = {stem.removesuffix("_pooled") for stem in read}
+    assert not read & {*freeze._DECIDES_NOTHING}
+
+
 def test_code_that_decides_is_frozen(monkeypatch):
     """A fingerprint of each module; which of them there are is the promise."""
     names = {module.__name__.removeprefix("gpubn.") for module in freeze._CODE}

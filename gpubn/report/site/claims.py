@@ -1,0 +1,165 @@
+"""The pages of the claims: one each, and the list of all."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gpubn.report.claims import rules
+from gpubn.report.claims.coverage import Passage
+from gpubn.report.claims.decide import Decision
+from gpubn.report.claims.ledger import Claim
+from gpubn.report.claims.reports import rule_in_words
+from gpubn.report.claims.universes import DEFAULT, PREDICTED
+from gpubn.report.site.page import Page
+from gpubn.report.site.source import SiteSource
+
+OUTCOMES = {
+    "same": "the same verdict",
+    "other conditions": "the same word, under other conditions",
+    "open": "open in one of the two",
+    "fallen": "another verdict, or none",
+}
+"""Outcome of the confirmation on new seeds -> what a page says of it."""
+
+
+def pages(source: SiteSource) -> Iterable[Page]:
+    """Return the list of claims and the page of each."""
+    ids = list(source.decisions)
+    rows = [_listed(source, id_) for id_ in ids]
+    words = [row["word"] for row in rows]
+    yield Page(
+        "claims/index.html",
+        "claims.html.jinja",
+        "All claims",
+        f"{len(ids)} claims of the documents, each with its verdict.",
+        {
+            "rows": rows,
+            "titles": source.ledger.titles,
+            "counts": {word: words.count(word) for word in rules.VERDICTS if word in words},
+        },
+    )
+    confirmed = {row["id"]: row for row in source.rows("confirmation")}
+    strips = universe_rows(source)
+    replicated: dict[str, list[dict[str, str]]] = {}
+    for row in source.rows("replication"):
+        if row["role"] == "primary":
+            replicated.setdefault(row["id"], []).append(row)
+    for place, id_ in enumerate(ids):
+        decision = source.decisions[id_]
+        claim = decision.claim
+        if claim is None:
+            continue
+        yield Page(
+            claim_path(id_),
+            "claim.html.jinja",
+            f"{id_}: {claim.text}",
+            f"Claim {id_} of document {id_[0]}, {source.ledger.titles[id_[0]]}: {decision.word}.",
+            {
+                **_about(source, claim, decision),
+                "previous": ids[place - 1] if place else None,
+                "following": ids[place + 1] if place + 1 < len(ids) else None,
+                "strip": strips.get(id_, []),
+                "confirmed": confirmed.get(id_),
+                "outcomes": OUTCOMES,
+                "replicated": replicated.get(id_, []),
+            },
+        )
+
+
+def claim_path(id_: str) -> str:
+    """Return where the page of a claim stands."""
+    return f"claims/{id_.lower()}.html"
+
+
+def universe_rows(source: SiteSource) -> dict[str, list[dict[str, str]]]:
+    """Return claim -> its row in every universe but the default, in the table's order."""
+    titles = source.universes
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in source.rows("universes"):
+        if row["universe"] not in (DEFAULT, PREDICTED):
+            title = titles.get(row["universe"], row["universe"])
+            found.setdefault(row["id"], []).append({**row, "title": title})
+    return found
+
+
+def _listed(source: SiteSource, id_: str) -> dict[str, Any]:
+    decision, quick = source.decisions[id_], source.quick[id_]
+    return {
+        "id": id_,
+        "path": claim_path(id_),
+        "text": decision.claim.text if decision.claim else "",
+        "plain": source.plain(id_),
+        "word": decision.word,
+        "quick": quick.word if quick.word != decision.word else None,
+        "predicted": decision.claim.predicted if decision.claim else "",
+        "document": id_[0],
+    }
+
+
+def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, Any]:
+    experiments = [stem.removesuffix("_pooled") for stem in claim.tables]
+    full = source.full.get(claim.id)
+    return {
+        "id": claim.id,
+        "claim": claim,
+        "decision": decision,
+        "full": full,
+        "quick": source.quick[claim.id],
+        "why": source.why.get(claim.id),
+        "plain": source.plain(claim.id),
+        "title": source.ledger.titles[claim.id[0]],
+        "pictures": source.figures[claim.id],
+        "rule": rule_in_words(claim.kind, f"{claim.matters.value:.4g}"),
+        "refuted": refuted_by(claim),
+        "entry": source.entries.get(claim.id, ""),
+        "selections": _selections(source, claim.id),
+        "passages": _passages(source, claim.id),
+        "history": source.history.get(claim.id, []),
+        "tables": [
+            (stem, source.download(decided), decided.parent.parent.name == "full")
+            for stem in claim.tables
+            for decided in _tables(source, stem)
+        ],
+        "experiments": [name for name in dict.fromkeys(experiments) if name in source.experiments],
+        "theory": {
+            name: (decision.predictions[name], decision.estimates.get(name))
+            for name in decision.predictions
+        },
+    }
+
+
+def _tables(source: SiteSource, stem: str) -> list[Any]:
+    """Return the path of the table that counts, and that of the quick grids where it is another."""
+    paths = dict.fromkeys([source.places.first(stem), source.quick_places.first(stem)])
+    return [path for path in paths if path.exists()]
+
+
+def refuted_by(claim: Claim) -> list[str]:
+    """Return what the numbers would have to show against a claim, a sentence each."""
+    lead = claim.quantities[claim.cases[0].quantity]
+    m = f"{claim.matters.value:.4g} {lead.unit}".strip()
+    every = " in every case" if len(claim.cases) > 1 else ""
+    return {
+        rules.EFFECT: [
+            f"Not reproduced: the quantity is shown to lie below {m}{every}.",
+            f"Contradicted: it is shown to lie below −{m}{every}, which is the opposite.",
+        ],
+        rules.EQUAL: [f"Contradicted: the quantity is shown to lie beyond ±{m}{every}."],
+        rules.NONINFERIOR: [f"Contradicted: harm of more than {m} is shown{every}."],
+        rules.EXACT: [f"Contradicted: one seed is enough that lies beyond {m}{every}."],
+        rules.PUBLISHED: [
+            "Contradicted: the printed values are no ordinary draws of our single runs, and our "
+            f"mean is shown to be more than {m} away from them{every}."
+        ],
+    }[claim.kind]
+
+
+def _selections(source: SiteSource, id_: str) -> list[str]:
+    """Return the lines at the head of the ledger's file that a claim's entry takes in."""
+    lines: Mapping[str, str] = source.selections.get(id_[0], {})
+    used = dict.fromkeys(re.findall(r"\buse: (\w+)", source.entries.get(id_, "")))
+    return [lines[name] for name in used if name in lines]
+
+
+def _passages(source: SiteSource, id_: str) -> list[tuple[str, int, Passage]]:
+    return source.coverage.decided_by(id_)

@@ -1,0 +1,222 @@
+"""Loss curves with every seed, losses by depth at a rate, and distributions while training."""
+
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+
+from gpubn.report.figures.selection import at_end, select
+from gpubn.report.published import ideal_first_loss
+from gpubn.report.site.exhibits import (
+    NORMS,
+    ROWS,
+    Control,
+    Exhibit,
+    bars,
+    by_seed,
+    chosen,
+    dataset,
+    geometric,
+    held,
+    norm_scales,
+    parameters,
+    rounded,
+)
+from gpubn.report.tables import read_table
+from gpubn.report.words import ACTIVATIONS, INITS
+
+GUESS = ideal_first_loss(10)
+TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
+PLACES = {"post": "after the activation (tanh)", "pre": "before the activation"}
+_BETWEEN = {"low": "95% from", "high": "to"}
+_DASHES = "Dashed: the loss of a guess, ln 10 = 2.303 nats."
+
+
+def curves(tables: Path) -> Exhibit:
+    """Return loss curves of one hidden layer from several starts, with every seed."""
+    table = select(read_table(tables / "mnist_init.csv"), metric="batch_loss")
+    config, seeds = table.attrs["config"], table["seed"].nunique()
+    norms = [norm for norm in NORMS if norm in set(table["norm"])]
+    controls = (
+        Control("init", "Initial weights", held(table["init"], INITS), "rand_small"),
+        Control("each", "Every seed", {"false": "no", "true": "yes"}, "true", "check", False),
+    )
+    rows = _wide(table, "step", "init", "norm")
+    x = alt.X(
+        "step:Q",
+        title="step",
+        scale=alt.Scale(nice=False),
+        axis=alt.Axis(grid=False, tickCount=4),
+    )
+    colour, dash, _ = norm_scales(norms, lines=True)
+    shown = (
+        alt.Chart(alt.NamedData(ROWS), height=340)
+        .transform_filter(chosen(controls))
+        .encode(x=x, color=colour)
+    )
+    names = [f"s{seed}" for seed in range(seeds)]
+    thin = (
+        shown.transform_fold(names, ["seed", "loss"])
+        .mark_line(strokeWidth=0.8, opacity=alt.ExprRef("each ? 0.45 : 0"))
+        .encode(y=_losses("loss"), detail="seed:N")
+    )
+    mean = shown.mark_line(strokeWidth=3).encode(y=_losses("mean"), strokeDash=dash)
+    band = shown.mark_area(opacity=0.2).encode(y=_losses("low"), y2="high:Q")
+    return Exhibit(
+        name="curves",
+        title="Loss curves, seed by seed",
+        says="One hidden tanh layer learns the digits from a start of your choice, with batchnorm "
+        "and without. Where the thin lines spread, one run alone says little.",
+        made=f"{dataset(config)}; 784-128-10, {config['optim.steps']:,} steps of "
+        f"{config['optim.batch']} images, rate {config['optim.rate']:g}, falling. Mini-batch loss "
+        f"in nats, mean of {config['every']} steps. Thick: geometric mean of n = {seeds} seeds; "
+        f"band: 95% t-interval; thin: each seed. {_DASHES}",
+        controls=controls,
+        chart=alt.layer(band, thin, mean, _guess()).add_params(*parameters(controls)),
+        rows=rows,
+        facts=rows[rows["step"].isin([0, 100, 500, 1000, config["optim.steps"]])],
+        headings={"norm": "normalisation", "step": "step", "mean": "loss (nats)", **_BETWEEN},
+    )
+
+
+def by_depth(tables: Path) -> Exhibit:
+    """Return losses by depth, for a rate, an initialisation and an activation."""
+    table = read_table(tables / "depth_grid.csv")
+    config, seeds = table.attrs["config"], table["seed"].nunique()
+    norms = [norm for norm in NORMS if norm in set(table["norm"])]
+    rates = {rate: rate for rate in sorted(table["rate"].unique(), key=float)}
+    controls = (
+        Control("rate", "Learning rate", rates, "0.1", "range"),
+        Control("init", "Initial weights", held(table["init"], INITS), "he"),
+        Control("activation", "Activation", held(table["activation"], ACTIVATIONS), "relu"),
+    )
+    ends = at_end(table, metric="batch_loss")
+    rows = _wide(ends, "depth", "init", "norm", "activation", "rate")
+    order = [NORMS[norm] for norm in norms]
+    colour, _, shape = norm_scales(norms)
+    shown = (
+        alt.Chart(alt.NamedData(ROWS), height=340)
+        .transform_filter(chosen(controls))
+        .encode(
+            x=alt.X("depth:O", title="hidden layers", axis=alt.Axis(labelAngle=0)),
+            xOffset=alt.XOffset("norm:N", sort=order),
+            color=colour,
+        )
+    )
+    seeds_of = (
+        shown.transform_fold([f"s{seed}" for seed in range(seeds)], ["seed", "loss"])
+        .mark_tick(orient="horizontal", thickness=1, size=14, opacity=0.5)
+        .encode(y=_losses("loss"))
+    )
+    interval = shown.mark_rule(strokeWidth=2.5).encode(y=_losses("low"), y2="high:Q")
+    mean = shown.mark_point(size=110, filled=True, opacity=1).encode(y=_losses("mean"), shape=shape)
+    guess = _guess()
+    return Exhibit(
+        name="by-depth",
+        title="What still learns: loss by depth",
+        says="The same few steps for 1 to 20 hidden layers. Move the rate: where the loss stays at "
+        "a guess, the network has learned nothing yet.",
+        made=f"{dataset(config)}; {config['model.width']} units a layer, {config['optim.steps']} "
+        f"steps of {config['optim.batch']} images, constant rate. Mini-batch loss in nats, mean "
+        f"of the last {config['every']} steps. Points: geometric mean of n = {seeds} seeds; bars: "
+        f"95% t-interval, neither where a seed diverged; ticks: each seed. {_DASHES}",
+        controls=controls,
+        chart=alt.layer(guess, seeds_of, interval, mean).add_params(*parameters(controls)),
+        rows=rows,
+        headings={"norm": "normalisation", "depth": "layers", "mean": "loss (nats)", **_BETWEEN},
+    )
+
+
+def distributions(tables: Path) -> Exhibit:
+    """Return the distributions around the activation while training, with a slider over steps."""
+    pooled = read_table(tables / "mnist_init_pooled.csv")
+    config = pooled.attrs["config"]
+    norms = [norm for norm in NORMS if norm in set(pooled["norm"])]
+    steps = {str(step): str(step) for step in sorted(pooled["step"].unique())}
+    controls = (
+        Control("step", "Training step", steps, "0", "range"),
+        Control("place", "Values", PLACES, "post"),
+        Control("init", "Initial weights", _with_arms(pooled), "glorot"),
+    )
+    named = pooled["metric"].str.extract(r"(?P<place>\w+?)_activation_hist\[(?P<at>.*)\]")
+    rows = pooled[["init", "step"]].assign(
+        place=named["place"],
+        at=named["at"].astype(float),
+        norm=pooled["norm"].map(NORMS),
+        share=pooled["value"],
+    )
+    rows = rounded(rows.reset_index(drop=True))
+    arms = rows.groupby(["init", "norm", "place", "step"], sort=False)["share"]
+    facts = arms.agg(outer=lambda of: of.iloc[0] + of.iloc[-1], middle=_middle)
+    return Exhibit(
+        name="distributions",
+        title="Distributions while it learns",
+        says="The values of the hidden layer from the first step to the last. Move the slider and "
+        "watch where they gather: near -1 and 1 tanh is flat and a unit learns slowly.",
+        made=f"{dataset(config)}; 784-128-10 with tanh, rate {config['optim.rate']:g}, "
+        f"{config['optim.steps']:,} steps. Shares of all values of {config['seeds']} seeds "
+        "together in 60 even bins; the outer ones take what lies beyond. Square root scale.",
+        controls=controls,
+        chart=_histograms(controls, norms).add_params(*parameters(controls)),
+        rows=rows[rows["share"] > 0],
+        facts=rounded(facts.reset_index()),
+        headings={
+            "norm": "normalisation",
+            "outer": "share in the two outer bins",
+            "middle": "in the two middle ones",
+        },
+    )
+
+
+def _middle(shares: pd.Series) -> float:
+    half = len(shares) // 2
+    return float(shares.iloc[half - 1] + shares.iloc[half])
+
+
+def _with_arms(pooled: pd.DataFrame) -> dict[str, str]:
+    """Initialisations, and of which there is no batchnorm."""
+    found = held(pooled["init"], INITS)
+    for init in found:
+        if {*pooled["norm"][pooled["init"] == init]} == {"none"}:
+            found[init] += " (no batchnorm)"
+    return found
+
+
+def _wide(table: pd.DataFrame, along: str, *arms: str) -> pd.DataFrame:
+    """Means of losses with their intervals, and each seed's loss as a column s0, s1, ..."""
+    places, values = by_seed(table, *arms, along)
+    mean, low, high = geometric(values)
+    rows = places.assign(mean=mean, low=low, high=high)
+    rows = rows.assign(**{f"s{seed}": of for seed, of in enumerate(values.T)})
+    rows = rows.assign(norm=rows["norm"].map(NORMS), **{along: rows[along].astype(int)})
+    return rounded(rows.sort_values(along, kind="stable"))
+
+
+def _losses(column: str) -> alt.Y:
+    scale = alt.Scale(type="log", nice=False, padding=10)
+    axis = alt.Axis(values=TICKS, format="~g")
+    return alt.Y(f"{column}:Q", title="loss (nats)", scale=scale, axis=axis)
+
+
+def _guess() -> alt.Chart:
+    return (
+        alt.Chart(alt.InlineData([{"guess": GUESS}]))
+        .mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="var(--soft)")
+        .encode(y=_losses("guess"))
+    )
+
+
+def _histograms(controls: tuple[Control, ...], norms: list[str]) -> alt.VConcatChart:
+    shown = alt.Chart(alt.NamedData(ROWS), height=130).transform_filter(chosen(controls))
+    ends = alt.ExprRef("place == 'post' ? [-1, 1] : [-6, 6]")
+    panels = []
+    for norm in norms:
+        places = alt.X(
+            "low:Q",
+            title="value" if norm == norms[-1] else None,
+            scale=alt.Scale(domain=ends, nice=False),
+            axis=alt.Axis(grid=False, tickCount=5),
+        )
+        half = "datum.place == 'post' ? 0.0155 : 0.093"
+        panels.append(bars(shown, norm, places, [0, 0.02, 0.1, 0.25, 0.5], half))
+    return alt.vconcat(*panels)

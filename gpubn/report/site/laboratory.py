@@ -1,0 +1,154 @@
+"""The laboratory: exhibits to choose in, each on a page of its own, and what draws them.
+
+A chart is a picture in the page already; where scripts run it is drawn anew with its controls.
+Specification and numbers are scripts too, since a page from disk may not read other files.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import vl_convert
+
+from gpubn.report.site.exhibits import ROWS, Exhibit, signals, trainability, training
+from gpubn.report.site.page import Page
+from gpubn.report.site.source import SiteSource
+
+log = logging.getLogger("gpubn")
+
+FOLDER = "laboratory"
+RUNTIME = f"{FOLDER}/vega.js"
+"""Vega, Vega-Lite and Vega-Embed in one script."""
+_NOTICE = (
+    "/* Vega, Vega-Lite, Vega-Embed: (c) University of Washington Interactive Data Lab and "
+    "contributors, BSD-3-Clause, https://github.com/vega */\n"
+)
+EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
+    signals.layer_by_layer: ("signal_grid", "signal_grid_pooled"),
+    signals.by_layer: ("signal_grid",),
+    training.curves: ("mnist_init",),
+    training.by_depth: ("depth_grid",),
+    trainability.trainability_map: ("trainability",),
+    training.distributions: ("mnist_init_pooled",),
+}
+"""What makes an exhibit -> the tables that it reads."""
+WIDTH = 640
+"""Of the pictures that stand in for charts."""
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
+_INK = {"labelColor": "var(--ink)", "titleColor": "var(--ink)"}
+_SIZES = {"labelFontSize": 15, "titleFontSize": 15, "titleFontWeight": "normal"}
+CONFIG: dict[str, Any] = {
+    "aria": False,  # the whole is described, and its numbers stand in a table beside it
+    "background": None,
+    "font": _FONT,
+    "view": {"stroke": None},
+    "axis": {
+        **(_INK | _SIZES),
+        "domainColor": "var(--soft)",
+        "tickColor": "var(--soft)",
+        "gridColor": "var(--line)",
+        "labelOverlap": "greedy",
+    },
+    "axisY": {"minExtent": 52},
+    "legend": {**(_INK | _SIZES), "labelLimit": 0, "offset": 12},
+    "title": {"anchor": "start", "fontSize": 17, "fontWeight": 600, "color": "var(--ink)"},
+    "concat": {"spacing": 24},
+}
+"""Colours are those of the style sheet, so that one picture is right in light, dark and print."""
+
+
+def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
+    """Return the pages of the laboratory, the scripts of their charts, and what draws them.
+
+    An exhibit of which a table is missing is left out, and said so.
+    """
+    shown = [*_exhibits(source.results / "tables")]
+    if not shown:
+        return
+    yield Page(
+        f"{FOLDER}/index.html",
+        "laboratory.html.jinja",
+        "Laboratory",
+        "Charts to choose in: depth, initial weights, normalisation, activation, rate, step.",
+        {"exhibits": [exhibit for exhibit, _ in shown]},
+    )
+    beside = [None, *(exhibit for exhibit, _ in shown), None]
+    for (exhibit, tables), before, after in zip(shown, beside, beside[2:], strict=False):
+        spec = exhibit.chart.to_dict() | {"config": CONFIG}
+        yield Page(
+            f"{FOLDER}/{exhibit.name}.html",
+            "exhibit.html.jinja",
+            exhibit.title,
+            exhibit.says,
+            {
+                "exhibit": exhibit,
+                "picture": still(spec, exhibit),
+                "shown": exhibit.shown().to_dict("records"),
+                "downloads": [source.downloads[path] for path in tables],
+                "before": before,
+                "after": after,
+            },
+        )
+        yield f"{FOLDER}/{exhibit.name}.js", script(exhibit, spec)
+    yield (
+        RUNTIME,
+        (_NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).encode(),
+    )
+
+
+def _exhibits(folder: Path) -> Iterator[tuple[Exhibit, list[Path]]]:
+    for make, stems in EXHIBITS.items():
+        tables = [folder / f"{stem}.csv" for stem in stems]
+        if missing := [table for table in tables if not table.exists()]:
+            log.warning("%s does not exist: the laboratory lacks an exhibit", missing[0])
+        else:
+            yield make(folder), tables
+
+
+def still(spec: dict[str, Any], exhibit: Exhibit) -> str:
+    """Return a chart as an SVG, which stands in for it."""
+    rows = exhibit.rows.astype(object).where(exhibit.rows.notna(), None).to_dict("records")
+    whole = _sized(spec) | {"datasets": {**spec.get("datasets", {}), ROWS: rows}}
+    whole["params"] = [
+        param | {"value": exhibit.still[param["name"]]} if param["name"] in exhibit.still else param
+        for param in spec["params"]
+    ]
+    svg = vl_convert.vegalite_to_svg(whole)
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _sized(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a specification with the width of every panel."""
+    if "vconcat" in spec:
+        return spec | {"vconcat": [_sized(panel) for panel in spec["vconcat"]]}
+    return spec | {"width": WIDTH}
+
+
+def script(exhibit: Exhibit, spec: dict[str, Any]) -> bytes:
+    """Return the script that hands a chart and its numbers to the laboratory."""
+    given = {
+        "name": exhibit.name,
+        "spec": spec,
+        "rows": _columns(exhibit.rows),
+        "facts": None if exhibit.facts is None else _columns(exhibit.facts),
+        "headings": [*exhibit.headings],
+        "filters": exhibit.filtering,
+    }
+    text = json.dumps(given, separators=(",", ":"), ensure_ascii=False)
+    return f"laboratory({text});\n".encode()
+
+
+def _columns(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return columns, texts as numbers of their levels: the same in a third of the bytes."""
+    found: dict[str, Any] = {}
+    for name in rows:
+        column = rows[name]
+        if pd.api.types.is_numeric_dtype(column):
+            found[str(name)] = [None if pd.isna(value) else value for value in column.tolist()]
+        else:
+            codes, levels = pd.factorize(column)
+            found[str(name)] = {"levels": [*levels], "codes": codes.tolist()}
+    return found

@@ -1,0 +1,89 @@
+"""Execute the notebooks for teaching, and write them with all that they show."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from gpubn.errors import CellError, GpubnError, require
+from gpubn.files import write_atomic
+
+FOLDER = Path(__file__).parent
+NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
+MOST = 600
+"""Seconds that a cell may take."""
+_STATES = "application/vnd.jupyter.widget-state+json"
+
+
+def executed(path: Path, folder: Path) -> Any:
+    """Return a notebook (percent script) after all its cells have been run in `folder`.
+
+    Raises:
+        CellError: a cell failed.
+        ExtraError: the extra notebooks is not installed.
+    """
+    require("a notebook", "notebooks", ("ipykernel", "ipywidgets", "jupytext", "nbclient"))
+    import jupytext
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = jupytext.read(path)
+    client = NotebookClient(
+        notebook,
+        timeout=MOST,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=ERROR"],
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise _failed(path, error) from error
+    for output in behind_sliders(notebook):
+        if output["output_type"] == "error":
+            raise _failed(path, SimpleNamespace(**output))
+    return notebook
+
+
+def behind_sliders(notebook: Any) -> Iterator[Any]:
+    """Yield what the functions behind sliders have shown: an error there stops no cell."""
+    kept = notebook.metadata.get("widgets", {}).get(_STATES, {}).get("state", {})
+    for widget in kept.values():
+        yield from widget["state"].get("outputs", ())
+
+
+def _failed(path: Path, error: Any) -> CellError:
+    return CellError(
+        f"a cell of {path.name} failed ({error.ename}: {error.evalue}); expected one that runs"
+    )
+
+
+def main() -> None:
+    """Execute all, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="all where none is named", metavar="NAME")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="notebooks go there")
+    options = parser.parse_args()
+    folder = options.results / "notebooks"
+    try:
+        if unknown := [name for name in options.names if name not in NOTEBOOKS]:
+            raise GpubnError(
+                f"the notebook is {unknown[0]!r}; expected one of {', '.join(NOTEBOOKS)}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in options.names or NOTEBOOKS:
+            print(f"{name}: executing", end="", flush=True)
+            started = time.perf_counter()
+            notebook = executed(FOLDER / f"{name}.py", folder)
+            import nbformat
+
+            write_atomic(folder / f"{name}.ipynb", nbformat.writes(notebook).encode())
+            print(f", {time.perf_counter() - started:.0f} s, {folder / name}.ipynb")
+    except GpubnError as error:
+        sys.exit(f"\nerror: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The site as a whole: what stands there, what is written again, and what is refused."""
+
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from importlib import import_module
+from posixpath import dirname, join, normpath
+
+import numpy as np
+import pytest
+
+from gpubn.errors import ExtraError, LedgerError, SiteError, StoreError
+
+X = np.arange(10) / 100
+PAGES = {
+    *("index.html", "claims/index.html", "claims/a1.html", "claims/a2.html", "claims/b1.html"),
+    *("documents/index.html", "documents/a.html", "documents/b.html", "experiments/index.html"),
+    *("experiments/bessel.html", "theory.html", "benchmarks.html", "verdicts.html"),
+    "history.html",
+}
+
+
+class Looked(HTMLParser):
+    """What a page holds: tags, identifiers, links, and what it loads."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.loaded, self.alts = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if tag == "a" and "href" in given else []
+        self.loaded += [given[k] for k in ("src", "href") if k in given and tag != "a"]
+        self.alts += [given.get("alt", "")] if tag == "img" else []
+
+
+@pytest.fixture
+def looked(place):
+    """Path -> what the page holds."""
+    place.make()
+    paths = sorted(place.out.rglob("*.html"))
+    return {p.relative_to(place.out).as_posix(): Looked(p.read_text()) for p in paths}
+
+
+def test_there_is_a_page_for_everything(looked, place):
+    assert {*looked} >= PAGES
+    assert (place.out / "figures" / "one.svg").read_text().startswith("<svg")
+    assert (place.out / "data" / "tables" / "t.csv").read_text().startswith("norm,")
+    assert not [*place.out.parent.glob(".site.new*"), *place.out.parent.glob(".site.old*")]
+
+
+def test_every_link_and_anchor_holds_and_nothing_comes_from_elsewhere(looked, place):
+    files = {p.relative_to(place.out).as_posix() for p in place.out.rglob("*") if p.is_file()}
+    for path, page in looked.items():
+        for link in page.links:
+            if not re.match(r"https://", link):
+                to, _, anchor = link.partition("#")
+                target = normpath(join(dirname(path), to)) if to else path
+                assert target in files, (path, link)
+                assert not anchor or anchor in looked[target].ids, (path, link)
+        for link in page.loaded:
+            assert normpath(join(dirname(path), link)) in files, (path, link)
+
+
+def test_pages_are_whole_and_say_what_pictures_show(looked):
+    for path, page in looked.items():
+        assert page.tags.count("h1") == 1, path
+        assert page.tags.count("main") == 1, path
+        assert len(page.ids) == len({*page.ids}), path
+        assert all(page.alts), path
+    assert looked["claims/a1.html"].alts == ["Title one. n = 10.", "Title two. n = 10."]
+
+
+def test_the_page_of_a_claim(place):
+    place.make()
+    page = place.read("claims/b1.html")
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    for said in (
+        "holds only when it is red; not when it is blue",
+        "Plainly: The gain is above one.",
+        "holds only when , as it came out: it gains (a book)",
+        "The document prints no value",
+        "shown above 1, fails below 1, opposite below -1",
+        "Contradicted: it is shown to lie below −1 times in every case, which is the opposite.",
+        "make figures FIGURE=one",
+        "One machine. Excluded so: two machines.",
+    ):
+        assert said in text, said
+    assert "2.045</span> <span" in page
+    assert "- id: B1" in page
+    assert place.read("claims/a1.html").count(
+        "More than &lt;b&gt;one&lt;/b&gt; &amp; &#34;so&#34;."
+    )
+    assert 'rel="next" href="b1.html"' in place.read("claims/a2.html")
+
+
+def test_an_entry_shows_the_selections_that_it_takes_in_and_no_others(place):
+    place.make()
+    page = place.read("claims/a2.html")
+    assert "gains: {table: t, metric: gain}" in page
+    assert "other: {table: t}" not in page
+
+
+def test_the_page_of_a_document_goes_through_its_passages(place):
+    place.make()
+    page = place.read("documents/a.html")
+    assert page.index("It gains.") < page.index("An aside.") < page.index("A plot.")
+    assert "out of scope: a matter of taste" in page
+    assert '<li id="p3" value="3">' in page
+    assert 'href="../figures/two.svg"' in page
+    assert "A 1</a>" in place.read("claims/a1.html")
+
+
+def test_the_verdict_in_full_comes_first_and_the_quick_one_beside_it(place):
+    place.world.gains(0.5 + X, folder="results/full/tables")
+    (place.world.results / "full" / "claims.csv").write_text("id,verdict\n")
+    place.make()
+    page = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/a1.html")).split())
+    assert "– not reproduced This is the verdict of the full grids. The quick ones give" in page
+    assert "give: reproduced" in page
+    listed = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/index.html")).split())
+    assert "not reproduced quick grids: reproduced" in listed
+    assert "full grids" in place.read("index.html")
+
+
+def test_in_full_a_quick_table_may_not_count(place):
+    (place.world.results / "full").mkdir()
+    (place.world.results / "full" / "claims.csv").write_text("id,verdict\n")
+    with pytest.raises(SiteError, match=r"no .*full/tables/t\.csv, which A1, A2 read"):
+        place.make(in_full=lambda quick: lambda folder, stem: folder in quick and stem == "t")
+
+
+def test_what_has_not_changed_is_not_written_again(place):
+    first = place.make()
+    assert {"index.html", "claims/a1.html"} <= {*first.written}
+    page = place.out / "claims" / "a1.html"
+    before = page.stat()
+    again = place.make()
+    assert again.written == ()
+    assert (again.pages, again.size) == (first.pages, first.size)
+    base = place.world.results / "figures" / "one.json"
+    base.write_text(base.read_text().replace("n = 10", "n = 11"))
+    third = place.make()
+    assert {"claims/a1.html", "claims/b1.html"} <= {*third.written}
+    assert "claims/a2.html" not in third.written
+    assert "figures/one.svg" not in third.written
+    assert page.stat().st_ino != before.st_ino
+
+
+def test_a_page_that_was_damaged_is_mended(place):
+    place.make()
+    page = place.out / "claims" / "a1.html"
+    whole = page.read_text()
+    page.write_text("half")
+    assert place.make().written == ("claims/a1.html",)
+    assert page.read_text() == whole
+
+
+def test_a_decision_is_kept_until_its_table_changes(place):
+    place.make()
+    assert "1.545</span>" in place.read("claims/a1.html")
+    place.world.gains(2.5 + X)
+    place.make()
+    assert "2.545</span>" in place.read("claims/a1.html")
+
+
+def test_further_pages_of_the_caller(place):
+    from gpubn.report.site.page import Page
+
+    context = {"text": "More & more.", "counts": {}, "kinds": {}, "number": {}, "words_say": {}}
+    page = Page("more/index.html", "verdicts.html.jinja", "More", "", context)
+    place.make(more=lambda source: [page, ("more/data.json", b"{}")])
+    assert (place.out / "more" / "data.json").read_bytes() == b"{}"
+    assert "More &amp; more." in place.read("more/index.html")
+    (place.out / "made.json").write_text("{}")
+    with pytest.raises(SiteError, match=r"index\.html stands in the site twice"):
+        place.make(more=lambda source: [("index.html", b"")])
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def test_a_missing_table_is_named_and_the_old_site_stays(place):
+    place.make()
+    before = place.read("index.html")
+    (place.world.results / "tables" / "t.csv").unlink()
+    with pytest.raises(
+        SiteError, match=r"^there is no .*results/tables/t\.csv, which A1, A2 read; e"
+    ):
+        place.make()
+    assert place.read("index.html") == before
+
+
+def test_a_table_that_decides_nothing_is_named(place):
+    place.world.gains([1.5, np.nan])
+    with pytest.raises(SiteError, match=r"^A1 has no verdict \(A1: quantity gain .*; A2 has no"):
+        place.make()
+    assert not place.out.exists()
+
+
+def test_a_claim_without_figure_is_named(place):
+    place.script("two")
+    with pytest.raises(SiteError, match=r"^no figure shows A2; expected"):
+        place.make()
+    assert not place.out.exists()
+
+
+def test_a_figure_that_is_not_drawn_is_named(place):
+    place.script("three", "A1", drawn=False)
+    with pytest.raises(SiteError, match=r"^there is no .*figures/three\.svg; expected"):
+        place.make()
+
+
+def test_a_figure_without_words_is_named(place):
+    (place.world.results / "figures" / "one.json").write_text('{"title": "One"}')
+    with pytest.raises(SiteError, match="does not say what the figure one shows"):
+        place.make()
+
+
+BROKEN = {
+    "{% if %}": "Expected an expression, got 'end of statement block', line 1",
+    "{{ nothing }}": "'nothing' is undefined",
+    "{% extends 'absent.html' %}": "'absent.html' not found in search path",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN.items())
+def test_a_broken_template_is_named(place, tmp_path, monkeypatch, text, said):
+    from gpubn.report.site import page
+
+    shutil.copytree(page.TEMPLATES, tmp_path / "templates")
+    (tmp_path / "templates" / "claim.html.jinja").write_text(text)
+    monkeypatch.setattr(page, "TEMPLATES", tmp_path / "templates")
+    with pytest.raises(SiteError) as error:
+        place.make()
+    assert f"claim.html.jinja cannot make claims/a1.html ({said}" in str(error.value)
+    assert not place.out.exists()
+
+
+def test_a_broken_ledger_and_a_table_that_is_none(place):
+    (place.world.results / "confirmation.csv").write_bytes(b"id,\xff\n")
+    with pytest.raises(StoreError, match=r"confirmation\.csv is no table"):
+        place.make()
+    (place.book / "A.yaml").write_text("document: A")
+    with pytest.raises(LedgerError, match=r"A\.yaml"):
+        place.make()
+
+
+def test_something_else_under_the_name_stays(place):
+    place.out.mkdir()
+    (place.out / "letter.txt").write_text("mine")
+    with pytest.raises(SiteError, match="is there and no site"):
+        place.make()
+    assert [path.name for path in place.out.iterdir()] == ["letter.txt"]
+
+
+def test_without_its_extra_the_site_says_what_to_install(monkeypatch):
+    from gpubn import errors
+
+    for name in [name for name in sys.modules if name.startswith("gpubn.report.site")]:
+        monkeypatch.delitem(sys.modules, name)
+    there = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda n: None if n == "vl_convert" else there(n))
+    with pytest.raises(ExtraError, match=r"needs vl_convert; expected the extra site: pip install"):
+        import_module("gpubn.report.site")
