@@ -173,7 +173,9 @@ def test_without_scripts_there_is_a_picture_and_a_table(made, exhibits):
         assert '<form class="controls" hidden' in text
         body = re.search(r"<tbody>(.*?)</tbody>", text, re.S)[1]
         assert body.count("<tr>") == len(exhibit.shown()) > 0
-    assert "layer 5;" in made["laboratory/watch.html"]
+    watch = made["laboratory/watch.html"]
+    assert "layer 5;" in watch
+    assert watch.count('fill="var(--none)"') == 1, "one bin holds all of layer 5"
 
 
 def test_the_numbers_beside_a_picture_are_those_of_its_choices(exhibits):
