@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -111,7 +112,8 @@ def _write(path: Path, data: bytes, standing: Path) -> bool:
     """Write a file, or take over the one that stands; return whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if standing.is_file() and standing.read_bytes() == data:
-        os.link(standing, path)
-        return False
+        with suppress(OSError):  # not every file system has links
+            os.link(standing, path)
+            return False
     path.write_bytes(data)
     return True

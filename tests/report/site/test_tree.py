@@ -1,5 +1,6 @@
 """Files put in place: all of them or none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_a_tree_is_written_and_found_again(tree, tmp_path):
     (out / "c.css").write_bytes(b"2")
     assert WrittenSite.standing(out, "x") is None
     assert [p.name for p in out.parent.iterdir()] == ["site"]
+
+
+def test_a_file_system_without_links_will_do(tree, tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_tree(tree, tmp_path / "site", "x")
+    write_tree(tree, tmp_path / "site", "y")
+    assert (tmp_path / "site" / "c.css").read_bytes() == b"two"
 
 
 def test_what_is_no_longer_in_the_tree_goes(tree, tmp_path):
