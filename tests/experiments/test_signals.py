@@ -6,6 +6,7 @@ import pytest
 from gpubn.config import InitConfig, NormConfig
 from gpubn.errors import ArgumentError, ConfigError
 from gpubn.experiments import signal
+from gpubn.nn.init import initial_weight
 from gpubn.nn.rng import generator
 from tests.experiments.cells import cell, run
 
@@ -81,20 +82,19 @@ def test_what_the_configuration_refuses_is_refused():
 
 
 def test_a_cell_of_the_grid_has_histograms_on_one_axis_for_all_layers():
-    sizes = {"depth": 3, "width": 6, "examples": 9, "features": 6, "seeds": 2}
-    config = cell("signal_grid", activation="tanh", kind="he_normal", dtype="float64", **sizes)
+    sizes = {"depth": 2, "width": 6, "examples": 9, "features": 6, "seeds": 2}
+    config = cell("signal_grid", activation="linear", kind="normal", dtype="float64", **sizes)
     rows = run(config)
-    x = np.stack([generator(seed, "input").standard_normal((9, 6)) for seed in range(2)])
-    found = {r.metric: r.value for r in rows if r.layer == 0 and r.seed is None}
-    edges = np.linspace(-4.1, 4.1, 42)
-    expected, _ = np.histogram(np.clip(x, -4, 4), edges)
+    layers = [np.stack([generator(seed, "input").standard_normal((9, 6)) for seed in range(2)])]
+    for layer in range(2):
+        layers.append(layers[-1] @ initial_weight(config.init, 6, 6, range(2), layer))
+    assert abs(layers[-1]).max() > 5, "the outer bins take what lies beyond"
     names = [f"activation_hist[{(i - 20) / 5:+.1f}]" for i in range(41)]
-    shares = {name: n / x.size for name, n in zip(names, expected, strict=True) if n}
-    assert found == pytest.approx(shares)
-    by_layer = {r.layer for r in rows if r.seed is None}
-    assert by_layer == {0, 1, 2, 3}
+    for layer, values in enumerate(layers):
+        found = {r.metric: r.value for r in rows if r.layer == layer and r.seed is None}
+        counts, _ = np.histogram(np.clip(values, -4, 4), np.linspace(-4.1, 4.1, 42))
+        expected = {name: n / values.size for name, n in zip(names, counts, strict=True) if n}
+        assert found == pytest.approx(expected)
     assert {r.metric for r in rows if r.seed == 1} == {
-        "activation_var",
-        "signal_var",
-        "weight_grad_var",
+        *("activation_var", "signal_var", "weight_grad_var")
     }

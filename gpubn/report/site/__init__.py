@@ -52,7 +52,7 @@ def make_site(
         more: further pages, or files by their path, which this room cannot make.
 
     Raises:
-        SiteError: a claim has no verdict or no figure, or a template is broken; `out` stays.
+        SiteError: a claim lacks its table, verdict or figure, or a template is broken; `out` stays.
         StoreError: a table is damaged, or `out` cannot be written.
     """
     made_from = _digest(results, rules)

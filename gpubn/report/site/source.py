@@ -26,6 +26,8 @@ FULL = "full"
 _CODE = Path(__file__).parents[2]
 _DECIDING = ("*.py", "claims/*.py", "claims/*.jinja")
 """The code that decides claims."""
+_SAID = 5
+"""The number of things that an error names at most."""
 
 PassedOver = Callable[[Path, str], bool]
 """Whether a table in a folder does not count, by folder and stem."""
@@ -190,47 +192,60 @@ def read_source(
         in_full: from the quick folders to what does not count in full.
 
     Raises:
-        SiteError: a claim has no verdict, or no figure that is drawn.
+        SiteError: a table or figure of a claim is missing, or a claim has no verdict.
         LedgerError: the ledger is malformed.
     """
     book = ledger.load_ledger(rules)
-    quick = TablePlaces((results,))
-    places = quick
-    known: dict[Path, ClaimTable] = {}
-    decisions = _decided(book, quick, rules, cache / "quick.pickle", known)
-    full = {}
-    if (results / FULL / "claims.csv").exists():
+    quick = places = TablePlaces((results,))
+    if in_both := (results / FULL / "claims.csv").exists():
         passed_over = in_full([results]) if in_full else quick.passed_over
         places = TablePlaces((results / FULL, results), passed_over)
-        full = _decided(book, places, rules, cache / "full.pickle", known)
-    source = SiteSource(results, rules, book, decisions, full, places, quick)
-    _refuse_gaps(source)
-    return source
+    _refuse_missing(results, book, [quick, places])
+    known: dict[Path, ClaimTable] = {}
+    decisions = _decided(book, quick, rules, cache / "quick.pickle", known)
+    full = _decided(book, places, rules, cache / "full.pickle", known) if in_both else {}
+    _refuse_undecided([*decisions.values(), *full.values()])
+    return SiteSource(results, rules, book, decisions, full, places, quick)
 
 
-def _refuse_gaps(source: SiteSource) -> None:
-    """Refuse claims without verdict or figure, each named with the reason."""
+def _refuse_missing(results: Path, book: ledger.Ledger, all_places: Sequence[TablePlaces]) -> None:
+    """Refuse tables that claims read and figures that show them, where they are not there."""
     said = []
-    for decisions in (source.quick, source.full):
-        for id_, decision in decisions.items():
-            if decision.verdict is None:
-                reason = "; ".join(decision.reason.splitlines()) or "nothing says why"
-                said.append(f"{id_} has no verdict ({reason})")
-    said += [f"{id_} has no figure" for id_, found in source.figures.items() if not found]
-    drawn = source.pictures
-    missing = [
-        script.name
-        for script in drawing.find()
-        if script.extension is None and script.claims and script.name not in drawn
-    ]
-    if missing:
-        folder = source.results / "figures"
-        said.append(f"{folder} lacks {', '.join(f'{name}.svg' for name in missing)}")
+    for places in all_places:
+        readers: dict[Path, list[str]] = {}
+        for id_, claim in book.claims.items():
+            for stem in claim.tables:
+                if not (path := places.first(stem)).exists():
+                    readers.setdefault(path, []).append(id_)
+        said += [f"there is no {path}, which {_listed(ids)} read" for path, ids in readers.items()]
+    scripts = [script for script in drawing.find() if script.extension is None and script.claims]
+    shown = {id_ for script in scripts for id_ in script.claims}
+    said += [f"no figure shows {id_}" for id_ in book.expected if id_ not in shown]
+    drawn = results / "figures"
+    paths = [path for s in scripts if not (path := drawn / f"{s.name}.svg").exists()]
+    said += [f"there is no {path}" for path in paths]
     if said:
+        said = list(dict.fromkeys(said))
+        more = f"; and {len(said) - _SAID} more of the kind" * (len(said) > _SAID)
         raise SiteError(
-            f"{'; '.join(dict.fromkeys(said))}; expected a verdict and a figure for every claim, "
+            f"{'; '.join(said[:_SAID])}{more}; expected what every claim reads and is shown by, "
             "which `gpubn build` makes"
         )
+
+
+def _refuse_undecided(decisions: Iterable[Decision]) -> None:
+    """Refuse claims without verdict, each named with the reason."""
+    reasons = {
+        f"{decision.id} has no verdict ({'; '.join(decision.reason.splitlines())})"
+        for decision in decisions
+        if decision.verdict is None
+    }
+    if reasons:
+        raise SiteError(f"{'; '.join(sorted(reasons))}; expected one for every claim")
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids) if len(ids) < 6 else f"{', '.join(ids[:4])} and {len(ids) - 4} others"
 
 
 def _decided(

@@ -205,7 +205,7 @@ def test_layers_are_watched_by_keyboard(browser):
     wait(browser, f"return (() => {{{table}}})() !== arguments[0]", second)
     assert browser.execute_script(layer) == "2"
     said = browser.find_element("css selector", "[role=status]").get_attribute("textContent")
-    assert said.startswith("Layer 2;")
+    assert said.startswith("Layer: 2;")
 
 
 def test_a_box_over_the_map_dims_the_same_networks_in_the_curves(browser):

@@ -130,7 +130,7 @@ def test_the_verdict_in_full_comes_first_and_the_quick_one_beside_it(place):
 def test_in_full_a_quick_table_may_not_count(place):
     (place.world.results / "full").mkdir()
     (place.world.results / "full" / "claims.csv").write_text("id,verdict\n")
-    with pytest.raises(SiteError, match=r"A1 has no verdict .*there is no table t"):
+    with pytest.raises(SiteError, match=r"no .*full/tables/t\.csv, which A1, A2 read"):
         place.make(in_full=lambda quick: lambda folder, stem: folder in quick and stem == "t")
 
 
@@ -188,21 +188,30 @@ def test_a_missing_table_is_named_and_the_old_site_stays(place):
     place.make()
     before = place.read("index.html")
     (place.world.results / "tables" / "t.csv").unlink()
-    with pytest.raises(SiteError, match=r"A1 has no verdict .*there is no table t; .*A2 has no"):
+    with pytest.raises(
+        SiteError, match=r"^there is no .*results/tables/t\.csv, which A1, A2 read; e"
+    ):
         place.make()
     assert place.read("index.html") == before
 
 
+def test_a_table_that_decides_nothing_is_named(place):
+    place.world.gains([1.5, np.nan])
+    with pytest.raises(SiteError, match=r"^A1 has no verdict \(A1: quantity gain .*; A2 has no"):
+        place.make()
+    assert not place.out.exists()
+
+
 def test_a_claim_without_figure_is_named(place):
     place.script("two")
-    with pytest.raises(SiteError, match=r"^A2 has no figure; expected a verdict and a figure"):
+    with pytest.raises(SiteError, match=r"^no figure shows A2; expected"):
         place.make()
     assert not place.out.exists()
 
 
 def test_a_figure_that_is_not_drawn_is_named(place):
     place.script("three", "A1", drawn=False)
-    with pytest.raises(SiteError, match=r"figures lacks three\.svg"):
+    with pytest.raises(SiteError, match=r"^there is no .*figures/three\.svg; expected"):
         place.make()
 
 

@@ -66,7 +66,7 @@ const laboratory = (() => {
         const name = label.firstChild.textContent.trim() || label.textContent.trim();
         if (label.tagName === "LEGEND") {
           const now = label.parentElement.querySelector("input:checked + span");
-          parts.push(`${name} ${now.textContent}`);
+          parts.push(`${name}: ${now.textContent}`);
         } else if (control?.tagName === "SELECT") {
           parts.push(`${name}: ${control.selectedOptions[0].textContent}`);
         } else if (control?.type === "range") {
@@ -83,7 +83,9 @@ const laboratory = (() => {
       body.innerHTML = kept.map((row) => `<tr>${given.headings.map((name) =>
         typeof row[name] === "string" ? `<td>${row[name]}</td>`
           : `<td class="n">${written(row[name])}</td>`).join("")}</tr>`).join("");
-      place.querySelector(".numbers caption").textContent = said();
+      for (const said_in of [".numbers caption", ".choices"]) {
+        place.querySelector(said_in).textContent = said();
+      }
     }
 
     async function draw() {

@@ -209,16 +209,21 @@ def held(column: pd.Series, names: Mapping[str, str]) -> dict[str, str]:
     return {value: text for value, text in names.items() if value in values}
 
 
-def powers_of_ten() -> str:
-    """Return the expression that labels an axis 1, 10, 10², and what lies between as it is."""
+def decades() -> alt.Axis:
+    """Return a logarithmic axis: 10⁻², 10⁻¹, 1 and, of what lies near 1, 2 and 5 as well."""
     exponent = "log(datum.value) / LN10"
+    power = f"abs({exponent} - round({exponent})) < 1e-6"
     raised = f"'' + round({exponent})"
     for plain, above in zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True):
         raised = f"replace({raised}, /{plain}/g, '{above}')"
-    is_power = (
-        f"abs({exponent} - round({exponent})) < 1e-6 && (datum.value < 0.01 || datum.value > 100)"
+    near = "datum.value > 0.009 && datum.value < 101"
+    digit = f"round(datum.value / pow(10, floor({exponent} + 1e-6)))"
+    return alt.Axis(
+        labelExpr=f"{near} ? ({digit} == 1 || {digit} == 2 || {digit} == 5 ? "
+        f"format(datum.value, '.3~g') : '') : {power} ? '10' + {raised} : ''",
+        gridOpacity={"condition": {"test": power, "value": 1}, "value": 0.3},
+        tickCount=6,
     )
-    return f"{is_power} ? '10' + {raised} : format(datum.value, '.2~g')"
 
 
 def by_seed(rows: pd.DataFrame, *names: str) -> tuple[pd.DataFrame, np.ndarray]:

@@ -16,11 +16,11 @@ from gpubn.report.site.exhibits import (
     bars,
     by_seed,
     chosen,
+    decades,
     geometric,
     held,
     norm_scales,
     parameters,
-    powers_of_ten,
     rounded,
 )
 from gpubn.report.tables import read_table
@@ -135,8 +135,7 @@ def _panel(controls: tuple[Control, ...], norms: list[str], quantity: str) -> al
     colour, dash, shape = norm_scales(norms)
     x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, tickCount=10, grid=False))
     scale = alt.Scale(type="log", nice=True)
-    axis = alt.Axis(labelExpr=powers_of_ten(), tickCount=6)
-    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=decades())
     shown = (
         alt.Chart(alt.NamedData(ROWS), height=250)
         .transform_filter(chosen(controls))

@@ -193,7 +193,7 @@ def _wide(table: pd.DataFrame, along: str, *arms: str) -> pd.DataFrame:
 
 
 def _losses(column: str) -> alt.Y:
-    scale = alt.Scale(type="log", nice=False)
+    scale = alt.Scale(type="log", nice=False, padding=10)
     axis = alt.Axis(values=TICKS, format="~g")
     return alt.Y(f"{column}:Q", title="loss (nats)", scale=scale, axis=axis)
 
