@@ -8,6 +8,11 @@ import zipfile
 import pytest
 import yaml
 
+pytest.importorskip("altair")
+pytest.importorskip("markdown2")
+pytest.importorskip("pdoc")
+pytest.importorskip("vl_convert")
+
 from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.site import front
