@@ -65,8 +65,9 @@ def make_site(
     made = [item for item in everything if isinstance(item, Page)]
     files = [item for item in everything if not isinstance(item, Page)]
     paths = {*(page.path for page in made), *(path for path, _ in files)}
+    exhibits = laboratory.exhibits_of(made)
     for page in made:
-        tree.add(page.path, page.render(paths))
+        tree.add(page.path, page.render(paths, exhibits))
     for path, data in files:
         tree.add(path, data)
     for asset in sorted((Path(__file__).parent / "assets").iterdir()):

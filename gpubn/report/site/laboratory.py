@@ -38,6 +38,8 @@ EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
 """What makes an exhibit -> the tables that it reads."""
 WIDTH = 640
 """Of the pictures that stand in for charts."""
+_LIKE = {"signal_grid": ("signal_propagation", "signal_shape")}
+"""Table of an exhibit -> others of the same networks."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
 _INK = {"labelColor": "var(--ink)", "titleColor": "var(--ink)"}
 _SIZES = {"labelFontSize": 15, "titleFontSize": 15, "titleFontWeight": "normal"}
@@ -126,6 +128,17 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
         )
         yield f"{FOLDER}/{exhibit.name}.js", exhibit.script
     yield RUNTIME, kept(source.cache / "vega.pickle", [Path(vl_convert.__file__)], _runtime)
+
+
+def exhibits_of(pages: Iterable[Page]) -> dict[str, list[Page]]:
+    """Return the pages of exhibits among some, by the stem of each table that they show."""
+    found: dict[str, list[Page]] = {}
+    for page in pages:
+        if page.path.startswith(f"{FOLDER}/"):
+            for download in page.context.get("downloads", ()):
+                for stem in (download.file.stem, *_LIKE.get(download.file.stem, ())):
+                    found.setdefault(stem, []).append(page)
+    return found
 
 
 def _runtime() -> bytes:
