@@ -7,9 +7,16 @@ there; nothing is run. What has not changed is not written again.
 import argparse
 import logging
 import time
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import gpubn
 from gpubn.commands.tabulate import stands_for_no_full_grid
+
+if TYPE_CHECKING:
+    from gpubn.report.site.page import Page
 
 log = logging.getLogger("gpubn")
 
@@ -22,12 +29,17 @@ def command() -> None:
     options = parser.parse_args()
     from gpubn.commands.api import api_pages  # here: these need an extra
     from gpubn.report.site import make_site
+    from gpubn.report.site.source import SiteSource, kept
+
+    def api(source: SiteSource) -> "Iterable[Page]":
+        files = sorted(Path(gpubn.__file__).parent.rglob("*.py"))
+        peer = find_spec("torch")  # without it a module is only listed
+        files += [Path(peer.origin)] if peer and peer.origin else []
+        return kept(source.cache / "api.pickle", files, lambda: [*api_pages()])
 
     started = time.perf_counter()
     out = options.out or options.results / "site"
-    site = make_site(
-        options.results, out, in_full=stands_for_no_full_grid, more=lambda source: api_pages()
-    )
+    site = make_site(options.results, out, in_full=stands_for_no_full_grid, more=api)
     log.info(
         "%s: %d pages, %.1f MB, %d files written, %.1f s; open %s",
         out,

@@ -59,8 +59,8 @@ side = int(data.features**0.5)
 said = f"{len(data.x_train):,} images to learn from, {side} × {side} pixels each, from 0 to 1."
 if why:
     said = (
-        f"**These are scikit-learn's digits, not MNIST** ({why}). The story is the same in small; "
-        f"the claims below are about MNIST. {said}"
+        f"**These are scikit-learn's digits, not MNIST** ({why}). What comes out may differ a "
+        f"little; the claims below are about MNIST. {said}"
     )
 Markdown(said)
 

@@ -95,6 +95,7 @@ CONFIGS = {
         )
         for kind in KINDS
     },
+    "signal_grid": on_gaussian("signal_grid", "after", "tanh"),
     **{
         f"signal_propagation {placement} {arithmetic}": on_gaussian(
             *("signal_propagation", placement),

@@ -141,6 +141,7 @@ def make(name, placement="before", arithmetic="corrected"):
         *map(make, ("fixed_identity", "dropout_noise")),
         *(make("signal_batch", placement) for placement in PLACEMENTS),
         *(make("signal_propagation", placement) for placement in PLACEMENTS),
+        *(make("signal_grid", placement) for placement in PLACEMENTS),
         *(
             make(name, "after", arithmetic)
             for name in ("listing_backward", "signal_propagation")

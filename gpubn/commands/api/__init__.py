@@ -24,6 +24,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("gpubn.nn.model", "gpubn.nn.layers", "gpubn.nn.norms", "gpubn.nn.norms.base"),
         *("gpubn.nn.residual", "gpubn.nn.init", "gpubn.nn.optim", "gpubn.nn.train", "gpubn.nn.rng"),
     ),
+    "One's own experiments": (
+        *("gpubn.experiments.training.trainer", "gpubn.experiments.probes.base"),
+    ),
     "Beside": ("gpubn.backend", "gpubn.errors", "gpubn.report.classroom"),
 }
 """Title -> the modules of which all that has a public name is public."""

@@ -130,14 +130,35 @@ class Evenly(Probe):
 def trace(
     network: Network, *, training: bool = True, examples: int = EXAMPLES
 ) -> list[tuple[Layer, Array, Array]]:
-    """Return every layer with its input and output (R, n, D) for each seed's own examples."""
+    """Return every layer with its input and output (R, n, D) for each seed's own examples.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.config import DataConfig
+    >>> from gpubn.experiments import Context
+    >>> from gpubn.experiments.training.trainer import training_experiment
+    >>> class Shapes(Probe):
+    ...     def measure(self, network, step):
+    ...         print(step, [output.shape for _, _, output in trace(network, examples=5)])
+    ...         return ()
+    >>> config = Config(data=DataConfig("digits"), optim=OptimConfig(steps=3), seeds=2)
+    >>> own = training_experiment("own", {}, probes=lambda config: [Shapes()])
+    >>> rows = own.run(config, Context(resolve("numpy")))
+    0 [(2, 5, 128), (2, 5, 128), (2, 5, 10)]
+    3 [(2, 5, 128), (2, 5, 128), (2, 5, 10)]
+    """
     x, _ = network.examples("train", examples)
     with np.errstate(all="ignore"):
         return list(network.model.walk(x, training=training))
 
 
 def fetch_readings(rows: Sequence[Sequence[Reading]], backend: Backend) -> list[list[Observation]]:
-    """Return all readings as observations, their values fetched in one block a dtype."""
+    """Return all readings as observations, their values fetched in one block a dtype.
+
+    >>> from gpubn.backend import resolve
+    >>> reading = OnDevice([0, 1], "norm", np.array([1.0, 2.0]), step=3, layer=None)
+    >>> fetch_readings([[reading]], resolve("numpy"))[0][1]
+    Observation(seed=1, step=3, layer=None, metric='norm', value=2.0)
+    """
     waiting: dict[str, list[OnDevice]] = {}
     for row in (row for readings in rows for row in readings):
         if isinstance(row, OnDevice):

@@ -86,6 +86,9 @@ def training_experiment(
         group: replicas in one program on the CPU.
         evaluated: at most so many examples of each split count in the final evaluation.
         whole_set: that its probes look at the whole training set at once.
+
+    >>> training_experiment("own", {"rate": "optim.rate"}).axes
+    {'data': 'data.name', 'rate': 'optim.rate'}
     """
     together = partial(
         train_cells, probes=probes, group=group, evaluated=evaluated, whole_set=whole_set
@@ -137,7 +140,22 @@ def train_cells(
     evaluated: int,
     whole_set: bool = False,
 ) -> list[list[Observation]]:
-    """Train every seed of cells that differ in `FREE` alone, and return the rows of each."""
+    """Train every seed of cells that differ in `FREE` alone, and return the rows of each.
+
+    Raises:
+        ConfigError: the normalisation, a probe or the data cannot take a configuration.
+        DataError: the data are missing or damaged.
+
+    >>> from gpubn.backend import resolve
+    >>> from gpubn.config import DataConfig, OptimConfig
+    >>> rates = [OptimConfig(rate=rate, steps=100) for rate in (0.001, 0.3)]
+    >>> cells = [Config(data=DataConfig("digits"), optim=optim, seeds=1) for optim in rates]
+    >>> context = Context(resolve("numpy"))
+    >>> slow, fast = train_cells(cells, context, probes=lambda c: (), group=5, evaluated=100)
+    >>> losses = [[r.value for r in rows if r.metric == "test_loss"][0] for rows in (slow, fast)]
+    >>> losses[0] > losses[1]
+    True
+    """
     shared, backend = configs[0], context.backend
     _check(shared, probes)
     dataset = load(shared.data.name, shared.data.root)

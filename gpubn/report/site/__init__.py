@@ -25,7 +25,13 @@ from gpubn.report.site import (  # noqa: E402
     notebooks,
 )
 from gpubn.report.site.page import Page  # noqa: E402
-from gpubn.report.site.source import PassedOver, SiteSource, digest_of, read_source  # noqa: E402
+from gpubn.report.site.source import (  # noqa: E402
+    PassedOver,
+    SiteSource,
+    digest_of,
+    kept,
+    read_source,
+)
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree  # noqa: E402
 
 PARTS = (front, claims, documents, experiments, evidence, laboratory, glossary, notebooks)
@@ -65,16 +71,19 @@ def make_site(
     made = [item for item in everything if isinstance(item, Page)]
     files = [item for item in everything if not isinstance(item, Page)]
     paths = {*(page.path for page in made), *(path for path, _ in files)}
+    exhibits = laboratory.exhibits_of(made)
     for page in made:
-        tree.add(page.path, page.render(paths))
+        tree.add(page.path, page.render(paths, exhibits))
     for path, data in files:
         tree.add(path, data)
     for asset in sorted((Path(__file__).parent / "assets").iterdir()):
         tree.add(f"assets/{asset.name}", asset.read_bytes())
     for picture in source.pictures.values():
         tree.add(picture.path, picture.file.read_bytes())
-    for download in source.downloads.values():
-        tree.add(download.path, download.data())
+    tables = source.downloads
+    packed = kept(cache / "tables.pickle", tables, lambda: [d.data() for d in tables.values()])
+    for download, data in zip(tables.values(), packed, strict=True):
+        tree.add(download.path, data)
     return write_tree(tree, out, made_from)
 
 

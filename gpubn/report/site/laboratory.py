@@ -6,20 +6,21 @@ Specification and numbers are scripts too, since a page from disk may not read o
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import vl_convert
 
-from gpubn.report.site.exhibits import ROWS, Exhibit, signals, trainability, training
+from gpubn.report.site.exhibits import ROWS, Control, Exhibit, signals, trainability, training
 from gpubn.report.site.page import Page
-from gpubn.report.site.source import SiteSource
+from gpubn.report.site.source import SiteSource, kept
 
 log = logging.getLogger("gpubn")
 
 FOLDER = "laboratory"
+_CODE = sorted(Path(__file__).parents[1].rglob("*.py"))
 RUNTIME = f"{FOLDER}/vega.js"
 """Vega, Vega-Lite and Vega-Embed in one script."""
 _NOTICE = (
@@ -37,6 +38,8 @@ EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
 """What makes an exhibit -> the tables that it reads."""
 WIDTH = 640
 """Of the pictures that stand in for charts."""
+_LIKE = {"signal_grid": ("signal_propagation", "signal_shape")}
+"""Table of an exhibit -> others of the same networks."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
 _INK = {"labelColor": "var(--ink)", "titleColor": "var(--ink)"}
 _SIZES = {"labelFontSize": 15, "titleFontSize": 15, "titleFontWeight": "normal"}
@@ -60,24 +63,57 @@ CONFIG: dict[str, Any] = {
 """Colours are those of the style sheet, so that one picture is right in light, dark and print."""
 
 
+class Drawn(NamedTuple):
+    """An exhibit as its page needs it: its words and choices, and what is made of its chart.
+
+    Attributes:
+        pictured: the values of the controls in the picture.
+        picture: an SVG that stands in for the chart.
+        shown: the rows of the table beside it.
+        script: what draws the chart.
+        tables: those that it is made from.
+    """
+
+    name: str
+    title: str
+    says: str
+    made: str
+    controls: Sequence[Control]
+    headings: Mapping[str, str]
+    pictured: Mapping[str, str]
+    picture: str
+    shown: Sequence[Mapping[Hashable, Any]]
+    script: bytes
+    tables: Sequence[str]
+
+
 def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
     """Return the pages of the laboratory, the scripts of their charts, and what draws them.
 
     An exhibit of which a table is missing is left out, and said so.
     """
-    shown = [*_exhibits(source.results / "tables")]
-    if not shown:
+    folder = source.results / "tables"
+    tables = [
+        folder / f"{stem}{kind}"
+        for stems in EXHIBITS.values()
+        for stem in stems
+        for kind in (".csv", ".json")
+    ]
+    exhibits = kept(
+        source.cache / "laboratory.pickle", [*tables, *_CODE], lambda: [*_drawn(folder)]
+    )
+    if not exhibits:
         return
     yield Page(
         f"{FOLDER}/index.html",
         "laboratory.html.jinja",
         "Laboratory",
         "Charts to choose in: depth, initial weights, normalisation, activation, rate, step.",
-        {"exhibits": [exhibit for exhibit, _ in shown]},
+        {"exhibits": exhibits},
     )
-    beside = [None, *(exhibit for exhibit, _ in shown), None]
-    for (exhibit, tables), before, after in zip(shown, beside, beside[2:], strict=False):
-        spec = exhibit.chart.to_dict() | {"config": CONFIG}
+    for exhibit, before, after in zip(
+        exhibits, [None, *exhibits], [*exhibits[1:], None], strict=False
+    ):
         yield Page(
             f"{FOLDER}/{exhibit.name}.html",
             "exhibit.html.jinja",
@@ -85,27 +121,46 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
             exhibit.says,
             {
                 "exhibit": exhibit,
-                "picture": still(spec, exhibit),
-                "shown": exhibit.shown().to_dict("records"),
-                "downloads": [source.downloads[path] for path in tables],
+                "downloads": [source.downloads[folder / f"{stem}.csv"] for stem in exhibit.tables],
                 "before": before,
                 "after": after,
             },
         )
-        yield f"{FOLDER}/{exhibit.name}.js", script(exhibit, spec)
-    yield (
-        RUNTIME,
-        (_NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).encode(),
-    )
+        yield f"{FOLDER}/{exhibit.name}.js", exhibit.script
+    yield RUNTIME, kept(source.cache / "vega.pickle", [Path(vl_convert.__file__)], _runtime)
 
 
-def _exhibits(folder: Path) -> Iterator[tuple[Exhibit, list[Path]]]:
+def exhibits_of(pages: Iterable[Page]) -> dict[str, list[Page]]:
+    """Return the pages of exhibits among some, by the stem of each table that they show."""
+    found: dict[str, list[Page]] = {}
+    for page in pages:
+        if page.path.startswith(f"{FOLDER}/"):
+            for download in page.context.get("downloads", ()):
+                for stem in (download.file.stem, *_LIKE.get(download.file.stem, ())):
+                    found.setdefault(stem, []).append(page)
+    return found
+
+
+def _runtime() -> bytes:
+    return (_NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).encode()
+
+
+def _drawn(folder: Path) -> Iterator[Drawn]:
     for make, stems in EXHIBITS.items():
-        tables = [folder / f"{stem}.csv" for stem in stems]
-        if missing := [table for table in tables if not table.exists()]:
+        missing = [path for stem in stems if not (path := folder / f"{stem}.csv").exists()]
+        if missing:
             log.warning("%s does not exist: the laboratory lacks an exhibit", missing[0])
-        else:
-            yield make(folder), tables
+            continue
+        exhibit = make(folder)
+        spec = exhibit.chart.to_dict() | {"config": CONFIG}
+        yield Drawn(
+            *(exhibit.name, exhibit.title, exhibit.says, exhibit.made),
+            *(exhibit.controls, exhibit.headings, exhibit.pictured),
+            picture=still(spec, exhibit),
+            shown=exhibit.shown().to_dict("records"),
+            script=script(exhibit, spec),
+            tables=stems,
+        )
 
 
 def still(spec: dict[str, Any], exhibit: Exhibit) -> str:

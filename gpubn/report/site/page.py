@@ -2,7 +2,7 @@
 
 import math
 import posixpath
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -76,11 +76,14 @@ class Page:
         """The way from the page to the site's root: "" or "../"."""
         return "../" * self.path.count("/")
 
-    def render(self, paths: Collection[str] = ()) -> bytes:
+    def render(
+        self, paths: Collection[str] = (), exhibits: "Mapping[str, Sequence[Page]] | None" = None
+    ) -> bytes:
         """Return the page in HTML.
 
         Args:
-            paths: those of all pages of the site.
+            paths: those of all pages and files of the site.
+            exhibits: stem of a table -> the pages of the laboratory that show it.
 
         Raises:
             SiteError: its template is missing or broken.
@@ -94,6 +97,7 @@ class Page:
                     page=self,
                     root=self.root,
                     paths=paths,
+                    to_play=exhibits or {},
                     navigation=[(p, name) for p, name in NAVIGATION.items() if p in paths],
                 )
             )

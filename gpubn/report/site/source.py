@@ -5,10 +5,11 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gpubn.errors import SiteError, StoreError
 from gpubn.files import sha256, shipped, write_atomic
@@ -29,6 +30,7 @@ _DECIDING = ("*.py", "claims/*.py", "claims/*.jinja")
 _SAID = 5
 """The number of things that an error names at most."""
 
+T = TypeVar("T")
 PassedOver = Callable[[Path, str], bool]
 """Whether a table in a folder does not count, by folder and stem."""
 
@@ -68,6 +70,7 @@ class SiteSource:
         full: id -> that from the tables of the full grids; {} where there are none.
         places: where the tables of the decisions that count stand.
         quick_places: where those of the quick decisions do.
+        cache: the folder in which is kept what takes long to make.
     """
 
     results: Path
@@ -77,6 +80,7 @@ class SiteSource:
     full: Mapping[str, Decision]
     places: TablePlaces
     quick_places: TablePlaces
+    cache: Path
     _read: dict[Path, Any] = field(default_factory=dict)
 
     @property
@@ -212,7 +216,7 @@ def read_source(
 
         full = _decided(book, places, of_either, rules, cache / "full.pickle")
     _refuse_undecided([*decisions.values(), *full.values()])
-    return SiteSource(results, rules, book, decisions, full, places, quick)
+    return SiteSource(results, rules, book, decisions, full, places, quick, cache)
 
 
 def _refuse_missing(results: Path, book: ledger.Ledger, all_places: Sequence[TablePlaces]) -> None:
@@ -268,16 +272,25 @@ def _decided(
     paths += [path.with_suffix(".json") for path in paths]
     paths += [*sorted(rules.rglob("*.yaml")), _CODE / "theory.py", _CODE / "rows.py"]
     paths += [p for at in _DECIDING for p in sorted((_CODE / "report").glob(at))]
-    key = digest_of(paths)
-    try:
-        kept_key, decisions = pickle.loads(cache.read_bytes())
-    except Exception:  # whatever is wrong with what was kept, it is made anew
-        kept_key = decisions = None
-    if kept_key != key:
+
+    def decide() -> list[Decision]:
         decisions = decide_claims(book, tables)
-        bare = [replace(decision, claim=None) for decision in decisions]  # claims hold code
-        write_atomic(cache, pickle.dumps((key, bare)), durable=False)
+        return [replace(decision, claim=None) for decision in decisions]  # claims hold code
+
+    decisions = kept(cache, paths, decide)
     return {d.id: replace(d, claim=book.claims.get(d.id)) for d in decisions}
+
+
+def kept(cache: Path, paths: Iterable[Path], make: Callable[[], T]) -> T:
+    """Return what `make` makes, or what was kept of it while these files are the same."""
+    key = digest_of(paths)
+    with suppress(Exception):  # whatever is wrong with what was kept, it is made anew
+        kept_key, found = pickle.loads(cache.read_bytes())
+        if kept_key == key:
+            return cast(T, found)
+    found = make()
+    write_atomic(cache, pickle.dumps((key, found)), durable=False)
+    return found
 
 
 def digest_of(paths: Iterable[Path]) -> str:

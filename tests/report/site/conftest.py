@@ -10,7 +10,8 @@ import pytest
 
 from tests.report.claims.conftest import claim, world  # noqa: F401
 
-LACKING = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
+NEEDED = ("altair", "markdown2", "pdoc", "vl_convert")
+LACKING = [name for name in NEEDED if find_spec(name) is None]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 300.4"></svg>'
 X = np.arange(10) / 100
 

@@ -22,9 +22,10 @@ TABLES = RESULTS / "tables"
 
 
 @pytest.fixture(scope="module")
-def made():
+def made(tmp_path_factory):
     """Path -> page or script of the laboratory, as it stands in the site."""
-    source = SimpleNamespace(results=RESULTS, downloads=find_downloads(RESULTS))
+    cache = tmp_path_factory.mktemp("kept")
+    source = SimpleNamespace(results=RESULTS, downloads=find_downloads(RESULTS), cache=cache)
     found = {}
     for item in laboratory.pages(source):
         path, data = item if isinstance(item, tuple) else (item.path, item.render(page.NAVIGATION))
@@ -173,7 +174,9 @@ def test_without_scripts_there_is_a_picture_and_a_table(made, exhibits):
         assert '<form class="controls" hidden' in text
         body = re.search(r"<tbody>(.*?)</tbody>", text, re.S)[1]
         assert body.count("<tr>") == len(exhibit.shown()) > 0
-    assert "layer 5;" in made["laboratory/watch.html"]
+    watch = made["laboratory/watch.html"]
+    assert "layer 5;" in watch
+    assert watch.count('fill="var(--none)"') == 1, "one bin holds all of layer 5"
 
 
 def test_the_numbers_beside_a_picture_are_those_of_its_choices(exhibits):
@@ -187,7 +190,7 @@ def test_the_numbers_beside_a_picture_are_those_of_its_choices(exhibits):
 
 def test_an_exhibit_without_its_table_is_left_out_and_named(tmp_path, caplog):
     (tmp_path / "tables").mkdir()
-    source = SimpleNamespace(results=tmp_path, downloads={})
+    source = SimpleNamespace(results=tmp_path, downloads={}, cache=tmp_path / "kept")
     assert [*laboratory.pages(source)] == []
     assert f"{tmp_path}/tables/signal_grid.csv does not exist" in caplog.text
 
@@ -201,3 +204,20 @@ def test_numbers_have_four_digits_and_nothing_stands_for_what_is_not_finite():
     assert found["x"][1:].isna().all()
     assert found["n"].tolist() == [1, 2, 3]
     assert (signals.STEM, trainability.LOST, training.TICKS[0]) == ("signal_grid", 0.5, 0.05)
+
+
+def test_what_is_drawn_is_kept_until_a_table_changes(tmp_path, monkeypatch):
+    stems = dict.fromkeys(stem for stems in laboratory.EXHIBITS.values() for stem in stems)
+    (tmp_path / "tables").mkdir()
+    for stem in stems:
+        (tmp_path / "tables" / f"{stem}.csv").write_text("")
+    drawn = []
+    make = lambda folder: drawn.append(folder) or []  # noqa: E731
+    monkeypatch.setattr(laboratory, "_drawn", make)
+    source = SimpleNamespace(results=tmp_path, downloads={}, cache=tmp_path / "kept")
+    for _ in range(2):
+        assert [*laboratory.pages(source)] == []
+    assert len(drawn) == 1
+    (tmp_path / "tables" / "depth_grid.csv").write_text("changed")
+    assert [*laboratory.pages(source)] == []
+    assert len(drawn) == 2

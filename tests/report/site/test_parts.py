@@ -8,11 +8,17 @@ import zipfile
 import pytest
 import yaml
 
+pytest.importorskip("altair")
+pytest.importorskip("markdown2")
+pytest.importorskip("pdoc")
+pytest.importorskip("vl_convert")
+
 from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.site import front
 from gpubn.report.site.claims import refuted_by
-from gpubn.report.site.downloads import find_downloads
+from gpubn.report.site.downloads import Download, find_downloads
+from gpubn.report.site.laboratory import exhibits_of
 from gpubn.report.site.page import Page, number, turned_back, word_class
 from gpubn.report.site.prose import html_of
 from gpubn.report.site.source import _entries, _selections
@@ -111,3 +117,17 @@ def test_findings_name_quantities_that_are_there_and_say_each_number():
         assert {field.split(".")[0] for field in fields} - {"words"} == {*numbers}
         digits = re.sub(r"\{[^}]*\}", "", finding["text"])
         assert not re.search(r"\d\.\d|\d{3}", digits)  # no measured number is typed
+
+
+def test_a_table_knows_the_exhibits_that_show_it_or_the_same_networks(tmp_path):
+    def page(path, *stems):
+        shown = [Download(tmp_path / f"{stem}.csv", f"data/{stem}.csv", 1) for stem in stems]
+        return Page(path, "exhibit.html.jinja", "", "", {"downloads": shown})
+
+    grid, curves = page("laboratory/a.html", "signal_grid"), page("laboratory/b.html", "x", "y")
+    found = exhibits_of([grid, curves, page("benchmarks.html", "x"), Page("c.html", "", "", "")])
+    assert found.pop("signal_propagation") == [grid]
+    assert {stem: pages for stem, pages in found.items() if stem in ("x", "signal_grid")} == {
+        "x": [curves],
+        "signal_grid": [grid],
+    }

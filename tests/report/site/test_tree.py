@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("altair")
+pytest.importorskip("markdown2")
+pytest.importorskip("pdoc")
+pytest.importorskip("vl_convert")
+
 from gpubn.errors import SiteError, StoreError
 from gpubn.report.site.tree import Tree, WrittenSite, write_tree
 

@@ -161,9 +161,9 @@ def _panel(controls: tuple[Control, ...], norms: list[str], quantity: str) -> al
 
 
 def _spike(pooled: pd.DataFrame) -> int:
-    """The first layer without normalisation of which all but one in a thousand are near zero."""
+    """The first layer without normalisation whose values are all near zero."""
     centre = select(pooled, init="small", norm="none", metric="activation_hist[+0.0]")
-    return int(centre["layer"][centre["value"] > 0.999].min())
+    return int(centre["layer"][centre["value"] == 1].min())
 
 
 def _bins(pooled: pd.DataFrame) -> pd.DataFrame:
