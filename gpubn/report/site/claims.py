@@ -8,8 +8,11 @@ from gpubn.report.claims import rules
 from gpubn.report.claims.coverage import Passage
 from gpubn.report.claims.decide import Decision
 from gpubn.report.claims.ledger import Claim
+<<<<<<< HEAD
 from gpubn.report.claims.reports import rule_in_words
 from gpubn.report.claims.universes import DEFAULT, PREDICTED
+=======
+>>>>>>> w-pages
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import SiteSource
 
@@ -59,6 +62,7 @@ def pages(source: SiteSource) -> Iterable[Page]:
                 "previous": ids[place - 1] if place else None,
                 "following": ids[place + 1] if place + 1 < len(ids) else None,
                 "strip": strips.get(id_, []),
+                "not_run": source.universes_not_run,
                 "confirmed": confirmed.get(id_),
                 "outcomes": OUTCOMES,
                 "replicated": replicated.get(id_, []),
@@ -72,14 +76,15 @@ def claim_path(id_: str) -> str:
 
 
 def universe_rows(source: SiteSource) -> dict[str, list[dict[str, str]]]:
-    """Return claim -> its row in every universe but the default, in the table's order."""
+    """Return claim -> its row in every universe that was run, in the order of the raster."""
     titles = source.universes
     found: dict[str, list[dict[str, str]]] = {}
     for row in source.rows("universes"):
-        if row["universe"] not in (DEFAULT, PREDICTED):
-            title = titles.get(row["universe"], row["universe"])
+        if row["universe"] in titles:
+            title = titles[row["universe"]]
             found.setdefault(row["id"], []).append({**row, "title": title})
-    return found
+    order = [*titles]
+    return {id_: sorted(of, key=lambda r: order.index(r["universe"])) for id_, of in found.items()}
 
 
 def _listed(source: SiteSource, id_: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from gpubn.errors import SiteError
 from gpubn.report.claims import rules
 from gpubn.report.claims.entries import read_yaml
-from gpubn.report.claims.universes import CONDITIONS, NO, NO_DATA, NOT_RUN, YES
+from gpubn.report.claims.universes import CONDITIONS, NO, NO_DATA, YES
 from gpubn.report.site.claims import claim_path, universe_rows
 from gpubn.report.site.page import Page, number
 from gpubn.report.site.source import SiteSource
@@ -39,6 +39,7 @@ def pages(source: SiteSource) -> Iterable[Page]:
             "findings": _findings(source, rows),
             "raster": _raster(source, rows),
             "columns": list(source.universes.values()),
+            "not_run": source.universes_not_run,
             "full": bool(source.full),
             "shown": [*rules.VERDICTS, NO_DATA],
             "picture": source.pictures.get("signal_depth"),
@@ -94,6 +95,7 @@ def _counts(source: SiteSource, rows: Mapping[str, list[dict[str, str]]]) -> Sim
     ]
     reached = [agrees for agrees in reached if agrees]
     return SimpleNamespace(
+        universes=len(source.universes),
         all=len(words),
         conditional=words.count(rules.CONDITIONAL),
         reproduced=words.count(rules.REPRODUCED),
@@ -137,5 +139,4 @@ def _raster(
 def _cell(
     where: str, word: str, unchanged: bool = False, conditions: bool = False
 ) -> dict[str, Any]:
-    shown = NO_DATA if word == NOT_RUN else word
-    return {"where": where, "word": shown, "same": unchanged, "conditions": conditions}
+    return {"where": where, "word": word, "same": unchanged, "conditions": conditions}

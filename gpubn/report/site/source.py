@@ -19,6 +19,7 @@ from gpubn.report.claims.decide import Decision, decide_claims
 from gpubn.report.claims.differences import load_differences
 from gpubn.report.claims.measure import ClaimTable, Tables, table_reader
 from gpubn.report.claims.places import TablePlaces
+from gpubn.report.claims.universes import NOT_RUN
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
 from gpubn.report.site.sentences import plain
@@ -146,7 +147,17 @@ class SiteSource:
 
     @cached_property
     def universes(self) -> dict[str, str]:
-        """Universe -> its title, in the order of the raster; {} where none was run."""
+        """Universe that was run -> its title, in the order of the raster."""
+        run = {row["universe"] for row in self.rows("universes") if row["word"] != NOT_RUN}
+        return {name: title for name, title in self._all_universes.items() if name in run}
+
+    @property
+    def universes_not_run(self) -> list[str]:
+        """The titles of the universes that were not run yet."""
+        return [t for name, t in self._all_universes.items() if name not in self.universes]
+
+    @property
+    def _all_universes(self) -> dict[str, str]:
         config = self.facts("tables/universes").get("config", {})
         return dict(config.get("universes", {}))
 

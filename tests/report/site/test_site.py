@@ -1,5 +1,6 @@
 """The site as a whole: what stands there, what is written again, and what is refused."""
 
+import json
 import re
 import shutil
 import sys
@@ -125,6 +126,40 @@ def test_the_verdict_in_full_comes_first_and_the_quick_one_beside_it(place):
     listed = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/index.html")).split())
     assert "not reproduced quick grids: reproduced" in listed
     assert "full grids" in place.read("index.html")
+
+
+UNIVERSES = """\
+universe,id,word,verdict,states,measured,low,high,unit,applies,agrees,why
+default,A1,reproduced,reproduced,shown,1,1,1,times,,,
+narrow,A1,undecided,undecided,open,1,1,1,times,yes,no,
+narrow,B1,holds only when,holds only when x,open,1,1,1,times,yes,other conditions,
+seeds,A1,reproduced,reproduced,shown,1,1,1,times,yes,yes,
+seeds,B1,holds only when,holds only when y,shown,1,1,1,times,no,yes,
+later,A1,not run,,,,,,,,,to come
+later,B1,not run,,,,,,,,,to come
+"""
+
+
+def test_the_raster_has_the_universes_that_were_run_in_order(place):
+    titles = {"seeds": "other seeds", "narrow": "8 units", "later": "later on"}
+    (place.world.results / "universes.csv").write_text(UNIVERSES)
+    said = json.dumps({"config": {"universes": titles}})
+    (place.world.results / "tables" / "universes.json").write_text(said)
+    place.make()
+    front, page = place.read("index.html"), place.read("claims/b1.html")
+    heads = re.findall(r'<span class="turn">(.*?)</span>', front)
+    assert heads == ["predicted", "quick grids", "other seeds", "8 units"]
+    row = front[front.index("<b>B1</b>") :].partition("</tr>")[0]
+    cells = re.findall(r'<td class="(.*?)"(?: title="(.*?)")?', row)
+    only = "holds-only-when"
+    assert [c for c, _ in cells] == [only, only, "gap", "same", f"{only} cond"]
+    assert cells[-1][1] == "8 units: holds only when, under other conditions"
+    absent = front[front.index("<b>A2</b>") :].partition("</tr>")[0]
+    assert absent.count('class="no-data"') == 2
+    assert "Not run yet: later on." in front
+    assert "Not run yet: later on." in page
+    strip = re.findall(r"<li class=\"[\w-]+\"><b>(.*?)</b>", page)
+    assert strip == ["other seeds", "8 units"]
 
 
 def test_in_full_a_quick_table_may_not_count(place):
