@@ -8,11 +8,7 @@ from gpubn.report.claims import rules
 from gpubn.report.claims.coverage import Passage
 from gpubn.report.claims.decide import Decision
 from gpubn.report.claims.ledger import Claim
-<<<<<<< HEAD
 from gpubn.report.claims.reports import rule_in_words
-from gpubn.report.claims.universes import DEFAULT, PREDICTED
-=======
->>>>>>> w-pages
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import SiteSource
 
