@@ -31,7 +31,7 @@ def test_cases_share_a_scale_on_which_all_that_counts_has_a_place(strips):
     assert red.bounds == blue.bounds
     assert red.zero == blue.zero == pytest.approx(sum(red.bounds) / 2, abs=0.1)
     assert WIDTH * 0.05 == red.bounds[0] < red.bounds[1] < red.low < red.mean < red.high
-    assert red.high == WIDTH * 0.95
+    assert red.high == strips(X - 0.45, 3 + X)["blue"].high == WIDTH * 0.95
     assert red.bounds[0] < blue.low < blue.mean < blue.high < red.bounds[1]
     assert blue.mean == pytest.approx(blue.zero, abs=0.1)
 
