@@ -51,8 +51,10 @@ def strips_of(claim: Claim, decision: Decision) -> dict[str, Strip]:
     return {
         name: Strip(
             strip.state,
-            *(place(x) for x in (strip.low, strip.mean, strip.high)),
-            tuple(place(x) for x in strip.bounds),
+            place(strip.low),
+            place(strip.mean),
+            place(strip.high),
+            tuple(map(place, strip.bounds)),
             None if strip.zero is None else place(strip.zero),
             None if strip.printed is None else (place(strip.printed[0]), place(strip.printed[1])),
         )
@@ -62,11 +64,14 @@ def strips_of(claim: Claim, decision: Decision) -> dict[str, Strip]:
 
 def _strip(claim: Claim, decision: Decision, outcome: CaseOutcome) -> Strip:
     estimate, m = decision.estimates[outcome.case.quantity], claim.matters.value
-    ends = (outcome.state, estimate.low, estimate.mean, estimate.high)
     printed = outcome.case.published
+    bounds: tuple[float, ...] = (-m, m)
+    zero: float | None = 0.0
     if claim.kind == rules.PUBLISHED and printed is not None:
-        return Strip(*ends, (printed[0] - m, printed[1] + m), None, printed)
-    return Strip(*ends, (-m,) if claim.kind == rules.NONINFERIOR else (-m, m), 0.0, printed)
+        bounds, zero = (printed[0] - m, printed[1] + m), None
+    elif claim.kind == rules.NONINFERIOR:
+        bounds = (-m,)
+    return Strip(outcome.state, estimate.low, estimate.mean, estimate.high, bounds, zero, printed)
 
 
 def _values(strip: Strip) -> Iterable[float]:
