@@ -11,6 +11,7 @@ from gpubn.report.claims.ledger import Claim
 from gpubn.report.claims.reports import rule_in_words
 from gpubn.report.site.page import Page
 from gpubn.report.site.source import SiteSource
+from gpubn.report.site.strips import strips_of
 
 OUTCOMES = {
     "same": "the same verdict",
@@ -107,6 +108,8 @@ def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, An
         "full": full,
         "quick": source.quick[claim.id],
         "why": source.why.get(claim.id),
+        "strips": strips_of(claim, decision),
+        "quick_strips": strips_of(claim, source.quick[claim.id]),
         "plain": source.plain(claim.id),
         "title": source.ledger.titles[claim.id[0]],
         "pictures": source.figures[claim.id],

@@ -3,7 +3,6 @@
 import csv
 import json
 import pickle
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,9 @@ from gpubn.report.claims.places import TablePlaces
 from gpubn.report.claims.universes import NOT_RUN
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
+from gpubn.report.site.pictures import Picture, find_pictures
 from gpubn.report.site.sentences import plain
+from gpubn.report.site.written import entries_of, selections_of
 
 FULL = "full"
 _CODE = Path(__file__).parents[2]
@@ -34,29 +35,6 @@ _SAID = 5
 T = TypeVar("T")
 PassedOver = Callable[[Path, str], bool]
 """Whether a table in a folder does not count, by folder and stem."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure that is drawn: where its SVG is, and what it says."""
-
-    script: drawing.FigureScript
-    file: Path
-    title: str
-    caption: str
-    alt: str
-    width: int = 0
-    height: int = 0
-
-    @property
-    def name(self) -> str:
-        """The name of the figure."""
-        return self.script.name
-
-    @property
-    def path(self) -> str:
-        """Where it stands in the site."""
-        return f"figures/{self.name}.svg"
 
 
 @dataclass(frozen=True)
@@ -92,13 +70,7 @@ class SiteSource:
     @cached_property
     def pictures(self) -> dict[str, Picture]:
         """Figures that are drawn, by name."""
-        found = {}
-        for script in drawing.find():
-            if script.extension is None:
-                base = self.results / "figures" / script.name
-                if base.with_suffix(".svg").exists():
-                    found[script.name] = _picture(script, base)
-        return found
+        return {picture.name: picture for picture in find_pictures(self.results)}
 
     @cached_property
     def figures(self) -> dict[str, list[Picture]]:
@@ -129,12 +101,14 @@ class SiteSource:
     @cached_property
     def entries(self) -> dict[str, str]:
         """Claim -> its entry in the ledger, as it is written."""
-        return {i: text for path in sorted(self.rules.glob("*.yaml")) for i, text in _entries(path)}
+        return {
+            i: text for path in sorted(self.rules.glob("*.yaml")) for i, text in entries_of(path)
+        }
 
     @cached_property
     def selections(self) -> dict[str, dict[str, str]]:
         """Document -> name of a selection at the head of its file -> the line."""
-        return {path.stem: _selections(path) for path in sorted(self.rules.glob("*.yaml"))}
+        return {path.stem: selections_of(path) for path in sorted(self.rules.glob("*.yaml"))}
 
     @cached_property
     def downloads(self) -> dict[Path, Download]:
@@ -310,23 +284,6 @@ def digest_of(paths: Iterable[Path]) -> str:
     return sha256("\n".join(lines).encode())
 
 
-def _picture(script: drawing.FigureScript, base: Path) -> Picture:
-    path = base.with_suffix(".json")
-    try:
-        said = json.loads(path.read_bytes())
-        words = {key: str(said[key]) for key in ("title", "caption", "alt")}
-        with base.with_suffix(".svg").open("rb") as file:
-            head = file.read(2000).decode(errors="replace")
-        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
-        size = [round(float(side)) for side in box.groups()] if box else [0, 0]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SiteError(
-            f"{path} does not say what the figure {script.name} shows ({error}); expected title, "
-            "caption and alt, which `gpubn build --redraw` writes"
-        ) from error
-    return Picture(script, base.with_suffix(".svg"), **words, width=size[0], height=size[1])
-
-
 def _csv_rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -335,19 +292,3 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
         return []
     except (UnicodeDecodeError, csv.Error) as error:
         raise StoreError(f"{path} is no table ({error}); expected text with commas") from error
-
-
-def _entries(path: Path) -> Iterable[tuple[str, str]]:
-    """Return id and text of each entry of a file of the ledger."""
-    text = path.read_text("utf-8")
-    for part in re.split(r"(?m)^(?=\s*- id: )", text)[1:]:
-        found = re.match(r"\s*- id: (\S+)", part)
-        if found:
-            lines = part.rstrip().splitlines()
-            indent = len(lines[0]) - len(lines[0].lstrip())
-            yield found[1].strip("'\""), "\n".join(line[indent:] for line in lines)
-
-
-def _selections(path: Path) -> dict[str, str]:
-    head = path.read_text("utf-8").partition("\nclaims:")[0].partition("\nselections:")[2]
-    return {m[1]: m[0].strip() for m in re.finditer(r"(?m)^  (\w+): .*$", head)}

@@ -21,7 +21,7 @@ from gpubn.report.site.downloads import Download, find_downloads
 from gpubn.report.site.laboratory import exhibits_of
 from gpubn.report.site.page import Page, number, turned_back, word_class
 from gpubn.report.site.prose import html_of
-from gpubn.report.site.source import _entries, _selections
+from gpubn.report.site.written import entries_of, selections_of
 
 NUMBERS = [
     (1.5, 4, "1.5"),
@@ -83,14 +83,14 @@ def test_large_tables_are_packed_always_alike(tmp_path):
 @pytest.mark.parametrize("letter", "ABCD")
 def test_every_entry_of_the_ledger_is_found_as_it_is_written(letter):
     path = ledger.FOLDER / f"{letter}.yaml"
-    text, found = path.read_text(), dict(_entries(path))
+    text, found = path.read_text(), dict(entries_of(path))
     claims = [claim["id"] for claim in yaml.safe_load(text)["claims"]]
     assert list(found) == claims
     for id_, entry in found.items():
         assert entry.startswith(f"- id: {id_}\n")
         assert entry.count("- id: ") == 1
         assert all(line.strip() in text for line in entry.splitlines())
-    lines = _selections(path)
+    lines = selections_of(path)
     assert lines.keys() == yaml.safe_load(text)["selections"].keys()
     for name in re.findall(r"\buse: (\w+)", text):
         assert lines[name].startswith(f"{name}: ")

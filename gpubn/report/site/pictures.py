@@ -1,0 +1,62 @@
+"""Figures that are drawn, with the words beside them."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubn.errors import SiteError
+from gpubn.report.figures import drawing
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is drawn: where its SVG is, and what it says."""
+
+    script: drawing.FigureScript
+    file: Path
+    title: str
+    caption: str
+    alt: str
+    width: int = 0
+    height: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the figure."""
+        return self.script.name
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the site."""
+        return f"figures/{self.name}.svg"
+
+
+def find_pictures(results: Path) -> Iterator[Picture]:
+    """Yield our figures that are drawn in a results folder.
+
+    Raises:
+        SiteError: what one shows is not said beside it.
+    """
+    for script in drawing.find():
+        base = results / "figures" / script.name
+        if script.extension is None and base.with_suffix(".svg").exists():
+            yield _picture(script, base)
+
+
+def _picture(script: drawing.FigureScript, base: Path) -> Picture:
+    path = base.with_suffix(".json")
+    try:
+        said = json.loads(path.read_bytes())
+        words = {key: str(said[key]) for key in ("title", "caption", "alt")}
+        with base.with_suffix(".svg").open("rb") as file:
+            head = file.read(2000).decode(errors="replace")
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
+        size = [round(float(side)) for side in box.groups()] if box else [0, 0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SiteError(
+            f"{path} does not say what the figure {script.name} shows ({error}); expected title, "
+            "caption and alt, which `gpubn build --redraw` writes"
+        ) from error
+    return Picture(script, base.with_suffix(".svg"), **words, width=size[0], height=size[1])
