@@ -100,7 +100,8 @@ class _Run:
             except DataUnavailableError as error:
                 log.warning("the universe %s is left out: %s", universe.name, error)
                 blank = {row["word"] for row in before} <= {report.NOT_RUN, report.NO_DATA}
-                ids, why = [row["id"] for row in before], f"the dataset {universe.data} could not be had"
+                ids = [row["id"] for row in before]
+                why = f"the dataset {universe.data} could not be had"
                 none = report.blank_rows(universe.name, ids, report.NO_DATA, why)
                 return none if blank else before
         outcome = Outcome.of(folder)
