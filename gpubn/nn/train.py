@@ -6,7 +6,7 @@ Divergence is an outcome: inf and NaN flow through and are recorded.
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -168,11 +168,11 @@ class _Step:
     ) -> None:
         xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
         examples = len(data.x_train)
-        draw = partial(_order, examples=examples, sample=sample, batch=batch, steps=steps)
         distinct = list(dict.fromkeys(seeds))
         # On the CPU each group of replicas has a thread already.
         with ThreadPoolExecutor(1 if backend.on_host else cores()) as pool:
-            orders = dict(zip(distinct, pool.map(draw, distinct), strict=True))
+            drawn = pool.map(lambda seed: _order(seed, examples, sample, batch, steps), distinct)
+            orders = dict(zip(distinct, drawn, strict=True))
         order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
