@@ -1,6 +1,7 @@
 """Execute the notebooks for teaching, and write them with all that they show."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from gpubn.files import write_atomic
 FOLDER = Path(__file__).parent
 NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
-"""Seconds that a cell may take."""
+"""Seconds that a cell may take; a tenth in short form."""
+TRIES = 2
+"""A kernel may lose an answer, and be waited for in vain."""
 _STATES = "application/vnd.jupyter.widget-state+json"
 
 
@@ -22,25 +25,32 @@ def executed(path: Path, folder: Path) -> Any:
     """Return a notebook (percent script) after all its cells have been run in `folder`.
 
     Raises:
-        CellError: a cell failed.
+        CellError: a cell failed, or took too long, twice.
         ExtraError: the extra notebooks is not installed.
     """
     require("a notebook", "notebooks", ("ipykernel", "ipywidgets", "jupytext", "nbclient"))
     import jupytext
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
-    notebook = jupytext.read(path)
-    client = NotebookClient(
-        notebook,
-        timeout=MOST,
-        resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--log-level=ERROR"],
-    )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        raise _failed(path, error) from error
+    seconds = MOST / 10 if os.environ.get("GPUBN_NOTEBOOKS") == "short" else MOST
+    for left in reversed(range(TRIES)):
+        notebook = jupytext.read(path)
+        client = NotebookClient(
+            notebook,
+            timeout=seconds,
+            resources={"metadata": {"path": str(folder)}},
+            extra_arguments=["--log-level=ERROR"],
+        )
+        try:
+            client.execute()
+            break
+        except CellExecutionError as error:
+            raise _failed(path, error) from error
+        except CellTimeoutError as error:
+            if not left:
+                late = SimpleNamespace(ename="timeout", evalue=f"{seconds:.0f} s")
+                raise _failed(path, late) from error
     for output in behind_sliders(notebook):
         if output["output_type"] == "error":
             raise _failed(path, SimpleNamespace(**output))

@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 
 import pytest
+from notebooks import execute
 from notebooks.execute import FOLDER, NOTEBOOKS, behind_sliders, executed
 
 from gpubn.errors import CellError
@@ -57,3 +58,15 @@ def test_a_cell_that_fails_is_named_behind_a_slider_as_well(fails, tmp_path):
     broken.write_text(f"# %%\nimport ipywidgets as widgets\n{fails}\n")
     with pytest.raises(CellError, match=r"a cell of broken.py failed \(ZeroDivisionError: .*zero"):
         executed(broken, tmp_path)
+
+
+def test_a_cell_that_takes_too_long_is_tried_again_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "MOST", 10)
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "# %%\nfrom pathlib import Path\nfrom threading import Event\n"
+        'Path("tries").open("a").write("1")\nEvent().wait()\n'
+    )
+    with pytest.raises(CellError, match=r"a cell of slow.py failed \(timeout: 1 s\)"):
+        executed(slow, tmp_path)
+    assert (tmp_path / "tries").read_text() == "1" * execute.TRIES
