@@ -109,7 +109,7 @@ Markdown(
 
 # %%
 def outputs(start, norm="no batchnorm"):
-    """What the hidden units of fresh networks make of some images: (seeds, images, units)."""
+    """Return the hidden units of fresh networks for some images, (seeds, images, units)."""
     network = build_mlp(
         ModelConfig(), NORMS[norm], STARTS[start], features=data.features, classes=data.classes,
         seeds=range(SEEDS), backend=backend, dtype="float32",

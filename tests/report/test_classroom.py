@@ -1,4 +1,4 @@
-"""What notebooks in class draw and say: large, no label over another, verdicts as decided."""
+"""Pictures and words of notebooks in class: large, no label over another, verdicts as decided."""
 
 import matplotlib as mpl
 import numpy as np

@@ -35,7 +35,7 @@ REACH = 4.1
 
 
 class Spread(NamedTuple):
-    """What is measured of a network, the first layer first.
+    """Measures of a network, the first layer first.
 
     Attributes:
         variances: metric -> variances over examples and units, or weights, (layers, R).

@@ -1,4 +1,4 @@
-"""Where the tables of claims are looked for: in some results folders, one after the other."""
+"""The places of the tables of claims: some results folders, one after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ _WORDS = {
     "longer": ("long", "shorter"),
     "wider": ("wide", "narrower"),
 }
-"""What is more than another is -> what both are, and what is less than another is."""
+"""A word for more -> what both are, and the word for less."""
 COMPARATIVES = tuple(_WORDS)
 _ALIKE = "exactly"
 
@@ -57,7 +57,7 @@ def signed(x: float) -> str:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How a ratio is said: its first part beside the second.
+    """The words of a ratio: its first part beside the second.
 
     Attributes:
         word: one of `COMPARATIVES`.
@@ -100,7 +100,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a difference is said: its first part beside the second.
+    """The words of a difference: its first part beside the second.
 
     Attributes:
         word: one of `COMPARATIVES`.
@@ -129,7 +129,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Level:
-    """How a value is said by itself.
+    """The words of a value by itself.
 
     Attributes:
         unit: with its blank: " nats" or "%".
@@ -151,7 +151,7 @@ class Level:
 
 
 Wording = Ratio | Difference | Level
-"""How values of a quantity are said."""
+"""The words for values of a quantity."""
 
 
 def between(form: Wording, low: float, high: float) -> str:

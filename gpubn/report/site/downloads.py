@@ -20,7 +20,7 @@ class Download:
 
     @property
     def name(self) -> str:
-        """How it is called in a link."""
+        """Its name in a link."""
         return self.path.rpartition("/")[2]
 
     def data(self) -> bytes:

@@ -18,7 +18,7 @@ from gpubn.report.site.source import SiteSource
 
 FINDINGS = Path(__file__).parent / "findings.yaml"
 _AS = {"times": math.exp, "times10": lambda x: 10.0**x, "plain": lambda x: x}
-"""How a number of a finding is said -> from the estimate to it."""
+"""A way to say a number of a finding -> from the estimate to it."""
 
 _NO_ROW = {"word": NO_DATA, "applies": "", "agrees": ""}
 

@@ -35,7 +35,7 @@ EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
     trainability.trainability_map: ("trainability",),
     training.distributions: ("mnist_init_pooled",),
 }
-"""What makes an exhibit -> the tables that it reads."""
+"""The maker of an exhibit -> the tables that it reads."""
 WIDTH = 640
 """Of the pictures that stand in for charts."""
 _LIKE = {"signal_grid": ("signal_propagation", "signal_shape")}

@@ -50,7 +50,7 @@ _LOGARITHMS: dict[str, Callable[[float], float]] = {
     "log nats": math.exp,
     "decades": lambda x: 10.0**x,
 }
-"""How the unit of a logarithm begins -> what turns it back."""
+"""The beginning of a logarithm's unit -> what turns it back."""
 
 
 @dataclass(frozen=True)

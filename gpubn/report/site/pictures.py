@@ -29,7 +29,7 @@ class Picture:
 
     @property
     def path(self) -> str:
-        """Where it stands in the site."""
+        """Its place in the site."""
         return f"figures/{self.name}.svg"
 
 

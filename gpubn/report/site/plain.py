@@ -1,4 +1,4 @@
-"""What each claim says and what was done about it, in the words of a student: `plain.yaml`.
+"""Each claim and what was done about it, in the words of a student: `plain.yaml`.
 
 A result there is a sentence with places for numbers in braces: a comparative ("{higher}", "{more
 steps}"), a value by itself ("{value}"), or the change that a logarithm stands for ("{change}"), of

@@ -1,4 +1,4 @@
-"""What the pages of the site are made from: ledger, decisions, figures and tables of a folder."""
+"""The source of the site's pages: ledger, decisions, figures and tables of a folder."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ _SAID = 5
 
 T = TypeVar("T")
 PassedOver = Callable[[Path, str], bool]
-"""Whether a table in a folder does not count, by folder and stem."""
+"""True for a table in a folder that does not count, by folder and stem."""
 
 
 @dataclass(frozen=True)

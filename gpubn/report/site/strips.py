@@ -1,4 +1,4 @@
-"""Where the interval of each case lies beside what matters, as places on a strip."""
+"""The interval of each case beside what matters, as places on a strip."""
 
 import math
 from collections.abc import Iterable

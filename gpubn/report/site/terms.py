@@ -33,7 +33,7 @@ class Term(Entry):
 
     @property
     def anchor(self) -> str:
-        """Where it stands on the page: "log-ratio"."""
+        """Its place on the page: "log-ratio"."""
         return re.sub(r"[^a-z0-9]+", "-", self.term.lower()).strip("-")
 
 

@@ -83,7 +83,7 @@ def _ratios(table: pd.DataFrame, shapes: int) -> Iterator[Target]:
 
 
 def _launches(table: pd.DataFrame) -> Iterator[Target]:
-    """What peers take over our prototype that trains in one launch, by their medians."""
+    """The times of peers over our prototype that trains in one launch, by their medians."""
     timed = table.dropna(subset=["seconds"]).set_index(["work", "who", "launch"])["seconds"]
     for work, who, launch, name in LAUNCHED:
         seconds = [timed.get((work, *of), float("nan")) for of in ((who, launch), (OURS, "launch"))]

@@ -23,7 +23,7 @@ PAGES = {
 
 
 class Looked(HTMLParser):
-    """What a page holds: tags, identifiers, links, and what it loads."""
+    """The contents of a page: tags, identifiers, links, and what it loads."""
 
     def __init__(self, text):
         super().__init__()
