@@ -5,6 +5,7 @@ Writes `gpu_one_launch.csv` into `benchmarks/` of the results folder: seconds of
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ from race.contest import median_interval
 from race.training import TrainingWork, mnist_or_random, random_images
 
 from gpubn.backend import Backend, resolve
+from gpubn.errors import GpubnError
 from gpubn.files import git_revision
 from gpubn.report.benchmarks import write_benchmark
 
@@ -64,4 +66,7 @@ if __name__ == "__main__":
     asked.add_argument("--rounds", type=int, default=5)
     asked.add_argument("--mnist", action="store_true", help="its images, not random ones")
     asked.add_argument("--revision", help="what is measured, where there is no git")
-    main(asked.parse_args())
+    try:
+        main(asked.parse_args())
+    except GpubnError as error:
+        sys.exit(f"error: {error}")

@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import one_launch_parts
 import pytest
 import sizing
 import step_cost as timing
 from race.training import TrainingWork, random_images
 
+from gpubn.kernels.cuda.source import source_text
 from gpubn.report.tables import read_table, table_is_current
 from tests.scripts.sweeping import ROOT
 
@@ -101,3 +103,9 @@ def test_what_is_raced_computes_the_same():
         results = [call() for call in race.values()]
         first, second = (r if isinstance(r, tuple) else (r,) for r in results)
         np.testing.assert_allclose(first[0], second[0], rtol=1e-4, atol=1e-4)
+
+
+def test_each_part_that_is_left_out_of_the_launch_stands_once_in_its_source():
+    text = source_text("train_shallow")
+    for edits in one_launch_parts.PARTS.values():
+        assert all(text.count(before) == 1 for before, _ in edits)
