@@ -6,6 +6,7 @@ for figures, and in `full` there stands what the ledger reads of them, and how r
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def stands_for_no_full_grid(quick: Sequence[Path]) -> Callable[[Path, str], bool
     are decided, in full, from the table of its full grid or not at all."""
     from gpubn.sweeps.compose import has_full_grid
 
-    return lambda folder, stem: folder in quick and has_full_grid(stem.removesuffix("_pooled"))
+    in_full = cache(has_full_grid)
+    return lambda folder, stem: folder in quick and in_full(stem.removesuffix("_pooled"))
 
 
 def _quick(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> dict[str, Path]:

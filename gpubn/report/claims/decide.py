@@ -8,7 +8,7 @@ their interval and not tested. Exact claims have tolerances, and no p.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -109,27 +109,10 @@ _Pair = tuple[float, float]
 
 def decide_claims(ledger: Ledger, tables: Tables) -> list[Decision]:
     """Decide every claim of a ledger, in order; what cannot be decided says why."""
-    decisions = {id_: _measured(claim, tables) for id_, claim in ledger.claims.items()}
-    sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
-    p: dict[_Test, float] = {
-        (claim.id, case.quantity, bound): t_test(decision.values[case.quantity], bound)
-        for claim, decision in sound
-        if claim.kind != rules.EXACT
-        for case in claim.cases
-        for bound in _bounds(claim, case)
-    }
-    adjusted = infer.holm(p)
-    for claim, decision in sound:
-        decision.outcomes = [_outcome(claim, c, decision, p, adjusted) for c in claim.cases]
-        states, when = [o.state for o in decision.outcomes], [c.when for c in claim.cases]
-        decision.verdict = rules.verdict_of(claim.kind, states, when)
-    for id_ in {*ledger.expected} - {*decisions}:
-        reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
-        decisions[id_] = Decision(id_, None, reason)
-    return [decisions[id_] for id_ in ledger.expected]
+    return decide_measured(ledger, [measured(claim, tables) for claim in ledger.claims.values()])
 
 
-def _measured(claim: Claim, tables: Tables) -> Decision:
+def measured(claim: Claim, tables: Tables) -> Decision:
     """Return what the tables say of a claim, before it is decided."""
     decision = Decision(claim.id, claim, scope=scope(claim, tables))
     names = {n: PerSeed((None,), np.array([t.value])) for n, t in claim.thresholds.items()}
@@ -144,6 +127,29 @@ def _measured(claim: Claim, tables: Tables) -> Decision:
     except (LedgerError, StoreError) as error:
         return Decision(claim.id, claim, str(error), decision.scope)
     return decision
+
+
+def decide_measured(ledger: Ledger, each: Iterable[Decision]) -> list[Decision]:
+    """Decide every claim of a ledger, in order, from what `measured` returns of each."""
+    decisions = {decision.id: decision for decision in each}
+    sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
+    p: dict[_Test, float] = {
+        (claim.id, case.quantity, bound): t_test(decision.values[case.quantity], bound)
+        for claim, decision in sound
+        if claim.kind != rules.EXACT
+        for case in claim.cases
+        for bound in _bounds(claim, case)
+    }
+    adjusted = infer.holm(p)
+    for claim, decision in sound:
+        outcomes = [_outcome(claim, c, decision, p, adjusted) for c in claim.cases]
+        states, when = [o.state for o in outcomes], [c.when for c in claim.cases]
+        verdict = rules.verdict_of(claim.kind, states, when)
+        decisions[claim.id] = replace(decision, outcomes=outcomes, verdict=verdict)
+    for id_ in {*ledger.expected} - {*decisions}:
+        reason = ledger.faults.get(id_, f"{id_} does not stand in the ledger")
+        decisions[id_] = Decision(id_, None, reason)
+    return [decisions[id_] for id_ in ledger.expected]
 
 
 def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: Decision) -> None:

@@ -118,10 +118,11 @@ def table_reader(find: Callable[[str], Path]) -> Tables:
     @cache
     def read(stem: str) -> ClaimTable:
         frame = read_table(find(stem))
+        config = frame.attrs.pop("config")  # pandas copies it, deep, at each selection
         frame["seed"] = frame["seed"].fillna(_NO_SEED).astype(int)
         by_metric = {str(name): rows for name, rows in frame.groupby("metric", sort=False)}
         levels = {axis: sorted(map(str, frame[axis].unique())) for axis in _axes(frame)}
-        return ClaimTable(stem, frame.attrs["config"], levels, by_metric)
+        return ClaimTable(stem, config, levels, by_metric)
 
     return read
 
@@ -210,7 +211,7 @@ def _refuse_alike(rows: "pd.DataFrame", keys: set[str]) -> None:
 
 def _refuse_lost(cells: "pd.DataFrame", rows: "pd.DataFrame", fixed: Mapping[str, object]) -> None:
     """Refuse a layer or step that some of the selected seeds or cells do not have."""
-    for column in ("seed", *_axes(cells)):
+    for column in ("seed", *_axes(cells)) if len(rows) < len(cells) else ():
         missing = cells[column][~cells[column].isin(rows[column])]
         if not missing.empty:
             place = ", ".join(f"{name} {position}" for name, position in fixed.items())

@@ -14,7 +14,7 @@ from gpubn.errors import SiteError, StoreError
 from gpubn.files import sha256, shipped, write_atomic
 from gpubn.report.claims import history, ledger
 from gpubn.report.claims.coverage import Coverage, load_coverage
-from gpubn.report.claims.decide import Decision, decide_claims
+from gpubn.report.claims.decide import Decision, decide_measured, measured
 from gpubn.report.claims.differences import load_differences
 from gpubn.report.claims.measure import ClaimTable, Tables, table_reader
 from gpubn.report.claims.places import TablePlaces
@@ -177,7 +177,7 @@ def read_source(
     """Read what the pages are made from, and decide the claims.
 
     Args:
-        cache: the folder in which decisions are kept for the next time.
+        cache: the folder in which is kept, for the next time, what the tables say of each claim.
         in_full: from the quick folders to what does not count in full.
 
     Raises:
@@ -191,7 +191,8 @@ def read_source(
         places = TablePlaces((results / FULL, results), passed_over)
     _refuse_missing(results, book, [quick, places])
     own = table_reader(quick.existing)
-    decisions = _decided(book, quick, own, rules, cache / "quick.pickle")
+    of_claim = _Measured(cache / "measured.pickle", rules)
+    decisions = _decided(book, quick, own, of_claim)
     full = {}
     if in_both:
         others = table_reader(places.existing)
@@ -199,7 +200,8 @@ def read_source(
         def of_either(stem: str) -> ClaimTable:  # a table of the quick grids is read once
             return (own if places.first(stem) == quick.first(stem) else others)(stem)
 
-        full = _decided(book, places, of_either, rules, cache / "full.pickle")
+        full = _decided(book, places, of_either, of_claim)
+    of_claim.keep()
     _refuse_undecided([*decisions.values(), *full.values()])
     return SiteSource(results, rules, book, decisions, full, places, quick, cache)
 
@@ -244,26 +246,42 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(ids) if len(ids) < 6 else f"{', '.join(ids[:4])} and {len(ids) - 4} others"
 
 
+class _Measured:
+    """What the tables say of claims, kept by what it is made of: ledger, code and tables.
+
+    Args:
+        file: where it is kept.
+    """
+
+    def __init__(self, file: Path, rules: Path) -> None:
+        self._file = file
+        code = [_CODE / "theory.py", _CODE / "rows.py"]
+        code += [p for at in _DECIDING for p in sorted((_CODE / "report").glob(at))]
+        self._rest = digest_of([*sorted(rules.rglob("*.yaml")), *code])
+        self._used: dict[str, Decision] = {}
+        self._found: dict[str, Decision] = {}
+        with suppress(Exception):  # whatever is wrong with what was kept, it is made anew
+            self._found = dict(pickle.loads(file.read_bytes()))
+
+    def __call__(self, claim: ledger.Claim, places: TablePlaces, tables: Tables) -> Decision:
+        paths = [path for stem in sorted(claim.tables) if (path := places.first(stem)).exists()]
+        paths += [path.with_suffix(".json") for path in paths]
+        key = f"{claim.id} {self._rest} {digest_of(paths)}"
+        found = self._used.get(key) or self._found.get(key) or measured(claim, tables)
+        self._used[key] = replace(found, claim=None)  # claims hold code
+        return replace(found, claim=claim)
+
+    def keep(self) -> None:
+        """Keep what was asked for."""
+        if {*self._used} != {*self._found}:
+            write_atomic(self._file, pickle.dumps(self._used), durable=False)
+
+
 def _decided(
-    book: ledger.Ledger,
-    places: TablePlaces,
-    tables: Tables,
-    rules: Path,
-    cache: Path,
+    book: ledger.Ledger, places: TablePlaces, tables: Tables, of: _Measured
 ) -> dict[str, Decision]:
-    """Return the decision on each claim, the kept one where nothing that it is made of changed."""
-    stems = dict.fromkeys(stem for claim in book.claims.values() for stem in claim.tables)
-    paths = [path for stem in stems if (path := places.first(stem)).exists()]
-    paths += [path.with_suffix(".json") for path in paths]
-    paths += [*sorted(rules.rglob("*.yaml")), _CODE / "theory.py", _CODE / "rows.py"]
-    paths += [p for at in _DECIDING for p in sorted((_CODE / "report").glob(at))]
-
-    def decide() -> list[Decision]:
-        decisions = decide_claims(book, tables)
-        return [replace(decision, claim=None) for decision in decisions]  # claims hold code
-
-    decisions = kept(cache, paths, decide)
-    return {d.id: replace(d, claim=book.claims.get(d.id)) for d in decisions}
+    each = [of(claim, places, tables) for claim in book.claims.values()]
+    return {decision.id: decision for decision in decide_measured(book, each)}
 
 
 def kept(cache: Path, paths: Iterable[Path], make: Callable[[], T]) -> T:

@@ -195,12 +195,36 @@ def test_a_page_that_was_damaged_is_mended(place):
     assert page.read_text() == whole
 
 
-def test_a_decision_is_kept_until_its_table_changes(place):
+def test_a_claim_is_measured_again_where_its_table_has_changed(place, monkeypatch):
+    from gpubn.report.site import source
+
+    asked, measured = [], source.measured
+
+    def counting(claim, tables):
+        asked.append(claim.id)
+        return measured(claim, tables)
+
+    monkeypatch.setattr(source, "measured", counting)
     place.make()
+    assert asked == ["A1", "A2", "B1"]
     assert "1.545</span>" in place.read("claims/a1.html")
     place.world.gains(2.5 + X)
     place.make()
+    assert asked == ["A1", "A2", "B1", "A1", "A2"]
     assert "2.545</span>" in place.read("claims/a1.html")
+    (place.out.with_name(".site.kept") / "measured.pickle").write_bytes(b"half")
+    place.world.gains(3.5 + X)
+    place.make()
+    assert asked[5:] == ["A1", "A2", "B1"]
+    assert "3.545</span>" in place.read("claims/a1.html")
+
+
+def test_what_was_kept_is_corrected_together_with_what_was_not(place):
+    place.make()
+    assert "1.2 × 10<sup>−14" in place.read("claims/b1.html")
+    place.world.gains(np.array([0.9, 1.2] * 5))  # A1 and A2 are far from their bound no longer
+    place.make()
+    assert "1.6 × 10<sup>−14" in place.read("claims/b1.html")
 
 
 def test_further_pages_of_the_caller(place):
