@@ -143,6 +143,11 @@ PARTS = {
     "trainability": (
         *_AT_THE_END,
         _part("batch_loss", steps=(0,), rate="0.1"),  # the same at every rate
+        _part(  # curves to look at, of the quick grid
+            "batch_loss",
+            steps=(25, 50, 75, 100),
+            rate="0.001 0.00316 0.01 0.0316 0.1 0.316 1.0 3.16",
+        ),
     ),
     "shared_scale": (
         _part("forward_difference weight_grad_difference output_change"),
