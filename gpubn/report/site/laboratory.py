@@ -33,6 +33,7 @@ EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
     training.curves: ("mnist_init",),
     training.by_depth: ("depth_grid",),
     trainability.trainability_map: ("trainability",),
+    training.by_step: ("trainability",),
     training.distributions: ("mnist_init_pooled",),
 }
 """The maker of an exhibit -> the tables that it reads."""

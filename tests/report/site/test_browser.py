@@ -173,10 +173,8 @@ def controls_of(site):
 
 def test_every_select_and_slider_changes_the_chart_or_its_numbers(browser, site):
     found = [*controls_of(site)]
-    assert {page for page, *_ in found} == {
-        f"{name}.html"
-        for name in ("watch", "by-layer", "curves", "by-depth", "map", "distributions")
-    }
+    names = ("watch", "by-layer", "curves", "by-depth", "map", "by-step", "distributions")
+    assert {page for page, *_ in found} == {f"{name}.html" for name in names}
     shown = None
     for page, name, value in found:
         if page != shown:

@@ -104,6 +104,19 @@ def test_loss_curves_hold_every_seed(exhibits):
     assert row["mean"].item() == pytest.approx(np.exp(np.log(seeds).mean()), rel=1e-3)
 
 
+def test_there_is_a_curve_for_every_depth_and_rate(exhibits):
+    arm = {"network": "relu", "norm": "after"}
+    rows = exhibits["by-step"].rows
+    curves = rows.groupby(["network", "norm", "depth", "rate"])["step"].apply(list)
+    assert len(curves) == 2 * 4 * 7 * 8
+    assert {*map(tuple, curves)} == {(0, 25, 50, 75, 100, 125)}
+    for step, rate in ((0, "0.1"), (75, "0.0316")):
+        seeds = values("trainability", metric="batch_loss", step=step, depth="28", rate=rate, **arm)
+        at = {"network": "relu", "norm": NORMS["after"], "depth": "28", "rate": "0.0316"}
+        row = one(exhibits["by-step"], step=step, **at)
+        assert row[["s0", "s1", "s2"]].to_numpy(float) == pytest.approx(seeds, rel=1e-3)
+
+
 def test_losses_by_depth_are_those_of_the_rate(exhibits):
     arm = {"init": "glorot", "activation": "tanh", "rate": "0.3"}
     seeds = values("depth_grid", metric="batch_loss", depth="10", norm="before", **arm)

@@ -21,6 +21,7 @@ ROWS = "rows"
 FIGURES = 4
 """Digits that are kept of a number."""
 
+NETWORKS = {"relu": "ReLU, He weights", "tanh": "tanh, Glorot weights"}
 NORMS = {
     "none": "no normalisation",
     "before": "batchnorm before the activation",
@@ -33,6 +34,7 @@ LOOKS = {
     "before": ("var(--before)", [7, 3], "square"),
     "after": ("var(--after)", [2, 3], "diamond"),
     "layer": ("var(--layer)", [9, 3, 2, 3], "triangle-up"),
+    "skip_init": ("var(--residual)", [1, 3, 7, 3], "cross"),
 }
 """Normalisation -> colour, dashes and marker, as in the figures; colours are of the style sheet."""
 

@@ -10,6 +10,7 @@ import pandas as pd
 from gpubn.report.figures.selection import at_end, select
 from gpubn.report.site.exhibits import (
     ALL,
+    NETWORKS,
     NORMS,
     ROWS,
     Control,
@@ -25,7 +26,6 @@ from gpubn.report.statistics import mean_interval
 from gpubn.report.tables import read_table
 from gpubn.report.trainability import GUESS
 
-NETWORKS = {"relu": "ReLU, He weights", "tanh": "tanh, Glorot weights"}
 SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "triangle-right"]
 LOST = 0.5
 """Share of seeds from which a cell counts as diverged."""

@@ -1,5 +1,7 @@
-"""Loss curves with every seed, losses by depth at a rate, and distributions while training."""
+"""Loss curves, seed by seed, losses by depth, and distributions while training."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import altair as alt
@@ -8,6 +10,7 @@ import pandas as pd
 from gpubn.report.figures.selection import at_end, select
 from gpubn.report.published import ideal_first_loss
 from gpubn.report.site.exhibits import (
+    NETWORKS,
     NORMS,
     ROWS,
     Control,
@@ -29,6 +32,8 @@ GUESS = ideal_first_loss(10)
 TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
 PLACES = {"post": "after the activation (tanh)", "pre": "before the activation"}
 _BETWEEN = {"low": "95% from", "high": "to"}
+_ENDS = (0.3, 30)
+"""Of the axis of losses that may diverge."""
 _DASHES = "Dashed: the loss of a guess, ln 10 = 2.303 nats."
 
 
@@ -42,26 +47,6 @@ def curves(tables: Path) -> Exhibit:
         Control("each", "Every seed", {"false": "no", "true": "yes"}, "true", "check", False),
     )
     rows = _wide(table, "step", "init", "norm")
-    x = alt.X(
-        "step:Q",
-        title="step",
-        scale=alt.Scale(nice=False),
-        axis=alt.Axis(grid=False, tickCount=4),
-    )
-    colour, dash, _ = norm_scales(norms, lines=True)
-    shown = (
-        alt.Chart(alt.NamedData(ROWS), height=340)
-        .transform_filter(chosen(controls))
-        .encode(x=x, color=colour)
-    )
-    names = [f"s{seed}" for seed in range(seeds)]
-    thin = (
-        shown.transform_fold(names, ["seed", "loss"])
-        .mark_line(strokeWidth=0.8, opacity=alt.ExprRef("each ? 0.45 : 0"))
-        .encode(y=_losses("loss"), detail="seed:N")
-    )
-    mean = shown.mark_line(strokeWidth=3).encode(y=_losses("mean"), strokeDash=dash)
-    band = shown.mark_area(opacity=0.2).encode(y=_losses("low"), y2="high:Q")
     return Exhibit(
         name="curves",
         title="Loss curves, seed by seed",
@@ -72,9 +57,42 @@ def curves(tables: Path) -> Exhibit:
         f"in nats, mean of {config['every']} steps. Thick: geometric mean of n = {seeds} seeds; "
         f"band: 95% t-interval; thin: each seed. {_DASHES}",
         controls=controls,
-        chart=alt.layer(band, thin, mean, _guess()).add_params(*parameters(controls)),
+        chart=_lines(controls, norms, seeds),
         rows=rows,
         facts=rows[rows["step"].isin([0, 100, 500, 1000, config["optim.steps"]])],
+        headings={"norm": "normalisation", "step": "step", "mean": "loss (nats)", **_BETWEEN},
+    )
+
+
+def by_step(tables: Path) -> Exhibit:
+    """Return loss curves of a network of any depth at any rate, with every seed."""
+    table = select(read_table(tables / "trainability.csv"), metric="batch_loss")
+    config, seeds = table.attrs["config"], table["seed"].nunique()
+    norms = [norm for norm in NORMS if norm in set(table["norm"])]
+    table = _with_starts(table)
+    depths, rates = (
+        {level: level for level in sorted(table[axis].unique(), key=float)}
+        for axis in ("depth", "rate")
+    )
+    controls = (
+        Control("network", "Network", held(table["network"], NETWORKS), "relu"),
+        Control("depth", "Hidden layers", depths, "10", "range"),
+        Control("rate", "Learning rate", rates, "0.1", "range"),
+        Control("each", "Every seed", {"false": "no", "true": "yes"}, "true", "check", False),
+    )
+    return Exhibit(
+        name="by-step",
+        title="Learning, step by step",
+        says="Choose a depth and a rate of the trainability map and see how such a network gets "
+        "there: at once, late, or not at all.",
+        made=f"{dataset(config)}; {config['model.width']} units a layer, {config['optim.steps']} "
+        f"steps of {config['optim.batch']} images, constant rate. Mini-batch loss in nats: the "
+        f"first, then means of {config['every']} steps. Thick: geometric mean of n = {seeds} "
+        "seeds, band: 95% t-interval, neither from where a seed is infinite or NaN; thin: each "
+        f"seed. A line that leaves at the top passes {_ENDS[1]} nats. {_DASHES}",
+        controls=controls,
+        chart=_lines(controls, norms, seeds, _ENDS),
+        rows=_wide(table, "step", "network", "norm", "depth", "rate"),
         headings={"norm": "normalisation", "step": "step", "mean": "loss (nats)", **_BETWEEN},
     )
 
@@ -192,17 +210,59 @@ def _wide(table: pd.DataFrame, along: str, *arms: str) -> pd.DataFrame:
     return rounded(rows.sort_values(along, kind="stable"))
 
 
-def _losses(column: str) -> alt.Y:
+def _with_starts(table: pd.DataFrame) -> pd.DataFrame:
+    """Losses of the rates that have a curve, with the first one, which is the same at every rate"""
+    first, later = (table[at.fillna(False)] for at in (table["step"] == 0, table["step"] > 0))
+    last = later["step"].max()
+    curves = later[later["rate"].isin(later["rate"][later["step"] < last])]
+    starts = first.drop(columns="rate").merge(curves[["rate"]].drop_duplicates(), how="cross")
+    return pd.concat([starts, curves], ignore_index=True)
+
+
+def _lines(
+    controls: tuple[Control, ...],
+    norms: list[str],
+    seeds: int,
+    ends: Sequence[float] | None = None,
+) -> alt.LayerChart:
+    """Losses over steps: mean, interval, and every seed where that is chosen."""
+    losses = partial(_losses, ends=ends)
+    x = alt.X(
+        "step:Q",
+        title="step",
+        scale=alt.Scale(nice=False),
+        axis=alt.Axis(grid=False, tickCount=4),
+    )
+    colour, dash, _ = norm_scales(norms, lines=True)
+    shown = (
+        alt.Chart(alt.NamedData(ROWS), height=340)
+        .transform_filter(chosen(controls))
+        .encode(x=x, color=colour)
+    )
+    thin = (
+        shown.transform_fold([f"s{seed}" for seed in range(seeds)], ["seed", "loss"])
+        .mark_line(strokeWidth=0.8, opacity=alt.ExprRef("each ? 0.45 : 0"), clip=True)
+        .encode(y=losses("loss"), detail="seed:N")
+    )
+    mean = shown.mark_line(strokeWidth=3, clip=True).encode(y=losses("mean"), strokeDash=dash)
+    band = shown.mark_area(opacity=0.2, clip=True).encode(y=losses("low"), y2="high:Q")
+    return alt.layer(band, thin, mean, _guess(ends)).add_params(*parameters(controls))
+
+
+def _losses(column: str, ends: Sequence[float] | None = None) -> alt.Y:
+    """A logarithmic axis of losses that ends there, or where the data do."""
     scale = alt.Scale(type="log", nice=False, padding=10)
+    if ends:
+        scale = alt.Scale(type="log", nice=False, domain=[*ends])
     axis = alt.Axis(values=TICKS, format="~g")
     return alt.Y(f"{column}:Q", title="loss (nats)", scale=scale, axis=axis)
 
 
-def _guess() -> alt.Chart:
+def _guess(ends: Sequence[float] | None = None) -> alt.Chart:
     return (
         alt.Chart(alt.InlineData([{"guess": GUESS}]))
         .mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="var(--soft)")
-        .encode(y=_losses("guess"))
+        .encode(y=_losses("guess", ends))
     )
 
 
