@@ -25,6 +25,7 @@ class CupyDevice:
 
     kind = "cuda"
     records_expressions = True
+    recording = False
 
     def __init__(self, cupy: ModuleType, number: int) -> None:
         self.xp = self._cupy = cupy
@@ -97,6 +98,7 @@ class CupyDevice:
         stream = self._cupy.cuda.Stream(non_blocking=True)
         with stream, self._cupy.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
+            self.recording = True
             try:
                 for _ in range(times):
                     step()
@@ -104,6 +106,8 @@ class CupyDevice:
                 with suppress(self._cupy.cuda.runtime.CUDARuntimeError):  # the first error counts
                     stream.end_capture()
                 raise
+            finally:
+                self.recording = False
             graph = stream.end_capture()
 
         def replay(keep: Any = (pool, stream)) -> None:

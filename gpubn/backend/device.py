@@ -49,10 +49,12 @@ class CudaDevice(Device, Protocol):
     Attributes:
         arch: compute capability, 90 for 9.0.
         shared_limit: bytes of shared memory that a block may have.
+        recording: whether a step is being recorded, in which nothing may be asked of the device.
     """
 
     arch: int
     shared_limit: int
+    recording: bool
 
     def launch(
         self, kernel: Kernel, grid: int, args: Sequence[Any], *, threads: int, shared: int = 0

@@ -7,10 +7,11 @@ import numpy as np
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, check_float, check_like, public_kernel
+from gpubn.kernels._checks import check_batch, check_float, check_like, is_array, public_kernel
 from gpubn.kernels.agnostic import dropout as agnostic
 from gpubn.kernels.agnostic.dropout import MaskDraws
 from gpubn.kernels.cpu import dropout as cpu
+from gpubn.kernels.cuda import dropout as cuda
 
 
 class DropoutCache(NamedTuple):
@@ -27,8 +28,8 @@ def dropout(x: Array, mask: Array, rate: float | Array) -> tuple[Array, DropoutC
     Args:
         x: any shape, float32 or float64.
         mask: bool, the shape of x; True is kept.
-        rate: share that is dropped, in [0, 1): one number, or a NumPy array (R,) of float64 with
-            one for each replica of x (R, ...).
+        rate: share that is dropped, in [0, 1): one number, or an array (R,) of float64 with one for
+            each replica of x (R, ...). NumPy's, or CuPy's, whose values are not looked at.
 
     Raises:
         ArgumentError: a shape or dtype does not fit, or a rate is not in [0, 1).
@@ -51,11 +52,14 @@ def dropout_drawn(x: Array, draws: MaskDraws, rates: np.ndarray) -> tuple[Array,
 
     Args:
         x: (R, N, D), float32 or float64.
-        draws: keys of as many passes as are asked for, one a replica. NumPy's arrays.
-        rates: (R,), float64, a NumPy array.
+        draws: keys of as many passes as are asked for, one a replica. NumPy's arrays, with which
+            the host draws, or CuPy's: the GPU then draws the same masks and counts the passes, so
+            that a recorded step may be replayed.
+        rates: (R,), float64, where the draws are.
 
     Raises:
-        ArgumentError: as `dropout`; or there is no key for another pass.
+        ArgumentError: as `dropout`; or there is no key for another pass, for which the GPU, which
+            cannot refuse it, returns NaN.
 
     >>> draws = MaskDraws(np.zeros((1, 1, 2), np.uint64), np.zeros(1, np.int64))
     >>> y, cache = dropout_drawn(np.ones((1, 100, 50)), draws, np.array([0.75]))
@@ -63,17 +67,24 @@ def dropout_drawn(x: Array, draws: MaskDraws, rates: np.ndarray) -> tuple[Array,
     ([0.0, 4.0], True, [1])
     """
     xp = namespace(x)
+    on_device = namespace(draws.keys, draws.cursor, rates) is not np
     check_batch("x", x)
     check_like("draws.keys", draws.keys, (len(draws.keys), len(x), 2), "uint64")
     check_like("draws.cursor", draws.cursor, (1,), "int64")
     check_like("rates", rates, x.shape[:1], "float64")
+    device = device_of(xp)
+    if on_device:
+        namespace(x, draws.keys)
+        if device is None:
+            raise ArgumentError("draws are of CuPy; expected NumPy's where array expressions run")
+        y, mask = cuda.dropout_drawn(x, draws, rates, device)
+        return y, DropoutCache(mask, rates)
     _check_rates(rates, x)
     if not 0 <= draws.cursor[0] < len(draws.keys):
         raise ArgumentError(
             f"draws.cursor is {draws.cursor[0]}; expected less than {len(draws.keys)}, the passes "
             "that draws.keys has keys for"
         )
-    device = device_of(xp)
     if device is not None and device.kind == "cpu":
         y, mask = cpu.dropout_drawn(x, draws, rates, device)
         return y, DropoutCache(mask, rates)
@@ -82,7 +93,10 @@ def dropout_drawn(x: Array, draws: MaskDraws, rates: np.ndarray) -> tuple[Array,
     return _dropped(x, mask, rates, xp), DropoutCache(mask, rates)
 
 
-def _check_rates(rate: float | np.ndarray, x: Array) -> None:
+def _check_rates(rate: float | Array, x: Array) -> None:
+    if is_array(rate) and namespace(rate) is not np:
+        check_like("rate", rate, x.shape[:1], "float64")
+        return
     rates = np.asarray(rate)
     if rates.ndim > 0 and rates.shape != x.shape[:1]:
         raise ArgumentError(
@@ -117,6 +131,6 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
 
 def _dropped(x: Array, mask: Array, rate: float | Array, xp: ModuleType) -> Array:
     device = device_of(xp)
-    if device is not None and device.kind == "cpu":
-        return cpu.dropout(x, mask, rate, device)
+    if device is not None:
+        return (cpu if device.kind == "cpu" else cuda).dropout(x, mask, rate, device)
     return agnostic.dropout(x, mask, rate, xp)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpubn.backend import Array, Backend
+from gpubn.backend import Array, Backend, device_of, namespace
 from gpubn.kernels import (
     MaskDraws,
     activation,
@@ -168,24 +168,28 @@ class Dropout(StepByGradients):
 
     def __init__(self, rate: Numbers, seeds: Sequence[int], layer: int, backend: Backend) -> None:
         self.params = {}
-        self._rates = np.broadcast_to(np.asarray(rate, np.float64), len(seeds))
-        self._seeds, self._layer = seeds, layer
-        self._draws = MaskDraws(self._keys(()), np.zeros(1, np.int64))
-        self.replayable = backend.on_host  # elsewhere the host draws the masks
+        device = device_of(backend.xp)
+        self._device = None if backend.on_host else device  # draws the masks, if there is one
+        self._seeds, self._layer, self._backend = seeds, layer, backend
+        self._rates = self._placed(np.broadcast_to(np.asarray(rate, np.float64), len(seeds)))
+        self._draws = self._new_draws(())
+        self.replayable = backend.on_host or self._device is not None
 
     def prepare(self, passes: int) -> None:
         keys, cursor = self._draws
-        if missing := range(len(keys), int(cursor[0]) + passes):
-            self._draws = MaskDraws(np.concatenate([keys, self._keys(missing)]), cursor)
+        done = int(self._backend.to_host(cursor)[0]) if self._device else int(cursor[0])
+        if missing := range(len(keys), done + passes):
+            more = self._new_draws(missing).keys
+            self._draws = MaskDraws(namespace(keys).concatenate([keys, more]), cursor)
 
     def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
         if not training:
             return x, None
-        if track:
+        if not track:
+            return dropout_drawn(x, self._new_draws(["untracked"]), self._rates)
+        if not (self._device and self._device.recording):  # then nobody can wait for the cursor
             self.prepare(1)
-            return dropout_drawn(x, self._draws, self._rates)
-        untracked = MaskDraws(self._keys(["untracked"]), np.zeros(1, np.int64))
-        return dropout_drawn(x, untracked, self._rates)
+        return dropout_drawn(x, self._draws, self._rates)
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         return dropout_backward(dy, cache), {}
@@ -197,9 +201,13 @@ class Dropout(StepByGradients):
         view._draws = MaskDraws(keys[:, replicas], cursor.copy())
         return view
 
-    def _keys(self, passes: Iterable[int | str]) -> np.ndarray:
-        """(passes, R, 2), uint64."""
+    def _new_draws(self, passes: Iterable[int | str]) -> MaskDraws:
         rows = [
             [generator_key(seed, "dropout", self._layer, n) for seed in self._seeds] for n in passes
         ]
-        return np.array(rows, np.uint64).reshape(-1, len(self._seeds), 2)
+        keys = np.array(rows, np.uint64).reshape(-1, len(self._seeds), 2)
+        return MaskDraws(self._placed(keys), self._placed(np.zeros(1, np.int64)))
+
+    def _placed(self, array: np.ndarray) -> Array:
+        """Where masks are drawn."""
+        return self._backend.asarray(array) if self._device else array

@@ -8,7 +8,7 @@ from gpubn.errors import ConfigError
 from gpubn.nn.optim import linear_decay
 from gpubn.nn.rng import batch_order, example_order, generator
 from gpubn.nn.train import check_batch_fits, to_device
-from tests.nn.networks import PLACEMENTS, Run, build, draw_weight, state
+from tests.nn.networks import PLACEMENTS, Run, draw_weight, state
 
 WIDTH, BATCH = Run.WIDTH, Run.BATCH
 
@@ -148,14 +148,16 @@ def test_the_probe_sees_the_network_before_its_step_and_changes_nothing(digits, 
     assert calls == [5]  # not at the end, unless asked to
 
 
-def test_masks_of_dropout_are_drawn_anew_although_steps_could_be_replayed(
+def test_masks_of_dropout_are_drawn_anew_in_replayed_steps_and_behind_them(
     synthetic, backend, same_bits
 ):
-    replayable, observed = (Run(synthetic, backend, [0], dropout=0.5) for _ in "12")
-    losses = replayable.train(14)
-    same_bits(losses, observed.train(14, observe=lambda caches: None))
-    assert replayable.model.replayable == backend.on_host
-    assert build(backend, placement="before").replayable
+    replayed, observed = (Run(synthetic, backend, [0, 5], dropout=0.5) for _ in "12")
+    assert replayed.model.replayable
+    for steps in (14, 3):
+        losses = replayed.train(steps)
+        same_bits(losses, observed.train(steps, observe=lambda caches: None))
+    x = replayed.data.x_train[:8][None].repeat(2, axis=0)
+    same_bits(*(run.model.forward(x, training=True)[0] for run in (replayed, observed)))
 
 
 def test_every_step_has_noise_of_its_own_also_where_training_goes_on(synthetic, backend):

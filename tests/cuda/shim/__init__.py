@@ -117,7 +117,7 @@ class ShimDevice:
         self.memory = 1 << 40
         self._folder = folder
         self.launched: list[str] = []
-        self._recording: list[Callable[[], None]] | None = None
+        self._tape: list[Callable[[], None]] | None = None
 
     def launch(
         self, kernel: Kernel, grid: int, args: Sequence[Any], *, threads: int, shared: int = 0
@@ -161,6 +161,10 @@ class ShimDevice:
         self.launched.append("multiply")
         self._do(run)
 
+    @property
+    def recording(self) -> bool:
+        return self._tape is not None
+
     def free_bytes(self) -> int:
         return self.memory
 
@@ -172,12 +176,12 @@ class ShimDevice:
 
     def capture(self, step: Callable[[], None], times: int) -> Callable[[], None]:
         with recorded() as recording:
-            self._recording = recording
+            self._tape = recording
             try:
                 for _ in range(times):
                     step()
             finally:
-                self._recording = None
+                self._tape = None
 
         def replay() -> None:
             for again in recording:
@@ -186,10 +190,10 @@ class ShimDevice:
         return replay
 
     def _do(self, run: Callable[[], None]) -> None:
-        if self._recording is None:
+        if self._tape is None:
             run()
         else:
-            self._recording.append(run)
+            self._tape.append(run)
 
 
 @cache

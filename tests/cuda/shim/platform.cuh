@@ -35,6 +35,7 @@
 #define gridDim (shim::me->block->cluster->grid)
 #define DYNAMIC_SHARED(name) unsigned char* name = shim::me->block->shared
 
+using std::ceil;
 using std::exp;
 using std::fabs;
 using std::fma;
@@ -143,6 +144,14 @@ const T* in_block(const T* shared, int rank) {
 
 inline unsigned atomicAdd(unsigned* counter, unsigned n) {
   return __atomic_fetch_add(counter, n, __ATOMIC_SEQ_CST);
+}
+
+inline unsigned long long atomicAdd(unsigned long long* counter, unsigned long long n) {
+  return __atomic_fetch_add(counter, n, __ATOMIC_SEQ_CST);
+}
+
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return (unsigned long long)(((unsigned __int128)a * b) >> 64);
 }
 
 inline void publish() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
