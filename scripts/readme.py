@@ -15,6 +15,7 @@ from gpubn.report.claims.coverage import PASSAGE_KINDS
 from gpubn.report.claims.rules import verdict_word
 from gpubn.report.figures import drawing as figures
 from gpubn.report.pages import render_page
+from gpubn.report.replication import ALIKE, APART, OPEN, load_replication
 from gpubn.sweeps import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,11 +104,12 @@ def _word(verdict: str) -> str:
 
 def _replication(results: Path) -> dict[str, int]:
     """Count how the independent program decided the cases of the claims that it measured."""
-    rows = [row for row in _rows(results, "replication") if row["role"] == "primary"]
-    alike = sum(row["decision"] == row["ours_decision"] for row in rows)
-    apart = sum(row["agrees"] != "yes" for row in rows)
-    counts = {"claims": len({row["id"] for row in rows}), "cases": len(rows), "alike": alike}
-    return {**counts, "apart": apart, "open": len(rows) - alike - apart} if rows else {}
+    cases = load_replication(results)
+    if not cases:
+        return {}
+    outcomes = Counter(case.outcome for case in cases)
+    counts = {"claims": len({case.id for case in cases}), "cases": len(cases)}
+    return {**counts, **{outcome: outcomes[outcome] for outcome in (ALIKE, OPEN, APART)}}
 
 
 def _passages(results: Path) -> dict[str, Any]:

@@ -39,12 +39,22 @@ A,2,sentence,
 B,1,plot,A6
 """
 REPLICATION = """\
-id,role,decision,ours_decision,agrees
-A1,primary,shown,shown,yes
-A1,primary,shown,open,yes
-A2,primary,shown,fails,no
-A2,primary,open,,missing
-A2,report,,,
+id,quantity,role,n,mean,low,high,decision
+A1,x,primary,9,1,0,2,shown
+A1,y,primary,9,1,0,2,shown
+A2,x,primary,9,1,0,2,shown
+A2,y,primary,9,1,0,2,shown
+A2,z,primary,9,1,0,2,open
+A2,w,report,9,1,0,2,
+"""
+EVIDENCE = """\
+id,quantity,role,label,n,mean,low,high,unit,decision
+A1,x,primary,one,9,1,0,2,nats,shown
+A1,y,primary,two,9,1,0,2,nats,open
+A2,x,primary,three,9,1,0,2,nats,fails
+A2,y,primary,four,9,1,0,2,nats,opposite
+A2,z,report,five,9,1,0,2,nats,
+A2,w,report,six,9,1,0,2,nats,
 """
 
 # Generated parts ----------------------------------------------------------------------------------
@@ -72,6 +82,7 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     assert readme.generated("claims", tmp_path) == "Nothing is decided yet.\n"
     (tmp_path / "claims.csv").write_text(CLAIMS)
     (tmp_path / "replication.csv").write_text(REPLICATION)
+    (tmp_path / "claims_evidence.csv").write_text(EVIDENCE)
     assert "passages" not in readme.generated("claims", tmp_path)
     (tmp_path / "coverage.csv").write_text(COVERAGE)
     said = readme.generated("claims", tmp_path)

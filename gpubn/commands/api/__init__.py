@@ -3,9 +3,11 @@
 It is no command, but imports what it describes, which the room of the site does not.
 """
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,11 @@ MODULES = tuple(module for group in GROUPS.values() for module in group)
 _FITS = (
     (r'<span class="n">typing</span><span class="o">\.</span>', ""),
     (r'<h6 id="\w+">(\w+):</h6>', r'<p class="part">\1</p>'),  # ids that occur twice
+    (  # a default that is a function
+        r'<span class="o">&lt;</span><span class="n">function</span> (<span class="n">\w+</span>)'
+        r'<span class="o">&gt;</span>',
+        r"\1",
+    ),
     ("<pre>", '<pre tabindex="0">'),  # what scrolls has to be reached by keyboard
 )
 
@@ -58,7 +65,7 @@ def api_pages() -> "Iterator[Page]":
         try:
             found[name] = doc.Module(import_module(name))
         except ExtraError as error:
-            lacking[name] = str(error)
+            lacking[name] = f"{_unread(name)} Not described here: {error}."
     render.configure(
         docformat="google",
         show_source=False,
@@ -99,6 +106,15 @@ def _fitted(body: str) -> str:
 
 def _path(module: str) -> str:
     return f"api/{module.replace('.', '/')}.html"
+
+
+def _unread(name: str) -> str:
+    """Return the first line of a module that cannot be imported here."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+    return docstring.partition("\n")[0]
 
 
 def _first_line(module: object) -> str:

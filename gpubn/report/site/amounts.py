@@ -143,11 +143,14 @@ class Level:
 
     def amount(self, value: float, like: float | None = None) -> Amount:
         """Return "0.22 nats"."""
-        return Amount(self.written(self.back(value)), self.unit)
+        return self._of(self.written(self.back(value)))
 
     def at_least(self, value: float) -> str:
         """Return an effect that matters: "90%"."""
-        return _rule(self.back(value)) + self.unit
+        return str(self._of(_rule(self.back(value))))
+
+    def _of(self, size: str) -> Amount:
+        return Amount(size, self.unit.removesuffix("s") if size == "1" else self.unit)
 
 
 Wording = Ratio | Difference | Level

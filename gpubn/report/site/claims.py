@@ -9,7 +9,9 @@ from gpubn.report.claims.coverage import Passage
 from gpubn.report.claims.decide import Decision
 from gpubn.report.claims.ledger import Claim
 from gpubn.report.claims.reports import rule_in_words
+from gpubn.report.replication import Replicated, load_replication
 from gpubn.report.site.page import Page
+from gpubn.report.site.sentences import matters
 from gpubn.report.site.source import SiteSource
 from gpubn.report.site.strips import strips_of
 
@@ -40,10 +42,9 @@ def pages(source: SiteSource) -> Iterable[Page]:
     )
     confirmed = {row["id"]: row for row in source.rows("confirmation")}
     strips = universe_rows(source)
-    replicated: dict[str, list[dict[str, str]]] = {}
-    for row in source.rows("replication"):
-        if row["role"] == "primary":
-            replicated.setdefault(row["id"], []).append(row)
+    replicated: dict[str, list[Replicated]] = {}
+    for case in load_replication(source.results):
+        replicated.setdefault(case.id, []).append(case)
     for place, id_ in enumerate(ids):
         decision = source.decisions[id_]
         claim = decision.claim
@@ -106,6 +107,9 @@ def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, An
         "claim": claim,
         "decision": decision,
         "full": full,
+        "in_full": any(
+            source.places.first(stem) != source.quick_places.first(stem) for stem in claim.tables
+        ),
         "quick": source.quick[claim.id],
         "why": source.why.get(claim.id),
         "strips": strips_of(claim, decision),
@@ -140,17 +144,18 @@ def _tables(source: SiteSource, stem: str) -> list[Any]:
 
 def refuted_by(claim: Claim) -> list[str]:
     """Return what the numbers would have to show against a claim, a sentence each."""
-    lead = claim.quantities[claim.cases[0].quantity]
-    m = f"{claim.matters.value:.4g} {lead.unit}".strip()
+    m = matters(claim)
     every = " in every case" if len(claim.cases) > 1 else ""
     return {
         rules.EFFECT: [
-            f"Not reproduced: the quantity is shown to lie below {m}{every}.",
-            f"Contradicted: it is shown to lie below −{m}{every}, which is the opposite.",
+            f"Not reproduced: an effect of less than {m} is shown{every}.",
+            f"Contradicted: an effect of more than {m} the other way is shown{every}.",
         ],
-        rules.EQUAL: [f"Contradicted: the quantity is shown to lie beyond ±{m}{every}."],
+        rules.EQUAL: [f"Contradicted: a difference of more than {m} is shown{every}."],
         rules.NONINFERIOR: [f"Contradicted: harm of more than {m} is shown{every}."],
-        rules.EXACT: [f"Contradicted: one seed is enough that lies beyond {m}{every}."],
+        rules.EXACT: [
+            f"Contradicted: a single seed that is off by more than {m} is enough{every}."
+        ],
         rules.PUBLISHED: [
             "Contradicted: the printed values are no ordinary draws of our single runs, and our "
             f"mean is shown to be more than {m} away from them{every}."

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from gpubn.report.benchmarks import RACED, RACES, races
 from gpubn.report.claims import history, rules
 from gpubn.report.claims.confirmation import OUTCOMES
 from gpubn.report.claims.reports import THEORY, rule_in_words, statistics_page, theory_rows
+from gpubn.report.replication import load_replication
 from gpubn.report.site.page import Page
 from gpubn.report.site.prose import html_of
 from gpubn.report.site.source import SiteSource
@@ -144,10 +144,6 @@ def _history(source: SiteSource) -> Page:
             "outcomes": OUTCOMES,
             "counts": Counter(row["outcome"] for row in confirmed),
             "differ": differ,
-            "replicated": _replicated(source),
+            "replicated": load_replication(source.results),
         },
     )
-
-
-def _replicated(source: SiteSource) -> list[dict[str, Any]]:
-    return [row for row in source.rows("replication") if row["role"] == "primary"]

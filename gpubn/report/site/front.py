@@ -17,7 +17,12 @@ from gpubn.report.site.page import Page, number
 from gpubn.report.site.source import SiteSource
 
 FINDINGS = Path(__file__).parent / "findings.yaml"
-_AS = {"times": math.exp, "times10": lambda x: 10.0**x, "plain": lambda x: x}
+_AS = {
+    "times": math.exp,
+    "fold": lambda x: math.exp(-x),
+    "times10": lambda x: 10.0**x,
+    "plain": lambda x: x,
+}
 """A way to say a number of a finding -> from the estimate to it."""
 
 _NO_ROW = {"word": NO_DATA, "applies": "", "agrees": ""}
@@ -83,7 +88,8 @@ def _number(source: SiteSource, *, digits: int = 2, **of: str) -> _Number:
             "claim that has an estimate"
         )
     turned = _AS[of["as"]]
-    return _Number(turned(estimate.mean), turned(estimate.low), turned(estimate.high), digits)
+    low, high = sorted(map(turned, (estimate.low, estimate.high)))
+    return _Number(turned(estimate.mean), low, high, digits)
 
 
 def _counts(source: SiteSource, rows: Mapping[str, list[dict[str, str]]]) -> SimpleNamespace:
@@ -94,8 +100,9 @@ def _counts(source: SiteSource, rows: Mapping[str, list[dict[str, str]]]) -> Sim
         for of_claim in rows.values()
     ]
     reached = [agrees for agrees in reached if agrees]
+    with_data = {row["universe"] for of_claim in rows.values() for row in of_claim if row["agrees"]}
     return SimpleNamespace(
-        universes=len(source.universes),
+        universes=len(with_data),
         all=len(words),
         conditional=words.count(rules.CONDITIONAL),
         reproduced=words.count(rules.REPRODUCED),

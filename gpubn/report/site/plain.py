@@ -137,7 +137,7 @@ def form_of(slot: Slot, unit: str) -> Wording:
 
 
 _SHARES = ("share", "share of units", "share of outputs", "of the spread between examples")
-_COUNTS = ("numbers", "statements", "plateaus", "in beta")
+_COUNTS = ("numbers", "statements", "in beta")
 
 
 def _back(unit: str) -> Callable[[float], float]:
@@ -155,6 +155,8 @@ def _level(unit: str) -> Wording:
         return Level("%", lambda x: 100 * x)
     if unit in ("nats", "standard deviations"):
         return Level(f" {unit}")
+    if unit == "plateaus":
+        return Level(f" {unit}", written=count)
     return Level(back=_back(unit), written=count if unit in _COUNTS else number)
 
 

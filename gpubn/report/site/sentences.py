@@ -1,7 +1,7 @@
 """A paragraph for each claim that a student understands, made from ledger entry and decision."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpubn.errors import LedgerError
 from gpubn.report import words
@@ -28,7 +28,7 @@ _SCOPES = (
         rf"(?P<data>{_DATA}), (?P<steps>[\d,]+) steps of batch (?P<batch>.*?), rates? .*",
         "in networks trained on {data} for {steps} steps of {batch} images",
     ),
-    (r"standard normal input, (?P<count>.*) examples", "on {count} random examples"),
+    (r"standard normal input, (?P<count>.*) examples", "on random inputs of {count} examples"),
     (r"timed on (?P<backend>\w+), (?P<rounds>.*)", "timed in {rounds} with {backend}"),
 )
 """The forms of a scope's parts, and how each reads in a sentence."""
@@ -77,12 +77,40 @@ def plain(claim: Claim, decision: Decision) -> str:
     return " ".join([says, done, *how, *_outcome(claim, decision, told)])
 
 
+def matters(claim: Claim) -> str:
+    """Return the smallest effect that matters, in words: "11%", "2 times" or "0.07 nats"."""
+    case, m = claim.cases[0].quantity, claim.matters.value
+    unit = claim.quantities[case].unit
+    if unit == "times the tolerance":
+        return "the tolerance"
+    if claim.kind == rules.EXACT:
+        return f"{powers(f'{m:.3g}')} {'of the true value' if unit == 'relative' else unit}"
+    if unit.startswith(("log ", "decades")):
+        return form_of(Slot("larger", "", ""), unit).at_least(m)
+    return _form(load_told()[claim.id], claim, case).at_least(m)
+
+
+def _form(told: Told, claim: Claim, case: str) -> Wording:
+    own = next(s for s in slots(told.frame(case)) if not s.of and s.word != "interval")
+    return form_of(own, claim.quantities[case].unit)
+
+
 def _where(decision: Decision) -> str:
     """Return the network that a verdict is about, and the seeds, as a sentence ends."""
-    parts = dict.fromkeys(_reads(part) for part in decision.scope.split("; ") if part)
+    parts = [_reads(part) for part in decision.scope.split("; ") if part]
+    parts = _merged(dict.fromkeys(parts))
     numbers = sorted({decision.estimates[o.case.quantity].n for o in decision.outcomes})
     seeds = f" ({' or '.join(map(str, numbers))} seeds)" if "seeds" in decision.scope else ""
     return (f", {', and '.join(parts)}" if parts else "") + seeds
+
+
+def _merged(parts: Iterable[str]) -> list[str]:
+    """Return parts, of which those that differ in their last word alone are one."""
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        begins, _, ends = part.rpartition(" with ")
+        found.setdefault(begins or part, []).append(f" with {ends}" * bool(begins))
+    return [begins + " and".join(ends) for begins, ends in found.items()]
 
 
 def _reads(scope: str) -> str:
@@ -172,15 +200,14 @@ class _Teller:
             ruled = "is ruled out" if state == rules.SHOWN else "is shown"
             return f", so that a disadvantage of {bar} {ruled}"
         if state == rules.OPPOSITE:
-            return ""
+            return f", more than {bar}, the other way"
         if state == rules.FAILS and claim.kind == rules.EFFECT:
-            return f", short of {bar}"
+            return self._short(outcomes, bar)
         more = (state == rules.FAILS) == (claim.kind == rules.EQUAL)
         return f", {'more' if more else 'less'} than {bar}"
 
     def _form(self, case: str) -> Wording:
-        own = next(s for s in slots(self._told.frame(case)) if not s.of and s.word != "interval")
-        return form_of(own, self._claim.quantities[case].unit)
+        return _form(self._told, self._claim, case)
 
     def _result(self, outcome: CaseOutcome, frame: str, short: bool) -> str:
         case, found = outcome.case.quantity, slots(frame)
@@ -222,6 +249,13 @@ class _Teller:
             return f", {more} than {bar}, but not surely so {after}"
         return f", where it stays open whether {bar} is reached {after}"
 
+    def _short(self, outcomes: Sequence[CaseOutcome], bar: str) -> str:
+        """Return how far effects are from one that would matter, which may lie the other way."""
+        means = [self._decision.estimates[outcome.case.quantity].mean for outcome in outcomes]
+        if max(means) < 0:
+            return f", not {bar} but the other way"
+        return f", short of {bar}" + " or the other way" * (min(means) < -self._claim.matters.value)
+
     def _side(self, case: str) -> int:
         """Return on which side of what would matter an interval lies; 0 is on both."""
         m, estimate = self._claim.matters.value, self._decision.estimates[case]
@@ -232,7 +266,8 @@ class _Teller:
 
     def _among_runs(self, state: str, outcomes: Sequence[CaseOutcome]) -> str:
         """Return where printed values lie among single runs, as a sentence ends."""
-        printed = "the printed value" if len(outcomes) == 1 else "the printed values"
+        one = len(outcomes) == 1 and not outcomes[0].case.beside
+        printed = "the printed value" if one else "the printed values"
         if state == rules.OPEN:
             return f", where single runs may or may not give {printed}"
         if state == rules.FAILS:

@@ -31,11 +31,12 @@ def place(world, claim, tmp_path, monkeypatch):  # noqa: F811
     `place.make(**more)` makes the site; `place.out` is where, `place.read(path)` a page of it.
     """
     from gpubn.report import site
-    from gpubn.report.site import laboratory, make_site, source
+    from gpubn.report.site import claims, laboratory, make_site, source
 
     parts = tuple(part for part in site.PARTS if part != laboratory)  # it has tables of its own
     monkeypatch.setattr(site, "PARTS", parts)
     monkeypatch.setattr(source, "plain", lambda claim, decision: f"Plainly: {claim.text}")
+    monkeypatch.setattr(claims, "matters", lambda claim: f"{claim.matters.value:g} times")
     (tmp_path / "scripts").mkdir()
     world.gains(1.5 + X)
     table = [({"norm": "before"}, [])]

@@ -190,6 +190,9 @@ def test_every_select_and_slider_changes_the_chart_or_its_numbers(browser, site)
         assert drawn[0] != drawn[1], (page, name)
         status = browser.find_element("css selector", "[role=status]")
         assert ": " in status.get_attribute("textContent"), (page, name)
+        chart = browser.find_element("css selector", ".chart")
+        assert chart.get_attribute("role") == "img"
+        assert "Shown: " in chart.get_attribute("aria-label")
     assert not browser.get_log("browser")
 
 

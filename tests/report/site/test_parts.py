@@ -4,6 +4,7 @@ import io
 import re
 import string
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -100,6 +101,19 @@ def test_what_would_speak_against_a_claim_is_said_for_every_kind():
     said = {claim.kind: refuted_by(claim) for claim in ledger.load_ledger().claims.values()}
     assert {*said} == {*rules.KINDS}
     assert all(sentence.endswith(".") for of_kind in said.values() for sentence in of_kind)
+
+
+def test_a_universe_without_data_is_none_that_claims_have_passed():
+    rows = {
+        "A1": [{"universe": "u", "applies": "yes", "agrees": "yes"}],
+        "A2": [
+            {"universe": "u", "applies": "yes", "agrees": "other conditions"},
+            {"universe": "v", "applies": "no", "agrees": "yes"},
+            {"universe": "w", "applies": "", "agrees": ""},
+        ],
+    }
+    counts = front._counts(SimpleNamespace(decisions={}), rows)
+    assert (counts.universes, counts.reached, counts.kept, counts.kept_word) == (2, 2, 1, 2)
 
 
 def test_findings_name_quantities_that_are_there_and_say_each_number():

@@ -16,7 +16,7 @@ from gpubn.report.claims import ledger, rules
 from gpubn.report.claims.decide import CaseOutcome, Decision
 from gpubn.report.claims.infer import Estimate
 from gpubn.report.site.plain import load_told
-from gpubn.report.site.sentences import plain
+from gpubn.report.site.sentences import matters, plain
 
 RESULTS = Path(__file__).parents[3] / "results"
 PLACE = "20 layers of 100 ReLU units, weights N(0, 0.01²), at initialisation, standard normal input"
@@ -156,7 +156,9 @@ def test_the_first_case_of_a_document_is_whole(decisions):
          "times that would matter."),
         ("A6", [("opposite", -2, -2.2, -1.8)], "Contradicted, for the opposite is shown: the "
          "variance at the last layer was 100 times smaller than at the early one (95% interval: "
-         "between 63 and 160 times)."),
+         "between 63 and 160 times), more than the 10 times that would matter, the other way."),
+        ("A6", [("fails", -0.5, -0.6, -0.4)], "smaller than at the early one (95% interval: "
+         "between 2.5 and 4.0 times), not the 10 times that would matter but the other way."),
         ("A6", [("open", 1, 0.8, 1.2)], "Undecided: the variance at the last layer was 10 times as "
          "large as at the early one (95% interval: between 6.3 and 16 times), where the interval "
          "allows less than the 10 times that would matter as well as more."),
@@ -176,7 +178,11 @@ def test_the_first_case_of_a_document_is_whole(decisions):
          "before tanh: the accuracy with updates was 1.0 percentage points higher than "
          "without, short of the 10 percentage points that would matter. The opposite is shown "
          "with batchnorm after tanh: the accuracy with updates was 30 percentage points lower "
-         "than without."),
+         "than without, more than that, the other way."),
+        ("B5", [("fails", 0.01), ("fails", -0.3)], "30 percentage points lower, "
+         "short of the 10 percentage points that would matter or the other way."),
+        ("B5", [("fails", 0.01), ("fails", -0.01)], "short of the 10 percentage points that would "
+         "matter."),
         ("B5", [("fails", 0.01), ("open", 0.1, 0.0, 0.2)], "Undecided: it fails with batchnorm "
          "before tanh: the accuracy with updates was 1.0 percentage points higher than "
          "without, short of the 10 percentage points that would matter. It is open with "
@@ -244,8 +250,30 @@ def test_another_value_than_the_printed_one_is_told(tell, states, text):
 def test_a_printed_value_is_held_against_single_runs(decisions):
     text = plain(decisions["A1"].claim, decisions["A1"])
     assert "and prints “1.0038, 3.46 × 10⁻⁴⁴, 1.90 × 10⁻⁴⁶ (layers 0, 19, 20)”." in text
-    assert "single runs give the printed value (between 1.4 × 10⁻⁴⁷ and 4.9 × 10⁻⁴⁶)." in text
+    assert "single runs give the printed values (between 1.4 × 10⁻⁴⁷ and 4.9 × 10⁻⁴⁶)." in text
     assert text.endswith("far from the printed values.")
+
+
+def test_what_is_timed_by_several_is_said_once(decisions):
+    text = plain(decisions["B22"].claim, decisions["B22"])
+    assert "timed in 15 rounds with numpy and with numba (" in text
+
+
+@pytest.mark.parametrize(
+    ("id_", "text"),
+    [
+        ("A12", "1,000 times"),
+        ("A17", "5 percentage points"),
+        ("A18", "1 × 10⁻⁹ of the true value"),
+        ("B4", "the tolerance"),
+        ("B8", "10%"),
+        ("B25", "0.5 numbers"),
+        ("D11", "0.07 nats"),
+        ("D21", "0.5 plateaus"),
+    ],
+)
+def test_what_matters_is_said_as_results_are(book, id_, text):
+    assert matters(book.claims[id_]) == text
 
 
 def test_a_claim_without_verdict_says_why(book):

@@ -86,7 +86,7 @@ def test_the_page_of_a_claim(place):
         "holds only when , as it came out: it gains (a book)",
         "The document prints no value",
         "shown above 1, fails below 1, opposite below -1",
-        "Contradicted: it is shown to lie below −1 times in every case, which is the opposite.",
+        "Contradicted: an effect of more than 1 times the other way is shown in every case.",
         "make figures FIGURE=one",
         "One machine. Excluded so: two machines.",
     ):
@@ -123,6 +123,11 @@ def test_the_verdict_in_full_comes_first_and_the_quick_one_beside_it(place):
     page = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/a1.html")).split())
     assert "– not reproduced This is the verdict of the full grids. The quick ones give" in page
     assert "give: reproduced" in page
+    assert re.search(
+        "Drawn from the quick grids.*, of which the verdict is another one: +repr", page
+    )
+    assert "Written of the quick grids;" in page
+    assert "quick grids" not in place.read("claims/b1.html").partition('id="picture"')[2]
     listed = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/index.html")).split())
     assert "not reproduced quick grids: reproduced" in listed
     assert "full grids" in place.read("index.html")

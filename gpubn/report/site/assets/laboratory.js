@@ -102,6 +102,12 @@ const laboratory = (() => {
       });
       view = drawn.view;
       chart.querySelector("svg").setAttribute("aria-hidden", "true"); // the whole is described
+      describe();
+    }
+
+    function describe() { // what draws puts words of its own there
+      chart.setAttribute("role", "img");
+      chart.setAttribute("aria-label", `${about} Shown: ${said()}.`);
     }
 
     async function change() {
@@ -109,7 +115,7 @@ const laboratory = (() => {
       for (const [name, value] of Object.entries(values)) view.signal(name, value);
       tabulate(values);
       status.textContent = said();
-      chart.setAttribute("aria-label", `${about} Shown: ${said()}.`);
+      describe();
       await view.runAsync();
     }
 

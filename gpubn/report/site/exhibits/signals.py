@@ -45,9 +45,10 @@ def by_layer(tables: Path) -> Exhibit:
     return Exhibit(
         name="by-layer",
         title="Activations and gradients by layer",
-        says="How the signal fares on its way up and the gradient on its way down, before any "
-        "training. A line that falls vanishes, one that rises explodes. The axis counts factors: "
-        "a straight line is the same factor in every layer.",
+        says="How the signal fares on its way up, from left to right, and the gradient on its way "
+        "down, from right to left, before any training. On its way a signal that falls vanishes, "
+        "and one that rises explodes. A weight's gradient is the product of what comes up and what "
+        "comes down: where one shrinks as the other grows, the line is flat, at whatever height.",
         made=f"{_network(table)} Points: geometric mean of n = {table['seed'].nunique()} seeds; "
         "bars: 95% t-interval, where none is seen smaller than the point. Standard normal "
         "gradients enter at the top. Variance over examples and units, or over a layer's weights; "
