@@ -36,7 +36,7 @@ from gpubn.kernels.softmax_cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from gpubn.kernels.step import Batch, Feed, begin_step, end_step
+from gpubn.kernels.step import Batch, Feed, begin_step, end_step, next_step
 
 __all__ = [
     "Batch",
@@ -61,6 +61,7 @@ __all__ = [
     "fold_batch_norm",
     "linear",
     "linear_backward",
+    "next_step",
     "relu",
     "relu_backward",
     "sigmoid",

@@ -17,6 +17,7 @@ from gpubn.kernels import (
     descend,
     descend_averaged,
     end_step,
+    next_step,
 )
 from tests.kernels.arrays import LAYOUTS, close, place
 from tests.kernels.table import Exact
@@ -154,12 +155,30 @@ def an_end(rng, dtype, one_rate, replicas):
     return Case(end_step, arrays, {"losses": Exact(kept, 0), "cursor": Exact([STEP + 1], 0)})
 
 
+def a_step_further(rng, dtype, one_rate, size):
+    """The end of the step before, and the beginning of this one."""
+    beginning = a_beginning(rng, dtype, one_rate, size)
+    arrays, written = dict(beginning.arrays), dict(beginning.written)
+    end = an_end(rng, dtype, one_rate, size[0])
+    losses, loss = end.arrays["losses"], end.arrays["loss"]
+    kept = losses.copy()
+    kept[STEP - 1] = loss
+    arrays |= {"losses": losses, "loss": loss, "cursor": np.array([STEP - 1])}
+    written |= {"losses": Exact(kept, 0), "cursor": Exact([STEP], 0)}
+
+    def call(own_x, own_labels, own_rates, losses, loss, **feed):
+        next_step(Feed(**feed), Batch(own_x, own_labels, own_rates), losses, loss)
+
+    return Case(call, arrays, written)
+
+
 SMALL = {
     "descend": partial(a_descent, shapes=[(3, 5, 7), (3, 7)]),
     "descend_averaged": partial(an_averaged_descent, shapes=[(3, 5, 7), (3, 7)]),
     "affine_descend": partial(an_affine_descent, size=(3, 6, 5, 7)),
     "begin_step": partial(a_beginning, size=(3, 4, 8)),
     "end_step": partial(an_end, replicas=3),
+    "next_step": partial(a_step_further, size=(3, 4, 8)),
 }
 # Arrays of gradient descent as a pair, with a partner further on, all unlike, and so many numbers
 # that threads take several; of the others batch of 1, one of everything, odd widths, more rows than
@@ -187,6 +206,10 @@ CASES = {
     **{
         f"begin_step {size}": partial(a_beginning, size=size)
         for size in ((3, 4, 7), (2, 3, 2500), (2, 3, 515), (1, 1, 1), (300, 1, 2))
+    },
+    **{
+        f"next_step {size}": partial(a_step_further, size=size)
+        for size in ((2, 3, 515), (1, 1, 1), (300, 1, 2), (30, 40, 2))
     },
     **{f"end_step {replicas}": partial(an_end, replicas=replicas) for replicas in (1, 300)},
 }
@@ -251,3 +274,21 @@ def test_rows_that_start_between_packs_are_copied_one_number_at_a_time(backend, 
 
     case.check(backend, oracle, case.run(backend, **{of: shifted}))
     assert device_of(backend.xp).launched[-1] == "step_begin<float, 1>"
+
+
+def test_behind_the_last_step_no_batch_is_fetched(backend, rng):
+    case = SMALL["next_step"](rng, "float32", False)
+    found = case.run(backend, cursor=lambda a: a + STEPS - STEP)
+    assert int(found["cursor"][0]) == STEPS
+    loss = backend.to_host(found["losses"])[STEPS - 1]
+    np.testing.assert_array_equal(loss, case.arrays["loss"])
+    assert not backend.to_host(found["own_x"]).any()
+    assert not backend.to_host(found["own_rates"]).any()
+
+
+@pytest.mark.parametrize("backend", ["shim"], indirect=True)
+@pytest.mark.parametrize("order", [0, 1, 7, 8, 9])
+def test_a_step_is_counted_once_however_blocks_take_turns(backend, oracle, rng, monkeypatch, order):
+    monkeypatch.setattr(device_of(backend.xp), "order", order)
+    case = CASES["next_step (30, 40, 2)"](rng, "float32", False)
+    case.check(backend, oracle, case.run(backend))

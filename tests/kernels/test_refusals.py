@@ -25,6 +25,7 @@ from gpubn.kernels import (
     dropout,
     end_step,
     fold_batch_norm,
+    next_step,
     softmax_cross_entropy,
 )
 from gpubn.kernels.affine import AffineCache
@@ -62,6 +63,10 @@ def descend_one(parameter, gradient, rates):
 
 def begin(x, of_x, own_rates, **feed):
     begin_step(Feed(**feed), Batch(x, of_x, own_rates))
+
+
+def go_on(x, of_x, own_rates, losses, loss, **feed):
+    next_step(Feed(**feed), Batch(x, of_x, own_rates), losses, loss)
 
 
 D, RD, X, RX = ones(3), ones(2, 3), ones(4, 3), ones(2, 4, 3)
@@ -102,6 +107,15 @@ TAKEN = {
             **{"data": ones(9, 8), "labels": whole(9), "order": whole(5, 3, 4)},
             **{"rates": ones(5, 3), "cursor": whole(1)},
             **{"x": ones(3, 4, 8), "of_x": whole(3, 4), "own_rates": ones(3)},
+        },
+    ),
+    "next": (
+        go_on,
+        {
+            **{"data": ones(9, 8), "labels": whole(9), "order": whole(5, 3, 4)},
+            **{"rates": ones(5, 3), "cursor": whole(1)},
+            **{"x": ones(3, 4, 8), "of_x": whole(3, 4), "own_rates": ones(3)},
+            **{"losses": ones(5, 3), "loss": ones(3)},
         },
     ),
     "end": (end_step, {"losses": ones(5, 3), "loss": ones(3), "cursor": whole(1)}),
@@ -228,6 +242,10 @@ REFUSED = [
     ("begin", {"order": int32(5, 3, 4)}, "feed.order has dtype int32; expected int64"),
     ("begin", {"cursor": int32(1)}, "feed.cursor has dtype int32; expected int64"),
     ("begin", {"labels": int32(9), "of_x": int32(3, 4)}, "feed.labels has dtype int32; expected"),
+    ("next", {"x": ones(4, 3, 8)}, "batch.x has shape (4, 3, 8); expected (3, 4, 8)"),
+    ("next", {"losses": ones(4, 3)}, "losses has shape (4, 3); expected (5, 3)"),
+    ("next", {"loss": ones(1)}, "loss has shape (1,); expected (3,)"),
+    ("next", {"cursor": int32(1)}, "feed.cursor has dtype int32; expected int64"),
     ("end", {"loss": ones(1)}, "loss has shape (1,); expected (3,)"),  # would broadcast
     ("end", {"cursor": int32(1)}, "cursor has dtype int32; expected int64"),
 ]

@@ -26,7 +26,11 @@ _KERNELS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
     "dropout": {f"dropout_{name}": (_FLOATS, True) for name in ("drawn", "masked")},
     "sgd": {f"sgd_{name}": (_FLOATS, False) for name in ("descend", "descend_averaged")},
     "softmax_cross_entropy": {"softmax_cross_entropy_forward": (_FLOATS, False)},
-    "step": {"step_begin": (_FLOATS, True), "step_end": (_FLOATS, False)},
+    "step": {
+        "step_begin": (_FLOATS, True),
+        "step_next": (_FLOATS, True),
+        "step_end": (_FLOATS, False),
+    },
     "train_shallow": {"train_shallow_cluster": (("float32",), False)},
 }
 

@@ -9,7 +9,7 @@ from gpubn.kernels.cuda.source import THREADS
 
 _DRAWN = 8
 """Numbers that a thread draws at once."""
-_MOST_BLOCKS = 2048
+_MOST_BLOCKS = 1024
 
 
 def dropout(x: Array, mask: Array, rate: float | Array, device: CudaDevice) -> Array:

@@ -7,19 +7,28 @@ from gpubn.kernels.agnostic.step import Batch, Feed
 from gpubn.kernels.cuda import source
 from gpubn.kernels.cuda.source import THREADS
 
+_MOST_BLOCKS = 1024
+
 
 def begin_step(feed: Feed, batch: Batch, device: CudaDevice) -> None:
     """As the public function."""
     features = feed.data.shape[-1]
     examples = batch.labels.size
     pack = source.pack_of(features, feed.data, batch.x)
-    arguments = [
-        *(feed.data, feed.labels, feed.order, feed.rates, feed.cursor),
-        *(batch.x, batch.labels, batch.rates),
-        *map(np.int32, (examples, features, batch.rates.size)),
-    ]
+    arguments = [*feed, *batch, *map(np.int32, (examples, features, batch.rates.size))]
     kernel = source.kernel("step", "step_begin", feed.data.dtype.name, pack)
-    device.launch(kernel, examples, arguments, threads=THREADS)
+    device.launch(kernel, min(examples, _MOST_BLOCKS), arguments, threads=THREADS)
+
+
+def next_step(feed: Feed, batch: Batch, losses: Array, loss: Array, device: CudaDevice) -> None:
+    """As the public function."""
+    features = feed.data.shape[-1]
+    examples = batch.labels.size
+    pack = source.pack_of(features, feed.data, batch.x)
+    sizes = (examples, features, batch.rates.size, loss.size)
+    arguments = [*feed, *batch, losses, loss, *map(np.int32, sizes), np.int64(len(feed.order))]
+    kernel = source.kernel("step", "step_next", feed.data.dtype.name, pack)
+    device.launch(kernel, min(examples, _MOST_BLOCKS), arguments, threads=THREADS)
 
 
 def end_step(losses: Array, loss: Array, cursor: Array, device: CudaDevice) -> None:
