@@ -252,9 +252,10 @@ class _Teller:
     def _short(self, outcomes: Sequence[CaseOutcome], bar: str) -> str:
         """Return how far effects are from one that would matter, which may lie the other way."""
         means = [self._decision.estimates[outcome.case.quantity].mean for outcome in outcomes]
-        if max(means) < 0:
+        opposite = [mean < -self._claim.matters.value for mean in means]
+        if all(opposite):
             return f", not {bar} but the other way"
-        return f", short of {bar}" + " or the other way" * (min(means) < -self._claim.matters.value)
+        return f", short of {bar}{' or the other way' * any(opposite)}"
 
     def _side(self, case: str) -> int:
         """Return on which side of what would matter an interval lies; 0 is on both."""

@@ -157,8 +157,10 @@ def test_the_first_case_of_a_document_is_whole(decisions):
         ("A6", [("opposite", -2, -2.2, -1.8)], "Contradicted, for the opposite is shown: the "
          "variance at the last layer was 100 times smaller than at the early one (95% interval: "
          "between 63 and 160 times), more than the 10 times that would matter, the other way."),
+        ("A6", [("fails", -1.2, -1.4, -1.0)], "smaller than at the early one (95% interval: "
+         "between 10 and 25 times), not the 10 times that would matter but the other way."),
         ("A6", [("fails", -0.5, -0.6, -0.4)], "smaller than at the early one (95% interval: "
-         "between 2.5 and 4.0 times), not the 10 times that would matter but the other way."),
+         "between 2.5 and 4.0 times), short of the 10 times that would matter."),
         ("A6", [("open", 1, 0.8, 1.2)], "Undecided: the variance at the last layer was 10 times as "
          "large as at the early one (95% interval: between 6.3 and 16 times), where the interval "
          "allows less than the 10 times that would matter as well as more."),
