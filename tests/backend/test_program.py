@@ -193,32 +193,31 @@ def test_python_walks_through_a_few_steps_and_nothing_outlives_the_training(back
 
 
 def launched(backend, **options):
-    """What one step of a training launches."""
+    """What one step of a training launches; the first batch is fetched before."""
     training, names = Training(backend, **options), device_of(backend.xp).launched
     before = len(names)
     training.train(1)
-    return names[before:]
+    assert names[before].startswith("step_begin<")
+    return names[before + 1 :]
 
 
 @on_shim
 def test_one_step_launches_these_kernels_and_no_more(backend):
     shallow = launched(backend)
     assert shallow == [
-        "step_begin<float, 4>",
         *("multiply", "affine_add_bias<float>", "batch_norm_forward_slab<float, 1>"),
         *("multiply", "affine_add_bias<float>", "softmax_cross_entropy_forward<float>"),
         *("multiply", "affine_descend_bias<float>", "multiply"),  # dx, then the step
         *("batch_norm_backward_slab<float, 1>", "sgd_descend<float>"),  # gamma and beta at once
         *("affine_descend_bias<float>", "multiply"),  # no dx of the data
-        "step_end<float>",
+        "step_next<float, 4>",
     ]
     assert len(launched(backend, depth=2)) == len(shallow) + 8
     assert launched(backend, placement="none", dtype="float64", activation="relu") == [
-        "step_begin<double, 2>",
         *("multiply", "affine_add_bias<double>", "activation_forward<double, 2>"),
         *("multiply", "affine_add_bias<double>", "softmax_cross_entropy_forward<double>"),
         *("multiply", "affine_descend_bias<double>", "multiply"),
         "activation_backward<double, 2>",
         *("affine_descend_bias<double>", "multiply"),
-        "step_end<double>",
+        "step_next<double, 2>",
     ]

@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(THREADS)
 template <class T, int V>
 __global__ void __launch_bounds__(THREADS)
     step_next(const T* data, const long long* labels, const long long* order, const T* rates,
-              unsigned long long* cursor, T* x, long long* own_labels, T* own_rates, T* losses,
-              const T* loss, int examples, int features, int rate_count, int replicas,
+              unsigned long long* cursor, T* x, long long* own_labels, T* own_rates, int examples,
+              int features, int rate_count, T* losses, const T* loss, int replicas,
               long long steps) {
   const long long step = *(const volatile unsigned long long*)cursor & 0xffffffff;
   if (step + 1 < steps)

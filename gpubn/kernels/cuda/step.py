@@ -1,5 +1,7 @@
 """Launches both ends of a training step."""
 
+from typing import Any
+
 import numpy as np
 
 from gpubn.backend import Array, CudaDevice
@@ -12,22 +14,22 @@ _MOST_BLOCKS = 1024
 
 def begin_step(feed: Feed, batch: Batch, device: CudaDevice) -> None:
     """As the public function."""
-    features = feed.data.shape[-1]
-    examples = batch.labels.size
-    pack = source.pack_of(features, feed.data, batch.x)
-    arguments = [*feed, *batch, *map(np.int32, (examples, features, batch.rates.size))]
-    kernel = source.kernel("step", "step_begin", feed.data.dtype.name, pack)
-    device.launch(kernel, min(examples, _MOST_BLOCKS), arguments, threads=THREADS)
+    _fetch("step_begin", feed, batch, device)
 
 
 def next_step(feed: Feed, batch: Batch, losses: Array, loss: Array, device: CudaDevice) -> None:
     """As the public function."""
+    more = losses, loss, np.int32(loss.size), np.int64(len(feed.order))
+    _fetch("step_next", feed, batch, device, *more)
+
+
+def _fetch(name: str, feed: Feed, batch: Batch, device: CudaDevice, *more: Any) -> None:
     features = feed.data.shape[-1]
     examples = batch.labels.size
     pack = source.pack_of(features, feed.data, batch.x)
-    sizes = (examples, features, batch.rates.size, loss.size)
-    arguments = [*feed, *batch, losses, loss, *map(np.int32, sizes), np.int64(len(feed.order))]
-    kernel = source.kernel("step", "step_next", feed.data.dtype.name, pack)
+    sizes = map(np.int32, (examples, features, batch.rates.size))
+    kernel = source.kernel("step", name, feed.data.dtype.name, pack)
+    arguments = [*feed, *batch, *sizes, *more]
     device.launch(kernel, min(examples, _MOST_BLOCKS), arguments, threads=THREADS)
 
 

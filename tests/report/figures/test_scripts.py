@@ -31,6 +31,11 @@ def whole(stem):
     return read_table(path if path.exists() else RESULTS / "benchmarks" / f"{stem}.csv")
 
 
+def test_the_committed_figures_are_drawn_from_what_is_committed():
+    ours = [script for script in drawing.find() if script.extension is None]
+    assert [script.name for script in ours if not drawing.is_current(script, RESULTS)] == []
+
+
 def table(stem):
     frame = whole(stem)
     return frame[frame["seed"].isna() | (frame["seed"] < 2)]
