@@ -209,5 +209,5 @@ class Dropout(StepByGradients):
         return MaskDraws(self._placed(keys), self._placed(np.zeros(1, np.int64)))
 
     def _placed(self, array: np.ndarray) -> Array:
-        """Where masks are drawn."""
+        """Return an array of the host as one of the place where masks are drawn."""
         return self._backend.asarray(array) if self._device else array

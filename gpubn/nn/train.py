@@ -189,7 +189,7 @@ class _Step:
         self.losses = xp.empty((steps, replicas), dtype)
         self._device = device_of(xp)
         self._ahead = self._device is not None and self._device.kind == "cuda"
-        """Whether a step fetches the next one's batch, which saves a launch."""
+        """A step fetches the next one's batch, which saves a launch."""
         if self._ahead and steps > 0:
             begin_step(self._feed, self._batch)
 

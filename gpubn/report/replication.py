@@ -1,4 +1,4 @@
-"""What a program that shares no code found, beside what the quick grids' tables say now."""
+"""The findings of a program that shares no code, beside those of the quick grids now."""
 
 import csv
 from pathlib import Path

@@ -247,7 +247,7 @@ def _listed(ids: Sequence[str]) -> str:
 
 
 class _Measured:
-    """What the tables say of claims, kept by what it is made of: ledger, code and tables.
+    """Claims as the tables have them, kept by what they are made of: ledger, code and tables.
 
     Args:
         file: where it is kept.
