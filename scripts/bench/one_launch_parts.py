@@ -30,7 +30,7 @@ PARTS = {
     "waiting for the cluster": (_CLUSTER,),
     "step, product and waiting": (_STEP, _PRODUCT, _CLUSTER),
 }
-"""What is left out -> what is replaced in the kernel's source, and by what."""
+"""A part that is left out -> texts of the kernel's source, and what replaces each."""
 
 
 def milliseconds(backend: Backend, work: TrainingWork, launches: int = 3) -> float:

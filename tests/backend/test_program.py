@@ -193,7 +193,7 @@ def test_python_walks_through_a_few_steps_and_nothing_outlives_the_training(back
 
 
 def launched(backend, **options):
-    """What one step of a training launches; the first batch is fetched before."""
+    """The launches of one step of a training, whose batch is fetched before."""
     training, names = Training(backend, **options), device_of(backend.xp).launched
     before = len(names)
     training.train(1)
