@@ -117,6 +117,15 @@ def test_there_is_a_curve_for_every_depth_and_rate(exhibits):
         assert row[["s0", "s1", "s2"]].to_numpy(float) == pytest.approx(seeds, rel=1e-3)
 
 
+def test_without_losses_on_the_way_a_curve_has_two_ends():
+    table = read_table(TABLES / "trainability.csv")
+    ends = table[(table["metric"] == "batch_loss") & table["step"].isin([0, 125])]
+    found = training._with_starts(ends)
+    assert {*found["step"]} == {0, 125}
+    assert found["rate"].nunique() == ends["rate"].nunique() == 11
+    assert (found.groupby("rate")["step"].nunique() == 2).all()
+
+
 def test_losses_by_depth_are_those_of_the_rate(exhibits):
     arm = {"init": "glorot", "activation": "tanh", "rate": "0.3"}
     seeds = values("depth_grid", metric="batch_loss", depth="10", norm="before", **arm)

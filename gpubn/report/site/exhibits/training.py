@@ -211,10 +211,14 @@ def _wide(table: pd.DataFrame, along: str, *arms: str) -> pd.DataFrame:
 
 
 def _with_starts(table: pd.DataFrame) -> pd.DataFrame:
-    """Losses of the rates that have a curve, with the first one, which is the same at every rate"""
+    """Losses of the rates that have a curve, with the first one, which is the same at every rate.
+
+    Where no rate has one, as where losses were recorded at other steps, start and end of all.
+    """
     first, later = (table[at.fillna(False)] for at in (table["step"] == 0, table["step"] > 0))
     last = later["step"].max()
-    curves = later[later["rate"].isin(later["rate"][later["step"] < last])]
+    on_the_way = later["rate"][later["step"] < last]
+    curves = later if on_the_way.empty else later[later["rate"].isin(on_the_way)]
     starts = first.drop(columns="rate").merge(curves[["rate"]].drop_duplicates(), how="cross")
     return pd.concat([starts, curves], ignore_index=True)
 
