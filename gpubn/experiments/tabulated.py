@@ -20,7 +20,7 @@ class Part:
         where: axis of the table -> the values that count; all of an axis that is not here, or that
             a cell has not.
         steps: those that count, `LAST` the last of the cell; all where there are none.
-        layers: those that count; all where there are none.
+        layers: those that count, `LAST` the last of the metric; all where there are none.
     """
 
     metrics: tuple[str, ...]
@@ -32,13 +32,14 @@ class Part:
         """Return True if it holds rows of the cell with these axes."""
         return all(axis not in axes or axes[axis] in values for axis, values in self.where.items())
 
-    def takes(self, row: Observation, last: int | None) -> bool:
+    def takes(self, row: Observation, last: int | None, last_layer: int | None) -> bool:
         """Return True if it holds this row of a cell that counts."""
         step = LAST if row.step == last else row.step
+        layer = LAST if row.layer == last_layer else row.layer
         return (
             (row.metric in self.metrics or row.metric.partition("[")[0] in self.metrics)
             and (not self.steps or row.step in self.steps or step in self.steps)
-            and (not self.layers or row.layer in self.layers)
+            and (not self.layers or row.layer in self.layers or layer in self.layers)
         )
 
 
@@ -81,7 +82,7 @@ PARTS = {
     ),
     "diagnostics": (
         *_AT_THE_END,
-        _part("activation_percentile saturated_share dead_share"),
+        _part("activation_percentile saturated_share dead_share", layers=(1, LAST)),
         _part("gradient_to_weight weight_change"),
         _part("drift_mean preactivation_drift_mean gradient_shift gradient_shift_cosine"),
         _part("gamma_mean gamma_std beta_mean beta_std norm_output_mean norm_output_std"),
@@ -257,4 +258,10 @@ def tabulated(
         return rows
     parts = [part for part in PARTS[experiment] if part.is_of(axes)]
     last = max((row.step for row in rows if row.step is not None), default=None)
-    return [row for row in rows if any(part.takes(row, last) for part in parts)]
+    layers: dict[str, int] = {}
+    for row in rows:
+        if row.layer is not None:
+            layers[row.metric] = max(row.layer, layers.get(row.metric, row.layer))
+    return [
+        row for row in rows if any(part.takes(row, last, layers.get(row.metric)) for part in parts)
+    ]

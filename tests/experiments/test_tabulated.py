@@ -24,6 +24,7 @@ ROWS = [
     [
         (Part(("loss",), {}, (), ()), {("loss", s, n) for s in (0, 5, 10) for n in (1, 2)}),
         (Part(("loss",), {}, (0, LAST), (2,)), {("loss", 0, 2), ("loss", 10, 2)}),
+        (Part(("loss",), {}, (5,), (LAST,)), {("loss", 5, 2)}),
         (Part(("hist",), {}, (5,), (1,)), {("hist[+0.5]", 5, 1), ("hist[+1]", 5, 1)}),
         (Part(("hist[+1]",), {"norm": ["after"]}, (5,), (1,)), {("hist[+1]", 5, 1)}),
         (Part(("loss",), {"norm": ["none", "before"]}, (), ()), set()),
