@@ -129,7 +129,7 @@ parity: $(STAMP)  ## verify on a GPU, with a report of every metric in results/b
 freeze: $(STAMP)  ## freeze ledger, grids and deciding code: a line of results/freezes.csv
 	@$(RUN) scripts/freeze.py $(ARGS)
 
-confirm: $(STAMP)  ## run every claim on seeds 100 to 119 and decide it by what is frozen
+confirm: $(STAMP)  ## run every claim on new seeds and decide it by what is frozen (ARGS=--full: hours)
 	@$(RUN) scripts/confirm.py $(ARGS)
 
 universes: $(STAMP)  ## decide every claim one factor away from the default (hours; ARGS="--only digits")

@@ -10,7 +10,7 @@ import pytest
 from gpubn import backend
 from gpubn.commands import confirm as script
 from gpubn.commands import freeze as freezing
-from gpubn.report.claims.freeze import FreezeError
+from gpubn.report.claims.freeze import FreezeError, frozen_hash
 from gpubn.sweeps.pipeline import make_tables
 
 NAME = "moving_average"
@@ -72,5 +72,31 @@ def test_claims_are_decided_on_the_new_seeds_and_only_these(confirm, capsys):
     assert {p: p.read_bytes() for p in before} == before
     (row,) = rows_of("confirmation")
     assert (row["id"], row["frozen"], row["outcome"]) == ("A1", "reproduced", "fallen")
+    assert (row["freeze"], row["seeds"]) == (frozen_hash(), "2 to 4")
     assert "1 fallen" in capsys.readouterr().out
     assert "Seen." in (confirm.results / "confirmation.md").read_text()
+
+
+def test_verdicts_in_full_are_confirmed_beside_them(confirm, monkeypatch):
+    confirm.freeze()
+    (confirm.results / "full" / "tables").mkdir(parents=True)
+    (confirm.results / "full" / "claims.csv").write_text(
+        "id,verdict,measured,low,high,unit\nA1,undecided: open,1,1,1,x\n"
+    )
+    quick = confirm.results / "tables" / f"{NAME}.json"
+    config = {"first_seed": 0, "seeds": 7}
+    (confirm.results / "full" / "tables" / quick.name).write_text(json.dumps({"config": config}))
+    with pytest.raises(FreezeError, match="--first-seed is 2; expected at least 7"):
+        confirm("--first-seed", "2", "--full")
+    chosen = []
+    monkeypatch.setattr(
+        script, "grid_override", lambda name, full: chosen.append(full) or f"experiment={name}"
+    )
+    confirm("--first-seed", "7", "--full")
+    assert chosen == [True]
+    folder = confirm.results / "full"
+    (row,) = csv.DictReader((folder / "confirmation.csv").read_text().splitlines())
+    assert (row["frozen"], row["outcome"], row["seeds"]) == ("undecided: open", "open", "7 to 9")
+    assert (folder / "confirmed" / "tables" / f"{NAME}.csv").exists()
+    assert not (confirm.results / "confirmation.csv").exists()
+    assert not (confirm.results / "confirmed").exists()

@@ -13,8 +13,10 @@ from gpubn.report.pages import render_page
 
 COLUMNS = (
     *("id", "outcome", "frozen", "confirmed", "measured", "low", "high"),
-    *("new_measured", "new_low", "new_high", "unit"),
+    *("new_measured", "new_low", "new_high", "unit", "freeze", "seeds"),
 )
+CONFIRMATIONS = {"full": "full/confirmation", "quick": "confirmation"}
+"""Grids -> their table in the results, without suffix; first that of the verdicts that count."""
 OUTCOMES = {
     "same": "the same verdict, conditions included",
     "other conditions": "the same word, under other conditions",
@@ -23,8 +25,15 @@ OUTCOMES = {
 }
 
 
-def compare(before: Mapping[str, str], now: Decision) -> dict[str, str]:
-    """Return the row of a claim: its row in the table of claims, and its verdict on new seeds."""
+def compare(before: Mapping[str, str], now: Decision, freeze: str, seeds: str) -> dict[str, str]:
+    """Return the row of a claim.
+
+    Args:
+        before: its row in the table of claims.
+        now: its verdict on new seeds.
+        freeze: the hash of what decided.
+        seeds: the new ones, in words.
+    """
     verdict = now.verdict or now.word
     words = verdict_word(before["verdict"]), now.word
     if before["verdict"] == verdict:
@@ -36,18 +45,23 @@ def compare(before: Mapping[str, str], now: Decision) -> dict[str, str]:
     measured = now.headline.texts if now.headline else ("", "", "")
     values = [now.id, outcome, before["verdict"], verdict]
     values += [*(before[c] for c in ("measured", "low", "high")), *measured, before["unit"]]
+    values += [freeze, seeds]
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def write_confirmation(
-    results: Path, rows: Sequence[Mapping[str, str]], frozen: Freeze, seeds: str
+    folder: Path, rows: Sequence[Mapping[str, str]], frozen: Freeze, to_results: str = ""
 ) -> None:
-    """Write confirmation.csv, and confirmation.md to read; `seeds` are the new ones, in words."""
+    """Write confirmation.csv, and confirmation.md to read.
+
+    Args:
+        to_results: the way from the folder to the results, where they are of full grids.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     template = Path(__file__).parent / "confirmation.md.jinja"
-    page = render_page(template, rows=rows, frozen=frozen, seeds=seeds, outcomes=OUTCOMES)
-    write_atomic(results / "confirmation.csv", out.getvalue().encode())
-    write_atomic(results / "confirmation.md", page.encode())
+    page = render_page(template, rows=rows, frozen=frozen, to=to_results, outcomes=OUTCOMES)
+    write_atomic(folder / "confirmation.csv", out.getvalue().encode())
+    write_atomic(folder / "confirmation.md", page.encode())

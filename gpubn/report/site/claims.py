@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpubn.report.claims import rules
+from gpubn.report.claims.confirmation import CONFIRMATIONS
 from gpubn.report.claims.coverage import Passage
 from gpubn.report.claims.decide import Decision
 from gpubn.report.claims.ledger import Claim
@@ -40,7 +41,10 @@ def pages(source: SiteSource) -> Iterable[Page]:
             "counts": {word: words.count(word) for word in rules.VERDICTS if word in words},
         },
     )
-    confirmed = {row["id"]: row for row in source.rows("confirmation")}
+    confirmed: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    for of, name in CONFIRMATIONS.items():
+        for row in source.rows(name):
+            confirmed.setdefault(row["id"], []).append((of, row))
     strips = universe_rows(source)
     replicated: dict[str, list[Replicated]] = {}
     for case in load_replication(source.results):
@@ -61,7 +65,7 @@ def pages(source: SiteSource) -> Iterable[Page]:
                 "following": ids[place + 1] if place + 1 < len(ids) else None,
                 "strip": strips.get(id_, []),
                 "not_run": source.universes_not_run,
-                "confirmed": confirmed.get(id_),
+                "confirmed": confirmed.get(id_, []),
                 "outcomes": OUTCOMES,
                 "replicated": replicated.get(id_, []),
             },

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from gpubn.report.benchmarks import RACED, RACES, races
 from gpubn.report.claims import history, rules
-from gpubn.report.claims.confirmation import OUTCOMES
+from gpubn.report.claims.confirmation import CONFIRMATIONS, OUTCOMES
 from gpubn.report.claims.reports import THEORY, rule_in_words, statistics_page, theory_rows
 from gpubn.report.replication import load_replication
 from gpubn.report.site.page import Page
@@ -125,7 +125,7 @@ MEANINGS = {
 
 def _history(source: SiteSource) -> Page:
     changes = [row for rows in source.history.values() for row in rows]
-    confirmed = source.rows("confirmation")
+    confirmed = {of: rows for of, name in CONFIRMATIONS.items() if (rows := source.rows(name))}
     differ = [
         (id_, source.full[id_].word, source.quick[id_].word, source.why.get(id_, ""))
         for id_ in source.full
@@ -142,7 +142,7 @@ def _history(source: SiteSource) -> Page:
             "freezes": source.rows("freezes"),
             "confirmed": confirmed,
             "outcomes": OUTCOMES,
-            "counts": Counter(row["outcome"] for row in confirmed),
+            "counts": {of: Counter(r["outcome"] for r in rows) for of, rows in confirmed.items()},
             "differ": differ,
             "replicated": load_replication(source.results),
         },

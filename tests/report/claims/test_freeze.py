@@ -88,11 +88,11 @@ def test_a_freeze_is_a_line_and_the_old_ones_stay(copies, tmp_path, monkeypatch)
 )
 def test_what_came_of_a_claim(tmp_path, before, now, outcome):
     row = dict.fromkeys(("measured", "low", "high", "unit"), "1") | {"verdict": before}
-    found = confirmation.compare(row, Decision("A1", None, verdict=now))
+    found = confirmation.compare(row, Decision("A1", None, verdict=now), "abc", "7 to 9")
     assert (found["id"], found["outcome"], found["frozen"]) == ("A1", outcome, before)
     assert found["confirmed"] == (now or "no verdict")
     frozen = freeze.Freeze("2030-01-02", "abc", "1", "", "A note.")
-    confirmation.write_confirmation(tmp_path, [found], frozen, "7 to 9")
+    confirmation.write_confirmation(tmp_path, [found], frozen)
     page = (tmp_path / "confirmation.md").read_text()
     assert "on 2030-01-02 (hash `abc`" in page
     assert "seeds 7 to 9" in page
@@ -100,3 +100,9 @@ def test_what_came_of_a_claim(tmp_path, before, now, outcome):
     assert f"| {confirmation.OUTCOMES[outcome]} | 1 |" in page
     text = (tmp_path / "confirmation.csv").read_text()
     assert list(csv.DictReader(text.splitlines())) == [found]
+    assert (found["freeze"], found["seeds"]) == ("abc", "7 to 9")
+    assert "(freezes.csv)" in page
+    confirmation.write_confirmation(tmp_path, [found], frozen, "../")
+    page = (tmp_path / "confirmation.md").read_text()
+    assert "(../freezes.csv)" in page
+    assert "(../claims.md#a1)" in page

@@ -145,6 +145,31 @@ later,B1,not run,,,,,,,,,to come
 """
 
 
+def test_verdicts_on_new_seeds_stand_with_the_grids_and_seeds_that_they_are_of(place):
+    head = "id,outcome,frozen,confirmed,measured,low,high,new_measured,new_low,new_high,unit"
+    for folder, outcome, freeze, seeds in (
+        ("", "same", "abc", "100 to 119"),
+        ("full", "fallen", "def", "300 to 319"),
+    ):
+        path = place.world.results / folder / "confirmation.csv"
+        path.parent.mkdir(exist_ok=True)
+        row = f"A1,{outcome},reproduced,not reproduced,1,0.5,2,3,2,4,nats,{freeze},{seeds}"
+        path.write_text(f"{head},freeze,seeds\n{row}\n")
+    place.make()
+    page, history = place.read("claims/a1.html"), place.read("history.html")
+    full = "(300 to 319, full grids), by rules that were frozen before: another verdict, or none."
+    assert page.index(full) < page.index("(100 to 119, quick grids), by rules")
+    assert page.count("<em>not reproduced</em>") == 1
+    first, second = (
+        history.index(f'<h3 id="confirmed-{of}">{of.capitalize()} grids, seeds {seeds}</h3>')
+        for of, seeds in (("full", "300 to 319"), ("quick", "100 to 119"))
+    )
+    assert "<code>def</code>" in history[first:second]
+    assert "<li>1: another verdict, or none</li>" in history[first:second]
+    assert "<code>abc</code>" in history[second:]
+    assert "<li>1: the same verdict, conditions included</li>" in history[second:]
+
+
 def test_the_raster_has_the_universes_that_were_run_in_order(place):
     titles = {"seeds": "other seeds", "narrow": "8 units", "later": "later on"}
     (place.world.results / "universes.csv").write_text(UNIVERSES)
