@@ -1,7 +1,8 @@
 """The tables of experiments on their quick grids, or on those in full resolution.
 
 Those in full share the store of cells with the quick ones. They are complete in `full/complete`,
-for figures, and in `full` there stands what the ledger reads of them, and how rates were tuned.
+for figures, and in `full` there stands what the ledger reads of them, how rates were tuned, and
+what each tuned arm came to.
 """
 
 import logging
@@ -83,7 +84,7 @@ def _in_full(wanted: Sequence[str], overrides: Sequence[str], results: Path) -> 
     claims, folders = every_claim(), {}
     for name, tables in made.items():
         folder = folders[name] = place / tables.folder.relative_to(complete)
-        small = extract(tables.paths, folder / "tables", claims)
+        small = extract(tables.paths, folder / "tables", claims, tables.tuned_by)
         log.info("tables that claims read: %s", ", ".join(map(str, small)) or "none")
         for rates in sorted((tables.folder / "tables").glob(f"{name}_tuning.*")):
             write_atomic(folder / "tables" / rates.name, rates.read_bytes())

@@ -22,10 +22,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExperimentTables:
-    """The tables of an experiment, and the results folder around them."""
+    """The tables of an experiment, and the results folder around them.
+
+    Attributes:
+        tuned_by: the metric by which its arms found their rates; None where none is tuned.
+    """
 
     paths: list[Path]
     folder: Path
+    tuned_by: str | None = None
 
 
 def make_tables(
@@ -94,7 +99,8 @@ def make_tables(
         folder = results / "digits" if _use(cells, "digits") else results
         paths = write_tables(folder / "tables", name, cells, kept, store.get, thinned=True)
         write_tuning(folder / "tables", name, tuned[name], kept)
-        made[name] = ExperimentTables(paths, folder)
+        tuned_by = tuned[name][0].arm.tuning.metric if tuned[name] else None
+        made[name] = ExperimentTables(paths, folder, tuned_by)
     return made
 
 

@@ -115,6 +115,23 @@ def test_what_stands_beside_it_is_of_the_large_one(world, claim, large, tmp_path
         )
 
 
+def test_how_each_arm_ends_stands_in_a_small_table_too(world, claim, large, tmp_path):
+    claims = some_claims(
+        world, claim, x={"table": "t", "metric": "other", **MEASURES["first of all"]}
+    )
+    unread = large.with_name("unread.csv")
+    for metric in ("loss", "gone"):
+        (small,) = extract([large, unread], tmp_path, claims, metric)
+        note = json.loads(small.with_suffix(".json").read_text())["rows"]
+        assert note == f"those that the ledger reads, and all of {metric} at the end"
+        assert read_table(small)["metric"].value_counts().get(metric, 0) == (metric == "loss") * 54
+    extract([large], tmp_path, claims, "loss")
+    table = read_table(small)
+    ends = table[table["metric"] == "loss"]
+    assert {*ends["step"]} == {10}
+    assert ends.groupby(["arm", "rate", "layer"])["seed"].nunique().tolist() == [3] * 18
+
+
 def test_what_lacks_a_seed_or_has_one_twice_is_refused_of_the_small_table_too(
     world, claim, tmp_path
 ):
