@@ -19,6 +19,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -142,6 +143,8 @@ def main() -> None:
     planted = mutants(options.pattern)
     if not planted:
         raise ConfigError(f"no fault matches {options.pattern!r}; tests/mutants/ lists them")
+    if find_spec("pytest") is None:  # without it, all tests fail
+        raise ConfigError("pytest is not installed; expected the environment of `make setup`")
     missed = 0
     with (
         tempfile.TemporaryDirectory(prefix="gpubn-mutants-") as scratch,

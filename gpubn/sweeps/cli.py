@@ -3,7 +3,9 @@
 import difflib
 import errno
 import logging
+import os
 import re
+import select
 import shlex
 import signal
 import sys
@@ -22,6 +24,7 @@ from gpubn.sweeps.launchers import LAUNCHERS
 from gpubn.sweeps.progress import ConsoleHandler
 
 _INTERRUPTED = 130
+_UNREAD = 141  # as a shell says of a process that SIGPIPE ended
 _EXTRAS = {launcher.choice: launcher.extra for launcher in LAUNCHERS.values() if launcher.extra}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
@@ -29,21 +32,41 @@ _stopped = threading.Event()
 
 
 def main(task: Callable[[], None]) -> None:
-    """Run a script's task; a known error is one line on stderr and exit code 1, Ctrl-C is 130."""
+    """Run a script's task; a known error is one line on stderr and exit code 1, Ctrl-C is 130.
+
+    Where nobody reads its output any more (`| head`) it ends without a word, as 141.
+    """
     signal.signal(signal.SIGINT, _on_interrupt)
     try:
-        task()
-        check_stopped()
+        try:
+            task()
+            check_stopped()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # it may be unread, which is said too late otherwise
     except (KeyboardInterrupt, Exception) as error:
+        unread = isinstance(error, BrokenPipeError) and _nobody_reads()
         if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
             message = "stopped: finished cells are kept; the same command goes on from here"
             code = _INTERRUPTED
         elif (sentence := explain(error)) is not None:
             message, code = f"error: {sentence}", 1
+        elif unread:
+            sys.exit(_UNREAD)
         else:
             raise
         print(message, file=sys.stderr)
         sys.exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Return whether stdout is a pipe that was closed; what is left in it goes nowhere then."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def check_stopped() -> None:

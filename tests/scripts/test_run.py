@@ -1,14 +1,17 @@
 """run.py as a user meets it: results, bad input, Ctrl-C; and what the scripts share."""
 
 import errno
+import os
 import re
 import signal
+import sys
 import threading
 from functools import partial
 from logging.config import dictConfig
 
 import pytest
 
+from gpubn.errors import GpubnError
 from gpubn.sweeps import cli
 from gpubn.sweeps.compose import expand
 from tests.scripts.sweeping import (
@@ -127,6 +130,28 @@ def test_an_error_of_the_system_is_one_sentence_and_ctrl_c_is_always_heard(
         signal.signal(signal.SIGINT, handler)
     assert stopped.value.code == code
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("then", "code", "said"),
+    [
+        (lambda: None, 141, ""),
+        (lambda: print(flush=True), 141, ""),
+        (partial(sys.exit, 0), 141, ""),  # as after --help
+        (partial(raises, GpubnError("No.")), 1, "error: No.\n"),
+    ],
+)
+def test_where_nobody_reads_any_more_it_ends_without_a_word(then, code, said, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    handler = signal.getsignal(signal.SIGINT)
+    with os.fdopen(writer, "w") as unread, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", unread)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(lambda: [print("a line"), then()])
+    signal.signal(signal.SIGINT, handler)
+    assert stopped.value.code == code
+    assert capsys.readouterr().err == said
 
 
 def test_a_fault_of_ours_has_its_traceback():
