@@ -20,7 +20,7 @@ class Part:
         where: axis of the table -> the values that count; all of an axis that is not here, or that
             a cell has not.
         steps: those that count, `LAST` the last of the cell; all where there are none.
-        layers: those that count, `LAST` the last of the metric; all where there are none.
+        layers: those that count, `LAST` the last hidden one; all where there are none.
     """
 
     metrics: tuple[str, ...]
@@ -32,10 +32,10 @@ class Part:
         """Return True if it holds rows of the cell with these axes."""
         return all(axis not in axes or axes[axis] in values for axis, values in self.where.items())
 
-    def takes(self, row: Observation, last: int | None, last_layer: int | None) -> bool:
-        """Return True if it holds this row of a cell that counts."""
+    def takes(self, row: Observation, last: int | None, depth: int | None) -> bool:
+        """Return True if it holds this row of a cell that counts, with its last step and depth."""
         step = LAST if row.step == last else row.step
-        layer = LAST if row.layer == last_layer else row.layer
+        layer = LAST if row.layer == depth else row.layer
         return (
             (row.metric in self.metrics or row.metric.partition("[")[0] in self.metrics)
             and (not self.steps or row.step in self.steps or step in self.steps)
@@ -82,10 +82,12 @@ PARTS = {
     ),
     "diagnostics": (
         *_AT_THE_END,
-        _part("activation_percentile saturated_share dead_share", layers=(1, LAST)),
-        _part("gradient_to_weight weight_change"),
-        _part("drift_mean preactivation_drift_mean gradient_shift gradient_shift_cosine"),
-        _part("gamma_mean gamma_std beta_mean beta_std norm_output_mean norm_output_std"),
+        _part(
+            "activation_percentile saturated_share dead_share gradient_to_weight weight_change "
+            "drift_mean preactivation_drift_mean gradient_shift gradient_shift_cosine "
+            "gamma_mean gamma_std beta_mean beta_std norm_output_mean norm_output_std",
+            layers=(1, LAST),
+        ),
     ),
     "diagnostics_deep": (
         *_AT_THE_END,
@@ -258,10 +260,5 @@ def tabulated(
         return rows
     parts = [part for part in PARTS[experiment] if part.is_of(axes)]
     last = max((row.step for row in rows if row.step is not None), default=None)
-    layers: dict[str, int] = {}
-    for row in rows:
-        if row.layer is not None:
-            layers[row.metric] = max(row.layer, layers.get(row.metric, row.layer))
-    return [
-        row for row in rows if any(part.takes(row, last, layers.get(row.metric)) for part in parts)
-    ]
+    depth = int(axes["depth"]) if "depth" in axes else None
+    return [row for row in rows if any(part.takes(row, last, depth) for part in parts)]

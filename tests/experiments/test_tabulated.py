@@ -32,7 +32,7 @@ ROWS = [
 )
 def test_a_part_takes_the_rows_it_names(part, kept, monkeypatch):
     monkeypatch.setattr(declared, "PARTS", {"recipe": (part,)})
-    rows = tabulated("recipe", {"norm": "after"}, ROWS)
+    rows = tabulated("recipe", {"norm": "after", "depth": "2"}, ROWS)
     assert {(row.metric, row.step, row.layer) for row in rows} == kept
     assert tabulated("exact", {"norm": "after"}, ROWS) == ROWS
 
