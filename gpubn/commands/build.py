@@ -160,7 +160,7 @@ def _in_full(
     if not _shows_full_grids(script):
         return _beside(script, results, folders)
     place, names = results / "full", _behind(script)
-    complete, quick = [place / COMPLETE], [results]
+    complete, quick = [place if script.from_small else place / COMPLETE], [results]
     if any(folders.get(name, place).name == DIGITS for name in names):
         complete, quick = ([of[0] / DIGITS, *of] for of in (complete, quick))
         place /= DIGITS

@@ -26,7 +26,7 @@ def _batches(sheet: Sheet) -> Labels:
     }
 
 
-@figure(__doc__, tables=("batch_sweep",), claims=("B12",), size=(7.2, 5.0))
+@figure(__doc__, tables=("batch_sweep",), claims=("B12",), from_small=True, size=(7.2, 5.0))
 @Panels(
     rows={"loss": "best test loss (nats)", "ratio": "log ratio of losses"},
     columns=_batches,

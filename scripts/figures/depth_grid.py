@@ -31,7 +31,13 @@ def _rows(sheet: Sheet) -> Labels:
     return labels
 
 
-@figure(__doc__, tables=("depth_grid",), claims=("A7", "B7", "B11", "D12", "D14"), size=(7.4, 8.0))
+@figure(
+    __doc__,
+    tables=("depth_grid",),
+    claims=("A7", "B7", "B11", "D12", "D14"),
+    from_small=True,
+    size=(7.4, 8.0),
+)
 @Panels(
     rows=_rows,
     columns=facet("init", {init: looks.INITS[init] for init in SHOWN}),

@@ -1,8 +1,8 @@
 """Training loss under the other initialisation over the claimed one.
 
-{dataset}; {network}. Up: log ratio of a seed's losses, each the mean of the last {c[every]} of
-{training} at the best of the {rate}; above 0 the claimed initialisation is better. Shaded: mean
-over {DECIDING} layers, which decides without batchnorm. {dots}
+{dataset}; {network}. Up: log ratio of a seed's losses, of the last {c[every]} of {training}, at the
+best of the {rate}; above 0 the claimed one is better. Shaded: mean over {DECIDING} layers,
+deciding without batchnorm. {dots}
 
 The depths are not to scale. {diverged}
 """
@@ -21,7 +21,7 @@ MATTERS = 0.05
 DECIDING = (5, 10, 20)
 
 
-@figure(__doc__, tables=("depth_grid",), claims=("D14",), size=(7.2, 3.6))
+@figure(__doc__, tables=("depth_grid",), claims=("D14",), from_small=True, size=(7.2, 3.6))
 @Panels(
     rows={"ratio": "log ratio of losses"},
     columns=facet(

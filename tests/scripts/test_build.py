@@ -335,6 +335,13 @@ def test_figures_of_full_grids_show_no_quick_table(tmp_path):
     )
     assert place == tmp_path / "full" / "digits"
     assert sources == [complete / "digits", complete, tmp_path / "digits", tmp_path]
+    (small,) = build.figures.find(["depth_init"])
+    with pytest.raises(StoreError, match=r"full/tables/depth_grid\.csv does not exist"):
+        build._in_full(small, tmp_path, {})
+    (tmp_path / "full" / "tables").mkdir()
+    (tmp_path / "full" / "tables" / "depth_grid.csv").touch()
+    place = tmp_path / "full"
+    assert build._in_full(small, tmp_path, {}) == (place, [place, tmp_path])
     (other,) = build.figures.find(["mnist_init_units"])
     assert build._in_full(other, tmp_path, {}) == (tmp_path, ())
 

@@ -124,8 +124,10 @@ def _training(of: Described) -> str:
 def _rate(of: Described) -> str:
     c = of.config
     if "optim.rate" not in c:
-        each = " (one an arm)" * has_one_rate_an_arm(of.table)
-        return f"constant rates {', '.join(of.levels('rate'))}{each}"
+        rates = of.levels("rate")
+        if has_one_rate_an_arm(of.table):
+            return f"constant rates {rates[0]} to {rates[-1]} (one an arm)"
+        return f"constant rates {', '.join(rates)}"
     if c["optim.schedule"] != "linear":
         return f"constant rate {c['optim.rate']:g}"
     return f"rate {c['optim.rate']:g} falling linearly to {c['optim.min_rate']:g}"

@@ -35,7 +35,8 @@ _WORDS = {
 }
 """Verdict -> the one word that a caption has for it, where it is not one already."""
 
-_PARTS = ("tables", "claims")
+_PARTS: Mapping[str, object] = {"claims": (), "from_small": False}
+"""What may be declared of a figure beside its tables, and what holds where it is not."""
 
 Kind = Literal["page", "slides"]
 
@@ -44,7 +45,10 @@ Kind = Literal["page", "slides"]
 class FigureScript:
     """One figure: its name, its script, the stems of its tables, the ids of its claims.
 
-    `extension` is whose it is, None where it is ours.
+    Attributes:
+        from_small: whether the small tables of full grids hold all that it shows, so that it is
+            drawn from them.
+        extension: whose it is, None where it is ours.
     """
 
     name: str
@@ -52,6 +56,7 @@ class FigureScript:
     tables: tuple[str, ...]
     claims: tuple[str, ...]
     extension: Extension | None = None
+    from_small: bool = False
 
     @property
     def experiment(self) -> str:
@@ -214,9 +219,10 @@ def _declared(path: Path, extension: Extension | None) -> FigureScript:
             for decorator in node.decorator_list
             if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "figure"
         )
-        given = {k.arg: tuple(ast.literal_eval(k.value)) for k in call.keywords if k.arg in _PARTS}
-        claims = given.get("claims", ())
-        return FigureScript(path.stem, path, given["tables"], claims, extension)
+        read = {"tables", *_PARTS}
+        given = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg in read}
+        tables, claims, small = (given.get(part, _PARTS.get(part)) for part in ("tables", *_PARTS))
+        return FigureScript(path.stem, path, tuple(tables), tuple(claims), extension, small)
     except (KeyError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path.name} has no draw that is declared with @figure(__doc__, tables=(...), ...); "

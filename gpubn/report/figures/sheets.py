@@ -113,6 +113,7 @@ def figure(
     tables: tuple[str, ...],
     size: tuple[float, float],
     claims: tuple[str, ...] = (),
+    from_small: bool = False,
 ) -> Callable[[Draw], Declaration]:
     """Declare a figure, above all else that is declared of it.
 
@@ -122,6 +123,7 @@ def figure(
         tables: the stems of the tables that it reads; the first is the experiment that makes them.
         size: width and height in inches.
         claims: the ids of the claims that it shows.
+        from_small: whether the small tables of full grids hold all that it shows.
     """
     text = inspect.cleandoc(words or "")
 

@@ -78,7 +78,7 @@ def make_site(
         tree.add(path, data)
     for asset in sorted((Path(__file__).parent / "assets").iterdir()):
         tree.add(f"assets/{asset.name}", asset.read_bytes())
-    for picture in source.pictures.values():
+    for picture in [*source.pictures.values(), *source.full_pictures]:
         tree.add(picture.path, picture.file.read_bytes())
     tables = source.downloads
     packed = kept(cache / "tables.pickle", tables, lambda: [d.data() for d in tables.values()])
@@ -89,8 +89,9 @@ def make_site(
 
 def _digest(results: Path, rules: Path) -> str:
     """Return a digest of all that a site is made from: results, ledger, and this package."""
-    places = [results, results / "full", *(results / "full").glob("tables")]
+    places = [results, results / "full"]
     places += [results / name for name in ("tables", "figures", "benchmarks", "notebooks")]
+    places += [results / "full" / name for name in ("tables", "figures")]
     files = [p for place in places for p in sorted(place.glob("*")) if p.suffix in _KINDS]
     files += [p for at in ("conf", "scripts") for p in sorted(shipped(at).rglob("*.[yp]*"))]
     files += [p for p in sorted(rules.rglob("*")) if p.suffix == ".yaml"]

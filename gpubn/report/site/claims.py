@@ -121,6 +121,7 @@ def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, An
         "plain": source.plain(claim.id),
         "title": source.ledger.titles[claim.id[0]],
         "pictures": source.figures[claim.id],
+        "full_pictures": source.full_figures[claim.id],
         "rule": rule_in_words(claim.kind, f"{claim.matters.value:.4g}"),
         "refuted": refuted_by(claim),
         "entry": source.entries.get(claim.id, ""),

@@ -86,6 +86,7 @@ def _about(source: SiteSource, name: str) -> dict[str, Any]:
             if (value := config.get(key, constants.get(key))) not in (None, "", "none", 0, 0.0)
         },
         "pictures": [p for p in source.pictures.values() if {*p.script.tables} & {*stems}],
+        "full_pictures": [p for p in source.full_pictures if {*p.script.tables} & {*stems}],
         "claims": [(claim.id, claim.text, source.decisions[claim.id].word) for claim in claims],
         "downloads": places,
         "yaml": quick["text"],

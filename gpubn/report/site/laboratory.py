@@ -28,15 +28,16 @@ _NOTICE = (
     "contributors, BSD-3-Clause, https://github.com/vega */\n"
 )
 EXHIBITS: Mapping[Callable[[Path], Exhibit], Sequence[str]] = {
-    signals.layer_by_layer: ("signal_grid", "signal_grid_pooled"),
-    signals.by_layer: ("signal_grid",),
-    training.curves: ("mnist_init",),
-    training.by_depth: ("depth_grid",),
-    trainability.trainability_map: ("trainability",),
-    training.by_step: ("trainability",),
-    training.distributions: ("mnist_init_pooled",),
+    signals.layer_by_layer: ("tables/signal_grid", "tables/signal_grid_pooled"),
+    signals.by_layer: ("tables/signal_grid",),
+    training.curves: ("tables/mnist_init",),
+    training.by_depth: ("tables/depth_grid",),
+    training.by_depth_in_full: ("full/tables/depth_grid", "full/tables/depth_grid_tuning"),
+    trainability.trainability_map: ("tables/trainability",),
+    training.by_step: ("tables/trainability",),
+    training.distributions: ("tables/mnist_init_pooled",),
 }
-"""The maker of an exhibit -> the tables that it reads."""
+"""The maker of an exhibit -> the tables in one folder of the results that it reads."""
 WIDTH = 640
 """Of the pictures that stand in for charts."""
 _LIKE = {"signal_grid": ("signal_propagation", "signal_shape")}
@@ -72,7 +73,7 @@ class Drawn(NamedTuple):
         picture: an SVG that stands in for the chart.
         shown: the rows of the table beside it.
         script: what draws the chart.
-        tables: those that it is made from.
+        tables: those that it is made from, in the results.
     """
 
     name: str
@@ -93,15 +94,15 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
 
     An exhibit of which a table is missing is left out, and said so.
     """
-    folder = source.results / "tables"
+    results = source.results
     tables = [
-        folder / f"{stem}{kind}"
-        for stems in EXHIBITS.values()
-        for stem in stems
+        results / f"{table}{kind}"
+        for tables in EXHIBITS.values()
+        for table in tables
         for kind in (".csv", ".json")
     ]
     exhibits = kept(
-        source.cache / "laboratory.pickle", [*tables, *_CODE], lambda: [*_drawn(folder)]
+        source.cache / "laboratory.pickle", [*tables, *_CODE], lambda: [*_drawn(results)]
     )
     if not exhibits:
         return
@@ -122,7 +123,7 @@ def pages(source: SiteSource) -> Iterable[Page | tuple[str, bytes]]:
             exhibit.says,
             {
                 "exhibit": exhibit,
-                "downloads": [source.downloads[folder / f"{stem}.csv"] for stem in exhibit.tables],
+                "downloads": [source.downloads[results / f"{t}.csv"] for t in exhibit.tables],
                 "before": before,
                 "after": after,
             },
@@ -146,13 +147,14 @@ def _runtime() -> bytes:
     return (_NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).encode()
 
 
-def _drawn(folder: Path) -> Iterator[Drawn]:
-    for make, stems in EXHIBITS.items():
-        missing = [path for stem in stems if not (path := folder / f"{stem}.csv").exists()]
+def _drawn(results: Path) -> Iterator[Drawn]:
+    for make, tables in EXHIBITS.items():
+        paths = [results / f"{table}.csv" for table in tables]
+        missing = [path for path in paths if not path.exists()]
         if missing:
             log.warning("%s does not exist: the laboratory lacks an exhibit", missing[0])
             continue
-        exhibit = make(folder)
+        exhibit = make(paths[0].parent)
         spec = exhibit.chart.to_dict() | {"config": CONFIG}
         yield Drawn(
             *(exhibit.name, exhibit.title, exhibit.says, exhibit.made),
@@ -160,7 +162,7 @@ def _drawn(folder: Path) -> Iterator[Drawn]:
             picture=still(spec, exhibit),
             shown=exhibit.shown().to_dict("records"),
             script=script(exhibit, spec),
-            tables=stems,
+            tables=tables,
         )
 
 

@@ -19,6 +19,7 @@ class Picture:
     title: str
     caption: str
     alt: str
+    in_full: bool = False
     width: int = 0
     height: int = 0
 
@@ -30,22 +31,27 @@ class Picture:
     @property
     def path(self) -> str:
         """Its place in the site."""
-        return f"figures/{self.name}.svg"
+        return f"figures/{'full/' * self.in_full}{self.name}.svg"
 
 
-def find_pictures(results: Path) -> Iterator[Picture]:
+def find_pictures(results: Path, *, in_full: bool = False) -> Iterator[Picture]:
     """Yield our figures that are drawn in a results folder.
+
+    Args:
+        in_full: those of full grids that are drawn from what is small enough to be kept.
 
     Raises:
         SiteError: what one shows is not said beside it.
     """
+    folder = results / "full" / "figures" if in_full else results / "figures"
     for script in drawing.find():
-        base = results / "figures" / script.name
-        if script.extension is None and base.with_suffix(".svg").exists():
-            yield _picture(script, base)
+        if script.extension is None and (script.from_small or not in_full):
+            base = folder / script.name
+            if base.with_suffix(".svg").exists():
+                yield _picture(script, base, in_full)
 
 
-def _picture(script: drawing.FigureScript, base: Path) -> Picture:
+def _picture(script: drawing.FigureScript, base: Path, in_full: bool) -> Picture:
     path = base.with_suffix(".json")
     try:
         said = json.loads(path.read_bytes())
@@ -59,4 +65,7 @@ def _picture(script: drawing.FigureScript, base: Path) -> Picture:
             f"{path} does not say what the figure {script.name} shows ({error}); expected title, "
             "caption and alt, which `gpubn build --redraw` writes"
         ) from error
-    return Picture(script, base.with_suffix(".svg"), **words, width=size[0], height=size[1])
+    width, height = size
+    return Picture(
+        script, base.with_suffix(".svg"), **words, in_full=in_full, width=width, height=height
+    )

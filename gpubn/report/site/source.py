@@ -73,10 +73,19 @@ class SiteSource:
         return {picture.name: picture for picture in find_pictures(self.results)}
 
     @cached_property
+    def full_pictures(self) -> list[Picture]:
+        """Those of full grids."""
+        return [*find_pictures(self.results, in_full=True)] if self.full else []
+
+    @cached_property
     def figures(self) -> dict[str, list[Picture]]:
         """Claim -> its figures."""
-        pictures = self.pictures.values()
-        return {i: [p for p in pictures if i in p.script.claims] for i in self.ledger.expected}
+        return {id_: _of_claim(id_, self.pictures.values()) for id_ in self.ledger.expected}
+
+    @cached_property
+    def full_figures(self) -> dict[str, list[Picture]]:
+        """Claim -> its figures of full grids."""
+        return {id_: _of_claim(id_, self.full_pictures) for id_ in self.ledger.expected}
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -204,6 +213,10 @@ def read_source(
     of_claim.keep()
     _refuse_undecided([*decisions.values(), *full.values()])
     return SiteSource(results, rules, book, decisions, full, places, quick, cache)
+
+
+def _of_claim(id_: str, pictures: Iterable[Picture]) -> list[Picture]:
+    return [picture for picture in pictures if id_ in picture.script.claims]
 
 
 def _refuse_missing(results: Path, book: ledger.Ledger, all_places: Sequence[TablePlaces]) -> None:

@@ -13,8 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gpubn.errors import StoreError
+from gpubn.report.claims.extract import extract
+from gpubn.report.claims.ledger import load_ledger
 from gpubn.report.figures import drawing
-from gpubn.report.figures.style import CAPTION_LINES, SLIDE, SLIDE_DPI, style
+from gpubn.report.figures.style import CAPTION_LINES, SLIDE, SLIDE_DPI, render, style
 from gpubn.report.tables import read_table
 from gpubn.rows import COLUMNS
 
@@ -34,6 +36,29 @@ def whole(stem):
 def test_the_committed_figures_are_drawn_from_what_is_committed():
     ours = [script for script in drawing.find() if script.extension is None]
     assert [script.name for script in ours if not drawing.is_current(script, RESULTS)] == []
+    small, place = [script for script in ours if script.from_small], RESULTS / "full"
+    sources = [place, RESULTS]
+    assert len(small) == 3
+    assert [s.name for s in small if not drawing.is_current(s, place, sources=sources)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("depth_init", "batch_loss"), ("batch_sweep", "best_test_loss")]
+)
+def test_a_small_table_shows_what_the_complete_one_does(name, metric, tmp_path):
+    (script,) = drawing.find([name])
+    assert script.from_small
+    (stem,) = script.tables
+    claims = load_ledger().claims.values()
+    extract([RESULTS / "tables" / f"{stem}.csv"], tmp_path, claims, metric)
+    small = read_table(tmp_path / f"{stem}.csv")
+    assert len(small) < len(whole(stem)) / 2
+    with style():
+        pictures = [
+            render(drawing.compose(script, {stem: table}).figure, "", "", 50)["svg"]
+            for table in (small, whole(stem))
+        ]
+    assert pictures[0] == pictures[1]
 
 
 def table(stem):

@@ -58,15 +58,17 @@ def place(world, claim, tmp_path, monkeypatch):  # noqa: F811
     covered = {"document": "A", "sections": [{"heading": "Start", "passages": passages}]}
     (book / "coverage" / "A.yaml").write_text(json.dumps(covered))
 
-    def script(name, *claims, drawn=True):
+    def script(name, *claims, drawn=True, small=False):
         ids = "".join(f'"{id_}",' for id_ in claims)
-        code = f'@figure(__doc__, tables=("t",), claims=({ids}))\ndef draw(sheet): ...'
+        given = f'tables=("t",), claims=({ids}), from_small={small}'
+        code = f"@figure(__doc__, {given})\ndef draw(sheet): ..."
         (tmp_path / "scripts" / f"{name}.py").write_text(code)
-        if drawn:
-            base = world.results / "figures" / name
-            base.parent.mkdir(exist_ok=True)
+        folders = [("figures", 10)] * drawn + [("full/figures", 20)] * small
+        for folder, n in folders:
+            base = world.results / folder / name
+            base.parent.mkdir(exist_ok=True, parents=True)
             base.with_suffix(".svg").write_text(SVG)
-            said = {"title": f"Title {name}", "caption": "n = 10.", "alt": f"All of {name}."}
+            said = {"title": f"Title {name}", "caption": f"n = {n}.", "alt": f"All of {name}."}
             base.with_suffix(".json").write_text(json.dumps(said))
 
     script("one", "A1", "B1")

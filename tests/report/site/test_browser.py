@@ -173,8 +173,8 @@ def controls_of(site):
 
 def test_every_select_and_slider_changes_the_chart_or_its_numbers(browser, site):
     found = [*controls_of(site)]
-    names = ("watch", "by-layer", "curves", "by-depth", "map", "by-step", "distributions")
-    assert {page for page, *_ in found} == {f"{name}.html" for name in names}
+    names = ("watch", "by-layer", "curves", "by-depth", "by-depth-tuned", "map", "by-step")
+    assert {page for page, *_ in found} == {f"{n}.html" for n in (*names, "distributions")}
     shown = None
     for page, name, value in found:
         if page != shown:

@@ -36,7 +36,8 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exhibits():
     """Name -> exhibit."""
-    return {e.name: e for e in (make(TABLES) for make in laboratory.EXHIBITS)}
+    made = (make((RESULTS / of[0]).parent) for make, of in laboratory.EXHIBITS.items())
+    return {exhibit.name: exhibit for exhibit in made}
 
 
 def values(stem, **where):
@@ -134,6 +135,21 @@ def test_losses_by_depth_are_those_of_the_rate(exhibits):
     assert row["low"] < row["mean"] < row["high"]
 
 
+def test_losses_by_depth_in_full_are_each_at_a_rate_of_its_own(exhibits):
+    full = exhibits["by-depth-tuned"]
+    arms = full.rows.groupby(["init", "norm", "activation", "depth"])
+    assert len(arms) == len(full.rows) == 3 * 3 * 3 * 5
+    table = read_table(RESULTS / "full" / "tables" / "depth_grid.csv")
+    arm = {"init": "he", "activation": "relu", "norm": "before", "depth": "50"}
+    held = table[(table[[*arm]] == arm).all(axis=1) & (table["metric"] == "batch_loss")]
+    assert len(held) == 20
+    row = one(full, **arm | {"norm": NORMS["before"], "depth": 50})
+    assert row["mean"] == pytest.approx(np.exp(np.log(held["value"]).mean()), rel=1e-3)
+    assert row["rate"] == held["rate"].iloc[0]
+    assert "rate" in full.headings
+    assert "rate" not in exhibits["by-depth"].headings
+
+
 def test_the_map_has_shares_of_a_guess_of_at_most_one(exhibits):
     arm = {"network": "tanh", "norm": "none"}
     seeds = values("trainability", metric="batch_loss", step=125, depth="5", rate="0.1", **arm)
@@ -229,10 +245,10 @@ def test_numbers_have_four_digits_and_nothing_stands_for_what_is_not_finite():
 
 
 def test_what_is_drawn_is_kept_until_a_table_changes(tmp_path, monkeypatch):
-    stems = dict.fromkeys(stem for stems in laboratory.EXHIBITS.values() for stem in stems)
-    (tmp_path / "tables").mkdir()
-    for stem in stems:
-        (tmp_path / "tables" / f"{stem}.csv").write_text("")
+    for table in {table for tables in laboratory.EXHIBITS.values() for table in tables}:
+        path = tmp_path / f"{table}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
     drawn = []
     make = lambda folder: drawn.append(folder) or []  # noqa: E731
     monkeypatch.setattr(laboratory, "_drawn", make)
@@ -240,6 +256,7 @@ def test_what_is_drawn_is_kept_until_a_table_changes(tmp_path, monkeypatch):
     for _ in range(2):
         assert [*laboratory.pages(source)] == []
     assert len(drawn) == 1
-    (tmp_path / "tables" / "depth_grid.csv").write_text("changed")
-    assert [*laboratory.pages(source)] == []
-    assert len(drawn) == 2
+    for count, place in enumerate(("tables", "full/tables"), 2):
+        (tmp_path / place / "depth_grid.csv").write_text("changed")
+        assert [*laboratory.pages(source)] == []
+        assert len(drawn) == count

@@ -126,11 +126,31 @@ def test_the_verdict_in_full_comes_first_and_the_quick_one_beside_it(place):
     assert re.search(
         "Drawn from the quick grids.*, of which the verdict is another one: +repr", page
     )
-    assert "Written of the quick grids;" in page
     assert "quick grids" not in place.read("claims/b1.html").partition('id="picture"')[2]
     listed = " ".join(re.sub(r"<[^>]+>", " ", place.read("claims/index.html")).split())
     assert "not reproduced quick grids: reproduced" in listed
     assert "full grids" in place.read("index.html")
+
+
+def test_a_picture_of_full_grids_stands_before_that_of_the_quick_ones(place):
+    place.script("one", "A1", "B1", small=True)
+    full = place.world.results / "full" / "figures"
+    for path in [*full.iterdir()]:  # another, which cannot be drawn from what is kept
+        shutil.copy(path, path.with_stem("two"))
+    place.world.gains(0.5 + X, folder="results/full/tables")
+    place.make()
+    assert "figures/full/" not in place.read("claims/a1.html")
+    (place.world.results / "full" / "claims.csv").write_text("id,verdict\n")
+    place.make()
+    page = place.read("claims/a1.html")
+    pictures = re.findall(r'<img src="../figures/(\S+).svg" alt="Title \w+. n = (\d+).', page)
+    assert pictures == [("full/one", "20"), ("one", "10"), ("two", "10")]
+    first, summary, quick = (page.index(p) for p in ("full/one", "The same of the", "s/one.svg"))
+    assert first < summary < quick
+    assert "make redraw FULL=1 FIGURE=one" in page
+    assert "stands in the numbers below" not in page
+    assert (place.out / "figures" / "full" / "one.svg").exists()
+    assert not (place.out / "figures" / "full" / "two.svg").exists()
 
 
 UNIVERSES = """\

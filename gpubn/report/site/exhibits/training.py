@@ -100,16 +100,67 @@ def by_step(tables: Path) -> Exhibit:
 def by_depth(tables: Path) -> Exhibit:
     """Return losses by depth, for a rate, an initialisation and an activation."""
     table = read_table(tables / "depth_grid.csv")
-    config, seeds = table.attrs["config"], table["seed"].nunique()
-    norms = [norm for norm in NORMS if norm in set(table["norm"])]
+    config = table.attrs["config"]
     rates = {rate: rate for rate in sorted(table["rate"].unique(), key=float)}
-    controls = (
-        Control("rate", "Learning rate", rates, "0.1", "range"),
+    return _by_depth(
+        table,
+        (Control("rate", "Learning rate", rates, "0.1", "range"), *_networks(table)),
+        name="by-depth",
+        title="What still learns: loss by depth",
+        says="The same few steps for 1 to 20 hidden layers. Move the rate: where the loss stays at "
+        "a guess, the network has learned nothing yet.",
+        trained=f"{config['optim.steps']} steps of {config['optim.batch']} images, constant rate",
+    )
+
+
+def by_depth_in_full(tables: Path) -> Exhibit:
+    """Return losses by depth of long trainings, each arm at the rate that suits it."""
+    table = read_table(tables / "depth_grid.csv")
+    config = table.attrs["config"]
+    tuning = pd.read_csv(tables / "depth_grid_tuning.csv")
+    tried, found = tuning["rate"].unique(), tuning[tuning["chosen"] == 1]
+    return _by_depth(
+        table,
+        _networks(table),
+        name="by-depth-tuned",
+        title="What batchnorm is worth at each depth",
+        says="Longer trainings of 1 to 50 hidden layers, each at the rate that suits it best: what "
+        "is left between the arrangements is no matter of the rate.",
+        trained=f"{config['optim.steps']:,} steps of {config['optim.batch']} images; each "
+        f"arrangement at the best of {len(tried)} constant rates from {min(tried):g} to "
+        f"{max(tried):g}, found on other seeds ({found['at_edge'].sum()} of {len(found)} chose the "
+        "smallest or the largest, so that another might have been better)",
+        own_rates=True,
+    )
+
+
+def _networks(table: pd.DataFrame) -> tuple[Control, ...]:
+    return (
         Control("init", "Initial weights", held(table["init"], INITS), "he"),
         Control("activation", "Activation", held(table["activation"], ACTIVATIONS), "relu"),
     )
+
+
+def _by_depth(
+    table: pd.DataFrame,
+    controls: tuple[Control, ...],
+    *,
+    trained: str,
+    name: str,
+    title: str,
+    says: str,
+    own_rates: bool = False,
+) -> Exhibit:
+    """Losses at the end by depth and normalisation.
+
+    Args:
+        own_rates: that each arm has a rate of its own, which stands beside the numbers.
+    """
+    config, seeds = table.attrs["config"], table["seed"].nunique()
+    norms = [norm for norm in NORMS if norm in set(table["norm"])]
     ends = at_end(table, metric="batch_loss")
-    rows = _wide(ends, "depth", "init", "norm", "activation", "rate")
+    arms = ["norm", *(control.name for control in controls)]
+    rows = _wide(ends, "depth", *dict.fromkeys([*arms, "rate"]))
     order = [NORMS[norm] for norm in norms]
     colour, _, shape = norm_scales(norms)
     shown = (
@@ -128,20 +179,24 @@ def by_depth(tables: Path) -> Exhibit:
     )
     interval = shown.mark_rule(strokeWidth=2.5).encode(y=_losses("low"), y2="high:Q")
     mean = shown.mark_point(size=110, filled=True, opacity=1).encode(y=_losses("mean"), shape=shape)
-    guess = _guess()
     return Exhibit(
-        name="by-depth",
-        title="What still learns: loss by depth",
-        says="The same few steps for 1 to 20 hidden layers. Move the rate: where the loss stays at "
-        "a guess, the network has learned nothing yet.",
-        made=f"{dataset(config)}; {config['model.width']} units a layer, {config['optim.steps']} "
-        f"steps of {config['optim.batch']} images, constant rate. Mini-batch loss in nats, mean "
-        f"of the last {config['every']} steps. Points: geometric mean of n = {seeds} seeds; bars: "
-        f"95% t-interval, neither where a seed diverged; ticks: each seed. {_DASHES}",
+        name=name,
+        title=title,
+        says=says,
+        made=f"{dataset(config)}; {config['model.width']} units a layer, {trained}. Mini-batch "
+        f"loss in nats, mean of the last {config['every']} steps. Points: geometric mean of n = "
+        f"{seeds} seeds; bars: 95% t-interval, neither where a seed diverged; ticks: each seed. "
+        f"{_DASHES}",
         controls=controls,
-        chart=alt.layer(guess, seeds_of, interval, mean).add_params(*parameters(controls)),
+        chart=alt.layer(_guess(), seeds_of, interval, mean).add_params(*parameters(controls)),
         rows=rows,
-        headings={"norm": "normalisation", "depth": "layers", "mean": "loss (nats)", **_BETWEEN},
+        headings={
+            "norm": "normalisation",
+            "depth": "layers",
+            **({"rate": "rate"} if own_rates else {}),
+            "mean": "loss (nats)",
+            **_BETWEEN,
+        },
     )
 
 
