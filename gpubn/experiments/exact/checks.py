@@ -176,6 +176,7 @@ def affine_norm_relu_gradient_error(c: CheckInput) -> Array:
     """The gradient of sum(dy y) of affine map, batchnorm and ReLU, along directions in W and x.
 
     What stands within 100 steps of the ReLU's kink is left out of the sum: it has no derivative.
+    Relative to the terms of the derivative and of the sums whose difference stands for it.
     """
     (affine_cache, norm_cache), v, y = _affine_norm_relu(c)
     dy = c.wide_dy * (abs(v) > 100 * STEP)
@@ -205,7 +206,8 @@ def affine_norm_relu_gradient_error(c: CheckInput) -> Array:
         ),
     ):
         terms = c.wide_gamma[:, None] * norm_cache.inv_std * dv * moved
-        errors.append(_worst(numeric - exact, abs(terms).sum(axis=(-2, -1))))
+        scale = abs(terms).sum(axis=(-2, -1)) + abs(dy * y).sum(axis=(-2, -1))
+        errors.append(_worst(numeric - exact, scale))
     return _worst_of(errors)
 
 
