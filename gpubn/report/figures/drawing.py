@@ -36,7 +36,7 @@ _WORDS = {
 """Verdict -> the one word that a caption has for it, where it is not one already."""
 
 _PARTS: Mapping[str, object] = {"claims": (), "from_small": False}
-"""What may be declared of a figure beside its tables, and what holds where it is not."""
+"""Parts of a declaration beside the tables -> the value where it is not there."""
 
 Kind = Literal["page", "slides"]
 

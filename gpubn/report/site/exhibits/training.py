@@ -124,8 +124,8 @@ def by_depth_in_full(tables: Path) -> Exhibit:
         _networks(table),
         name="by-depth-tuned",
         title="What batchnorm is worth at each depth",
-        says="Longer trainings of 1 to 50 hidden layers, each at the rate that suits it best: what "
-        "is left between the arrangements is no matter of the rate.",
+        says="Longer trainings, each at the best of the rates that were tried for it: little of "
+        "what is left between the arrangements is a matter of the rate.",
         trained=f"{config['optim.steps']:,} steps of {config['optim.batch']} images; each "
         f"arrangement at the best of {len(tried)} constant rates from {min(tried):g} to "
         f"{max(tried):g}, found on other seeds ({found['at_edge'].sum()} of {len(found)} chose the "
