@@ -7,19 +7,17 @@ import os
 import re
 import select
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from traceback import walk_tb
-from types import FrameType
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from gpubn.config import Config
 from gpubn.errors import GpubnError
+from gpubn.sweeps import interrupt
 from gpubn.sweeps.launchers import LAUNCHERS
 from gpubn.sweeps.progress import ConsoleHandler
 
@@ -28,7 +26,6 @@ _UNREAD = 141  # as a shell says of a process that SIGPIPE ended
 _EXTRAS = {launcher.choice: launcher.extra for launcher in LAUNCHERS.values() if launcher.extra}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TYPES: dict[object, str] = {int: "an integer", float: "a number", bool: "true or false"}
-_stopped = threading.Event()
 
 
 def main(task: Callable[[], None]) -> None:
@@ -36,11 +33,11 @@ def main(task: Callable[[], None]) -> None:
 
     Where nobody reads its output any more (`| head`) it ends without a word, as 141.
     """
-    signal.signal(signal.SIGINT, _on_interrupt)
+    interrupt.listen()
     try:
         try:
             task()
-            check_stopped()
+            interrupt.check_stopped()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # it may be unread, which is said too late otherwise
@@ -67,17 +64,6 @@ def _nobody_reads() -> bool:
     if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return closed
-
-
-def check_stopped() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed and a library swallowed it."""
-    if _stopped.is_set():
-        raise KeyboardInterrupt
-
-
-def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    _stopped.set()
-    signal.default_int_handler(number, frame)
 
 
 def log_to_stderr() -> None:

@@ -11,6 +11,7 @@ from gpubn.data import load
 from gpubn.experiments import Context
 from gpubn.rows import Failure
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.interrupt import check_stopped
 from gpubn.sweeps.progress import Display
 from gpubn.sweeps.stacks import Measured, run_stack, split_into_stacks
 from gpubn.sweeps.store.cell_store import CellStore, Result
@@ -86,9 +87,7 @@ class _Sweep:
     def run(self, stacks: Sequence[list[Cell]], processes: int) -> Iterator[CellOutcome]:
         leased = self._lease(stacks)
         processes = min(processes, len(stacks))
-        for stack, measured, seconds in _measure_each(
-            leased, self.backend, processes, self.display.tick
-        ):
+        for stack, measured, seconds in _measure_each(leased, self.backend, processes, self._tick):
             total = sum(cell.experiment.work(cell.config) for cell in stack)
             for cell, of_cell in zip(stack, measured, strict=True):
                 outcome = self._keep(
@@ -98,6 +97,10 @@ class _Sweep:
                 yield outcome
             yield from self._drain()
         yield from self._drain()
+
+    def _tick(self, work: int) -> None:
+        check_stopped()
+        self.display.tick(work)
 
     def _drain(self) -> Iterator[CellOutcome]:
         while self.elsewhere:

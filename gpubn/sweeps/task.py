@@ -21,8 +21,9 @@ from gpubn.backend import Backend, cores
 from gpubn.config import Config
 from gpubn.errors import CellError, ConfigError, GpubnError
 from gpubn.rows import Failure
-from gpubn.sweeps import cli, compose
+from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
+from gpubn.sweeps.interrupt import check_stopped
 from gpubn.sweeps.launchers import threads_of_job
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore, Result
@@ -59,7 +60,7 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
     Raises:
         CellError: the cell failed.
     """
-    cli.check_stopped()
+    check_stopped()
     with chdir(HydraConfig.get().runtime.cwd if HydraConfig.initialized() else "."):
         _run(composed, outcome)
 

@@ -12,7 +12,7 @@ from logging.config import dictConfig
 import pytest
 
 from gpubn.errors import GpubnError
-from gpubn.sweeps import cli
+from gpubn.sweeps import cli, interrupt
 from gpubn.sweeps.compose import expand
 from tests.scripts.sweeping import (
     HERE,
@@ -121,7 +121,7 @@ DENIED = "error: a/b cannot be used (denied); expected a path with access\n"
 def test_an_error_of_the_system_is_one_sentence_and_ctrl_c_is_always_heard(
     task, code, said, monkeypatch, capsys
 ):
-    monkeypatch.setattr(cli, "_stopped", threading.Event())
+    monkeypatch.setattr(interrupt, "_pressed", threading.Event())
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit) as stopped:

@@ -1,6 +1,7 @@
 """Only what is missing runs, and what is finished is kept, whatever happens to the next cell."""
 
 import itertools
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from gpubn.backend import Backend, resolve
 from gpubn.config import Config, DataConfig, OptimConfig
 from gpubn.errors import BackendError, DataError, StoreError
 from gpubn.rows import Failure
-from gpubn.sweeps import runner
+from gpubn.sweeps import interrupt, runner
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
@@ -72,6 +73,19 @@ def test_each_outcome_is_kept_before_it_is_told_and_who_stops_listening_stops_th
     sweep.close()
     assert fake.calls == ["a", "b", "c"]
     assert not list(store.root.rglob("*.running"))
+
+
+def test_ctrl_c_that_a_library_swallowed_stops_a_cell_before_its_end(store, fake, monkeypatch):
+    pressed = threading.Event()
+    monkeypatch.setattr(interrupt, "_pressed", pressed)
+    sweep = run_cells([fake.cell(init) for init in "abc"], store, NUMPY)
+    next(sweep)
+    pressed.set()
+    with pytest.raises(KeyboardInterrupt):
+        next(sweep)
+    assert fake.calls == ["a", "b"]
+    assert [store.load(fake.cell(init)) is not None for init in "ab"] == [True, False]
+    assert suffixes(store) == {".json"}
 
 
 def test_no_process_is_started_for_one_stack_or_on_a_gpu(store, fake, monkeypatch, finish):
