@@ -28,6 +28,8 @@ from gpubn.errors import BackendError
 log = logging.getLogger(__name__)
 
 NAMES = ("auto", "numpy", "numba", "cupy")
+_LISTEN = 0.2
+"""Seconds that are waited at once: Ctrl-C just before a wait is heard at its end."""
 _INSTALL = "install the extra that fits the driver: pip install '.[cuda12]' or '.[cuda13]'"
 S = TypeVar("S")
 T = TypeVar("T")
@@ -176,10 +178,11 @@ class Backend:
         ):
             try:
                 futures = [pool.submit(on_thread, group) for group in groups]
-                wait(futures, return_when=FIRST_EXCEPTION)
-                failed = [f for f in futures if f.done() and f.exception() is not None]
-                if failed:
-                    failed[0].result()
+                waiting = set(futures)
+                while waiting:
+                    done, waiting = wait(waiting, _LISTEN, FIRST_EXCEPTION)
+                    for future in (f for f in futures if f in done):
+                        future.result()
             except BaseException:
                 stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)

@@ -100,11 +100,17 @@ def test_an_error_in_one_group_stops_the_others(error):
 def test_an_interrupt_while_waiting_stops_all_groups(monkeypatch):
     endless = Endless()
 
-    def interrupted(futures, **kwargs):
+    waits = []
+
+    def interrupted(futures, seconds, when):
         wait_until(lambda: len(endless.started) == len(futures))
-        raise KeyboardInterrupt
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+        return set(), futures
 
     monkeypatch.setattr("gpubn.backend.base.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         on_threads(2).map_groups(endless, range(2), group=1)
     assert sorted(endless.cancelled) == [0, 1]
+    assert 0 < max(waits) < 1  # what is pressed as a wait begins may be heard at its end alone
