@@ -21,10 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from gpubn.errors import ConfigError, GpubnError
+from gpubn.report.claims.entries import read_yaml
 from gpubn.sweeps import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def mutants(pattern: str = "") -> list[Mutant]:
     """Return the faults whose room or description matches the pattern."""
     found = []
     for path in sorted(FOLDER.glob("*.yaml")):
-        room = yaml.safe_load(path.read_text())
+        room: Any = read_yaml(path)  # refuses a file that stands twice
         tests = tuple(room["tests"])
         found += [
             Mutant(path.stem, tests=tests, file=file, **fault)
