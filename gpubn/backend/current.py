@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubn.backend.arrays import Array, namespace
 from gpubn.backend.cores import cores
 from gpubn.backend.cpu_device import CpuDevice
 from gpubn.backend.device import Device
@@ -83,3 +84,13 @@ def device_of(xp: ModuleType) -> Any:
     if not hasattr(xp, "RawModule"):
         return None
     return _cupy_device(xp, xp.cuda.runtime.getDevice())
+
+
+def on_cuda(array: Array) -> bool:
+    """Return whether an array is one of a CUDA device, where a launch costs more than its work.
+
+    >>> on_cuda(np.zeros(1))
+    False
+    """
+    device = device_of(namespace(array))
+    return device is not None and device.kind == "cuda"

@@ -27,9 +27,11 @@ from gpubn.kernels.batch_norm import (
     batch_norm,
     batch_norm_backward,
     batch_norm_backward_graph,
+    batch_norm_descend,
     batch_norm_inference,
     fold_batch_norm,
 )
+from gpubn.kernels.classifier import classifier_descend
 from gpubn.kernels.dropout import MaskDraws, dropout, dropout_backward, dropout_drawn
 from gpubn.kernels.sgd import descend, descend_averaged
 from gpubn.kernels.softmax_cross_entropy import (
@@ -50,8 +52,10 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_backward_graph",
+    "batch_norm_descend",
     "batch_norm_inference",
     "begin_step",
+    "classifier_descend",
     "descend",
     "descend_averaged",
     "dropout",

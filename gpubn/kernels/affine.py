@@ -3,30 +3,33 @@
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
 from gpubn.kernels._checks import check_batch, check_like, public_kernel
+from gpubn.kernels.activation import activation as passes_of
+from gpubn.kernels.activation import check_name
 from gpubn.kernels.agnostic import affine as agnostic
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.kernels.cpu import affine as cpu
 from gpubn.kernels.cuda import affine as cuda
 from gpubn.kernels.sgd import check_rates
 
-_FUSED = {"cpu": cpu, "cuda": cuda}
-
 
 @public_kernel
-def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, AffineCache]:
-    """Return y = x @ weight + bias and the cache for `affine_backward`.
+def affine(
+    x: Array, weight: Array, bias: Array | None = None, *, activation: str = "linear"
+) -> tuple[Array, AffineCache]:
+    """Return y = activation(x @ weight + bias) and the cache for `affine_backward`.
 
     Args:
         x: (N, D) or (R, N, D), float32 or float64. An (N, D) with an (R, D, H) weight is shared
             by all replicas (forward only).
         weight: (D, H), or (R, D, H) with one matrix a replica.
         bias: (H,) or (R, H), or None.
+        activation: relu, tanh, sigmoid or linear.
 
     Returns:
         y, (N, H) or (R, N, H).
 
     Raises:
-        ArgumentError: a shape or dtype does not fit.
+        ArgumentError: a shape or dtype does not fit, or there is no such activation.
 
     >>> y, _ = affine(np.array([[1.0, 2.0]]), np.array([[1.0], [10.0]]), np.array([100.0]))
     >>> y.tolist()
@@ -47,9 +50,16 @@ def affine(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, A
     check_like("weight", weight, weight.shape, x.dtype)
     if bias is not None:
         check_like("bias", bias, (*weight.shape[:-2], weight.shape[-1]), x.dtype)
-    if (device := device_of(xp)) is not None:
-        return _FUSED[device.kind].affine(x, weight, bias, device)
-    return agnostic.affine(x, weight, bias, xp)
+    check_name(activation)
+    device = device_of(xp)
+    if device is not None and device.kind == "cuda":
+        return cuda.affine(x, weight, bias, activation, device)
+    of_host = cpu.affine(x, weight, bias, device) if device is not None else None
+    y, cache = of_host or agnostic.affine(x, weight, bias, xp)
+    if activation == "linear":
+        return y, cache
+    y, _ = passes_of(activation)[0](y)
+    return y, AffineCache(x, weight, activation, y)
 
 
 @public_kernel
@@ -68,7 +78,8 @@ def affine_backward(
         dweight_out: a buffer with the shape of weight, written with dweight.
 
     Returns:
-        dx = dy @ weight^T (or None), dweight = x^T @ dy, dbias = sum of dy over the examples.
+        dx = dz @ weight^T (or None), dweight = x^T @ dz, dbias = sum of dz over the examples, where
+        dz is dy before the activation.
 
     Raises:
         ArgumentError: a shape or dtype does not fit, or x was shared by replicas.
@@ -81,8 +92,12 @@ def affine_backward(
     _check_backward(dy, cache)
     if dweight_out is not None:
         check_like("dweight_out", dweight_out, cache.weight.shape, cache.weight.dtype)
-    if (device := device_of(xp)) is not None:
-        return _FUSED[device.kind].affine_backward(dy, cache, need_dx, dweight_out, device)
+    device = device_of(xp)
+    if device is not None and device.kind == "cuda":
+        return cuda.affine_backward(dy, cache, need_dx, dweight_out, device)
+    dy = _through_activation(dy, cache)
+    if device is not None:
+        return cpu.affine_backward(dy, cache, need_dx, dweight_out, device)
     return agnostic.affine_backward(dy, cache, need_dx, dweight_out, xp)
 
 
@@ -90,11 +105,12 @@ def affine_backward(
 def affine_descend(
     dy: Array,
     cache: AffineCache,
-    bias: Array,
+    bias: Array | None,
     rates: Array,
     *,
     need_dx: bool = True,
     scratch: Array | None = None,
+    scaled: Array | None = None,
 ) -> Array | None:
     """Return dx of `affine` and take a step of gradient descent; the cache is used up.
 
@@ -103,10 +119,12 @@ def affine_descend(
     Args:
         dy: as y.
         cache: from `affine`; its weight, (R, D, H), is the parameter itself.
-        bias: (R, H), the parameter itself.
+        bias: (R, H), the parameter itself; None where it takes no step.
         rates: (R,), or (1,) for all replicas.
         need_dx: as in `affine_backward`.
         scratch: a buffer with the shape of weight, for array libraries that need one.
+        scaled: rates * dy where that is known and `affine` had no activation, for kernels that can
+            use it.
 
     Returns:
         dx, from the weights before the step, or None.
@@ -121,9 +139,10 @@ def affine_descend(
     >>> weight.tolist(), bias.tolist()
     ([[[-0.5], [7.0]]], [[-1.5]])
     """
-    xp = namespace(dy, *cache, bias, rates, scratch)
+    xp = namespace(dy, cache.x, cache.weight, cache.y, bias, rates, scratch, scaled)
     _check_backward(dy, cache)
-    check_like("bias", bias, (*cache.weight.shape[:-2], dy.shape[-1]), dy.dtype)
+    if bias is not None:
+        check_like("bias", bias, (*cache.weight.shape[:-2], dy.shape[-1]), dy.dtype)
     if cache.weight.ndim != 3:
         raise ArgumentError(
             f"weight has shape {tuple(cache.weight.shape)}; expected (R, D, H), one a replica"
@@ -131,14 +150,24 @@ def affine_descend(
     check_rates(rates, cache.weight)
     if scratch is not None:
         check_like("scratch", scratch, cache.weight.shape, cache.weight.dtype)
+    if scaled is not None:
+        check_like("scaled", scaled, dy.shape, dy.dtype)
     device = device_of(xp)
-    if device is not None and cache.weight.flags.c_contiguous and bias.flags.c_contiguous:
-        return _FUSED[device.kind].affine_descend(dy, cache, bias, rates, need_dx, device)
+    in_place = cache.weight.flags.c_contiguous and (bias is None or bias.flags.c_contiguous)
+    if device is not None and device.kind == "cuda" and in_place:
+        return cuda.affine_descend(dy, cache, bias, rates, need_dx, scaled, device)
+    dy = _through_activation(dy, cache)
+    if device is not None and bias is not None and in_place:
+        return cpu.affine_descend(dy, cache, bias, rates, need_dx, device)
     return agnostic.affine_descend(dy, cache, bias, rates, need_dx, scratch, xp)
 
 
+def _through_activation(dy: Array, cache: AffineCache) -> Array:
+    return dy if cache.y is None else passes_of(cache.activation)[1](dy, cache.y)
+
+
 def _check_backward(dy: Array, cache: AffineCache) -> None:
-    x, weight = cache
+    x, weight = cache.x, cache.weight
     if x.ndim != weight.ndim:
         raise ArgumentError(
             f"x of shape {tuple(x.shape)} was shared by {weight.shape[0]} replicas; the gradient "

@@ -37,11 +37,12 @@ from gpubn.kernels.agnostic import batch_norm as agnostic
 from gpubn.kernels.agnostic.batch_norm import BatchNormCache, RunningStatistics
 from gpubn.kernels.cpu import batch_norm as cpu
 from gpubn.kernels.cuda.batch_norm_backward import batch_norm_backward as cuda_backward
+from gpubn.kernels.cuda.batch_norm_backward import batch_norm_descend as cuda_descend
 from gpubn.kernels.cuda.batch_norm_forward import batch_norm as cuda_forward
 from gpubn.kernels.cuda.batch_norm_inference import batch_norm_inference as cuda_inference
 from gpubn.kernels.fused_cache import FusedBatchNormCache
+from gpubn.kernels.sgd import check_rates, descend
 
-_FORWARD: dict[str, Callable[..., Any]] = {"cpu": cpu.batch_norm, "cuda": cuda_forward}
 _BACKWARD: dict[str, Callable[..., Any]] = {"cpu": cpu.batch_norm_backward, "cuda": cuda_backward}
 _INFERENCE: dict[str, Callable[..., Any]] = {
     "cpu": cpu.batch_norm_inference,
@@ -60,6 +61,7 @@ def batch_norm(
     correction: int = 0,
     activation: str = "linear",
     running: RunningStatistics | None = None,
+    bias: Array | None = None,
 ) -> tuple[Array, BatchNormCache | FusedBatchNormCache]:
     """Normalise each unit over the batch, then scale, shift and activate (training mode).
 
@@ -71,6 +73,8 @@ def batch_norm(
         correction: the variance divides by N - correction (0 biased, 1 Bessel).
         activation: relu, tanh, sigmoid or linear.
         running: moving averages, updated in place.
+        bias: (D,) for x (N, D), else (R, D), still to be added to x: it moves the mean, which is
+            all that it does. Of the dtype of gamma.
 
     Returns:
         y, as x, and the cache for `batch_norm_backward`, which also holds the batch's mean and var.
@@ -84,14 +88,19 @@ def batch_norm(
     >>> y.tolist(), cache.mean.tolist(), cache.var.tolist()
     ([[-1.0], [1.0]], [2.0], [1.0])
     """
-    xp = namespace(x, gamma, beta)
-    _check_training(*map(form, (x, gamma, beta, eps)), correction, activation)
+    xp = namespace(x, gamma, beta, bias)
+    _check_training(*map(form, (x, gamma, beta, eps, bias)), correction, activation)
     if running is not None:
         _check_running(running, x)
     arguments = (x, gamma, beta, eps, correction, activation, running)
-    if (device := device_of(xp)) is not None:
-        return _FORWARD[device.kind](*arguments, device)
-    return agnostic.batch_norm(*arguments, xp)
+    device = device_of(xp)
+    if device is not None and device.kind == "cuda":
+        return cuda_forward(*arguments, bias, device)
+    of_host = cpu.batch_norm(*arguments, device) if device is not None else None
+    y, cache = of_host or agnostic.batch_norm(*arguments, xp)
+    if bias is not None:
+        _move_means(bias, cache, running)
+    return y, cache
 
 
 @public_kernel
@@ -125,6 +134,60 @@ def batch_norm_backward(
     else:
         gradients = agnostic.batch_norm_backward(dy, _agnostic(cache, xp), xp)
     return _sum_shared(gradients, cache.shared)
+
+
+@public_kernel
+def batch_norm_descend(
+    dy: Array,
+    cache: BatchNormCache | FusedBatchNormCache,
+    gamma: Array | None,
+    beta: Array | None,
+    rates: Array,
+    *,
+    scale: bool = False,
+) -> tuple[Array, Array | None]:
+    """Return dx of `batch_norm` and take a step of gradient descent; the cache is used up.
+
+    gamma -= rate * dgamma and beta -= rate * dbeta, in place.
+
+    Args:
+        dy: as y, (R, N, D).
+        cache: from `batch_norm`.
+        gamma, beta: (R, D), the parameters themselves, or None.
+        rates: (R,), or (1,) for all replicas, of the dtype of gamma.
+        scale: whether rate * dx is asked for, too, by which the weights of the map before take
+            their step. Its bias takes none: dx of a unit sums to 0.
+
+    Returns:
+        dx, and rate * dx, as x; None in its place where it is not asked for, or where the kernel
+        at hand does not make it.
+
+    Raises:
+        ArgumentError: a shape or dtype does not fit.
+
+    >>> x, gamma = np.array([[[1.0], [3.0]]]), np.array([[2.0]])
+    >>> _, cache = batch_norm(x, gamma, eps=0.0)
+    >>> dx, _ = batch_norm_descend(np.array([[[0.0], [1.0]]]), cache, gamma, None, np.array([0.5]))
+    >>> dx.tolist(), gamma.tolist()
+    ([[[0.0], [0.0]]], [[1.5]])
+    """
+    xp = _check_backward(dy, cache)
+    _check_step(*map(form, (dy, gamma, beta, rates)))
+    parameters = [p for p in (gamma, beta) if p is not None]
+    namespace(dy, rates, *parameters)
+    device = device_of(xp)
+    if (
+        isinstance(cache, FusedBatchNormCache)
+        and device is not None
+        and device.kind == "cuda"
+        and [gamma is None, beta is None] == [cache.gamma is None, cache.beta is None]
+        and all(p.flags.c_contiguous for p in parameters)
+    ):
+        return cuda_descend(dy, cache, gamma, beta, rates, scale, device)
+    dx, dgamma, dbeta = batch_norm_backward(dy, cache)
+    pairs = [(p, g) for p, g in ((gamma, dgamma), (beta, dbeta)) if p is not None]
+    descend([p for p, _ in pairs], [g for _, g in pairs], rates)
+    return dx, None
 
 
 @public_kernel
@@ -222,12 +285,15 @@ def _check_training(
     gamma: Form | None,
     beta: Form | None,
     eps: float | Form,
+    bias: Form | None,
     correction: int,
     activation: str,
 ) -> None:
     check_batch("x", x, STORED)
     check_eps(eps, x)
     _check_parameters(x, gamma=gamma, beta=beta)
+    if bias is not None:
+        check_like("bias", bias, (*x.shape[:-2], x.shape[-1]), statistics_dtype(x))
     check_activation(activation)
     n = x.shape[-2]
     if n < 2:
@@ -276,6 +342,28 @@ def _check_averages(
         raise ArgumentError(
             f"running.average is {average!r}; expected one of {', '.join(AVERAGES)}"
         )
+
+
+def _move_means(
+    bias: Array, cache: BatchNormCache | FusedBatchNormCache, running: RunningStatistics | None
+) -> None:
+    """Add a bias to the mean of the batch, and to the running one what of it goes there."""
+    mean = cache.mean
+    mean += bias
+    if running is not None:
+        own, momentum = running.mean, running.momentum
+        own += bias * (momentum[..., None] if is_array(momentum) else momentum)
+
+
+@once
+def _check_step(dy: Form, gamma: Form | None, beta: Form | None, rates: Form) -> None:
+    if len(dy.shape) != 3:
+        raise ArgumentError(f"dy has shape {tuple(dy.shape)}; expected (R, N, D)")
+    per_unit = Form((dy.shape[0], dy.shape[2]), statistics_dtype(dy))
+    for name, parameter in (("gamma", gamma), ("beta", beta)):
+        if parameter is not None:
+            check_like(name, parameter, per_unit.shape, per_unit.dtype)
+    check_rates(rates, per_unit)
 
 
 def _sum_shared(

@@ -13,7 +13,7 @@ class FusedBatchNormCache(NamedTuple):
     """The input itself and the statistics of the batch, from which the backward pass starts.
 
     Attributes:
-        x: the input, as given.
+        x: the input, as given; without the bias that `batch_norm` was given, which `mean` has.
         gamma, beta: as given, or None.
         statistics: (..., 4, D), of which `mean`, `shift`, `inv_std` and `var` are views.
         dof: N - correction.

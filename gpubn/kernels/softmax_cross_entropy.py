@@ -37,19 +37,7 @@ def softmax_cross_entropy(
     """
     xp = namespace(logits, labels)
     check_batch("logits", logits)
-    allowed = {tuple(logits.shape[:-1]), (logits.shape[-2],)}
-    if tuple(labels.shape) not in allowed or labels.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; expected integers "
-            "of shape " + " or ".join(str(s) for s in sorted(allowed, key=len))
-        )
-    if check_labels:
-        low, high, classes = int(labels.min()), int(labels.max()), logits.shape[-1]
-        if low < 0 or high >= classes:
-            raise ArgumentError(
-                f"labels range from {low} to {high}; expected 0 to {classes - 1}, one of "
-                f"{classes} classes"
-            )
+    check_classes(labels, logits.shape, look=check_labels)
     if (device := device_of(xp)) is not None:
         return _FUSED[device.kind].softmax_cross_entropy(logits, labels, device)
     return agnostic.softmax_cross_entropy(logits, labels, xp)
@@ -71,3 +59,21 @@ def softmax_cross_entropy_backward(cache: Any, dloss: Array | float = 1.0) -> Ar
     if isinstance(cache, FusedCrossEntropyCache):
         return cache.backward(dloss)
     return agnostic.softmax_cross_entropy_backward(dloss, cache, xp)
+
+
+def check_classes(labels: Array, shape: tuple[int, ...], *, look: bool) -> None:
+    """Refuse labels that do not fit logits of this shape; `look` at their values, too."""
+    *_, n, classes = shape
+    allowed = {tuple(shape[:-1]), (n,)}
+    if tuple(labels.shape) not in allowed or labels.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; expected integers "
+            "of shape " + " or ".join(str(s) for s in sorted(allowed, key=len))
+        )
+    if look:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise ArgumentError(
+                f"labels range from {low} to {high}; expected 0 to {classes - 1}, one of "
+                f"{classes} classes"
+            )

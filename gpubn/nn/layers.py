@@ -6,7 +6,7 @@ and of each parameter. A layer holds R replicas; nothing mixes them.
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gpubn.kernels import (
     affine,
     affine_backward,
     affine_descend,
+    classifier_descend,
     descend,
     dropout_backward,
     dropout_drawn,
@@ -26,6 +27,18 @@ from gpubn.nn.rng import generator_key
 Gradients = dict[str, Array]
 Numbers = float | Sequence[float]
 """One number for all replicas, or one for each."""
+
+
+class Slope(NamedTuple):
+    """The gradient that a layer hands to the one before it in a step.
+
+    Attributes:
+        dy: the gradient, (R, N, D); None where nobody needs it.
+        scaled: rate * dy where a kernel made both. The bias before has taken its step then.
+    """
+
+    dy: Array | None
+    scaled: Array | None = None
 
 
 class Layer(Protocol):
@@ -48,8 +61,8 @@ class Layer(Protocol):
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         """Return dx (None where it is not needed) and the gradient of each parameter."""
 
-    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
-        """Return dx and take a step: each parameter -= rate * its gradient, in place."""
+    def descend(self, slope: Slope, cache: Any, rates: Array, *, need_dx: bool) -> Slope:
+        """Return that of x and take a step: each parameter -= rate * its gradient, in place."""
 
     def prepare(self, passes: int) -> None:
         """Draw what so many more training passes take, so that none has to ask the host."""
@@ -71,10 +84,10 @@ class StepByGradients:
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
         raise NotImplementedError
 
-    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
-        dx, gradients = self.backward(dy, cache, need_dx=need_dx)
+    def descend(self, slope: Slope, cache: Any, rates: Array, *, need_dx: bool) -> Slope:
+        dx, gradients = self.backward(slope.dy, cache, need_dx=need_dx)
         descend([self.params[name] for name in gradients], [*gradients.values()], rates)
-        return dx
+        return Slope(dx)
 
 
 class Affine:
@@ -93,25 +106,51 @@ class Affine:
         self.params = {"weight": weight, "bias": bias}
         self._dweight: Array | None = None
 
-    def forward(self, x: Array, *, training: bool, track: bool) -> tuple[Array, Any]:
-        return affine(x, self.params["weight"], self.params["bias"])
+    def forward(
+        self,
+        x: Array,
+        *,
+        training: bool,
+        track: bool,
+        activation: str = "linear",
+        add_bias: bool = True,
+    ) -> tuple[Array, Any]:
+        bias = self.params["bias"] if add_bias else None
+        return affine(x, self.params["weight"], bias, activation=activation)
 
     def backward(self, dy: Array, cache: Any, *, need_dx: bool) -> tuple[Array | None, Gradients]:
-        dx, dweight, dbias = affine_backward(
-            dy, cache, need_dx=need_dx, dweight_out=self._scratch(dy)
-        )
+        dx, dweight, dbias = affine_backward(dy, cache, need_dx=need_dx, dweight_out=self._buffer())
         return dx, {"weight": dweight, "bias": dbias}
 
-    def descend(self, dy: Array, cache: Any, rates: Array, *, need_dx: bool) -> Array | None:
-        scratch = self._scratch(dy) if type(dy) is np.ndarray else None
-        return affine_descend(
-            dy, cache, self.params["bias"], rates, need_dx=need_dx, scratch=scratch
+    def descend(self, slope: Slope, cache: Any, rates: Array, *, need_dx: bool) -> Slope:
+        dy, scaled = slope
+        dx = affine_descend(
+            *(dy, cache, self.params["bias"] if scaled is None else None, rates),
+            need_dx=need_dx,
+            scratch=self._scratch(dy),
+            scaled=scaled,
+        )
+        return Slope(dx)
+
+    def descend_loss(
+        self, x: Array, labels: Array, rates: Array, *, need_dx: bool
+    ) -> tuple[Array, Array | None]:
+        """Return the cross-entropy of y, (R,), and dx, and take a step; labels were checked."""
+        return classifier_descend(
+            *(x, labels, self.params["weight"], self.params["bias"], rates),
+            need_dx=need_dx,
+            check_labels=False,
+            scratch=self._scratch(x),
         )
 
     def prepare(self, passes: int) -> None:
         """Nothing."""
 
-    def _scratch(self, dy: Array) -> Array:
+    def _scratch(self, like: Array) -> Array | None:
+        """A buffer for the gradient of the weight where NumPy computes it."""
+        return self._buffer() if type(like) is np.ndarray else None
+
+    def _buffer(self) -> Array:
         """The largest array of a step: one buffer for the whole run saves its page faults."""
         if self._dweight is None:
             self._dweight = self.params["weight"].copy()

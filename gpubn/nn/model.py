@@ -5,10 +5,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
-from gpubn.backend import Array, Backend
+from gpubn.backend import Array, Backend, on_cuda
 from gpubn.config import InitConfig, ModelConfig, NormConfig
+from gpubn.kernels.affine import AffineCache
 from gpubn.nn.init import initial_bias, initial_weight
-from gpubn.nn.layers import Activation, Affine, Dropout, Gradients, Layer
+from gpubn.nn.layers import Activation, Affine, Dropout, Gradients, Layer, Slope
 from gpubn.nn.norms import make_norm
 from gpubn.nn.norms.base import BatchStatistics, Norm, Site
 from gpubn.nn.residual import Residual
@@ -19,9 +20,10 @@ L = TypeVar("L")
 class MLP:
     """A stack of layers. `forward` accepts (R, N, D), or (N, D) shared by all replicas.
 
-    A normalisation that takes the activation after it runs with it as one: their caches are kept
-    apart, and its backward pass is that of both. Around the layers before a `Residual` there is a
-    connection; these do not overlap.
+    An affine map, or a normalisation that fuses, runs with the activation after it as one: their
+    caches are kept apart, and its backward pass is that of both. Around the layers before a
+    `Residual` there is a connection; these do not overlap. On a GPU a map leaves its bias in
+    training to the batch norm behind it, whose mean is all that it moves.
 
     >>> identity = Affine(np.array([[[1.0, 0.0], [0.0, 1.0]]]), np.zeros((1, 2)))
     >>> model = MLP([identity, Activation("relu")])
@@ -35,7 +37,13 @@ class MLP:
         self._fused = {
             i: following.name
             for i, (layer, following) in enumerate(pairwise(layers))
-            if isinstance(layer, Norm) and layer.fuses and isinstance(following, Activation)
+            if isinstance(following, Activation)
+            and (isinstance(layer, Affine) or (isinstance(layer, Norm) and layer.fuses))
+        }
+        self._takes_bias = {
+            i + 1
+            for i, (layer, following) in enumerate(pairwise(layers))
+            if isinstance(layer, Affine) and isinstance(following, Norm) and following.takes_bias
         }
         self._forks = {i - layer.span for i, layer in enumerate(layers) if _joins(layer)}
 
@@ -59,9 +67,16 @@ class MLP:
 
         `training` normalises by the batch, and with `track` updates the running statistics.
         """
+        return self._forward(x, self.layers, training=training, track=track)
+
+    def _forward(
+        self, x: Array, layers: Sequence[Layer], *, training: bool, track: bool
+    ) -> tuple[Array, list[Any]]:
+        """Go through the first layers, of which a fused one has its activation beside it."""
         caches: list[Any] = []
+        left = {i - 1 for i in self._takes_bias} if training and on_cuda(x) else set()
         skip = x
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             if i in self._forks:
                 skip = x
             if i - 1 in self._fused:
@@ -70,6 +85,10 @@ class MLP:
             own: dict[str, Any] = {"skip": skip} if _joins(layer) else {}
             if i in self._fused:
                 own["activation"] = self._fused[i]
+            if i in left:
+                own["add_bias"] = False
+            if i - 1 in left:
+                own["bias"] = self.layers[i - 1].params["bias"]
             x, cache = layer.forward(x, training=training, track=track, **own)
             caches.append(cache)
         return x, caches
@@ -104,17 +123,49 @@ class MLP:
             dx, gradients[i] = self.layers[i].backward(dy, caches[i], need_dx=i > 0)
             return dx
 
-        self._go_back(dy, through)
+        self._go_back(dy, len(self.layers), through)
         return gradients
 
-    def descend(self, dy: Array, caches: list[Any], rates: Array) -> None:
-        """Take a step with each parameter once its gradient is there: p -= rate * gradient."""
-        self._go_back(dy, lambda i, dy: self.layers[i].descend(dy, caches[i], rates, need_dx=i > 0))
+    def step(
+        self,
+        x: Array,
+        labels: Array,
+        rates: Array,
+        observe: Callable[[list[Any]], None] | None = None,
+    ) -> Array:
+        """Return the loss of a batch (R, N, D), (R,), and take a step of plain descent on it.
 
-    def _go_back(self, dy: Array, through: Callable[[int, Array], Array]) -> None:
-        """Call `through(i, dy)`, which returns dx, for the layers whose backward pass runs."""
+        Each parameter takes its step once its gradient is there: p -= rate * gradient. The last
+        layer is an affine map.
+
+        Args:
+            labels: (R, N), which were checked.
+            observe: called with the caches, one a layer, before the step.
+        """
+        *hidden, last = self.layers
+        assert isinstance(last, Affine)
+        h, caches = self._forward(x, hidden, training=True, track=True)
+        if observe is not None:
+            observe([*caches, AffineCache(h, last.params["weight"])])
+        loss, dy = last.descend_loss(h, labels, rates, need_dx=bool(hidden))
+        scales = self._takes_bias if on_cuda(rates) else set()
+        scaled: Array | None = None
+
+        def through(i: int, dy: Array) -> Array:
+            nonlocal scaled
+            own: dict[str, Any] = {"scale": True} if i in scales else {}
+            dx, scaled = self.layers[i].descend(
+                Slope(dy, scaled), caches[i], rates, need_dx=i > 0, **own
+            )
+            return dx
+
+        self._go_back(dy, len(hidden), through)
+        return loss
+
+    def _go_back(self, dy: Array, layers: int, through: Callable[[int, Array], Array]) -> None:
+        """Call `through(i, dy)`, which returns dx, for those of the first layers that have one."""
         skipped = dy
-        for i in range(len(self.layers) - 1, -1, -1):
+        for i in range(layers - 1, -1, -1):
             if i - 1 in self._fused:
                 continue
             if _joins(self.layers[i]):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Array, Backend, cores, device_of
+from gpubn.backend import Array, Backend, cores, device_of, namespace, on_cuda
 from gpubn.backend.program import Program
 from gpubn.data import Dataset, transformed
 from gpubn.errors import ConfigError
@@ -187,32 +187,31 @@ class _Step:
             xp.empty(rates.shape[1:], dtype),
         )
         self.losses = xp.empty((steps, replicas), dtype)
-        self._device = device_of(xp)
-        self._ahead = self._device is not None and self._device.kind == "cuda"
+        self._on_cuda = on_cuda(cursor)
         """A step fetches the next one's batch, which saves a launch."""
-        if self._ahead and steps > 0:
+        if self._on_cuda and steps > 0:
             begin_step(self._feed, self._batch)
 
     def in_one_launch(self) -> Program:
         """Return what takes steps many at a time, instead of one by one."""
         if self._observe is not None or self._averages is not None:
             raise ConfigError("one_launch is true; expected false with `observe` or with momentum")
-        return OneLaunch(self._model, self._feed, self.losses, self._device)
+        return OneLaunch(self._model, self._feed, self.losses, device_of(namespace(self.losses)))
 
     def __call__(self) -> None:
         x, labels, rates = self._batch
-        if not self._ahead:
+        if not self._on_cuda:
             begin_step(self._feed, self._batch)
-        logits, caches = self._model.forward(x, training=True)
-        if self._observe is not None:
-            self._observe(caches)
-        loss, cache = softmax_cross_entropy(logits, labels, check_labels=False)
-        dlogits = softmax_cross_entropy_backward(cache)
         if self._averages is None:
-            self._model.descend(dlogits, caches, rates)
+            loss = self._model.step(x, labels, rates, self._observe)
         else:
+            logits, caches = self._model.forward(x, training=True)
+            if self._observe is not None:
+                self._observe(caches)
+            loss, cache = softmax_cross_entropy(logits, labels, check_labels=False)
+            dlogits = softmax_cross_entropy_backward(cache)
             self._averages.descend(self._model.backward(dlogits, caches), rates)
-        if self._ahead:
+        if self._on_cuda:
             next_step(self._feed, self._batch, self.losses, loss)
         else:
             end_step(self.losses, loss, self._feed.cursor)

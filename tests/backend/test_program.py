@@ -205,19 +205,14 @@ def launched(backend, **options):
 def test_one_step_launches_these_kernels_and_no_more(backend):
     shallow = launched(backend)
     assert shallow == [
-        *("multiply", "affine_add_bias<float>", "batch_norm_forward_slab<float, 1>"),
-        *("multiply", "affine_add_bias<float>", "softmax_cross_entropy_forward<float>"),
-        *("multiply", "affine_descend_bias<float>", "multiply"),  # dx, then the step
-        *("batch_norm_backward_slab<float, 1>", "sgd_descend<float>"),  # gamma and beta at once
-        *("affine_descend_bias<float>", "multiply"),  # no dx of the data
+        *("multiply", "batch_norm_forward_slab<float, 1>"),
+        "classifier_descend<float>",
+        *("batch_norm_backward_slab<float, 1>", "multiply"),  # no dx of the data
         "step_next<float, 4>",
     ]
-    assert len(launched(backend, depth=2)) == len(shallow) + 8
+    assert len(launched(backend, depth=2)) == len(shallow) + 5
     assert launched(backend, placement="none", dtype="float64", activation="relu") == [
-        *("multiply", "affine_add_bias<double>", "activation_forward<double, 2>"),
-        *("multiply", "affine_add_bias<double>", "softmax_cross_entropy_forward<double>"),
-        *("multiply", "affine_descend_bias<double>", "multiply"),
-        "activation_backward<double, 2>",
-        *("affine_descend_bias<double>", "multiply"),
+        *("multiply", "affine_add_bias<double>"),  # with the activation
+        *("classifier_descend<double>", "affine_descend_bias<double>", "multiply"),
         "step_next<double, 2>",
     ]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from gpubn.backend import device_of
-from gpubn.kernels import batch_norm, batch_norm_backward
+from gpubn.kernels import batch_norm, batch_norm_backward, descend
 from gpubn.kernels.agnostic import activation as activations
 from gpubn.kernels.cuda import batch_norm_backward as cuda_backward
 from gpubn.kernels.cuda import batch_norm_forward as cuda_forward
 from gpubn.kernels.cuda import batch_norm_launch, catalog, source
 from tests.cuda import shim
-from tests.kernels.arrays import STORED, close, wide_of
+from tests.kernels.arrays import STORED, bits, close, wide_of
 
 pytestmark = pytest.mark.parametrize(
     "backend", ["shim", pytest.param("cupy", marks=pytest.mark.gpu)], indirect=True
@@ -61,23 +61,39 @@ def expect(oracle, x, gamma, beta, dy, activation="linear", **options):
 
 
 def check(oracle, backend, plans, host, activation="linear", limit=None, **options):
-    """Run all pairs of a forward and a backward plan, compare each result, return all of them."""
+    """Run all pairs of a forward and a backward plan, compare each result, return all of them.
+
+    The backward plan takes a step, too.
+    """
     device, (x, gamma, beta, dy) = device_of(backend.xp), host
     right = expect(oracle, *host, activation, **options)
     limit = limit or 4 * oracle.tolerance(gamma.dtype, x.shape[-2])
     on_device = [backend.asarray(a) for a in (x, gamma, beta)]
+    rates = np.linspace(1, 2, len(x)).astype(gamma.dtype)
+    bias = backend.asarray(gamma - beta)
+    right.mean = right.mean + gamma - beta
+    right.scaled, right.scale["scaled"] = rates[:, None, None] * right.dx, 2 * right.scale["dx"]
+    rates = backend.asarray(rates)
     found = []
     for forward, back in plans:
         y, cache = cuda_forward.batch_norm(
             *on_device,
             options.get("eps", 1e-5),
             options.get("correction", 0),
-            *(activation, None, device, forward),
+            *(activation, None, bias, device, forward),
         )
-        dx, dgamma, dbeta = cuda_backward.batch_norm_backward(
-            backend.asarray(dy), cache, device, back
+        slope = backend.asarray(dy)
+        dx, dgamma, dbeta = cuda_backward.batch_norm_backward(slope, cache, device, back)
+        stepped = on_device[1].copy(), on_device[2].copy()
+        again, scaled = cuda_backward.batch_norm_descend(
+            *(slope, cache, *stepped, rates, True, device, back)
         )
+        apart = on_device[1].copy(), on_device[2].copy()
+        descend(apart, [dgamma.copy(), dbeta.copy()], rates)
+        assert bits(backend, [again, *stepped]) == bits(backend, [dx, *apart])
+        assert (scaled is None) == (back.form == "tiled")
         results = {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+        results |= {} if scaled is None else {"scaled": scaled}
         results |= {"mean": cache.mean, "var": cache.var}
         found.append({name: backend.to_host(a) for name, a in results.items()})
         for name, value in found[-1].items():

@@ -122,18 +122,20 @@ def exact_dropout(oracle, dy, x, mask):
     return [Exact(value, abs(value)) for value in kept]
 
 
-def exact_affine(oracle, dy, x, weight, bias):
-    def product(a, b, terms):
-        return Exact(a @ b, abs(a) @ abs(b), terms)
-
-    n, d = x.shape[-2:]
-    y = product(x, weight, d)
-    bias = bias[..., None, :]
+def exact_affine(oracle, dy, x, weight, bias, activation="linear"):
+    (n, d), h = x.shape[-2:], weight.shape[-1]
+    terms = d + n + h
+    z = x @ weight + bias[..., None, :]
+    of_z = abs(x) @ abs(weight) + abs(bias)[..., None, :]
+    y, slope = value_and_slope(activation, z)
+    # The slope comes from y, which has the error of z.
+    of_dz = abs(dy) * (1 if activation == "linear" else 1 + of_z)
+    dz, up, down = through(dy, slope), weight.swapaxes(-1, -2), x.swapaxes(-1, -2)
     return [
-        Exact(y.value + bias, y.size + abs(bias), d),
-        product(dy, weight.swapaxes(-1, -2), weight.shape[-1]),
-        product(x.swapaxes(-1, -2), dy, n),
-        Exact(dy.sum(axis=-2), abs(dy).sum(axis=-2), n),
+        Exact(y, of_z, d),
+        Exact(dz @ up, of_dz @ abs(up), h if activation == "linear" else terms),
+        Exact(down @ dz, abs(down) @ of_dz, n if activation == "linear" else terms),
+        Exact(dz.sum(axis=-2), of_dz.sum(axis=-2), n if activation == "linear" else terms),
     ]
 
 
@@ -171,6 +173,12 @@ KERNELS = {
     },
     "dropout": Kernel(with_mask, partial(dropout, rate=RATE), dropout_backward, exact_dropout),
     "affine": Kernel(with_weights, affine, affine_backward, exact_affine),
+    "affine with tanh": Kernel(
+        with_weights,
+        partial(affine, activation="tanh"),
+        affine_backward,
+        partial(exact_affine, activation="tanh"),
+    ),
     "batch norm": of_batch_norm(with_parameters, batch_norm_backward),
     "batch norm alone": of_batch_norm(without_parameters, batch_norm_backward),
     "batch norm with tanh": of_batch_norm(

@@ -13,9 +13,10 @@ from tests.kernels.table import KERNELS, draw
 def test_one_x_shared_by_all_replicas_with_a_bias_or_without(backend, xp, same_bits, rng, dtype):
     (x, weight, bias), _ = draw(KERNELS["affine"], backend, rng, (3, 8, 5), dtype)
     for own in (bias, None):
-        y, _ = affine(x[0], weight, own)
-        repeated, _ = affine(xp.stack([x[0]] * 3), weight, own)
-        same_bits(y, repeated)
+        for activation in ("sigmoid", "linear"):
+            y, _ = affine(x[0], weight, own, activation=activation)
+            repeated, _ = affine(xp.stack([x[0]] * 3), weight, own, activation=activation)
+            same_bits(y, repeated)
     biased, _ = affine(x[0], weight, bias)
     assert_same(y + bias[:, None, :], biased, rtol=0, atol=16 * float(np.finfo(dtype).eps))
 

@@ -286,6 +286,36 @@ def test_running_statistics_move_towards_those_of_the_batch(
         np.testing.assert_allclose(backend.to_host(found), value, rtol=1e-13)
 
 
+@pytest.mark.parametrize("momentum", [0.3, "each"])
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("replicas", [(), (3,)])
+def test_a_bias_that_is_still_to_be_added_moves_the_means_alone(
+    backend, xp, same_bits, rng, replicas, stored, momentum
+):
+    wide = wide_of(stored)
+    host, gamma, beta, dy = draw(rng, (*replicas, 9, 5), wide, "replicas")
+    own = 100 * rng.standard_normal((*replicas, 5)).astype(wide)
+    weight = np.array([0.1, 0.5, 1.0], wide) if momentum == "each" and replicas else 0.3
+    given = place(backend, host.astype(stored), gamma, beta)
+    bias, dy = place(backend, own, dy.astype(stored))
+
+    def run(**options):
+        followed = xp.ones(bias.shape, wide), xp.ones(bias.shape, wide)
+        share = weight if isinstance(weight, float) else backend.asarray(weight)
+        running = RunningStatistics(*followed, share)
+        y, cache = batch_norm(*given, activation="tanh", running=running, **options)
+        return [y, *batch_norm_backward(dy, cache), cache.var, followed[1]], cache.mean, followed[0]
+
+    plain, mean, average = run()
+    moved, mean_moved, average_moved = run(bias=bias)
+    for one, other in zip(plain, moved, strict=True):
+        same_bits(one, other)
+    tolerance = {"rtol": 8 * float(np.finfo(wide).eps), "atol": 100 * float(np.finfo(wide).eps)}
+    assert_same(mean_moved, mean + bias, **tolerance)
+    share = weight if isinstance(weight, float) else backend.asarray(weight)[:, None]
+    assert_same(average_moved, average + share * bias, **tolerance)
+
+
 @pytest.mark.parametrize("momentum", [1.0, "each"])
 def test_a_momentum_of_one_forgets_what_was_there(backend, momentum):
     x = np.array([[[2, 0], [4, 2e-4]]], "float32")

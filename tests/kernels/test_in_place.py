@@ -13,7 +13,11 @@ from gpubn.kernels import (
     Feed,
     affine,
     affine_descend,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_descend,
     begin_step,
+    classifier_descend,
     descend,
     descend_averaged,
     end_step,
@@ -99,7 +103,7 @@ def an_averaged_descent(rng, dtype, one_rate, shapes, momentum=0.75):
     return Case(call, {"rates": rates, **arrays}, written, tuple(names[1]))
 
 
-def an_affine_descent(rng, dtype, one_rate, size):
+def an_affine_descent(rng, dtype, one_rate, size, with_bias=True, activation="linear"):
     replicas, n, d, h = size
     shapes = {"x": (n, d), "weight": (d, h), "bias": (h,), "dy": (n, h)}
     arrays = {
@@ -111,19 +115,101 @@ def an_affine_descent(rng, dtype, one_rate, size):
     arrays |= {"rates": rates, "dx": np.full((replicas, n, d), np.nan, dtype)}
 
     def call(x, weight, bias, dy, rates, dx):
-        dx[...] = affine_descend(dy, affine(x, weight)[1], bias, rates)
+        own = {} if with_bias else {"scaled": rates[:, None, None] * dy}
+        _, cache = affine(x, weight, activation=activation)
+        dx[...] = affine_descend(dy, cache, bias if with_bias else None, rates, **own)
 
     def down(a, b):
         return a.swapaxes(1, 2) @ b
 
-    rate = rates[:, None, None]
+    rate, up, terms = rates[:, None, None], weight.swapaxes(1, 2), max(n, h)
+    dz, of_dz = dy, abs(dy)
+    if activation == "tanh":
+        dz, of_dz = dy * (1 - np.tanh(x @ weight) ** 2), of_dz * (1 + abs(x) @ abs(weight))
+        terms += d
+    sums = dz.sum(axis=1), of_dz.sum(axis=1)
     written = {
-        "weight": Exact(weight - rate * down(x, dy), abs(weight) + rate * down(abs(x), abs(dy)), n),
-        "bias": Exact(
-            bias - rate[..., 0] * dy.sum(axis=1), abs(bias) + rate[..., 0] * abs(dy).sum(axis=1), n
+        "weight": Exact(
+            weight - rate * down(x, dz), abs(weight) + rate * down(abs(x), of_dz), terms
         ),
+        "bias": Exact(bias - rate[..., 0] * sums[0], abs(bias) + rate[..., 0] * sums[1], terms),
         # From the weights before the step.
-        "dx": Exact(dy @ weight.swapaxes(1, 2), abs(dy) @ abs(weight).swapaxes(1, 2), h),
+        "dx": Exact(dz @ up, of_dz @ abs(up), terms),
+    }
+    if not with_bias:
+        del written["bias"]
+    return Case(call, arrays, written)
+
+
+def a_norm_descent(rng, dtype, one_rate, size):
+    replicas, n, d = size
+    x = rng.standard_normal(size)
+    x[:, 0] += 2  # each column has a spread
+    x[:, 1] -= 2
+    arrays = {"x": x, "gamma": rng.uniform(0.5, 2, (replicas, d))}
+    arrays |= {"beta": rng.standard_normal((replicas, d)), "dy": rng.standard_normal(size)}
+    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    rates = rng.uniform(0.01, 1, 1 if one_rate else replicas).astype(dtype)
+    x, gamma, beta, dy = wide(*arrays.values())
+    arrays |= {"rates": rates, **{k: np.full(size, np.nan, dtype) for k in ("dx", "scaled")}}
+
+    def call(x, gamma, beta, dy, rates, dx, scaled):
+        _, cache = batch_norm(x, gamma, beta)
+        dx[...], of_both = batch_norm_descend(dy, cache, gamma, beta, rates, scale=True)
+        scaled[...] = rates[:, None, None] * dx if of_both is None else of_both
+
+    x -= x.mean(axis=1, keepdims=True)
+    inv_std = 1 / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5)
+    x *= inv_std
+    means = [(dy * p).mean(axis=1, keepdims=True) for p in (np.ones_like(x), x)]
+    sizes = [abs(dy * p).mean(axis=1, keepdims=True) for p in (np.ones_like(x), x)]
+    slope = gamma[:, None] * inv_std
+    right = slope * (dy - means[0] - x * means[1])
+    size = 4 * slope * (abs(dy) + sizes[0] + (1 + abs(x)) * sizes[1]).max()
+    rate = rates[:, None]
+
+    def stepped(old, i):
+        mean, of_terms = means[i][:, 0], sizes[i][:, 0]
+        return Exact(old - rate * n * mean, abs(old) + 4 * rate * n * of_terms, n)
+
+    written = {"gamma": stepped(gamma, 1), "beta": stepped(beta, 0), "dx": Exact(right, size, n)}
+    written["scaled"] = Exact(rate[..., None] * right, rate[..., None] * size, n)
+    return Case(call, arrays, written)
+
+
+def a_classifier_descent(rng, dtype, one_rate, size):
+    replicas, n, d, classes = size
+    shapes = {"x": (n, d), "weight": (d, classes), "bias": (classes,)}
+    arrays = {
+        name: rng.standard_normal((replicas, *shape)).astype(dtype)
+        for name, shape in shapes.items()
+    }
+    labels = rng.integers(0, classes, (replicas, n))
+    rates = rng.uniform(0.01, 1, 1 if one_rate else replicas).astype(dtype)
+    x, weight, bias = wide(*arrays.values())
+    arrays |= {"labels": labels, "rates": rates}
+    arrays |= {"loss": np.full(replicas, np.nan, dtype), "dx": np.full_like(arrays["x"], np.nan)}
+
+    def call(x, weight, bias, labels, rates, loss, dx):
+        loss[...], dx[...] = classifier_descend(x, labels, weight, bias, rates)
+
+    z = x @ weight + bias[:, None]
+    size = (abs(x) @ abs(weight) + abs(bias)[:, None]).max()  # a logit is rounded against this
+    e = np.exp(z - z.max(axis=2, keepdims=True))
+    p = e / e.sum(axis=2, keepdims=True)
+    slope = (p - (labels[..., None] == np.arange(classes))) / n
+    of_slope = np.full_like(slope, (1 + size) / n)
+    loss = -np.log(np.take_along_axis(p, labels[..., None], axis=2)).mean(axis=(1, 2))
+    rate, terms = rates[:, None, None], n + d + classes
+    up, down = weight.swapaxes(1, 2), x.swapaxes(1, 2)
+    of_bias = abs(bias) + rate[..., 0] * of_slope.sum(axis=1)
+    written = {
+        "loss": Exact(loss, 1 + size, d + classes),
+        "dx": Exact(slope @ up, of_slope @ abs(up), terms),
+        "weight": Exact(
+            weight - rate * (down @ slope), abs(weight) + rate * (abs(down) @ of_slope), terms
+        ),
+        "bias": Exact(bias - rate[..., 0] * slope.sum(axis=1), of_bias, terms),
     }
     return Case(call, arrays, written)
 
@@ -176,6 +262,12 @@ SMALL = {
     "descend": partial(a_descent, shapes=[(3, 5, 7), (3, 7)]),
     "descend_averaged": partial(an_averaged_descent, shapes=[(3, 5, 7), (3, 7)]),
     "affine_descend": partial(an_affine_descent, size=(3, 6, 5, 7)),
+    "affine_descend, weight alone": partial(an_affine_descent, size=(3, 6, 5, 7), with_bias=False),
+    "affine_descend, through tanh": partial(
+        an_affine_descent, size=(3, 6, 5, 7), activation="tanh"
+    ),
+    "batch_norm_descend": partial(a_norm_descent, size=(3, 6, 5)),
+    "classifier_descend": partial(a_classifier_descent, size=(3, 6, 5, 4)),
     "begin_step": partial(a_beginning, size=(3, 4, 8)),
     "end_step": partial(an_end, replicas=3),
     "next_step": partial(a_step_further, size=(3, 4, 8)),
@@ -202,6 +294,18 @@ CASES = {
     **{
         f"affine_descend {size}": partial(an_affine_descent, size=size)
         for size in ((3, 1, 7, 3), (1, 2, 1, 1), (3, 33, 7, 33), (2, 300, 5, 3), (2, 5, 3, 70))
+    },
+    **{
+        f"batch_norm_descend {size}": partial(a_norm_descent, size=size)
+        for size in ((1, 2, 1), (3, 33, 34), (2, 300, 3))
+    },
+    **{
+        f"classifier_descend {size}": partial(a_classifier_descent, size=size)
+        for size in ((1, 1, 1, 1), (3, 33, 7, 10), (2, 32, 128, 16), (2, 300, 5, 3), (2, 5, 300, 3))
+    },
+    **{
+        f"classifier_descend {size}": partial(a_classifier_descent, size=size)
+        for size in ((2, 5, 3, 70), (1, 257, 32, 2))
     },
     **{
         f"begin_step {size}": partial(a_beginning, size=size)
@@ -240,7 +344,7 @@ def test_any_memory_layout_is_read_and_filled(backend, oracle, rng, name, of, la
     case.check(backend, oracle, found)
 
 
-@pytest.mark.parametrize("name", ["descend", "descend_averaged", "affine_descend"])
+@pytest.mark.parametrize("name", [name for name in SMALL if "descend" in name])
 def test_a_replica_alone_takes_the_same_step_to_the_bit(backend, same_bits, rng, name, dtype):
     case = SMALL[name](rng, dtype, False)
     together = case.run(backend)
@@ -260,6 +364,49 @@ def test_a_step_without_dx_and_with_a_scratch_has_the_same_bits(backend, same_bi
     with_dx, without = case.run(backend), case._replace(call=call).run(backend)
     for name in ("weight", "bias"):
         same_bits(without[name], with_dx[name])
+
+
+@pytest.mark.parametrize("size", [(3, 6, 5, 4), (3, 6, 5, 20)], ids=["one launch", "more"])
+def test_a_classifier_takes_the_same_step_without_dx_and_with_labels_for_all_replicas(
+    backend, same_bits, rng, dtype, size
+):
+    case = a_classifier_descent(rng, dtype, False, size)
+    own = case.arrays["labels"]
+    own[:] = own[0]
+
+    def call(x, weight, bias, labels, rates, loss, dx):
+        given = (x, labels[0], weight, bias, rates)
+        loss[...], nothing = classifier_descend(*given, need_dx=False)
+        return nothing
+
+    whole, less = case.run(backend), case._replace(call=call).run(backend)
+    for name in ("loss", "weight", "bias"):
+        same_bits(less[name], whole[name])
+
+
+@pytest.mark.parametrize("had", [True, False])
+@pytest.mark.parametrize("stepped", ["gamma", "beta", "both"])
+def test_one_parameter_or_both_take_a_step_had_batch_norm_them_or_not(
+    backend, same_bits, rng, had, stepped
+):
+    x, dy = place(backend, *rng.standard_normal((2, 3, 6, 5)))
+    one, zero, rates = place(backend, np.ones((3, 5)), np.zeros((3, 5)), np.array([0.1, 1, 2]))
+
+    def step(*given):
+        _, cache = batch_norm(x, *given, activation="tanh")
+        own = {"gamma": one.copy(), "beta": zero.copy()}
+        taken = {k: p if stepped in (k, "both") else None for k, p in own.items()}
+        dx, _ = batch_norm_descend(dy, cache, *taken.values(), rates)
+        return [dx, *own.values()], batch_norm_backward(dy, cache)
+
+    (dx, gamma, beta), (right, dgamma, dbeta) = step(*((one, zero) if had else ()))
+    same_bits(dx, right)
+    for name, found, start, gradient in (
+        ("gamma", gamma, one, dgamma),
+        ("beta", beta, zero, dbeta),
+    ):
+        step_taken = rates[:, None] * gradient * (stepped in (name, "both"))
+        same_bits(found, start - step_taken)
 
 
 @pytest.mark.parametrize("backend", ["shim"], indirect=True)
@@ -288,7 +435,23 @@ def test_behind_the_last_step_no_batch_is_fetched(backend, rng):
 
 @pytest.mark.parametrize("backend", ["shim"], indirect=True)
 @pytest.mark.parametrize("order", [0, 1, 7, 8, 9])
-def test_a_step_is_counted_once_however_blocks_take_turns(backend, oracle, rng, monkeypatch, order):
+@pytest.mark.parametrize("name", ["next_step (30, 40, 2)", "classifier_descend (3, 33, 7, 10)"])
+def test_what_is_written_is_right_however_threads_and_blocks_take_turns(
+    backend, oracle, rng, monkeypatch, name, order
+):
     monkeypatch.setattr(device_of(backend.xp), "order", order)
-    case = CASES["next_step (30, 40, 2)"](rng, "float32", False)
+    case = CASES[name](rng, "float32", False)
     case.check(backend, oracle, case.run(backend))
+
+
+@pytest.mark.parametrize("backend", ["shim"], indirect=True)
+def test_a_classifier_that_one_block_cannot_hold_takes_products_around_the_loss(
+    backend, oracle, rng, monkeypatch
+):
+    device = device_of(backend.xp)
+    for limit, launches in ((device.shared_limit, 1), (1024, 4)):
+        monkeypatch.setattr(device, "shared_limit", limit)
+        before = len(device.launched)
+        case = SMALL["classifier_descend"](rng, "float32", False)
+        case.check(backend, oracle, case.run(backend))
+        assert len(device.launched) == before + launches

@@ -18,8 +18,10 @@ from gpubn.kernels import (
     affine_descend,
     batch_norm,
     batch_norm_backward,
+    batch_norm_descend,
     batch_norm_inference,
     begin_step,
+    classifier_descend,
     descend,
     descend_averaged,
     dropout,
@@ -51,6 +53,10 @@ def backward_of_affine(x, weight, dy, **options):
 
 def descend_affine(x, weight, **arguments):
     affine_descend(cache=AffineCache(x, weight), **arguments)
+
+
+def descend_norm(x, dy, gamma, beta, rates):
+    batch_norm_descend(dy, batch_norm(x)[1], gamma, beta, rates)
 
 
 def descend_along(parameter, gradient, average, rates, momentum):
@@ -89,6 +95,17 @@ TAKEN = {
     "batch norm backward": (
         lambda x, dy: batch_norm_backward(dy, batch_norm(x)[1]),
         {"x": X, "dy": X},
+    ),
+    "batch norm descent": (
+        descend_norm,
+        {"x": RX, "dy": RX, "gamma": RD, "beta": RD, "rates": ones(2)},
+    ),
+    "classifier": (
+        classifier_descend,
+        {
+            **{"x": ones(2, 4, 5), "labels": labels(0, 1, 2, 0), "rates": ones(2)},
+            **{"weight": ones(2, 5, 3), "bias": RD},
+        },
     ),
     "dropout": (dropout, {"x": RX, "mask": RX > 0, "rate": 0.5}),
     "softmax": (softmax_cross_entropy, {"logits": RX, "labels": labels(0, 1, 2, 0)}),
@@ -137,6 +154,7 @@ REFUSED = [
     ("affine of replicas", {"weight": ones(3, 2)}, "weight has shape (3, 2); expected (2, 3, 'H"),
     ("affine of replicas", {"weight": ones(1, 3, 2)}, "weight has 1 replicas; expected 2"),
     ("affine of replicas", {"bias": ones(2)}, "bias has shape (2,); expected (2, 2)"),
+    ("affine", {"activation": "ReLU"}, "activation is 'ReLU'; expected one of relu, tanh, sigmoid"),
     ("affine backward", {"dweight_out": X}, "dweight_out has shape (4, 3); expected (3, 2)"),
     ("affine backward", {"weight": ones(5, 3, 2)}, "x of shape (4, 3) was shared by 5 replicas;"),
     ("affine descent", {"x": ones(6, 5)}, "x of shape (6, 5) was shared by 3 replicas"),
@@ -150,6 +168,7 @@ REFUSED = [
     ("affine descent", {"rates": ones(7)}, "rates has shape (7,); expected (1,) or (3,), one a"),
     ("affine descent", {"rates": double(3)}, "rates has dtype float64; expected float32"),
     ("affine descent", {"scratch": ones(3, 7, 5)}, "scratch has shape (3, 7, 5); expected (3, 5"),
+    ("affine descent", {"scaled": ones(6, 7)}, "scaled has shape (6, 7); expected (3, 6, 7)"),
     # Batch norm -----------------------------------------------------------------------------------
     (BOTH, {"x": whole(4, 3)}, "x has dtype int64; expected float16, bfloat16, float32 or float64"),
     (BOTH, {"x": D}, "x has shape (3,); expected (N, D) or (R, N, D) with no empty axis"),
@@ -198,6 +217,12 @@ REFUSED = [
     ("running", {"momentum": double(2)}, "running.momentum has dtype float64; expected float32"),
     ("running", {"average": "mean"}, "running.average is 'mean'; expected one of var, std"),
     ("batch norm backward", {"dy": double(4, 3)}, "dy has dtype float64; expected float32"),
+    ("batch norm", {"bias": D}, "bias has shape (3,); expected (2, 3)"),
+    ("batch norm", {"bias": double(2, 3)}, "bias has dtype float64; expected float32"),
+    ("batch norm descent", {"x": X, "dy": X}, "dy has shape (4, 3); expected (R, N"),
+    ("batch norm descent", {"gamma": D}, "gamma has shape (3,); expected (2, 3)"),
+    ("batch norm descent", {"beta": double(2, 3)}, "beta has dtype float64; expected float32"),
+    ("batch norm descent", {"rates": ones(3)}, "rates has shape (3,); expected (1,) or (2,)"),
     # Dropout and the loss -------------------------------------------------------------------------
     *(
         ("dropout", {"rate": given}, f"rate is {rate}; expected a number in [0, 1)")
@@ -219,6 +244,17 @@ REFUSED = [
         for d in ("float64", "bool")
     ),
     ("softmax", {"logits": D}, "logits has shape (3,)"),
+    ("classifier", {"x": ones(4, 5)}, "x has shape (4, 5); expected (R, N, D)"),
+    ("classifier", {"x": half(2, 4, 5)}, "x has dtype float16; expected float32 or float64"),
+    *(
+        ("classifier", {"weight": ones(*s)}, f"weight has shape {s}; expected (2, 5, 'C') for x of")
+        for s in ((5, 3), (1, 5, 3), (2, 4, 3), (2, 5, 0))
+    ),
+    ("classifier", {"weight": double(2, 5, 3)}, "weight has dtype float64; expected float32"),
+    ("classifier", {"bias": D}, "bias has shape (3,); expected (2, 3)"),
+    ("classifier", {"rates": double(2)}, "rates has dtype float64; expected float32"),
+    ("classifier", {"labels": labels(0)}, f"labels have shape (1,) and dtype int64; {OF_LABELS}"),
+    ("classifier", {"labels": labels(0, 1, 2, 3)}, "labels range from 0 to 3; expected 0 to 2"),
     # Steps ----------------------------------------------------------------------------------------
     ("descent", {"gradient": ones(1, 5)}, "gradient has shape (1, 5); expected (3, 5)"),
     ("descent", {"rates": ones(5)}, "rates has shape (5,); expected (1,) or (3,), one a replica"),

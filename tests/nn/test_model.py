@@ -8,7 +8,7 @@ import pytest
 from gpubn.backend import namespace
 from gpubn.config import InitConfig, ModelConfig
 from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
-from gpubn.nn.layers import Activation, Affine, Dropout
+from gpubn.nn.layers import Activation, Affine, Dropout, Slope
 from gpubn.nn.model import MLP, build_mlp, select_from_cache
 from gpubn.nn.norms import KINDS
 from gpubn.nn.norms.base import Norm
@@ -236,6 +236,21 @@ def test_gradient_of_the_loss(backend, xp, rng, placement, options):
     check_gradient(loss, vjp, [vector], rng=rng, eps=1e-5, rtol=1e-7)
 
 
+@pytest.mark.parametrize("options", [{}, {"ghost": 2}, {"kind": "noisy"}], ids=str)
+def test_a_bias_that_a_map_leaves_to_the_norm_behind_it_is_in_the_running_mean(
+    backend, rng, options
+):
+    model = build(backend, placement="before", momentum=0.25, **options)
+    shake(model.layers, backend, rng)
+    x, _ = draw_examples(rng, backend, 2)
+    walk = model.walk(x, training=True)  # each layer by itself
+    seen = [backend.to_host(h).mean(axis=1) for layer, h, _ in walk if isinstance(layer, Norm)]
+    model.forward(x, training=True)
+    for norm, mean in zip(model.layers_of(Norm), seen, strict=True):
+        found = backend.to_host(norm.running["mean"])
+        np.testing.assert_allclose(found, 0.25 * mean, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -252,17 +267,17 @@ def test_a_step_goes_down_the_gradient(backend, rng, monkeypatch, placement, opt
         shake(model.layers, backend, np.random.default_rng(3))
     x, labels = draw_examples(rng, backend, 2)
     rates = np.array([0.5, 0.25])
-    _, gradients = loss_and_gradients(one, x, labels)
-    logits, caches = other.forward(x, training=True)
-    _, cache = softmax_cross_entropy(logits, labels)
+    loss, gradients = loss_and_gradients(one, x, labels)
     returned, descend = [], other.layers[0].descend
 
     def spy(*args, **options):
         returned.append(descend(*args, **options))
+        return returned[-1]
 
     monkeypatch.setattr(other.layers[0], "descend", spy)
-    other.descend(softmax_cross_entropy_backward(cache), caches, backend.asarray(rates))
-    assert returned == [None]  # nobody needs the gradient of the data
+    found = other.step(x, labels, backend.asarray(rates))
+    np.testing.assert_allclose(backend.to_host(found), backend.to_host(loss), rtol=1e-12)
+    assert returned == [Slope(None)]  # nobody needs the gradient of the data
     for before, of_layer, after in zip(one.layers, gradients, other.layers, strict=True):
         assert sorted(of_layer) == sorted(after.params)
         for name, gradient in of_layer.items():

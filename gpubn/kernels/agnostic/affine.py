@@ -11,10 +11,17 @@ from gpubn.kernels.agnostic.sgd import descend
 
 
 class AffineCache(NamedTuple):
-    """The input (..., N, D) and the weight (..., D, H), both as given."""
+    """The input (..., N, D) and the weight (..., D, H), both as given, and what was fused behind.
+
+    Attributes:
+        activation: the name of the activation of x W + b.
+        y: its output, (..., N, H); None where it is linear.
+    """
 
     x: Array
     weight: Array
+    activation: str = "linear"
+    y: Array | None = None
 
 
 def affine(
@@ -38,12 +45,14 @@ def affine_backward(
 def affine_descend(
     dy: Array,
     cache: AffineCache,
-    bias: Array,
+    bias: Array | None,
     rates: Array,
     need_dx: bool,
     scratch: Array | None,
     xp: ModuleType,
 ) -> Array | None:
     dx, dweight, dbias = affine_backward(dy, cache, need_dx, scratch, xp)
-    descend((cache.weight, bias), (dweight, dbias), rates, xp)
+    descend((cache.weight,), (dweight,), rates, xp)
+    if bias is not None:
+        descend((bias,), (dbias,), rates, xp)
     return dx

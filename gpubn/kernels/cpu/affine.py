@@ -28,7 +28,7 @@ def affine_backward(
     dy: Array, cache: AffineCache, need_dx: bool, dweight_out: Array | None, device: CpuDevice
 ) -> tuple[Array | None, Array, Array]:
     """As the public function."""
-    x, weight = cache
+    x, weight = cache.x, cache.weight
     dweight = device.contiguous(dweight_out)
     if dweight is None:
         dweight = device.empty(weight.shape, dy.dtype)
@@ -60,7 +60,7 @@ def _launch(
     dx: Array | None,
     *rest: tuple[Array, int],
 ) -> None:
-    x, weight, dy = map(device.contiguous, (*cache, dy))
+    x, weight, dy = map(device.contiguous, (cache.x, cache.weight, dy))
     (n, d), h = x.shape[-2:], weight.shape[-1]
     arrays = [(x, n * d), (weight, d * h), (dy, n * h), (dx, n * d), *rest]
     launch(device, operation, dy.dtype, _replicas(weight), arrays, n=n, d=d, h=h)

@@ -38,7 +38,8 @@ template <class S>
 struct Numbers {
   S momentum, eps;
   long long units, slabs;  // units of all replicas
-  int n, d, dof, activation, lanes, rows, together, gamma_stride, beta_stride, average_std;
+  int n, d, dof, activation, lanes, rows, together, gamma_stride, beta_stride, average_std,
+      rate_stride;
 };
 
 // Which part of the work a block of a tiled kernel does. Slabs are split into `chunks` of rows;

@@ -2,12 +2,15 @@
 
 // The backward pass: dx, dgamma, dbeta of x and dy.
 //
-// `statistics` is that of the forward pass, (R, 4, D); `gradients` is (2, R, D): dgamma, dbeta.
+// `statistics` is that of the forward pass, (R, 4, D); `gradients` is (2, R, D): dgamma, dbeta. With
+// `rates`, of slabs and clusters alone, gamma and beta (R, D) take their step instead, and `scaled`,
+// where it is given, is rate * dx.
 
 #define BACKWARD_PARAMETERS(T)                                                                   \
-  const T *x, const T *dy, T *dx, const statistic<T>*gamma, const statistic<T>*beta,              \
-      const statistic<T>*statistics, statistic<T>*gradients, const Numbers<statistic<T>> p
-#define BACKWARD_ARGUMENTS x, dy, dx, gamma, beta, statistics, gradients, p
+  const T *x, const T *dy, T *dx, T *scaled, statistic<T>*gamma, statistic<T>*beta,               \
+      const statistic<T>*statistics, statistic<T>*gradients, const statistic<T>*rates,            \
+      const Numbers<statistic<T>> p
+#define BACKWARD_ARGUMENTS x, dy, dx, scaled, gamma, beta, statistics, gradients, rates, p
 
 // What a thread of the backward pass knows of its columns.
 template <class S, int V>
@@ -70,6 +73,17 @@ __device__ __forceinline__ void write_gradients(const Numbers<S>& p, long long a
   }
 }
 
+// parameter -= rate * gradient of gamma and beta, where there are any.
+template <int V, class S>
+__device__ __forceinline__ void descend(long long at, const S (&sums)[2][V], S rate, S* gamma,
+                                        S* beta) {
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    if (gamma != nullptr) gamma[at + j] -= rounded_product(rate, sums[1][j]);  // the bits of sgd.cu
+    if (beta != nullptr) beta[at + j] -= rounded_product(rate, sums[0][j]);
+  }
+}
+
 // Sums become what is subtracted: of dy their mean, of dy x_hat the mean over the degrees of freedom.
 template <int V, class S>
 __device__ __forceinline__ void to_means(const Numbers<S>& p, S (&sums)[2][V]) {
@@ -115,7 +129,11 @@ __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
     }
   sum_over_rows<C>(sums, lanes, scratch);
   if constexpr (C > 1) cluster_arrive();
-  if (slab.inside && slab.row == 0 && rank == 0) write_gradients(p, at, sums, gradients);
+  const S rate = rates == nullptr ? S(0) : rates[slab.replica * p.rate_stride];
+  if (slab.inside && slab.row == 0 && rank == 0) {
+    if (rates == nullptr) write_gradients(p, at, sums, gradients);
+    else descend<V>(at, sums, rate, gamma, beta);  // who reads them has read them
+  }
   to_means(p, sums);
 
   place = threadIdx.x * V;
@@ -127,6 +145,10 @@ __device__ __forceinline__ void backward_slab(BACKWARD_PARAMETERS(T)) {
       gradient.recompute(p.activation, value, g);
       gradient.finish(value, g, sums);
       store<T, V>(value, dx + start + (long long)row * d);
+      if (scaled == nullptr) continue;
+#pragma unroll
+      for (int j = 0; j < V; ++j) value[j] *= rate;
+      store<T, V>(value, scaled + start + (long long)row * d);
     }
   if constexpr (C > 1) cluster_wait();  // others may still read this block's sums
 }

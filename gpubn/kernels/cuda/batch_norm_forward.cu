@@ -3,18 +3,19 @@
 
 // The forward pass in training: y, the statistics of the batch, and the running ones.
 //
-// `statistics` is (R, 4, D): mean, shift, inv_std, var.
+// `statistics` is (R, 4, D): mean, shift, inv_std, var. `bias`, (R, D) or none, is still to be added
+// to x, of which it moves the mean and nothing else.
 
 // Everything that a forward pass writes a column.
 template <class S>
 struct Outputs {
   S *statistics, *running_mean, *running_spread;
-  const S* momenta;
+  const S *momenta, *bias;
 
   __device__ __forceinline__ void write(const Numbers<S>& p, const Slab& slab, int j,
                                         const Column<S>& column, S v) const {
     const long long at = (long long)slab.replica * p.d + slab.column + j;
-    const S m = column.pivot + column.shift;
+    const S m = column.pivot + column.shift + (bias == nullptr ? S(0) : bias[at]);
     S* own = statistics + at + 3LL * slab.replica * p.d;
     own[0] = m;
     own[p.d] = column.shift;
@@ -32,9 +33,9 @@ struct Outputs {
 #define FORWARD_PARAMETERS(T)                                                                   \
   const T *x, T *y, const statistic<T>*gamma, const statistic<T>*beta, statistic<T>*statistics, \
       statistic<T>*running_mean, statistic<T>*running_spread, const statistic<T>*momenta,       \
-      const statistic<T>*each_eps, const Numbers<statistic<T>> p
+      const statistic<T>*each_eps, const statistic<T>*bias, const Numbers<statistic<T>> p
 #define FORWARD_ARGUMENTS \
-  x, y, gamma, beta, statistics, running_mean, running_spread, momenta, each_eps, p
+  x, y, gamma, beta, statistics, running_mean, running_spread, momenta, each_eps, bias, p
 
 // Each of the C blocks of a cluster holds `rows` rows of one slab.
 template <class T, int V, int C>
@@ -95,7 +96,7 @@ __device__ __forceinline__ void forward_slab(FORWARD_PARAMETERS(T)) {
     parameter<V>(beta, (long long)slab.replica * p.beta_stride + slab.column, S(0), b);
   }
   const S eps = each_eps == nullptr ? p.eps : each_eps[slab.replica];
-  const Outputs<S> outputs{statistics, running_mean, running_spread, momenta};
+  const Outputs<S> outputs{statistics, running_mean, running_spread, momenta, bias};
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     const S rest = centred[0][j] * one_of_n;
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(THREADS, 2)
       own[(long long)chunk * lanes].template merge_into<true>(m);
     merge_over_rows(m, lanes, scratch);
     if (slab.inside && slab.row == 0) {
-      const Outputs<S> outputs{statistics, running_mean, running_spread, momenta};
+      const Outputs<S> outputs{statistics, running_mean, running_spread, momenta, bias};
       const S eps = each_eps == nullptr ? p.eps : each_eps[slab.replica];
 #pragma unroll
       for (int j = 0; j < V; ++j) {

@@ -16,11 +16,12 @@ def batch_norm(
     correction: int,
     activation: str,
     running: RunningStatistics | None,
+    bias: Array | None,
     device: CudaDevice,
     plan: LaunchPlan | None = None,
 ) -> tuple[Array, FusedBatchNormCache]:
     """As the public function; `plan` overrides the choice of the kernel."""
-    x, gamma, beta = (source.contiguous(a, device) for a in (x, gamma, beta))
+    x, gamma, beta, bias = (source.contiguous(a, device) for a in (x, gamma, beta, bias))
     y = device.xp.empty(x.shape, x.dtype)
     statistics = device.xp.empty((*x.shape[:-2], 4, x.shape[-1]), statistics_dtype(x))
     run = None if running is None else _contiguous_running(running, device)
@@ -34,7 +35,7 @@ def batch_norm(
         *(eps, momentum, "var" if run is None else run.average),
     )
     followed = (None, None) if run is None else (run.mean, run.spread)
-    arrays = (x, y, gamma, beta, statistics, *followed, each_momentum, each_eps)
+    arrays = (x, y, gamma, beta, statistics, *followed, each_momentum, each_eps, bias)
     launch("forward", call, arrays, device, plan)
     if running is not None and run is not None:
         _write_back(running, run)

@@ -168,6 +168,7 @@ class Call(NamedTuple):
         shared: whether gamma, beta are one (D,), or None, for all replicas.
         eps, momentum: one number; 0 where there is one a replica.
         average: what the running spread averages.
+        each_rate: whether there is a learning rate a replica.
     """
 
     shape: tuple[int, ...]
@@ -179,6 +180,7 @@ class Call(NamedTuple):
     eps: float = 0.0
     momentum: float = 0.0
     average: str = "var"
+    each_rate: bool = False
 
 
 class Launch(NamedTuple):
@@ -204,16 +206,21 @@ def launch(
     plan: LaunchPlan | None = None,
 ) -> None:
     """Launch one direction; `plan` overrides the choice of the kernel."""
-    plan = plan or choose_launch(
-        *(direction == "backward", _three(call.shape), call.dtype, call.pack),
-        *(device.arch, device.shared_limit),
-    )
+    plan = plan or planned(direction, call, device)
     prepared = prepare(direction, call, plan)
     arguments = [*arrays, prepared.numbers]
     if prepared.counters:
         arguments.append(device.xp.empty(prepared.partial, np.uint8))
         arguments.append(device.zeros(prepared.counters, np.uint32))
     device.launch(prepared.kernel, prepared.blocks, arguments, threads=THREADS, shared=plan.shared)
+
+
+def planned(direction: str, call: Call, device: CudaDevice) -> LaunchPlan:
+    """Return how the device runs one direction."""
+    return choose_launch(
+        *(direction == "backward", _three(call.shape), call.dtype, call.pack),
+        *(device.arch, device.shared_limit),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -236,7 +243,7 @@ def prepare(direction: str, call: Call, plan: LaunchPlan) -> Launch:
         (
             *(call.momentum, call.eps, replicas * d, plan.slabs, n, d, call.dof),
             *(NUMBERS[call.activation], plan.lanes, plan.rows, plan.together, *strides),
-            call.average == "std",
+            *(call.average == "std", call.each_rate),
         ),
         layout,
     ).view(f"V{layout.itemsize}")  # CuPy would describe each field at each launch
@@ -249,7 +256,7 @@ def prepare(direction: str, call: Call, plan: LaunchPlan) -> Launch:
 def _layout(statistic: int) -> np.dtype[np.void]:
     """`Numbers` of batch_norm.cuh, for statistics of so many bytes."""
     wholes = ("n", "d", "dof", "activation", "lanes", "rows", "together")
-    more = ("gamma_stride", "beta_stride", "average_std")
+    more = ("gamma_stride", "beta_stride", "average_std", "rate_stride")
     fields = [(name, f"f{statistic}") for name in ("momentum", "eps")]
     fields += [(name, "i8") for name in ("units", "slabs")]
     fields += [(name, "i4") for name in (*wholes, *more)]

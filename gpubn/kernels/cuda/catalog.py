@@ -23,6 +23,7 @@ _KERNELS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
         for direction in _DIRECTIONS
     },
     "batch_norm_inference": {"batch_norm_inference": (_STORED, True)},
+    "classifier": {"classifier_descend": (_FLOATS, False)},
     "dropout": {f"dropout_{name}": (_FLOATS, True) for name in ("drawn", "masked")},
     "sgd": {f"sgd_{name}": (_FLOATS, False) for name in ("descend", "descend_averaged")},
     "softmax_cross_entropy": {"softmax_cross_entropy_forward": (_FLOATS, False)},

@@ -58,6 +58,8 @@ class Norm(StepByGradients):
         in_groups: whether it normalises groups of `norm.ghost` examples.
         fuses: whether `forward` takes `activation`, the name of the one that follows, and
             `backward` is that of both.
+        takes_bias: whether a training pass takes `bias`, (R, D), that the map before has left to be
+            added, and `descend` takes `scale`: both as those of `gpubn.kernels`.
         of_whole_batches: whether it normalises by the mean and the variance of whole batches, which
             `batch_statistics` gives, and at inference as batch norm does.
         params: the parameters by name, (R, D) each.
@@ -69,6 +71,7 @@ class Norm(StepByGradients):
     least_batch: ClassVar[int] = 1
     in_groups: ClassVar[bool] = False
     fuses: ClassVar[bool] = False
+    takes_bias: ClassVar[bool] = False
     of_whole_batches: ClassVar[bool] = False
     in_expressions = True
 

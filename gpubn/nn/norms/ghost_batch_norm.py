@@ -36,7 +36,13 @@ class GhostBatchNorm(BatchNorm):
             )
 
     def _normalise(
-        self, x: Array, gamma: Array | None, beta: Array | None, track: bool, activation: str
+        self,
+        x: Array,
+        gamma: Array | None,
+        beta: Array | None,
+        track: bool,
+        activation: str,
+        bias: Array | None,
     ) -> tuple[Array, Any]:
         replicas, examples, units = x.shape
         groups, rest = divmod(examples, self._ghost)
@@ -50,6 +56,7 @@ class GhostBatchNorm(BatchNorm):
             eps=self._eps if isinstance(self._eps, float) else self._eps.repeat(groups),
             correction=self._correction,
             activation=activation,
+            bias=None if bias is None else _for_each_group(bias, groups),
         )
         if track:
             new = {"mean": cache.mean, "spread": self._spread(cache.var, cache.dof, self._ghost)}

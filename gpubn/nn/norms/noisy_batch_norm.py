@@ -75,13 +75,19 @@ class NoisyBatchNorm(BatchNorm):
         drawn.table = site.backend.asarray(table.reshape(-1, *shape[2:]))
 
     def _normalise(
-        self, x: Array, gamma: Array | None, beta: Array | None, track: bool, activation: str
+        self,
+        x: Array,
+        gamma: Array | None,
+        beta: Array | None,
+        track: bool,
+        activation: str,
+        bias: Array | None,
     ) -> tuple[Array, Any]:
         scale, shift = self._draw(track)
         if gamma is not None and beta is not None:
             gamma, shift = scale * gamma, scale * beta + shift
         y, cache = super()._normalise(
-            x, scale if gamma is None else gamma, shift, track, activation
+            x, scale if gamma is None else gamma, shift, track, activation, bias
         )
         return y, NoisyCache(cache, scale)
 
