@@ -70,6 +70,14 @@ class Backend:
         """True where arrays are NumPy's."""
         return self.name in ("numpy", "numba")
 
+    @property
+    def draw_threads(self) -> int:
+        """Threads on which a group of replicas draws on the host.
+
+        On the CPU each group has one already; on a GPU one group has all cores.
+        """
+        return 1 if self.on_host else cores()
+
     def kernels(self) -> AbstractContextManager[None]:
         """Let kernels of NumPy arrays be those of this backend."""
         return host_kernels(compiled=self.name == "numba") if self.on_host else nullcontext()

@@ -14,7 +14,7 @@ from gpubn.backend import Backend, mean_rows, var_rows
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import dropout, relu
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import generator, standard_normal
 from gpubn.rows import Observation, per_seed
 from gpubn.theory import BATCHNORM_RELU_VAR
 
@@ -33,7 +33,7 @@ def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     shape, rate = (config.data.examples, BATCHES), config.model.dropout
-    normal = np.stack([generator(seed, "values").standard_normal(shape) for seed in seeds])
+    normal = standard_normal(seeds, "values", shape, backend.draw_threads)
     mask = np.stack([generator(seed, "dropout").random(shape) >= rate for seed in seeds])
     x, _ = relu(backend.asarray(normal, config.dtype))
     dropped, _ = dropout(x, backend.asarray(mask), rate)

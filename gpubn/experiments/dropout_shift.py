@@ -12,7 +12,7 @@ from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Tick, measure_seeds
 from gpubn.kernels import dropout, relu
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import generator, standard_normal
 from gpubn.rows import Observation, per_seed
 
 GROUP = 5
@@ -29,7 +29,7 @@ def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     n, rate = config.data.examples, config.model.dropout
-    normal = np.stack([generator(seed, "values").standard_normal(n) for seed in seeds])
+    normal = standard_normal(seeds, "values", (n,), backend.draw_threads)
     mask = np.stack([generator(seed, "dropout").random(n) >= rate for seed in seeds])
     x, _ = relu(backend.asarray(normal, config.dtype))
     dropped, _ = dropout(x, backend.asarray(mask), rate)

@@ -7,13 +7,11 @@ suffix `_relu`, the ReLU of that.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import relu
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 from gpubn.rows import Observation, per_seed
 from gpubn.theory import BATCHNORM_RELU_VAR
 
@@ -32,7 +30,7 @@ def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     shape = (BATCHES, config.data.examples)
-    drawn = np.stack([generator(seed, "batches").standard_normal(shape) for seed in seeds])
+    drawn = standard_normal(seeds, "batches", shape, backend.draw_threads)
     normal = backend.asarray(drawn, config.dtype)
     rows: list[Observation] = []
     for suffix, x, var in (("", normal, 1.0), ("_relu", relu(normal)[0], BATCHNORM_RELU_VAR)):

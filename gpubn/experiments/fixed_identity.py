@@ -7,13 +7,11 @@ square of output less input over batches of `data.examples`, over the standard d
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
 from gpubn.kernels import batch_norm, batch_norm_inference
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 from gpubn.rows import Observation, per_seed
 
 MEAN, STD = 1.0, 2.0
@@ -33,7 +31,7 @@ def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     shape = (config.data.examples, BATCHES)
-    drawn = np.stack([generator(seed, "batches").standard_normal(shape) for seed in seeds])
+    drawn = standard_normal(seeds, "batches", shape, backend.draw_threads)
     x = backend.asarray(MEAN + STD * drawn, config.dtype)
     gamma, beta = (
         backend.xp.full((len(seeds), BATCHES), value, config.dtype) for value in (STD, MEAN)

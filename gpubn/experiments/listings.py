@@ -11,12 +11,10 @@ the batch size in the divisor, or the number of updates.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
 from gpubn.experiments.base import Context, Experiment, Tick, measure_seeds
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 from gpubn.rows import Observation, per_seed
 
 UPDATES = (0, 1, 100, 1500)
@@ -81,7 +79,7 @@ def _measure_group(
     ):
         found[name] = xp.full(len(seeds), float(stopping(statements, xp)))
     shape = (max(UPDATES), config.optim.batch, config.data.features)
-    drawn = np.stack([generator(seed, "batches").standard_normal(shape) for seed in seeds])
+    drawn = standard_normal(seeds, "batches", shape, backend.draw_threads)
     found |= _of_layer(backend.asarray(drawn, config.dtype), config.norm.momentum, xp)
     tick(len(seeds))
     return [row for name in found for row in per_seed(seeds, name, backend.to_host(found[name]))]

@@ -9,9 +9,9 @@ import numpy as np
 
 from gpubn.config import INIT_KINDS, InitConfig
 from gpubn.errors import ArgumentError
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import draw_each, generator
 
-Draws = dict[tuple[str, int], np.ndarray]
+_UNIFORM = ("uniform", "glorot_uniform")
 
 
 def initial_weight(
@@ -20,6 +20,7 @@ def initial_weight(
     fan_out: int,
     seeds: Sequence[int],
     layer: int,
+    threads: int = 1,
 ) -> np.ndarray:
     """Return the weights (R, fan_in, fan_out), float64, of one layer for the replicas `seeds`.
 
@@ -30,6 +31,7 @@ def initial_weight(
 
     Args:
         init: one for all replicas, or one a replica.
+        threads: as those of `draw_each`.
 
     Raises:
         ArgumentError: there is no such kind.
@@ -38,23 +40,22 @@ def initial_weight(
     >>> weight.shape, round(float(weight.std()), 2)  # sqrt(2/200)
     ((2, 200, 100), 0.1)
     """
-    inits = _each(init, seeds)
-    weight = np.empty((len(seeds), fan_in, fan_out))
-    draws: Draws = {}
-    for of_replica, of_init, seed in zip(weight, inits, seeds, strict=True):
-        _fill(
-            of_replica,
-            of_init.kind,
-            seed,
-            layer,
-            draws,
-            std=of_init.std,
-            low=of_init.low,
-            high=of_init.high,
-            scale=of_init.scale,
-            per_sqrt_fan_in=of_init.per_sqrt_fan_in,
-        )
-    return weight
+    replicas, shape = [*zip(_each(init, seeds), seeds, strict=True)], (fan_in, fan_out)
+    keys = [*dict.fromkeys((_distribution(one), seed) for one, seed in replicas)]
+
+    def draw(key: tuple[str, int]) -> np.ndarray:
+        distribution, seed = key
+        g = generator(seed, "weights", layer)
+        return g.standard_normal(shape) if distribution == "normal" else g.random(shape)
+
+    # Replicas of one seed share what is drawn.
+    drawn = dict(zip(keys, draw_each(draw, keys, threads), strict=True))
+
+    def scaled(replica: tuple[InitConfig, int]) -> np.ndarray:
+        one, seed = replica
+        return _to_scale(one, drawn[_distribution(one), seed])
+
+    return draw_each(scaled, replicas, threads)
 
 
 def initial_bias(
@@ -79,42 +80,29 @@ def _each(init: InitConfig | Sequence[InitConfig], seeds: Sequence[int]) -> Sequ
     return [init] * len(seeds) if isinstance(init, InitConfig) else init
 
 
-def _fill(
-    weight: np.ndarray,
-    kind: str,
-    seed: int,
-    layer: int,
-    draws: Draws,
-    *,
-    std: float,
-    low: float,
-    high: float,
-    scale: float,
-    per_sqrt_fan_in: bool,
-) -> None:
-    """Fill the weight (fan_in, fan_out) of one replica; `draws` keeps what others can share."""
-    fan_in, fan_out = weight.shape
+def _distribution(init: InitConfig) -> str:
+    if init.kind not in INIT_KINDS:
+        raise ArgumentError(f"kind is {init.kind!r}; expected one of {', '.join(INIT_KINDS)}")
+    return "uniform" if init.kind in _UNIFORM else "normal"
+
+
+def _to_scale(init: InitConfig, drawn: np.ndarray) -> np.ndarray:
+    """Return the weight (fan_in, fan_out) of one replica from its standard draw."""
+    fan_in, fan_out = drawn.shape
     glorot_variance = 2.0 / (fan_in + fan_out)
-    spread = {
-        "normal": std,
-        "glorot_normal": np.sqrt(glorot_variance),
-        "he_normal": np.sqrt(2.0 / fan_in),
-    }
-    if kind in spread:
-        np.multiply(spread[kind], _draw("normal", weight.shape, seed, layer, draws), out=weight)
-    elif kind in ("uniform", "glorot_uniform"):
-        if kind == "glorot_uniform":
+    if init.kind in _UNIFORM:
+        low, high = init.low, init.high
+        if init.kind == "glorot_uniform":
             high = np.sqrt(3.0 * glorot_variance)
             low = -high
-        np.multiply(high - low, _draw("uniform", weight.shape, seed, layer, draws), out=weight)
+        weight = (high - low) * drawn
         weight += low
     else:
-        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(INIT_KINDS)}")
-    weight *= scale / np.sqrt(fan_in) if per_sqrt_fan_in else scale
-
-
-def _draw(name: str, shape: tuple[int, ...], seed: int, layer: int, draws: Draws) -> np.ndarray:
-    if (name, seed) not in draws:
-        g = generator(seed, "weights", layer)
-        draws[name, seed] = g.standard_normal(shape) if name == "normal" else g.random(shape)
-    return draws[name, seed]
+        spread = {
+            "normal": init.std,
+            "glorot_normal": np.sqrt(glorot_variance),
+            "he_normal": np.sqrt(2.0 / fan_in),
+        }
+        weight = spread[init.kind] * drawn
+    weight *= init.scale / np.sqrt(fan_in) if init.per_sqrt_fan_in else init.scale
+    return weight

@@ -252,7 +252,7 @@ def build_mlp(
                 replace(one, scale=1.0, bias=0.0) if one.scaled == "hidden" else one
                 for one in inits
             ]
-        weight = initial_weight(inits, fan_in, fan_out, seeds, i)
+        weight = initial_weight(inits, fan_in, fan_out, seeds, i, backend.draw_threads)
         bias = initial_bias(inits, fan_out, seeds, i)
         layers.append(Affine(backend.asarray(weight, dtype), backend.asarray(bias, dtype)))
         if i == first.depth:

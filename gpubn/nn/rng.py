@@ -4,11 +4,17 @@ A draw depends on its key alone: not on the backend, on other replicas, or on wh
 """
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
+from typing import TypeVar
 
 import numpy as np
 
+from gpubn.backend import cores
 from gpubn.errors import ArgumentError
+
+S = TypeVar("S")
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
@@ -73,3 +79,41 @@ def example_order(seed: int, split: str, examples: int) -> np.ndarray:
     order = generator(seed, "examples", split).permutation(examples)
     order.setflags(write=False)
     return order
+
+
+def draw_each(draw: Callable[[S], np.ndarray], seeds: Sequence[S], threads: int = 1) -> np.ndarray:
+    """Return what `draw` gives each seed, one after another in a new first axis.
+
+    Args:
+        threads: more than one lets them be drawn on all cores; generators of NumPy let go of the
+            interpreter meanwhile.
+
+    >>> draw_each(lambda seed: np.full(2, seed), [3, 5]).tolist()
+    [[3, 3], [5, 5]]
+    """
+    first = draw(seeds[0])
+    drawn = np.empty((len(seeds), *first.shape), first.dtype)
+    drawn[0] = first
+
+    def fill(i: int) -> None:
+        drawn[i] = draw(seeds[i])
+
+    for _ in (map if threads == 1 else _pool().map)(fill, range(1, len(seeds))):
+        pass
+    return drawn
+
+
+def standard_normal(
+    seeds: Sequence[int], purpose: str, shape: tuple[int, ...], threads: int = 1
+) -> np.ndarray:
+    """Return standard normal numbers (R, *shape), float64, of each seed's generator of a purpose.
+
+    >>> standard_normal([0, 1], "input", (3,)).shape
+    (2, 3)
+    """
+    return draw_each(lambda s: generator(s, purpose).standard_normal(shape), seeds, threads)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), "gpubn-draw")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubn.errors import ArgumentError
-from gpubn.nn.rng import batch_order, example_order, generator
+from gpubn.nn.rng import batch_order, draw_each, example_order, generator, standard_normal
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,13 @@ def test_the_examples_of_a_seed_are_a_shuffle_of_its_own_that_cannot_be_written_
         order[0] = 1
     for other in ((4, "train"), (3, "test")):
         assert (example_order(*other, 100) == order).mean() < 0.1  # one in a hundred by chance
+
+
+def test_seeds_are_drawn_in_their_places_on_however_many_threads():
+    seeds, shape = [5, 0, 5, 9, *range(20, 60)], (3, 1000)
+    right = [generator(seed, "input").standard_normal(shape) for seed in seeds]
+    for threads in (1, 8):
+        found = standard_normal(seeds, "input", shape, threads)
+        assert found.tobytes() == np.stack(right).tobytes()
+    with pytest.raises(ZeroDivisionError):
+        draw_each(lambda seed: np.full(2, 1 // (seed - 9)), seeds, 8)

@@ -7,8 +7,6 @@ Layer 0 is the input; the upstream gradient, standard normal, enters at the last
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
-
 from gpubn.backend import Backend
 from gpubn.config import Config
 from gpubn.experiments import array_statistics as stats
@@ -21,7 +19,7 @@ from gpubn.experiments.deep.network import (
     true_norm,
 )
 from gpubn.nn.init import initial_weight
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 from gpubn.rows import Observation, per_seed
 
 
@@ -41,12 +39,15 @@ def _measure_group(
     config: Config, backend: Backend, seeds: Sequence[int], tick: Tick
 ) -> list[Observation]:
     sizes, name = layer_sizes(config), config.model.activation
+    threads = backend.draw_threads
     x, upstream = (
-        backend.asarray(np.stack([_normal(config, seed, *of) for seed in seeds]), config.dtype)
-        for of in (("input", sizes[0]), ("upstream", sizes[-1]))
+        backend.asarray(
+            standard_normal(seeds, purpose, (config.data.examples, units), threads), config.dtype
+        )
+        for purpose, units in (("input", sizes[0]), ("upstream", sizes[-1]))
     )
     weights = [
-        backend.asarray(initial_weight(config.init, *fans, seeds, layer), config.dtype)
+        backend.asarray(initial_weight(config.init, *fans, seeds, layer, threads), config.dtype)
         for layer, fans in enumerate(pairwise(sizes))
     ]
     hidden = hidden_layer("none", name, true_norm(config, backend, seeds))
@@ -65,10 +66,6 @@ def _measure_group(
         record("signal_var", stats.variance(gradient.input), number)
     tick(len(seeds))
     return rows
-
-
-def _normal(config: Config, seed: int, purpose: str, units: int) -> np.ndarray:
-    return generator(seed, purpose).standard_normal((config.data.examples, units))
 
 
 GLOROT_SIGNAL = Experiment(

@@ -8,8 +8,6 @@ from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gpubn.backend import Array, Backend, namespace
 from gpubn.config import Config
 from gpubn.experiments.base import refuse_trained_parts
@@ -17,7 +15,7 @@ from gpubn.kernels import activation, affine, affine_backward
 from gpubn.kernels.agnostic.affine import AffineCache
 from gpubn.nn import norms
 from gpubn.nn.init import initial_weight
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 
 GROUP = 1
 """Replicas in one program: one fills the cache already."""
@@ -68,10 +66,11 @@ def draw_network(
     """
     d, m = config.data, config.model
     sizes = [d.features, *[m.width] * m.depth]
-    x = np.stack([generator(s, "input").standard_normal((d.examples, d.features)) for s in seeds])
-    g = np.stack([generator(s, "upstream").standard_normal((d.examples, m.width)) for s in seeds])
+    threads = backend.draw_threads
+    x = standard_normal(seeds, "input", (d.examples, d.features), threads)
+    g = standard_normal(seeds, "upstream", (d.examples, m.width), threads)
     weights = [
-        initial_weight(config.init, fan_in, fan_out, seeds, layer)
+        initial_weight(config.init, fan_in, fan_out, seeds, layer, threads)
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes))
     ]
     dtype = config.dtype

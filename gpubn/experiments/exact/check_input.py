@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubn.backend import Array, Backend
 from gpubn.config import Config
-from gpubn.nn.rng import generator
+from gpubn.nn.rng import standard_normal
 
 GAMMA_GAP = 0.5
 """Least size of a gamma."""
@@ -52,7 +52,7 @@ def draw_check_input(
     n, d, h = config.data.examples, config.data.features, HIDDEN
 
     def draw(purpose: str, *shape: int, shift: float = 0.0, gap: float = 0.0) -> Array:
-        drawn = np.stack([generator(seed, purpose).standard_normal(shape) for seed in seeds])
+        drawn = standard_normal(seeds, purpose, shape, backend.draw_threads)
         return backend.asarray(drawn + np.copysign(gap, drawn) + shift, config.dtype)
 
     return CheckInput(

@@ -19,6 +19,8 @@ squares.
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpubn.backend import Array, mean_rows, var_rows
 from gpubn.config import Config, OptimConfig
 from gpubn.errors import ConfigError
@@ -36,8 +38,7 @@ EVALUATED = 2048
 """Test examples, at most."""
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 CHUNK = 2000
-_MOVING = {f"moving[{a:g}]": a for a in MOMENTA}
-_MOVING_BIASED = {f"biased[{BIASED:g}]": BIASED}
+_MOVING = (*(f"moving[{a:g}]" for a in MOMENTA), f"biased[{BIASED:g}]")
 
 
 class Statistics(NamedTuple):
@@ -53,7 +54,10 @@ class InferenceModes(Probe):
     of_whole_batches = True
 
     def __init__(self) -> None:
-        self._moving: dict[str, Statistics] = {}
+        self._moving: Statistics | None = None
+        """(kinds, R, D) each."""
+        self._weights: Array = None
+        """Momentum and factor of the variance, (2, kinds, 1, 1)."""
 
     def at(self, config: OptimConfig) -> Collection[int]:
         return {step for step in STEPS if step < config.steps} | {config.steps}
@@ -61,23 +65,22 @@ class InferenceModes(Probe):
     def observe(self, network: Network, caches: list[Any]) -> None:
         ((mean, var, dof),) = network.model.batch_statistics(caches)
         batch = network.config.optim.batch
-        unbiased = Statistics(mean, var * (dof / (batch - 1)))
-        biased = Statistics(mean, var * (dof / batch))
-        if not self._moving:
-            xp = network.backend.xp
-            start = Statistics(xp.zeros_like(mean), xp.ones_like(var))
-            self._moving = dict.fromkeys([*_MOVING, *_MOVING_BIASED], start)
-        for kinds, new in ((_MOVING, unbiased), (_MOVING_BIASED, biased)):
-            for kind, a in kinds.items():
-                old = self._moving[kind]
-                self._moving[kind] = Statistics(
-                    *(before + a * (now - before) for before, now in zip(old, new, strict=True))
-                )
+        if self._moving is None:
+            xp, shape = network.backend.xp, (len(_MOVING), *mean.shape)
+            self._moving = Statistics(xp.zeros(shape, mean.dtype), xp.ones(shape, var.dtype))
+            unbiased, biased = dof / (batch - 1), dof / batch
+            of_kinds = [[*MOMENTA, BIASED], [unbiased] * len(MOMENTA) + [biased]]
+            self._weights = network.backend.asarray(np.array(of_kinds), mean.dtype)[..., None, None]
+        old, (momentum, scale) = self._moving, self._weights
+        self._moving = Statistics(
+            old.mean + momentum * (mean - old.mean), old.var + momentum * (var * scale - old.var)
+        )
 
     def measure(self, network: Network, step: int) -> Iterator[Reading]:
         truth, population = _of_training_set(network)
         xp = network.backend.xp
-        kinds = dict(self._moving)
+        moving = zip(_MOVING, *self._moving, strict=True) if self._moving is not None else ()
+        kinds = {kind: Statistics(*of_kind) for kind, *of_kind in moving}
         kinds["population"] = population
         kinds["never"] = Statistics(xp.zeros_like(truth.mean), xp.ones_like(truth.var))
         test = network.examples("test", EVALUATED)
