@@ -150,6 +150,7 @@ REFUSED = [
     (FILES | {"more.py": TWIN}, r"experiment 'bessel' of .*more\.py exists already"),
     (FILES | {"twin.py": FILES["more.py"]}, r"experiment 'own' of .*twin\.py exists already"),
     ({"a.py": "class A: pass\nNORMS = {'ghost': A}"}, "norm 'ghost' of gpubn_ext.* exists already"),
+    ({"a.py": "NORMS = {'x': 1}"}, "NORMS has 'x': 1; expected a subclass of Norm"),
     ({"sets/digits.py": ""}, "dataset 'digits' of .*mine exists already"),
     ({"sets/a.py": "def locate(root): pass"}, r"sets/a\.py has no load; expected"),
     ({"sets/a.py": "import nope"}, r"sets/a\.py cannot be imported"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpubn.commands.own import check_tables, families, is_committed
 from gpubn.commands.tabulate import stands_for_no_full_grid
-from gpubn.errors import LedgerError
+from gpubn.errors import LedgerError, StoreError
 from gpubn.files import shipped
 from gpubn.report.claims import coverage_faults, decide_all
 from gpubn.report.claims.decide import WORDS
@@ -48,6 +48,10 @@ def command() -> None:
     )
     parser.add_argument("--only", metavar="EXTENSION", help="only the claims of this extension")
     options = parser.parse_args()
+    if not (options.results.is_dir() or options.also or options.published):
+        raise StoreError(
+            f"--results is {options.results}, which is no folder; expected tables there"
+        )
     place = options.results / "full" if options.full else options.results
     quick = [*[options.results] * options.full, *options.also, *options.published]
     also = [*[folder / "full" for folder in quick[1:] if options.full], *quick]

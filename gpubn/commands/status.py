@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from gpubn.errors import StoreError
 from gpubn.sweeps import status
 from gpubn.sweeps.plans import unknown_experiments
 from gpubn.sweeps.store.cell_store import CellStore
@@ -13,6 +14,8 @@ def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
     results = parser.parse_args().results
+    if not results.is_dir():
+        raise StoreError(f"--results is {results}, which is no folder; expected that of a sweep")
     for line in status.report(status.inspect_all(results), CellStore(results / "cells")):
         print(line)
     if unknown := unknown_experiments(results / "plans"):

@@ -109,8 +109,8 @@ def _explain_hydra(error: BaseException) -> str:
     text = "\n".join(str(cause) for cause in _chain(error))
     if match := re.search(rf"Could not (?:find|load) 'hydra/launcher/({'|'.join(_EXTRAS)})'", text):
         return (
-            f"hydra/launcher={match[1]} is not installed; install it with "
-            f"pip install 'gpubn[{_EXTRAS[match[1]]}]'"
+            f"the launcher {match[1]} is not installed; install it with "
+            f"pip install 'gpubn[{_EXTRAS[match[1]]}]', or in a checkout `make extras`"
         )
     if isinstance(error, MissingConfigException) and (
         match := re.search(r"Could not find '([^']*)/([^'/]*)'", text)

@@ -1,9 +1,9 @@
 """How far each verdict carries: every claim in every universe.
 
-Rows are the {count} claims, in each document the most robust first; columns the ways in which the
-grids differ from the default. Corner: the default's word, under other conditions. Small: nothing
-differs that the claim reads. Bar: the share of the others that agrees with the default, in full
-(black) or in the word alone (grey).
+Rows are the {count} claims, in each document first those that at least half of the universes
+touch, the most robust in front; columns the ways in which the grids differ from the default, the
+quick ones. Corner: the default's word, under other conditions. Small: nothing differs that the
+claim reads. Bar: the share of the others that agrees, in full (black) or in the word alone (grey).
 
 What the literature predicts stands left, the universes ({universes}) right of the default. {shares}
 """
@@ -62,14 +62,15 @@ def _heights(sheet: Sheet) -> list[int]:
 def draw(sheet: Sheet) -> None:
     rows = distinct(sheet.table, "universe", "id", "metric")
     titles = {PREDICTED: PREDICTED, DEFAULT: DEFAULT, **sheet.config["universes"]}
-    named = [u for u in titles if u not in (PREDICTED, DEFAULT)]
+    with_data = {*rows.loc[rows["metric"] == AGREES, "universe"]}
+    named = [u for u in titles if u in with_data]
     at = {PREDICTED: 0.0, DEFAULT: 1 + GAP}
     at |= {name: 2 + 2 * GAP + place for place, name in enumerate(named)}
     agreement = _agreement(rows, named)
     sheet.said["universes"] = ", ".join(titles[name] for name in named)
     sheet.said["first"] = sheet.rows[0]
     sheet.said["count"] = len(agreement)
-    sheet.said["shares"] = _shares(agreement)
+    sheet.said["shares"] = _shares(agreement, len(named))
     for letter, _, ax in sheet.panels():
         ids = [id_ for id_ in agreement if id_[0] == letter]
         of_document = select(rows, id=ids)
@@ -94,23 +95,28 @@ def draw(sheet: Sheet) -> None:
 def _agreement(rows: pd.DataFrame, universes: list[str]) -> dict[str, np.ndarray]:
     """Return how far each universe agrees that changes what a claim reads, by the claim's id.
 
-    Those that agree most come first.
+    Those come first that at least half of the universes touch, and of these who agree most.
     """
     there = matching(rows, universe=universes)
     told = there[there["metric"] != AGREES]
     applies = told.loc[told["value"] > 0, ["universe", "id"]]
     agrees = matching(there, metric=AGREES).merge(applies, on=["universe", "id"])
     found = {id_: np.array(agrees.loc[agrees["id"] == id_, "value"]) for id_ in rows["id"].unique()}
-    return dict(sorted(found.items(), key=lambda pair: -pair[1].mean() if len(pair[1]) else 1))
+
+    def place(pair: tuple[str, np.ndarray]) -> tuple[bool, float]:
+        agrees = pair[1]
+        return 2 * len(agrees) < len(universes), -agrees.mean() if len(agrees) else 1.0
+
+    return dict(sorted(found.items(), key=place))
 
 
-def _shares(agreement: dict[str, np.ndarray]) -> str:
-    told = [values for values in agreement.values() if len(values)]
+def _shares(agreement: dict[str, np.ndarray], universes: int) -> str:
+    told = [values for values in agreement.values() if 2 * len(values) >= universes]
     full = sum(bool((values == 1).all()) for values in told)
     word = sum(bool((values > 0).all()) for values in told)
     return (
-        f"Of {len(told)} claims that a universe reaches, {full} have the default's verdict in all "
-        f"of theirs, {word} its word."
+        f"Of {len(told)} claims that at least half of the universes touch, {full} have the "
+        f"default's verdict in all of theirs, {word} its word."
     )
 
 

@@ -98,16 +98,18 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     assert "On new seeds" not in said
     (tmp_path / "freezes.csv").write_text("date,hash\n2030-01-01,a\n2030-02-03,b\n")
     outcomes = ("same", "same", "other conditions", "fallen")
-    rows = "".join(f"{outcome},a,7 to 9\n" for outcome in outcomes)
-    (tmp_path / "confirmation.csv").write_text(f"outcome,freeze,seeds\n{rows}")
+    rows = "".join(f"A{i},{outcome},a,7 to 9\n" for i, outcome in enumerate(outcomes))
+    (tmp_path / "confirmation.csv").write_text(f"id,outcome,freeze,seeds\n{rows}")
     said = readme.generated("claims", tmp_path)
-    counted = "2 verdicts the same, 1 under other conditions, 0 open in one of the two, 1 fallen"
+    counted = (
+        "2 verdicts the same, 1 under other conditions, 0 open in one of the two, 1 fallen (A3)"
+    )
     quick = f"On new seeds (7 to 9), quick grids, by what was frozen on 2030-01-01: {counted} "
     assert f"{quick}([confirmation](results/confirmation.md))" in said
     assert "full grids, by what" not in said
     (tmp_path / "full").mkdir()
     full = tmp_path / "full" / "confirmation.csv"
-    full.write_text("outcome,freeze,seeds\nsame,b,20 to 29\n")
+    full.write_text("id,outcome,freeze,seeds\nA1,same,b,20 to 29\n")
     said = readme.generated("claims", tmp_path)
     assert "On new seeds (20 to 29), full grids, by what was frozen on 2030-02-03: 1 verd" in said
     assert quick in said

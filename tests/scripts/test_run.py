@@ -47,7 +47,7 @@ BAD = {
     ),
     "launcher that is not installed": (
         ["-m", "hydra/launcher=ray"],
-        ("hydra/launcher=ray is not installed", "pip install 'gpubn[ray]'"),
+        ("the launcher ray is not installed", "pip install 'gpubn[ray]'"),
     ),
     "wrong part": (["-m", "hydra.launcher.part=3/2"], ("hydra.launcher.part", "'3/2'", "i/n")),
     "no processes": (

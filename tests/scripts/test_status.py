@@ -8,7 +8,9 @@ import pytest
 from tqdm import tqdm
 
 from gpubn.backend import resolve
+from gpubn.commands import claims
 from gpubn.commands import status as script
+from gpubn.errors import StoreError
 from gpubn.rows import Failure
 from gpubn.sweeps import status
 from gpubn.sweeps.compose import expand
@@ -52,6 +54,14 @@ def test_a_sweep_that_was_only_begun(show, world):
     (rest,) = re.findall(r"^not begun: (.*)$", "\n".join(said), re.M)
     assert {"depth_grid", "shared_scale"} <= set(rest.split(", "))
     assert not {"estimators", "moving_average"} & set(rest.split(", "))
+
+
+@pytest.mark.parametrize("which", [script, claims], ids=["status", "claims"])
+def test_a_folder_that_is_not_there_is_one_sentence_and_not_made(monkeypatch, tmp_path, which):
+    monkeypatch.setattr("sys.argv", ["x.py", "--results", str(tmp_path / "nowhere")])
+    with pytest.raises(StoreError, match="nowhere, which is no folder; expected"):
+        which.command()
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_cells_of_every_kind(show, world):

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from gpubn import extensions
 from gpubn.config import NormConfig
-from gpubn.errors import ConfigError
+from gpubn.errors import ConfigError, ExtensionError
 from gpubn.nn.norms.base import Norm, Site
 
 KINDS = {
@@ -23,14 +23,17 @@ def kinds() -> dict[str, str]:
     """Return where each kind is defined, "module:name": ours, and those that `NORMS` declares.
 
     Raises:
-        ExtensionError: one of an extension has the name of another.
+        ExtensionError: one of an extension has the name of another, or is no `Norm`.
 
     >>> kinds()["rms"]
     'gpubn.nn.norms.rms_norm:RMSNorm'
     """
     more = extensions.declared("NORMS")
-    if taken := [kind for kind in more if kind in KINDS]:
-        raise extensions.exists("norm", taken[0], more[taken[0]].__module__)
+    for kind, one in more.items():
+        if kind in KINDS:
+            raise extensions.exists("norm", kind, getattr(one, "__module__", one))
+        if not (isinstance(one, type) and issubclass(one, Norm)):
+            raise ExtensionError(f"NORMS has {kind!r}: {one!r}; expected a subclass of Norm")
     return KINDS | {kind: f"{one.__module__}:{one.__name__}" for kind, one in more.items()}
 
 

@@ -87,7 +87,7 @@ def write_reports(
         "claims_history.csv": _csv(changes),
         "theory.csv": _csv(theory),
         "claims.md": page,
-        "statistics.md": statistics_page(decisions),
+        "statistics.md": statistics_page(decisions, quick=bool(full)),
     }
     if coverage.documents:
         verdicts = {d.id: d.verdict or "" for d in decisions}
@@ -200,8 +200,12 @@ def _passage_counts(passages: Sequence[Passage]) -> tuple[int, ...]:
     return (*(kinds.count(kind) for kind in PASSAGE_KINDS), decided, len(passages) - decided)
 
 
-def statistics_page(decisions: Sequence[Decision]) -> str:
-    """Return the page in Markdown that says how verdicts come about, with the ledger's counts."""
+def statistics_page(decisions: Sequence[Decision], *, quick: bool = False) -> str:
+    """Return the page in Markdown that says how verdicts come about, with the ledger's counts.
+
+    Args:
+        quick: whether these are verdicts of the quick grids, beside which there are others in full.
+    """
     decided = [d for d in decisions if d.claim and d.verdict]
     exact = [d for d in decided if d.claim and d.claim.kind == rules.EXACT]
     cases = [(d, o) for d in decided if d not in exact for o in d.outcomes]
@@ -216,6 +220,7 @@ def statistics_page(decisions: Sequence[Decision]) -> str:
         percent=100 * SIGNIFICANT,
         exact=len(exact),
         undecided=[d.word for d in decided].count(rules.UNDECIDED),
+        quick=quick,
     )
 
 

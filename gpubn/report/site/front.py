@@ -93,14 +93,17 @@ def _number(source: SiteSource, *, digits: int = 2, **of: str) -> _Number:
 
 
 def _counts(source: SiteSource, rows: Mapping[str, list[dict[str, str]]]) -> SimpleNamespace:
-    """Count verdicts, and the claims that keep theirs in all universes that reach them."""
+    """Count verdicts, and the claims that keep theirs in all universes that reach them.
+
+    That is of those that at least half of the universes reach: one or two say little.
+    """
     words = [decision.word for decision in source.decisions.values()]
     reached = [
         [row["agrees"] for row in of_claim if row["applies"] != NO and row["agrees"]]
         for of_claim in rows.values()
     ]
-    reached = [agrees for agrees in reached if agrees]
     with_data = {row["universe"] for of_claim in rows.values() for row in of_claim if row["agrees"]}
+    reached = [agrees for agrees in reached if agrees and 2 * len(agrees) >= len(with_data)]
     return SimpleNamespace(
         universes=len(with_data),
         all=len(words),

@@ -18,7 +18,7 @@ from gpubn.report.claims.decide import Decision, decide_measured, measured
 from gpubn.report.claims.differences import load_differences
 from gpubn.report.claims.measure import ClaimTable, Tables, table_reader
 from gpubn.report.claims.places import TablePlaces
-from gpubn.report.claims.universes import NOT_RUN
+from gpubn.report.claims.universes import NO_DATA, NOT_RUN
 from gpubn.report.figures import drawing
 from gpubn.report.site.downloads import Download, find_downloads
 from gpubn.report.site.pictures import Picture, find_pictures
@@ -131,12 +131,12 @@ class SiteSource:
     @cached_property
     def universes(self) -> dict[str, str]:
         """Universe that was run -> its title, in the order of the raster."""
-        run = {row["universe"] for row in self.rows("universes") if row["word"] != NOT_RUN}
+        run = {r["universe"] for r in self.rows("universes") if r["word"] not in (NOT_RUN, NO_DATA)}
         return {name: title for name, title in self._all_universes.items() if name in run}
 
     @property
     def universes_not_run(self) -> list[str]:
-        """The titles of the universes that were not run yet."""
+        """The titles of the universes that were not run yet, some for want of their data."""
         return [t for name, t in self._all_universes.items() if name not in self.universes]
 
     @property

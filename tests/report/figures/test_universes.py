@@ -89,7 +89,10 @@ def test_the_words_say_how_far_verdicts_carry(frame):
     }
     sheet = drawn(frame(cells.items(), ["x", "y"], ids))
     assert "Rows are the 3 claims" in sheet.caption()
-    assert "Of 2 claims that a universe reaches, 0 have the default's verdict" in sheet.alt()
+    assert (
+        "Of 2 claims that at least half of the universes touch, 0 have the default's verdict"
+        in sheet.alt()
+    )
     assert "in all of theirs, 1 its word" in sheet.alt()
     shown = [text.get_text() for ax in sheet.figure.axes for text in ax.texts]
     assert [text for text in shown if "/" in text or text == "–"] == ["2/2", "0/1", "–"]
