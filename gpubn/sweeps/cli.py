@@ -116,7 +116,9 @@ def _explain_hydra(error: BaseException) -> str:
         match := re.search(r"Could not find '([^']*)/([^'/]*)'", text)
     ):
         options = re.findall(r"^\t(\S+)", text.split("Config search path")[0], re.M)
-        return f"{match[1]} is {match[2]!r}; expected one of {', '.join(options)}"
+        close = difflib.get_close_matches(match[2], options, n=1)
+        likely = f", perhaps for {close[0]}" if close else ""
+        return f"{match[1]} is {match[2]!r}{likely}; expected one of {', '.join(options)}"
     types = dict(_typed_keys(Config))
     if match := re.search(r"Could not override '([^']*)'", text):
         close = difflib.get_close_matches(match[1], types, n=1)
@@ -128,6 +130,10 @@ def _explain_hydra(error: BaseException) -> str:
     if match := re.search(r"^LexerNoViableAltException: ([^=\s]+)=(.*)", text):
         quoted = shlex.quote(f'{match[1]}="{match[2]}"')
         return f"{match[1]} is {match[2]!r}, which Hydra takes in quotes alone; expected {quoted}"
+    if match := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s*$", text, re.M):
+        return f"{match[1]} is {match[2]!r}; expected one value, or -m for a sweep over them"
+    if match := re.search(r"no viable alternative at input '(.*)'", text):
+        return f"{match[1]!r} cannot be read; expected KEY=VALUE, quotes around a VALUE with signs"
     if match := re.search(r"Error parsing override '([^']*)'", text):
         return f"{match[1]!r} is no override; expected KEY=VALUE"
     return " ".join(str(error).split("full_key")[0].split())

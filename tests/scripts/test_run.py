@@ -30,6 +30,15 @@ from tests.scripts.sweeping import (
 
 BAD = {
     "misspelt key": (["norm.epss=1"], ("norm.epss", "norm.eps?")),
+    "several values": (
+        ["optim.rate=0.1,0.3"],
+        ("optim.rate is '0.1,0.3'; expected one value, or -m",),
+    ),
+    "misspelt name": (
+        ["init=glorrot"],
+        ("init is 'glorrot', perhaps for glorot; expected one of",),
+    ),
+    "open list": (["init=[a"], ("'[a' cannot be read; expected KEY=VALUE",)),
     "unknown key": (["colour=red"], ("colour", "expected one of", "optim.rate")),
     "wrong type": (["++optim.rate=fast"], ("++optim.rate is 'fast'; expected a number",)),
     "no experiment": (["experiment=null"], ("experiment", "''", "mnist_init", "inference")),
