@@ -103,6 +103,16 @@ def _listed(source: SiteSource, id_: str) -> dict[str, Any]:
     }
 
 
+def _tuned(source: SiteSource, experiment: str) -> dict[str, Any] | None:
+    """Return how many arms of a full grid chose a rate at the edge of those that were tried."""
+    rows = source.rows(f"full/tables/{experiment}_tuning")
+    chosen = [row for row in rows if row["chosen"] == "1"]
+    rates = sorted(float(row["rate"]) for row in rows)
+    at_edge = sum(row["at_edge"] == "1" for row in chosen)
+    found = {"experiment": experiment, "arms": len(chosen), "at_edge": at_edge}
+    return {**found, "low": rates[0], "high": rates[-1]} if chosen else None
+
+
 def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, Any]:
     experiments = [stem.removesuffix("_pooled") for stem in claim.tables]
     full = source.full.get(claim.id)
@@ -118,6 +128,7 @@ def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, An
         "why": source.why.get(claim.id),
         "strips": strips_of(claim, decision),
         "quick_strips": strips_of(claim, source.quick[claim.id]),
+        "tuned": [found for name in experiments if (found := _tuned(source, name))],
         "plain": source.plain(claim.id),
         "title": source.ledger.titles[claim.id[0]],
         "pictures": source.figures[claim.id],

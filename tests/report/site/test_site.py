@@ -165,6 +165,23 @@ later,B1,not run,,,,,,,,,to come
 """
 
 
+@pytest.mark.parametrize(
+    ("edges", "said"),
+    [("10", "1 of 2 arms chose the smallest or the largest"), ("00", "None of 2 arms chose")],
+)
+def test_how_many_arms_chose_a_rate_at_the_edge(place, edges, said):
+    place.world.gains(0.5 + X, folder="results/full/tables")
+    lines = [f"{arm},{rate},{int(rate == 1)},{edge}" for arm, edge in zip("ab", edges, strict=True)
+             for rate in (0.1, 1, 10)]  # fmt: skip
+    lines = [line if ",1,1," in line else line[:-1] + "0" for line in lines]
+    tuning = place.world.results / "full/tables/t_tuning.csv"
+    tuning.write_text("\n".join(["arm,rate,chosen,at_edge", *lines]))
+    place.make()
+    page = place.read("claims/a1.html")
+    assert "Each arm of <code>t</code> has one rate of 0.1 to 10, chosen on other seeds" in page
+    assert said in page
+
+
 def test_verdicts_on_new_seeds_stand_with_the_grids_and_seeds_that_they_are_of(place):
     head = "id,outcome,frozen,confirmed,measured,low,high,new_measured,new_low,new_high,unit"
     for folder, outcome, freeze, seeds in (
