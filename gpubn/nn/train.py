@@ -4,6 +4,7 @@ Divergence is an outcome: inf and NaN flow through and are recorded.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,7 +27,7 @@ from gpubn.kernels import (
 from gpubn.nn.model import MLP
 from gpubn.nn.one_launch import OneLaunch
 from gpubn.nn.optim import SGD, GradientAverages
-from gpubn.nn.rng import batch_order, draw_each, example_order
+from gpubn.nn.rng import batch_order, example_order
 
 StepCallback = Callable[[int], None]
 """Called with a number of steps."""
@@ -169,13 +170,10 @@ class _Step:
         xp, replicas, features = backend.xp, len(seeds), data.x_train.shape[1]
         examples = len(data.x_train)
         distinct = list(dict.fromkeys(seeds))
-        orders = draw_each(
-            lambda seed: _order(seed, examples, sample, batch, steps),
-            distinct,
-            backend.draw_threads,
-        )
-        rows = [distinct.index(seed) for seed in seeds]
-        order = backend.asarray(np.ascontiguousarray(orders[rows].swapaxes(0, 1)))
+        with ThreadPoolExecutor(backend.draw_threads) as pool:
+            drawn = pool.map(lambda seed: _order(seed, examples, sample, batch, steps), distinct)
+            orders = dict(zip(distinct, drawn, strict=True))
+        order = backend.asarray(np.stack([orders[seed] for seed in seeds], axis=1))
         rates, dtype = sgd.table(steps), data.x_train.dtype
         cursor = xp.zeros(1, np.int64)
         model.prepare(steps)
