@@ -34,7 +34,7 @@ MIXED = [*CELL, "optim.batch=32,34,100000"]
 PAIR = [*CELL, "init=rand,small"]  # one stack, for which no other process is started
 NEVER = "300000"
 """Steps after which no test looks at a cell any more: what is to strike it is never too late."""
-ENDLESS = [*CELL, f"optim.steps=4,{NEVER},{NEVER}1"]
+ENDLESS = [*CELL, f"optim.steps=4,{NEVER},{int(NEVER) + 1}"]
 STOPPED = "stopped: finished cells are kept; the same command goes on from here\n"
 
 # Whatever launches the jobs -----------------------------------------------------------------------
