@@ -7,7 +7,7 @@ The processes that Hydra's launchers start import this module, which tells their
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import current_process
 from pathlib import Path
@@ -23,7 +23,7 @@ from gpubn.errors import CellError, ConfigError, GpubnError
 from gpubn.rows import Failure
 from gpubn.sweeps import compose
 from gpubn.sweeps.cells import Cell
-from gpubn.sweeps.interrupt import check_stopped
+from gpubn.sweeps.interrupt import check_stopped, listen_inside
 from gpubn.sweeps.launchers import threads_of_job
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore, Result
@@ -61,7 +61,8 @@ def run(composed: DictConfig, outcome: CellOutcome | None = None) -> None:
         CellError: the cell failed.
     """
     check_stopped()
-    with chdir(HydraConfig.get().runtime.cwd if HydraConfig.initialized() else "."):
+    folder = HydraConfig.get().runtime.cwd if HydraConfig.initialized() else "."
+    with nullcontext() if _number_in_pool() is None else listen_inside(), chdir(folder):
         _run(composed, outcome)
 
 
@@ -130,7 +131,7 @@ class RunOptions:
 
     def resolve(self) -> Backend:
         """Return the backend for this process."""
-        return backend.resolve(self.backend, slot=_slot())
+        return backend.resolve(self.backend, slot=_number_in_pool() or 0)
 
 
 def _run_alike(
@@ -174,7 +175,7 @@ def _threads() -> int:
     return threads_of_job(hydra.launcher) if hydra.mode == RunMode.MULTIRUN else cores()
 
 
-def _slot() -> int:
-    """The number of this process in joblib's pool, 0 anywhere else."""
+def _number_in_pool() -> int | None:
+    """Return the number of this process in joblib's pool, from 0; None anywhere else."""
     number = re.search(r"LokyProcess-(\d+)", current_process().name)
-    return int(number[1]) - 1 if number is not None else 0
+    return int(number[1]) - 1 if number is not None else None
