@@ -3,7 +3,7 @@
 from gpubn.backend.arrays import Array, holds_no_foreign_arrays, namespace, takes_foreign_arrays
 from gpubn.backend.base import NAMES, Backend, Cancelled, gpu_count, resolve
 from gpubn.backend.cores import cores
-from gpubn.backend.cpu_device import CpuDevice, Loop, Row
+from gpubn.backend.cpu_device import CpuDevice, Loop, Phases, Row
 from gpubn.backend.current import device_of, host_kernels, on_cuda
 from gpubn.backend.device import CudaDevice, Device, Kernel
 from gpubn.backend.rows import mean_rows, sum_products, sum_rows, var_rows
@@ -18,6 +18,7 @@ __all__ = [
     "Device",
     "Kernel",
     "Loop",
+    "Phases",
     "Row",
     "cores",
     "device_of",

@@ -2,14 +2,10 @@
 
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from functools import cached_property
-from itertools import pairwise
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,16 +13,35 @@ from gpubn.backend.arrays import Array
 from gpubn.backend.host_memory import HostPool
 from gpubn.errors import BackendError
 
-Loop = Callable[[np.ndarray, np.ndarray, int, int, int], None]
-"""loop(whole, real, begin, end, steps) runs rows for some replicas, with the lock released."""
-ALIGNED = 16
-"""Columns that a thread takes at least: a line of the cache."""
-WORTH_A_THREAD = 1 << 19
-"""Numbers of each thread at least: their work takes several times as long as it takes to wake."""
+WORTH_A_THREAD = 1 << 17
+"""Numbers of each thread at least; for fewer it costs more to tell it than it saves."""
+PART = 1 << 16
+"""Numbers that a thread takes at once, about: few enough that none has long to wait at the end."""
 LARGE = 1 << 15
 """Numbers from which the C library gives memory back to the system, so that we keep it."""
 KEPT = 256 << 20
 """Bytes that are kept for reuse at most."""
+Phases = Sequence[tuple[int, int, int]]
+"""Of what threads may share, in turn: items, how many belong together, and the numbers of one."""
+
+
+class Loop(Protocol):
+    """Runs rows, with the lock of Python released."""
+
+    def __call__(
+        self, whole: np.ndarray, real: np.ndarray, begin: int, end: int, steps: int
+    ) -> None:
+        """Run them so many times for the replicas from `begin` to before `end`."""
+
+    def share(
+        self, whole: np.ndarray, real: np.ndarray, replicas: int, parts: np.ndarray, threads: int
+    ) -> None:
+        """Run one row once on several threads.
+
+        Args:
+            parts: (phases, 2): the items of each, and how many a thread takes at once; or replicas,
+                and below 0 how many of them.
+        """
 
 
 class Row(NamedTuple):
@@ -34,12 +49,11 @@ class Row(NamedTuple):
 
     Attributes:
         whole: (1, .), its whole numbers: what is done on which sizes and addresses.
-        real: (1, .), its real numbers, of the dtype that is computed in.
+        real: (1, 2), its real numbers, of the dtype that is computed in.
         replicas: how many it is run for.
         arrays: all arrays that it reads or writes.
         cursor: the counter that a run of the row moves on, or None.
-        divisible: where `whole` says which columns are worked on, the first one and that after
-            the last, from 0 to all; None where they belong together.
+        phases: what threads may share; empty where a replica belongs together.
         work: numbers that it works on.
     """
 
@@ -48,7 +62,7 @@ class Row(NamedTuple):
     replicas: int
     arrays: Sequence[Array]
     cursor: Array | None = None
-    divisible: tuple[int, int] | None = None
+    phases: Phases = ()
     work: int = 0
 
     def advance(self, steps: int) -> None:
@@ -85,12 +99,19 @@ class CpuDevice:
         if self._here.recording is not None:
             self._here.recording.add(row, loop)
             return
-        parts = self._parts(row)
-        if len(parts) == 1:
-            loop(*parts[0], 1)
+        threads = self.threads(row.work)
+        parts = _parts(row, threads)
+        if parts:
+            loop.share(row.whole, row.real, row.replicas, np.array(parts), threads)
         else:
-            self._share(parts, loop)
+            loop(row.whole, row.real, 0, row.replicas, 1)
         row.advance(1)
+
+    def threads(self, work: int) -> int:
+        """Return how many threads share an operation on so many numbers that is launched now."""
+        if self._here.alone or self._here.recording is not None:
+            return 1
+        return max(1, min(self._cores, work // WORTH_A_THREAD))
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
@@ -127,56 +148,17 @@ class CpuDevice:
             self._here.recording = None
         return recording.replay(times)
 
-    def _parts(self, row: Row) -> list[tuple[np.ndarray, np.ndarray, int, int]]:
-        """Return the part of each thread: some of the replicas, or some of the columns of all."""
-        whole, real = row.whole, row.real
-        threads = min(self._cores, row.work // WORTH_A_THREAD)
-        if threads < 2 or self._here.alone:
-            return [(whole, real, 0, row.replicas)]
-        if row.replicas >= threads:
-            ends = [row.replicas * t // threads for t in range(threads + 1)]
-            return [(whole, real, a, b) for a, b in pairwise(ends)]
-        if row.divisible is None:
-            return [(whole, real, 0, row.replicas)]
-        first, last = row.divisible
-        count = int(whole[0, last])
-        groups = -(-count // ALIGNED)
-        ends = sorted({min(groups * t // threads * ALIGNED, count) for t in range(threads + 1)})
-        parts = []
-        for a, b in pairwise(ends):
-            part = whole.copy()
-            part[0, first], part[0, last] = a, b
-            parts.append((part, real, 0, row.replicas))
-        return parts
 
-    def _share(self, parts: list[tuple[np.ndarray, np.ndarray, int, int]], loop: Loop) -> None:
-        """Run each part once, on as many threads as are to be had."""
-        waiting = deque([(part, Future[None]()) for part in parts])
-        done = [future for _, future in waiting]
-
-        def work() -> None:
-            with suppress(IndexError):
-                while True:
-                    part, future = waiting.popleft()
-                    try:
-                        loop(*part, 1)
-                        future.set_result(None)
-                    except BaseException as error:
-                        future.set_exception(error)
-
-        # What was submitted may still run where its thread did not start, so none has a part of
-        # its own.
-        with suppress(RuntimeError):
-            for _ in parts[1:]:
-                self._threads.submit(work)
-        work()
-        wait(done)
-        for future in done:
-            future.result()
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(max(1, self._cores - 1), "gpubn-part")
+def _parts(row: Row, threads: int) -> list[tuple[int, int]]:
+    """Return how threads share a row: as `Loop.share` takes it, or nothing."""
+    if threads < 2:
+        return []
+    if row.replicas >= threads:
+        return [(row.replicas, -max(1, PART * row.replicas // row.work))]
+    return [
+        (items, together * max(1, PART // (together * each)))
+        for items, together, each in row.phases
+    ]
 
 
 class _Recording:

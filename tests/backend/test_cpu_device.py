@@ -11,113 +11,84 @@ from gpubn.backend import cpu_device as module
 from gpubn.backend.current import cpu_device
 from gpubn.errors import BackendError
 from gpubn.kernels import (
-    activation,
     affine_backward,
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-    dropout,
     relu,
     softmax_cross_entropy,
 )
 from gpubn.kernels.agnostic.affine import AffineCache
 
-WIDTH = 40
-
 
 def row(counts, replicas=1, cursor=None, **options):
-    """A row of a loop that adds up how often each column of each replica was run."""
-    whole = np.array([[0, WIDTH]])
-    return Row(whole, np.zeros((1, 1)), replicas, (counts,), cursor, **options)
+    """A row of a loop that counts how often each replica was run."""
+    return Row(np.zeros((1, 2)), np.zeros((1, 2)), replicas, (counts,), cursor, **options)
 
 
-def loop_over(counts):
-    def loop(whole, real, begin, end, steps):
+class CountingLoop:
+    """A loop that counts, and keeps how it was told to share."""
+
+    def __init__(self, counts):
+        self.counts, self.shared = counts, []
+
+    def __call__(self, whole, real, begin, end, steps):
         assert whole.shape == (1, 2)
-        for first, last in whole:
-            assert last <= WIDTH
-            counts[begin:end, first:last] += steps
+        self.counts[begin:end] += steps
 
-    return loop
+    def share(self, whole, real, replicas, parts, threads):
+        self.shared.append((parts.tolist(), threads))
+        self(whole, real, 0, replicas, 1)
+
+
+ROWS, LINES = (20, 1, 6), (40, 4, 1)
 
 
 @pytest.mark.parametrize(
-    ("cores", "replicas", "divisible", "work", "parts"),
+    ("cores", "replicas", "phases", "work", "parts"),
     [
-        *((3, 1, (0, 1), work, parts) for work, parts in ((0, 1), (1, 1), (2, 2), (3, 3), (9, 3))),
-        *((3, 2, (0, 1), 9, 3), (3, 2, None, 9, 1), (3, 3, None, 9, 3), (3, 5, (0, 1), 9, 3)),
-        *((1, 5, (0, 1), 9, 1), (99, 1, (0, 1), 99, 3)),
+        *((3, 1, (ROWS,), work, None) for work in (0, 1, 9)),
+        *((3, 1, (ROWS,), work, [[20, 2]]) for work in (20, 999)),
+        (2, 1, (ROWS, LINES), 20, [[20, 2], [40, 12]]),
+        (3, 1, ((9, 4, 6),), 20, [[9, 4]]),
+        *((3, 2, (), 99, None), (2, 2, (), 99, [[2, -1]]), (2, 24, (), 48, [[24, -6]])),
+        *((3, 5, (ROWS,), 30, [[5, -2]]), (1, 5, (ROWS,), 99, None)),
     ],
 )
-def test_threads_share_replicas_or_columns_and_none_is_run_twice(
-    monkeypatch, cores, replicas, divisible, work, parts
+def test_threads_share_replicas_or_items_in_parts_of_one_size(
+    monkeypatch, cores, replicas, phases, work, parts
 ):
-    monkeypatch.setattr(module, "WORTH_A_THREAD", 1)
-    counts, cursor, device = np.zeros((replicas, WIDTH)), np.zeros(1, np.int64), CpuDevice(cores)
-    given = row(counts, replicas, cursor, divisible=divisible, work=work)
-    assert len(device._parts(given)) == parts
-    device.launch(given, loop_over(counts))
-    assert (counts == 1).all()
+    monkeypatch.setattr(module, "WORTH_A_THREAD", 10)
+    monkeypatch.setattr(module, "PART", 12)
+    counts, cursor, device = np.zeros(replicas), np.zeros(1, np.int64), CpuDevice(cores)
+    given = row(counts, replicas, cursor, phases=phases, work=work)
+    loop = CountingLoop(counts)
+    device.launch(given, loop)
+    expected = [] if parts is None else [(parts, min(cores, work // 10))]
+    assert loop.shared == expected
     with device.one_thread():
         with device.one_thread():
             pass
-        assert len(device._parts(given)) == 1
-    assert len(device._parts(given)) == parts
-    assert cursor == 1
+        device.launch(given, loop)
+    assert loop.shared == expected
+    device.launch(given, loop)
+    assert loop.shared == 2 * expected
+    assert (counts == 3).all()
+    assert cursor == 3
 
 
 def test_a_group_of_replicas_runs_on_its_own_thread_alone(monkeypatch):
     monkeypatch.setattr(module, "WORTH_A_THREAD", 1)
     device = CpuDevice(4)
     monkeypatch.setattr("gpubn.backend.base.cpu_device", lambda: device)
-    large = row(np.zeros(1), replicas=4, work=4)
-    parts = resolve("numpy").map_groups(lambda *_: len(device._parts(large)), range(2), group=1)
-    assert (parts, len(device._parts(large))) == ([1, 1], 4)
-
-
-@pytest.mark.parametrize("others", [0, 1])
-def test_where_threads_are_refused_all_is_run_once_by_those_there_are(monkeypatch, others):
-    monkeypatch.setattr(module, "WORTH_A_THREAD", 1)
-    started, start, refused = [], threading.Thread.start, threading.Event()
-
-    def start_some(thread):
-        if len(started) == others:
-            refused.set()
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_some)
-    counts, device = np.zeros((1, WIDTH)), CpuDevice(4)
-
-    def loop(*arguments):
-        assert refused.wait(60)  # until then the other thread is busy, and one more is asked for
-        loop_over(counts)(*arguments)
-
-    device.launch(row(counts, divisible=(0, 1), work=4), loop)
-    device._threads.shutdown()
-    assert (counts == 1).all()
-
-
-def test_an_error_of_another_thread_is_raised(monkeypatch):
-    monkeypatch.setattr(module, "WORTH_A_THREAD", 1)
-
-    def loop(whole, real, begin, end, steps):
-        if begin > 0:
-            raise MemoryError("no scratch")
-
-    with pytest.raises(MemoryError, match="no scratch"):
-        CpuDevice(2).launch(row(np.zeros(1), 2, work=2), loop)
+    threads = resolve("numpy").map_groups(lambda *_: device.threads(4), range(2), group=1)
+    assert (threads, device.threads(4)) == ([1, 1], 4)
 
 
 def test_what_is_recorded_runs_when_it_is_replayed_and_no_other_thread_records():
-    device, counts, cursor = CpuDevice(2), np.zeros((2, WIDTH)), np.zeros(1, np.int64)
+    device, counts, cursor = CpuDevice(2), np.zeros(2), np.zeros(1, np.int64)
+    loop, large = CountingLoop(counts), 1 << 40
 
     def step():
-        device.launch(row(counts, 2), loop_over(counts))
-        other = threading.Thread(
-            target=device.launch, args=(row(counts, 2, cursor), loop_over(counts))
-        )
+        device.launch(row(counts, 2, work=large), loop)
+        other = threading.Thread(target=device.launch, args=(row(counts, 2, cursor), loop))
         other.start()
         other.join()
 
@@ -127,8 +98,10 @@ def test_what_is_recorded_runs_when_it_is_replayed_and_no_other_thread_records()
     replay()
     replay()
     assert (counts == 11).all()
-    device.launch(row(counts, 2), loop_over(counts))
+    assert loop.shared == []
+    device.launch(row(counts, 2, work=large), loop)
     assert (counts == 12).all()
+    assert len(loop.shared) == 1
 
 
 def test_a_step_without_operations_is_replayed_as_nothing():
@@ -164,7 +137,7 @@ def test_what_would_not_be_repeated_is_refused_while_a_step_is_recorded():
 
     def mixed():
         for replicas in (2, 3):
-            device.launch(row(x, replicas), loop_over(x))
+            device.launch(row(x, replicas), CountingLoop(x))
 
     with pytest.raises(BackendError, match=r"^an operation of 3 replicas .* in a step of 2; "):
         device.capture(mixed, 1)
@@ -198,34 +171,6 @@ def test_a_recording_keeps_what_it_needs_and_no_longer_than_itself():
     assert all(alive() is not None for alive in kept)
     del replay
     assert [alive() for alive in kept] == [None, None]
-
-
-SHAPES = (33, 50), (3, 20, 31)
-LABELS = {shape: np.arange(shape[-2]) % 7 for shape in SHAPES}
-EPS = dict(zip(SHAPES, (0.1, np.array([0.1, 0.2, 0.3], "float32")), strict=True))
-RATES = dict(zip(SHAPES, (0.5, np.array([0.1, 0.5, 0.9])), strict=True))
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_kernels_give_the_same_bits_on_any_number_of_threads(monkeypatch, rng, shape):
-    x, dy = (rng.standard_normal(shape).astype("float32") for _ in "xy")
-    found = []
-    for cores, worth in ((1, 1 << 40), (2, 1), (7, 1)):
-        monkeypatch.setattr(module, "WORTH_A_THREAD", worth)
-        device = CpuDevice(cores)
-        monkeypatch.setattr("gpubn.backend.current.cpu_device", lambda device=device: device)
-        with host_kernels(compiled=True):
-            y, cache = batch_norm(x, activation="tanh", eps=EPS[shape])
-            arrays = [
-                y,
-                *batch_norm_backward(dy, cache),
-                *softmax_cross_entropy(x, LABELS[shape])[1],
-            ]
-            arrays += [activation(name)[0](x)[0] for name in ("relu", "sigmoid")]
-            arrays.append(dropout(x, dy > 0, RATES[shape])[0])
-            arrays.append(batch_norm_inference(x, x[..., 0, :], y[..., 1, :] ** 2, eps=EPS[shape]))
-        found.append([array.tobytes() for array in arrays])
-    assert found[0] == found[1] == found[2]
 
 
 def test_large_results_are_aligned_and_their_memory_is_used_again():

@@ -2,7 +2,7 @@
 
 from gpubn.backend import Array, CpuDevice
 from gpubn.kernels.cpu.launch import launch
-from gpubn.kernels.cpu.layout import ACTIVATION, ACTIVATION_BACKWARD, KINDS
+from gpubn.kernels.cpu.layout import ACTIVATION, ACTIVATION_BACKWARD, KINDS, TOGETHER
 
 
 def activation_forward(name: str, x: Array, device: CpuDevice) -> Array:
@@ -31,5 +31,5 @@ def _launch(device: CpuDevice, operation: int, name: str, *arrays: Array) -> Non
         *(device, operation, arrays[0].dtype, replicas, [(a, each) for a in arrays]),
         d=each,
         kind=KINDS[name],
-        divisible=True,
+        phases=((each, TOGETHER, 1),),
     )

@@ -1,10 +1,21 @@
 """Launches batch norm: both directions of training, and inference."""
 
-from gpubn.backend import Array, CpuDevice
+from typing import Any
+
+import numpy as np
+
+from gpubn.backend import Array, CpuDevice, Phases
 from gpubn.kernels._checks import is_array, statistics_dtype
 from gpubn.kernels.agnostic.batch_norm import RunningStatistics, is_shared
 from gpubn.kernels.cpu.launch import launch
-from gpubn.kernels.cpu.layout import BATCH_NORM, BATCH_NORM_BACKWARD, BATCH_NORM_INFERENCE, KINDS
+from gpubn.kernels.cpu.layout import (
+    BATCH_NORM,
+    BATCH_NORM_BACKWARD,
+    BATCH_NORM_INFERENCE,
+    CHUNK,
+    KINDS,
+    TOGETHER,
+)
 from gpubn.kernels.fused_cache import FusedBatchNormCache
 
 
@@ -34,6 +45,7 @@ def batch_norm(
         (device.contiguous(momentum), 0.0) if is_array(momentum) else (None, momentum)
     )
     shared = is_shared(gamma, x), is_shared(beta, x)
+    sums, phases = _in_chunks(x, np.float64, device)
     launch(
         *(device, BATCH_NORM, wide, x.size // (n * d)),
         [
@@ -41,14 +53,15 @@ def batch_norm(
             (beta, 0 if shared[1] else d),
             *((statistics, 4 * d), (mean, d), (spread, d)),
         ],
-        [(each_momentum, 1), (each_eps, 1)],
+        [(each_momentum, 1), (each_eps, 1), (sums, -(-n // CHUNK) * 2 * d)],
         n=n,
         d=d,
         h=n - correction,
         kind=KINDS[activation],
         option=int(running is not None and running.average == "std"),
         real=(eps, momentum),
-        divisible=True,
+        step=0,
+        phases=phases,
     )
     if running is not None:
         for given, written in ((running.mean, mean), (running.spread, spread)):
@@ -70,20 +83,36 @@ def batch_norm_backward(
     n, d = x.shape[-2:]
     dx = device.empty(x.shape, wide)
     gradients = device.empty((2, *x.shape[:-2], d), wide)
+    sums, phases = _in_chunks(x, wide, device)
     launch(
         *(device, BATCH_NORM_BACKWARD, wide, x.size // (n * d)),
         [
             *((x, n * d), (dy, n * d), (dy if y is None else y, n * d), (dx, n * d)),
             *((gamma, 0 if cache.shared[0] else d), (statistics, 4 * d)),
-            *((gradients[0], d), (gradients[1], d)),
+            *((gradients[0], d), (gradients[1], d), (sums, -(-n // CHUNK) * 2 * d)),
         ],
         n=n,
         d=d,
         h=cache.dof,
         kind=KINDS[cache.activation],
-        divisible=True,
+        step=0,
+        phases=phases,
     )
     return dx.astype(cache.dtype, copy=False), gradients[0], gradients[1]
+
+
+def _in_chunks(x: Array, dtype: Any, device: CpuDevice) -> tuple[Array | None, Phases]:
+    """Return memory for two sums a column and chunk, where there are several, and the phases.
+
+    Threads share them where there are more threads than replicas.
+    """
+    n, d = x.shape[-2:]
+    replicas, chunks = x.size // (n * d), -(-n // CHUNK)
+    sums = device.empty((replicas, chunks, 2, d), dtype) if chunks > 1 else None
+    if replicas >= device.threads(x.size) or chunks == 1:
+        return sums, ()
+    of_chunks = chunks, 1, CHUNK * d * replicas
+    return sums, (of_chunks, (d, TOGETHER, 2 * chunks * replicas), of_chunks)
 
 
 def batch_norm_inference(
@@ -106,12 +135,13 @@ def batch_norm_inference(
     each_eps, eps = (device.contiguous(eps), 0.0) if is_array(eps) else (None, eps)
     launch(
         *(device, BATCH_NORM_INFERENCE, wide, x.size // (n * d)),
-        [(own_x, n * d), (y, n * d), *parameters],
-        [(each_eps, 1)],
+        [(own_x, n * d), (y, n * d)],
+        [*parameters, (each_eps, 1)],
         n=n,
         d=d,
         kind=KINDS[activation],
         real=(eps, 0.0),
-        divisible=True,
+        step=d,
+        phases=((n, CHUNK, x.size // n),),
     )
     return y.astype(x.dtype, copy=False)

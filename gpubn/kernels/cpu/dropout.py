@@ -5,7 +5,7 @@ import numpy as np
 from gpubn.backend import Array, CpuDevice
 from gpubn.kernels.agnostic.dropout import MaskDraws
 from gpubn.kernels.cpu.launch import launch
-from gpubn.kernels.cpu.layout import DROPOUT
+from gpubn.kernels.cpu.layout import DROPOUT, TOGETHER
 
 
 def dropout(x: Array, mask: Array, rate: float | Array, device: CpuDevice) -> Array:
@@ -19,7 +19,7 @@ def dropout(x: Array, mask: Array, rate: float | Array, device: CpuDevice) -> Ar
         [(x, each), (y, each), (mask, each)],
         [(factors, 1)],
         d=each,
-        divisible=True,
+        phases=((each, TOGETHER, 1),),
     )
     return y
 

@@ -3,13 +3,14 @@
 import ctypes
 import struct
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Array, CpuDevice, Loop, Row
-from gpubn.kernels.cpu.layout import COLUMNS, EACH, FIRST, LAST, LINEAR, MOST
+from gpubn.backend import Array, CpuDevice, Phases, Row
+from gpubn.kernels.cpu.layout import COLUMNS, EACH, LINEAR, MOST
+from gpubn.kernels.cpu.team import NO_PARTS, team
 
 _ROW = struct.Struct(f"{COLUMNS}q")
 _NONE, _ZEROS = (0,) * EACH, (0,) * (EACH * MOST)
@@ -31,15 +32,18 @@ def launch(
     option: int = 0,
     real: tuple[float, float] = (0.0, 0.0),
     cursor: Array | None = None,
-    divisible: bool = False,
+    step: int = 1,
+    phases: Phases = (),
 ) -> None:
     """Launch one operation.
 
     Args:
         dtype: what is computed in.
         arrays: each with the numbers from one replica to the next; 0 where all share one.
-        ones: likewise those with one number a replica, not one a column.
-        divisible: whether threads may share the columns.
+        ones: likewise those with one number a replica, not one an item.
+        step: numbers from one item to the next in `arrays`.
+        phases: of what threads may share, in turn: the items, how many belong together, and the
+            numbers of one.
     """
     places: list[int] = []
     kept = []
@@ -48,7 +52,7 @@ def launch(
             places += _NONE
         else:
             size = array.itemsize
-            places += (_address(array), stride * size, size)
+            places += (_address(array), stride * size, step * size)
             kept.append(array)
     for array, stride in ones:
         if array is None:
@@ -57,11 +61,10 @@ def launch(
             places += (_address(array), stride * array.itemsize, 0)
             kept.append(array)
     whole = np.empty((1, COLUMNS), np.int64)
-    header = operation, n, d, h, kind, option, 0, d
+    header = operation, n, d, h, kind, option, 0, 0, phases[0][0] if phases else d
     _ROW.pack_into(whole.data, 0, *header, *places, *_ZEROS[len(places) :])
     numbers = np.array((real,), dtype)
-    columns = (FIRST, LAST) if divisible else None
-    row = Row(whole, numbers, replicas, kept, cursor, columns, replicas * n * d)
+    row = Row(whole, numbers, replicas, kept, cursor, phases, replicas * n * d)
     device.launch(row, loop_of(numbers.itemsize))
 
 
@@ -72,11 +75,27 @@ def _address(array: Array) -> int:
     return address
 
 
-@cache
-def loop_of(itemsize: int) -> Loop:
-    """Return the compiled loop with the products of a dtype of so many bytes."""
-    from gpubn.kernels.cpu.compiled.lowlevel import products
-    from gpubn.kernels.cpu.compiled.run import compiled_loop
+class _Loop:
+    """The compiled loop with the products of a dtype of so many bytes."""
 
-    run, blas = compiled_loop(), products(itemsize)
-    return partial(run, blas)
+    def __init__(self, itemsize: int) -> None:
+        from gpubn.kernels.cpu.compiled.lowlevel import products
+        from gpubn.kernels.cpu.compiled.run import ALONE, compiled_loop
+
+        self._run, self._blas, self._alone = compiled_loop(), products(itemsize), ALONE
+
+    def __call__(
+        self, whole: np.ndarray, real: np.ndarray, begin: int, end: int, steps: int
+    ) -> None:
+        """Run a tape for some replicas, with the lock released."""
+        self._run(self._blas, self._alone, 0, whole, real, NO_PARTS, begin, end, steps)
+
+    def share(
+        self, whole: np.ndarray, real: np.ndarray, replicas: int, parts: np.ndarray, threads: int
+    ) -> None:
+        """Run a row once with other threads."""
+        team().run(self._blas, whole, real, replicas, parts, threads)
+
+
+loop_of = cache(_Loop)
+"""Return the loop of a dtype of so many bytes."""

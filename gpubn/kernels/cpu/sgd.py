@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpubn.backend import Array, CpuDevice
 from gpubn.kernels.cpu.launch import launch
-from gpubn.kernels.cpu.layout import DESCEND, DESCEND_AVERAGED
+from gpubn.kernels.cpu.layout import DESCEND, DESCEND_AVERAGED, TOGETHER
 
 
 def descend(
@@ -16,7 +16,8 @@ def descend(
         replicas = parameter.shape[0]
         each = parameter.size // replicas
         arrays, ones = [(parameter, each), (gradient, each)], [(rates, stride)]
-        launch(device, DESCEND, parameter.dtype, replicas, arrays, ones, d=each, divisible=True)
+        phases = ((each, TOGETHER, 1),)
+        launch(device, DESCEND, parameter.dtype, replicas, arrays, ones, d=each, phases=phases)
 
 
 def descend_averaged(
@@ -33,5 +34,5 @@ def descend_averaged(
         replicas = parameter.shape[0]
         each = parameter.size // replicas
         arrays, ones = [(array, each) for array in (parameter, *beside)], [(rates, stride)]
-        options = {"d": each, "real": (momentum, 1 - momentum), "divisible": True}
+        options = {"d": each, "real": (momentum, 1 - momentum), "phases": ((each, TOGETHER, 1),)}
         launch(device, DESCEND_AVERAGED, parameter.dtype, replicas, arrays, ones, **options)

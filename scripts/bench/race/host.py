@@ -17,7 +17,7 @@ from race.contest import Contest, Entry
 from race.timings import MADE_ON_DEVICE, Timing
 from race.training import TrainingWork
 
-_SHORT = 0.05
+_SHORT = 0.02
 _ROUNDS, _ROUND_SECONDS, _MOST_CALLS = 5, 0.02, 10_000
 _TOGETHER = 8
 """Networks whose products are called at once: from Python one by one, calling would count."""
@@ -28,12 +28,15 @@ class HostContest(Contest):
     """All contestants have the cores that this process may use, from its start on."""
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """Return the seconds that `work` takes; of what is short, the second time.
+        """Return the seconds that `work` takes; what is short has run for a while before.
 
-        Threads of the contestant before it wait busily for a while, and take cores meanwhile.
+        Threads of the contestant before it wait busily for some milliseconds, on its cores.
         """
-        first = seconds_of(work)
-        return first if first > _SHORT else seconds_of(work)
+        seconds = spent = seconds_of(work)
+        while spent < _SHORT:
+            seconds = seconds_of(work)
+            spent += seconds
+        return seconds
 
     def row(self, **columns: Any) -> Timing:
         """Return a row without a time."""
