@@ -153,7 +153,7 @@ def batch_norm_descend(
     Args:
         dy: as y, (R, N, D).
         cache: from `batch_norm`.
-        gamma, beta: (R, D), the parameters themselves, or None.
+        gamma, beta: (R, D), the parameters themselves, or None. Not one (D,) for all replicas.
         rates: (R,), or (1,) for all replicas, of the dtype of gamma.
         scale: whether rate * dx is asked for, too, by which the weights of the map before take
             their step. Its bias takes none: dx of a unit sums to 0.
@@ -172,7 +172,7 @@ def batch_norm_descend(
     ([[[0.0], [0.0]]], [[1.5]])
     """
     xp = _check_backward(dy, cache)
-    _check_step(*map(form, (dy, gamma, beta, rates)))
+    _check_step(*map(form, (dy, gamma, beta, rates)), cache.shared)
     parameters = [p for p in (gamma, beta) if p is not None]
     namespace(dy, rates, *parameters)
     device = device_of(xp)
@@ -356,13 +356,20 @@ def _move_means(
 
 
 @once
-def _check_step(dy: Form, gamma: Form | None, beta: Form | None, rates: Form) -> None:
+def _check_step(
+    dy: Form, gamma: Form | None, beta: Form | None, rates: Form, shared: tuple[bool, bool]
+) -> None:
     if len(dy.shape) != 3:
         raise ArgumentError(f"dy has shape {tuple(dy.shape)}; expected (R, N, D)")
     per_unit = Form((dy.shape[0], dy.shape[2]), statistics_dtype(dy))
-    for name, parameter in (("gamma", gamma), ("beta", beta)):
+    for name, parameter, of_all in zip(("gamma", "beta"), (gamma, beta), shared, strict=True):
         if parameter is not None:
             check_like(name, parameter, per_unit.shape, per_unit.dtype)
+            if of_all:
+                raise ArgumentError(
+                    f"{name} of the forward pass was one (D,) for all replicas; expected (R, D), "
+                    "as what takes the step"
+                )
     check_rates(rates, per_unit)
 
 

@@ -34,7 +34,8 @@ class Slope(NamedTuple):
 
     Attributes:
         dy: the gradient, (R, N, D); None where nobody needs it.
-        scaled: rate * dy where a kernel made both. The bias before has taken its step then.
+        scaled: rate * dy where a kernel made both. The bias before takes no step then: dy of each
+            unit sums to 0.
     """
 
     dy: Array | None

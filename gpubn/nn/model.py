@@ -34,18 +34,23 @@ class MLP:
 
     def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
+        self._forks = {i - layer.span for i, layer in enumerate(layers) if _joins(layer)}
+        pairs = [
+            (i, layer, following)
+            for i, (layer, following) in enumerate(pairwise(layers))
+            if i + 1 not in self._forks  # where a connection begins between them
+        ]
         self._fused = {
             i: following.name
-            for i, (layer, following) in enumerate(pairwise(layers))
+            for i, layer, following in pairs
             if isinstance(following, Activation)
             and (isinstance(layer, Affine) or (isinstance(layer, Norm) and layer.fuses))
         }
         self._takes_bias = {
             i + 1
-            for i, (layer, following) in enumerate(pairwise(layers))
+            for i, layer, following in pairs
             if isinstance(layer, Affine) and isinstance(following, Norm) and following.takes_bias
         }
-        self._forks = {i - layer.span for i, layer in enumerate(layers) if _joins(layer)}
 
     @property
     def replayable(self) -> bool:

@@ -59,6 +59,11 @@ def descend_norm(x, dy, gamma, beta, rates):
     batch_norm_descend(dy, batch_norm(x)[1], gamma, beta, rates)
 
 
+def descend_norm_of_one(x, dy, rates, gamma=None, beta=None):
+    one = x[0, 0]
+    batch_norm_descend(dy, batch_norm(x, one, one)[1], gamma, beta, rates)
+
+
 def descend_along(parameter, gradient, average, rates, momentum):
     descend_averaged([parameter], [gradient], [average], rates, momentum)
 
@@ -99,6 +104,10 @@ TAKEN = {
     "batch norm descent": (
         descend_norm,
         {"x": RX, "dy": RX, "gamma": RD, "beta": RD, "rates": ones(2)},
+    ),
+    "batch norm of one gamma": (
+        descend_norm_of_one,
+        {"x": RX, "dy": RX, "rates": ones(2)},
     ),
     "classifier": (
         classifier_descend,
@@ -223,6 +232,8 @@ REFUSED = [
     ("batch norm descent", {"gamma": D}, "gamma has shape (3,); expected (2, 3)"),
     ("batch norm descent", {"beta": double(2, 3)}, "beta has dtype float64; expected float32"),
     ("batch norm descent", {"rates": ones(3)}, "rates has shape (3,); expected (1,) or (2,)"),
+    ("batch norm of one gamma", {"gamma": RD}, "gamma of the forward pass was one (D,) for all re"),
+    ("batch norm of one gamma", {"beta": RD}, "beta of the forward pass was one (D,) for all repl"),
     # Dropout and the loss -------------------------------------------------------------------------
     *(
         ("dropout", {"rate": given}, f"rate is {rate}; expected a number in [0, 1)")

@@ -138,6 +138,16 @@ def test_who_waited_in_vain_sleeps_and_is_woken(on_cores, monkeypatch, rng):
     assert [helper.is_alive() for helper in ours._helpers] == [False]
 
 
+def test_helpers_that_are_awake_go_from_one_dtype_to_another(on_cores, rng):
+    x, dy = (rng.standard_normal((300, 40)) for _ in "xy")
+    given = [[array.astype(dtype) for array in (x, dy)] for dtype in ("float32", "float64")]
+    on_cores(1)
+    right = [results(*arrays) for arrays in given]
+    on_cores(2)
+    for _ in range(20):
+        assert [results(*arrays) for arrays in given] == right
+
+
 def test_two_who_launch_at_once_do_not_meet(on_cores, rng):
     x, dy = (rng.standard_normal((300, 40)).astype("float32") for _ in "xy")
     on_cores(1)

@@ -11,7 +11,7 @@ from gpubn.kernels import softmax_cross_entropy, softmax_cross_entropy_backward
 from gpubn.nn.layers import Activation, Affine, Dropout, Slope
 from gpubn.nn.model import MLP, build_mlp, select_from_cache
 from gpubn.nn.norms import KINDS
-from gpubn.nn.norms.base import Norm
+from gpubn.nn.norms.base import Norm, Site
 from gpubn.nn.norms.batch_norm import BatchNorm
 from gpubn.nn.norms.ghost_batch_norm import GhostBatchNorm
 from gpubn.nn.residual import Residual
@@ -249,6 +249,70 @@ def test_a_bias_that_a_map_leaves_to_the_norm_behind_it_is_in_the_running_mean(
     for norm, mean in zip(model.layers_of(Norm), seen, strict=True):
         found = backend.to_host(norm.running["mean"])
         np.testing.assert_allclose(found, 0.25 * mean, rtol=1e-12, atol=1e-14)
+
+
+class CubedNorm(BatchNorm):
+    """Batch norm of x cubed, which a bias changes; it has no `bias` and no activation."""
+
+    fuses = False
+
+    def forward(self, x, *, training, track):
+        y, cache = super().forward(x**3, training=training, track=track)
+        return y, (x, cache)
+
+    def backward(self, dy, cache, *, need_dx):
+        dx, gradients = super().backward(dy, cache[1], need_dx=need_dx)
+        return 3 * cache[0] ** 2 * dx, gradients
+
+
+def by_hand(backend, names):
+    """A network of a map W, its N (batch norm) or C (of cubes), A (tanh), 1 or 2 (the end of a
+    connection around so many layers), and a map to the logits."""
+    rng, site = np.random.default_rng(0), Site([0, 1], WIDTH, 1, backend, "float64")
+
+    def layer(name):
+        if name == "W":
+            weight, bias = (2, FEATURES, WIDTH), (2, WIDTH)
+            return Affine(*(backend.asarray(rng.standard_normal(s)) for s in (weight, bias)))
+        if name in "NC":
+            return {"N": BatchNorm, "C": CubedNorm}[name]([norm_config("before")], site)
+        if name == "A":
+            return Activation("tanh")
+        return Residual(backend.asarray(np.full((2, 1), 0.5)), int(name))
+
+    layers = [layer(name) for name in names]
+    out = (backend.asarray(rng.standard_normal((2, *s))) for s in ((WIDTH, CLASSES), (CLASSES,)))
+    return MLP([*layers, Affine(*out)])
+
+
+@pytest.mark.parametrize("names", ["WN1", "WNA2", "WNA1", "WA1", "WAN1", "WC", "WCA"])
+def test_a_layer_is_folded_into_the_next_where_nothing_is_between_and_the_next_says_so(
+    backend, names
+):
+    rng, rates = np.random.default_rng(1), np.array([0.5, 0.25])
+    one, other = by_hand(backend, names), by_hand(backend, names)
+    x, labels = draw_examples(rng, backend, 2)
+    *_, (_, _, apart) = one.walk(x, training=True)
+    together, _ = one.forward(x, training=True, track=False)
+    np.testing.assert_allclose(*map(backend.to_host, (together, apart)), rtol=1e-12, atol=1e-14)
+    before = [backend.to_host(p) for layer in one.layers for p in layer.params.values()]
+    other.step(x, labels, backend.asarray(rates))
+    after = [backend.to_host(p) for layer in other.layers for p in layer.params.values()]
+
+    def loss(*parameters):
+        given = iter(parameters)
+        for layer in one.layers:
+            for name in layer.params:
+                layer.params[name] = backend.asarray(next(given))
+        *_, (_, _, logits) = one.walk(x, training=True)
+        return backend.to_host(softmax_cross_entropy(logits, labels)[0])
+
+    for k, (start, end) in enumerate(zip(before, after, strict=True)):
+        step = 1e-6 * rng.standard_normal(start.shape)
+        up, down = (loss(*before[:k], start + sign * step, *before[k + 1 :]) for sign in (1, -1))
+        descent = (start - end) / rates.reshape(-1, *[1] * (start.ndim - 1))
+        slope = (descent * step).reshape(2, -1).sum(axis=1)
+        np.testing.assert_allclose((up - down) / 2, slope, rtol=1e-6, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,14 @@ def batch_norm_backward(
     dy: Array, cache: FusedBatchNormCache, device: CudaDevice, plan: LaunchPlan | None = None
 ) -> tuple[Array, Array, Array]:
     """As the public function, but dgamma and dbeta are (..., D): not summed where one is shared."""
+    return _backward(dy, cache, device.xp.empty(cache.x.shape, cache.x.dtype), device, plan)
+
+
+def _backward(
+    dy: Array, cache: FusedBatchNormCache, dx: Array, device: CudaDevice, plan: LaunchPlan | None
+) -> tuple[Array, Array, Array]:
     x, gamma, beta = cache.x, cache.gamma, cache.beta
     dy, statistics = (source.contiguous(a, device) for a in (dy, cache.statistics))
-    dx = device.xp.empty(x.shape, x.dtype)
     gradients = device.xp.empty((2, *x.shape[:-2], x.shape[-1]), statistics.dtype)
     call = _call(cache, dy, dx)
     arrays = (x, dy, dx, None, gamma, beta, statistics, gradients, None)
@@ -35,14 +40,14 @@ def batch_norm_descend(
     x = cache.x
     dy, rates = (source.contiguous(a, device) for a in (dy, rates))
     dx = device.xp.empty(x.shape, x.dtype)
-    scaled = device.xp.empty(x.shape, x.dtype) if scale else None
     call = _call(cache, dy, dx)._replace(each_rate=rates.size > 1)
     plan = plan or planned("backward", call, device)
     if plan.form == "tiled":
-        dx, dgamma, dbeta = batch_norm_backward(dy, cache, device, plan)
+        dx, dgamma, dbeta = _backward(dy, cache, dx, device, plan)
         pairs = [(p, g) for p, g in ((gamma, dgamma), (beta, dbeta)) if p is not None]
         descend([p for p, _ in pairs], [g for _, g in pairs], rates, device)
         return dx, None
+    scaled = device.xp.empty(x.shape, x.dtype) if scale else None
     arrays = (x, dy, dx, scaled, gamma, beta, cache.statistics, None, rates)
     launch("backward", call, arrays, device, plan)
     return dx, scaled

@@ -59,7 +59,8 @@ class Norm(StepByGradients):
         fuses: whether `forward` takes `activation`, the name of the one that follows, and
             `backward` is that of both.
         takes_bias: whether a training pass takes `bias`, (R, D), that the map before has left to be
-            added, and `descend` takes `scale`: both as those of `gpubn.kernels`.
+            added, and `descend` takes `scale`: both as those of `gpubn.kernels`. It says that the
+            mean of x changes nothing but itself, so a class that is derived has to say it again.
         of_whole_batches: whether it normalises by the mean and the variance of whole batches, which
             `batch_statistics` gives, and at inference as batch norm does.
         params: the parameters by name, (R, D) each.
@@ -74,6 +75,10 @@ class Norm(StepByGradients):
     takes_bias: ClassVar[bool] = False
     of_whole_batches: ClassVar[bool] = False
     in_expressions = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_bias = vars(cls).get("takes_bias", False)
 
     def __init__(self, norms: Sequence[NormConfig], site: Site) -> None:
         self._correction, self._average = norms[0].correction, norms[0].average

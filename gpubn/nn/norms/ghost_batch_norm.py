@@ -20,6 +20,7 @@ class GhostBatchNorm(BatchNorm):
     """
 
     in_groups = True
+    takes_bias = True
     of_whole_batches = False
     in_expressions = True
 

@@ -42,6 +42,7 @@ class NoisyBatchNorm(BatchNorm):
     which nothing was prepared all see the same.
     """
 
+    takes_bias = True
     in_expressions = True
 
     def __init__(self, norms: Sequence[NormConfig], site: Site) -> None:

@@ -75,7 +75,7 @@ def compiled_loop():
                 team.finish(where)
                 taken += 1
             if what == LEAD:
-                team.close_job(where, parts)
+                team.close_job(where)
                 return _after(own, taken)
             team.leave(where)
 
