@@ -98,13 +98,19 @@ def test_a_helper_takes_all_parts_where_who_leads_takes_none():
 
     helper = threading.Thread(target=serve)
     helper.start()
-    while memory[states.DONE // 8] < 7:
-        time.sleep(0)
+    until(lambda: memory[states.DONE // 8] == 7)
     memory[0] = states.ENDED
     helper.join()
     assert taken == [7]
     assert memory[states.INSIDE // 8] == 0
     np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+def until(happened):
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0)
 
 
 def new_memory():
@@ -130,8 +136,7 @@ def test_who_waited_in_vain_sleeps_and_is_woken(on_cores, monkeypatch, rng):
         right = results(x, dy)
         on_cores(2)
         assert results(x, dy) == right
-        while not ours._asleep:
-            time.sleep(0)
+        until(lambda: ours._asleep)
     assert [helper.is_alive() for helper in ours._helpers] == [True]
     assert len(woken) >= 2
     ours._end()

@@ -1,12 +1,16 @@
 """What threads tell each other: whole numbers of 64 bits that are read and changed at once."""
 
+import os
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 _NUMBER = ir.IntType(64)
 
-give_way = types.ExternalFunction("sched_yield", types.int32())
+give_way = types.ExternalFunction(
+    "SwitchToThread" if os.name == "nt" else "sched_yield", types.int32()
+)
 """Let another thread of the machine run, if one waits for this core."""
 
 
