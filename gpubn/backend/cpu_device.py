@@ -108,8 +108,8 @@ class CpuDevice:
         row.advance(1)
 
     def threads(self, work: int) -> int:
-        """Return how many threads share an operation on so many numbers that is launched now."""
-        if self._here.alone or self._here.recording is not None:
+        """Return how many threads share an operation on so many numbers that is run now."""
+        if self._here.alone:
             return 1
         return max(1, min(self._cores, work // WORTH_A_THREAD))
 

@@ -191,12 +191,13 @@ import os, warnings
 import numpy as np
 from gpubn.backend import CpuDevice, current
 from gpubn import batch_norm
+from gpubn.kernels.cpu.team import team
 warnings.simplefilter("ignore")  # Python warns of a fork beside threads, which is what is tested
 current.cpu_device = lambda device=CpuDevice(2): device
 x = np.random.default_rng(0).standard_normal((5000, 64))
 right = batch_norm(x)[0]
 child = os.fork()
-same = (batch_norm(x)[0] == right).all()
+same = (batch_norm(x)[0] == right).all() and team()._helpers[0].is_alive()
 if child == 0:
     os._exit(int(not same))
 raise SystemExit(os.waitpid(child, 0)[1] or int(not same))
