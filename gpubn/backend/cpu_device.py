@@ -13,7 +13,7 @@ from gpubn.backend.arrays import Array
 from gpubn.backend.host_memory import HostPool
 from gpubn.errors import BackendError
 
-WORTH_A_THREAD = 1 << 17
+WORTH_A_THREAD = 1 << 16
 """Numbers of each thread at least; for fewer it costs more to tell it than it saves."""
 PART = 1 << 16
 """Numbers that a thread takes at once, about: few enough that none has long to wait at the end."""
