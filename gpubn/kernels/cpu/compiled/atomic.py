@@ -19,7 +19,7 @@ def _place(builder, address):
 
 
 @intrinsic
-def load(typing, address):
+def peek(typing, address):
     """Return the number at an address."""
 
     def generate(context, builder, signature, args):
@@ -29,7 +29,7 @@ def load(typing, address):
 
 
 @intrinsic
-def store(typing, address, number):
+def poke(typing, address, number):
     """Write a number; whoever reads it sees all that was written before."""
 
     def generate(context, builder, signature, args):

@@ -62,7 +62,7 @@ def statistics(sums, pitch, n, dof, eps, pivot, mean, shift, inv_std, var, scrat
 
 
 @jit
-def normalise(
+def output_of(
     x, y, pitch, n, pivot, shift, inv_std, gamma, beta, has_gamma, has_beta, kind, scratch
 ):
     """Write y from the statistics."""

@@ -65,7 +65,7 @@ def _batch_norm(row, at, real, size, scratch):
                 momentum, n, row[H], row[OPTION] != 0,
             )  # fmt: skip
     if phase in (0, 3):
-        batch_norm.normalise(
+        batch_norm.output_of(
             at[0] + to, at[1] + to, pitch, rows, vector(at[0], d, like),
             vector(at[4] + pitch, d, like), vector(at[4] + 2 * pitch, d, like),
             vector(at[2], d, like), vector(at[3], d, like), at[2] != 0, at[3] != 0, row[KIND],

@@ -7,7 +7,7 @@ is done. The numbers do not depend on who takes which part.
 
 import numpy as np
 
-from gpubn.kernels.cpu.compiled.atomic import add, give_way, load, store
+from gpubn.kernels.cpu.compiled.atomic import add, give_way, peek, poke
 from gpubn.kernels.cpu.compiled.lowlevel import jit, vector
 from gpubn.kernels.cpu.layout import FIRST, LAST, PHASE
 
@@ -39,15 +39,15 @@ def open_job(team, whole, real, parts, replicas, memory, each, threads):
     job[PHASES], job[REPLICAS], job[ITEMSIZE] = len(parts), replicas, real.itemsize
     job[MEMORY], job[EACH], job[THREADS] = memory, each, threads
     for place in (CAME, NEXT, DONE):
-        store(team + place, 0)
-    store(team + STATE, OPEN)
+        poke(team + place, 0)
+    poke(team + STATE, OPEN)
 
 
 @jit
 def close_job(team):
     """Wait until nobody is in; all parts were taken before, so that all is done then."""
-    store(team + STATE, CLOSED)
-    while load(team + INSIDE) > 0:
+    poke(team + STATE, CLOSED)
+    while peek(team + INSIDE) > 0:
         give_way()
 
 
@@ -58,12 +58,12 @@ def enter(team, itemsize, patience):
     Returns 0 after so many looks, where one of another dtype is open, or when the team ends.
     """
     for _ in range(patience):
-        state = load(team + STATE)
+        state = peek(team + STATE)
         if state == ENDED:
             break
         if state == OPEN:
             add(team + INSIDE, 1)
-            if load(team + STATE) == OPEN:  # from here on the operation stays where it is
+            if peek(team + STATE) == OPEN:  # from here on the operation stays where it is
                 job = job_of(team)
                 if job[ITEMSIZE] != itemsize:
                     leave(team)
@@ -107,7 +107,7 @@ def take(team, parts, turn, row):
             return False
         turn[1] = turn[2]
         turn[2] += _count(parts[turn[0]])
-    while load(team + DONE) < turn[1]:
+    while peek(team + DONE) < turn[1]:
         give_way()
     items, unit = parts[turn[0]]
     first = (part - turn[1]) * abs(unit)
