@@ -1,4 +1,4 @@
-"""What threads tell each other: whole numbers of 64 bits that are read and changed at once."""
+"""Whole numbers of 64 bits that threads read and change at once, to tell each other something."""
 
 import os
 

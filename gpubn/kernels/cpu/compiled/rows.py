@@ -30,8 +30,8 @@ _OF_OUTPUTS = (layout.AFFINE_BACKWARD, layout.AFFINE_DESCEND)
 LINE = 8
 """Numbers of a line of the cache."""
 AT, TURN, ROW, OWN = 0, 16, 24, 72
-"""Where in the memory of a thread these stand, in numbers of 8 bytes: the places of the arrays of a
-row; the turn it has in a team, and the row of it; what the operations need."""
+"""Places in the memory of a thread, in numbers of 8 bytes: of the addresses of a row's arrays; of
+its turn in a team, and of its row there; of what the operations need."""
 wrapper = partial(jit, inline="always")
 """Unpacks a row for a kernel; within the loop, since what is compiled alone is compiled twice."""
 _INDEX, _TRUTH, _WORD = np.int64(0), np.bool_(False), np.uint64(0)
@@ -103,19 +103,19 @@ def _batch_norm_backward(row, at, like, size, scratch):
 
 @jit
 def _first(row):
-    """The first row of those that a phase works on by chunks, or at once."""
+    """Return the first of the rows that a phase works on by chunks, or at once."""
     return row[FIRST] * CHUNK if row[PHASE] != 0 else 0
 
 
 @jit
 def _rows(row):
-    """How many rows a phase works on by chunks, or at once."""
+    """Return the number of rows that a phase works on by chunks, or at once."""
     return min(row[LAST] * CHUNK, row[N]) - row[FIRST] * CHUNK if row[PHASE] != 0 else row[N]
 
 
 @jit
 def _columns(row):
-    """The first of the columns that a phase works on, and how many."""
+    """Return the first of the columns that a phase works on, and their number."""
     return (row[FIRST], row[LAST] - row[FIRST]) if row[PHASE] != 0 else (0, row[D])
 
 

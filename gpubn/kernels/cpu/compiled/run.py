@@ -18,7 +18,7 @@ from gpubn.kernels.cpu.layout import COLUMNS
 log = logging.getLogger(__name__)
 
 ALONE, LEAD, SERVE = range(3)
-"""What a thread does."""
+"""The tasks of a thread."""
 _NUMBER = np.int64(0)
 
 

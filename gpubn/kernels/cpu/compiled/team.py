@@ -14,14 +14,14 @@ from gpubn.kernels.cpu.layout import FIRST, LAST, PHASE
 LINE = 64
 """Bytes that a number has for itself, so that who reads it is not kept waiting by another."""
 STATE, INSIDE, CAME, NEXT, DONE, JOB = range(0, 6 * LINE, LINE)
-"""Where the numbers of a team stand, in bytes: whether an operation is open; how many work on it
+"""Places of the numbers of a team, in bytes: whether an operation is open; how many work on it
 beside the one who leads, and how many came; the next part; how many are done; the operation."""
 SIZE = JOB + 2 * LINE
 """Bytes of a team."""
 CLOSED, OPEN, ENDED = range(3)
 """The states of a team."""
 WHOLE, REAL, PARTS, PHASES, REPLICAS, ITEMSIZE, MEMORY, EACH, THREADS = range(9)
-"""What is known of an operation: its row, its parts, the memory of all threads and of each."""
+"""The facts of an operation: its row, its parts, the memory of all threads and of each."""
 _NUMBER = np.int64(0)
 
 
