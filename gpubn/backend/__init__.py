@@ -6,6 +6,7 @@ from gpubn.backend.cores import cores
 from gpubn.backend.cpu_device import CpuDevice, Loop, Phases, Row
 from gpubn.backend.current import device_of, host_kernels, on_cuda
 from gpubn.backend.device import CudaDevice, Device, Kernel
+from gpubn.backend.host_memory import address_of
 from gpubn.backend.rows import mean_rows, sum_products, sum_rows, var_rows
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Loop",
     "Phases",
     "Row",
+    "address_of",
     "cores",
     "device_of",
     "gpu_count",

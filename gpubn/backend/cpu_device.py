@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpubn.backend.arrays import Array
-from gpubn.backend.host_memory import HostPool
+from gpubn.backend.host_memory import LINE, HostPool, address_of
 from gpubn.errors import BackendError
 
 WORTH_A_THREAD = 1 << 16
@@ -86,13 +86,18 @@ class CpuDevice:
         self._cores = cores
         self._here, self._pool = _Here(), HostPool(KEPT)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array of any values."""
-        if (recording := self._here.recording) is not None:
-            return recording.pool.empty(shape, dtype)
-        if math.prod(shape) < LARGE:
+    def empty(self, shape: tuple[int, ...], dtype: Any, beside: Sequence[Array] = ()) -> Array:
+        """Return an array of any values.
+
+        Args:
+            beside: if all these start at the same place in a line of the cache, a large array
+                starts there, too: loops over them and it then cross lines together.
+        """
+        if (recording := self._here.recording) is None and math.prod(shape) < LARGE:
             return np.empty(shape, dtype)
-        return self._pool.empty(shape, dtype)
+        places = {address_of(array) % LINE for array in beside}
+        start = places.pop() if len(places) == 1 else 0
+        return (self._pool if recording is None else recording.pool).empty(shape, dtype, start)
 
     def launch(self, row: Row, loop: Loop) -> None:
         """Run a row, or record it where this thread records."""

@@ -1,5 +1,6 @@
 """Memory of the host that is used again: fresh pages cost more than what is computed on them."""
 
+import ctypes
 import math
 import threading
 from typing import Any
@@ -9,7 +10,15 @@ import numpy as np
 from gpubn.backend.arrays import Array
 
 LINE = 64
-"""Bytes of a line of the cache, at which arrays begin: a vector that crosses one takes longer."""
+"""Bytes of a line of the cache: a vector that crosses from one to the next takes longer."""
+_number_at, _FIELD = ctypes.c_ssize_t.from_address, object.__basicsize__
+
+
+def address_of(array: Array) -> int:
+    """The address of an array's numbers: the first field of NumPy's C structure, which is part of
+    its ABI. `array.ctypes.data` takes seven times as long."""
+    address: int = _number_at(id(array) + _FIELD).value
+    return address
 
 
 class HostPool:
@@ -24,11 +33,11 @@ class HostPool:
         self._free: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array of any values, the first of which begins a line of the cache."""
+    def empty(self, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Array:
+        """Return an array of any values that starts so many bytes into a line of the cache."""
         dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
-        return np.asarray(_Loan(self, self._take(-(-size // LINE) * LINE), shape, dtype))
+        size = start + math.prod(shape) * dtype.itemsize
+        return np.asarray(_Loan(self, self._take(-(-size // LINE) * LINE), start, shape, dtype))
 
     def lent(self, array: Array) -> bool:
         """Return True for an array of this pool, and for a view on one."""
@@ -62,10 +71,15 @@ class _Loan:
     __slots__ = ("__array_interface__", "memory", "pool")
 
     def __init__(
-        self, pool: HostPool, memory: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self,
+        pool: HostPool,
+        memory: np.ndarray,
+        start: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
     ) -> None:
         self.pool, self.memory = pool, memory
-        data = memory.ctypes.data, False
+        data = address_of(memory) + start, False
         self.__array_interface__ = {
             **{"shape": shape, "typestr": dtype.str, "data": data, "version": 3}
         }

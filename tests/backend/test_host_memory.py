@@ -1,25 +1,23 @@
-"""Memory that is used again: never while somebody looks at it, and from a line of the cache on."""
+"""Memory that is used again: never while somebody looks at it, and starting where it should."""
 
 import gc
 
 import numpy as np
 import pytest
 
-from gpubn.backend.host_memory import LINE, HostPool
-
-
-def address(array):
-    return array.__array_interface__["data"][0]
+from gpubn.backend.host_memory import LINE, HostPool, address_of
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (1000, 7)], ids=str)
-def test_an_array_is_as_asked_for_and_begins_a_line(shape, dtype):
-    array = HostPool().empty(shape, dtype)
+@pytest.mark.parametrize("start", [0, 16, 56])
+def test_an_array_is_as_asked_for_and_starts_where_asked_for(shape, dtype, start):
+    array = HostPool().empty(shape, dtype, start)
     assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
     assert array.flags.c_contiguous
     assert array.flags.writeable
-    assert address(array) % LINE == 0
+    assert address_of(array) == array.__array_interface__["data"][0]
+    assert address_of(array) % LINE == start
     array[...] = 7
     assert (array == 7).all()
 
@@ -27,16 +25,16 @@ def test_an_array_is_as_asked_for_and_begins_a_line(shape, dtype):
 def test_memory_that_is_free_is_lent_again_and_views_keep_it():
     pool = HostPool()
     first = pool.empty((4, 8), "float64")
-    view, at = first[1:].T.reshape(-1, 3).view("int64"), address(first)
+    view, at = first[1:].T.reshape(-1, 3).view("int64"), address_of(first)
     del first
     assert pool.lent(view)
     second = pool.empty((4, 8), "float64")
-    assert address(second) != at
+    assert address_of(second) != at
     del view
     gc.collect()
     third = pool.empty((2, 16), "float64")  # as many bytes
-    assert address(third) == at
-    assert address(pool.empty((4, 8), "float64")) not in (at, address(second))
+    assert address_of(third) == at
+    assert address_of(pool.empty((4, 8), "float64")) not in (at, address_of(second))
     assert not pool.lent(np.empty(3))
     assert not HostPool().lent(third)
 

@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from gpubn.backend import address_of, host_kernels
+from gpubn.kernels import batch_norm, batch_norm_backward, batch_norm_inference
 from gpubn.kernels.cpu.compiled import run
 from gpubn.kernels.cpu.compiled.elementary import exp_of_negative, sigmoid, tanh
-from gpubn.kernels.cpu.compiled.lowlevel import jit, multiply, products
+from gpubn.kernels.cpu.compiled.lowlevel import LINE, jit, multiply, products
 
 
 @jit
@@ -107,6 +109,41 @@ def test_a_product_in_pieces_is_the_product(rng, dtype, sizes, transposed, limit
     which = transposed == "a", transposed == "b"
     product(blas, *which, m, n, k, kinds(-3), given_a, given_b, kinds(2), out)
     np.testing.assert_array_equal(out, right)
+
+
+def placed(array, start):
+    """A copy that starts so many bytes into a line of the cache, with NaN around it."""
+    memory = np.full(array.size + 2 * LINE, np.nan, array.dtype)
+    first = (-address_of(memory) % LINE + start) // array.itemsize
+    copy = memory[first : first + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def all_of(x, dy, activation):
+    """What batch norm makes of x and dy, and how many bytes into a line its large arrays start."""
+    gamma, beta = x[..., 1, :].copy(), x[..., 2, :].copy()
+    with host_kernels(compiled=True):
+        y, cache = batch_norm(x, gamma, beta, activation=activation)
+        dx, *gradients = batch_norm_backward(dy, cache)
+        given = x, cache.mean, cache.var
+        plain = batch_norm_inference(*given)
+        inferred = batch_norm_inference(*given, gamma, beta, activation=activation)
+    found = y, cache.mean, cache.inv_std, dx, *gradients, inferred, plain
+    places = [address_of(array) % LINE for array in (y, dx, inferred, plain)]
+    return [array.tobytes() for array in found], places
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+@pytest.mark.parametrize("shape", [(65, 512), (2, 70, 240), (300, 111), (2049, 16)], ids=str)
+def test_bits_of_batch_norm_do_not_depend_on_where_arrays_start(rng, dtype, shape, activation):
+    x, dy = (rng.standard_normal(shape).astype(dtype) for _ in "xy")
+    right, places = all_of(placed(x, 0), placed(dy, 0), activation)
+    assert places == [0] * 4
+    for of_x, of_dy in ((16, 16), (x.itemsize, x.itemsize), (56, 56), (16, 0), (0, 16), (8, 48)):
+        found, places = all_of(placed(x, of_x), placed(dy, of_dy), activation)
+        assert found == right
+        assert places == [of_x, of_x if of_x == of_dy else 0, of_x, of_x]
 
 
 def test_what_is_kept_on_disk_is_of_this_source(monkeypatch):

@@ -33,7 +33,8 @@ def batch_norm(
     gamma, beta = device.contiguous(gamma), device.contiguous(beta)
     n, d = x.shape[-2:]
     wide = statistics_dtype(x)
-    own_x, y = device.contiguous(x, wide), device.empty(x.shape, wide)
+    own_x = device.contiguous(x, wide)
+    y = device.empty(x.shape, wide, beside=(own_x,))
     statistics = device.empty((*x.shape[:-2], 4, d), wide)
     mean = spread = None
     momentum: float | Array = 0.0
@@ -81,7 +82,7 @@ def batch_norm_backward(
     x, dy = device.contiguous(cache.x, wide), device.contiguous(dy, wide)
     statistics, y = device.contiguous(cache.statistics), device.contiguous(cache.y)
     n, d = x.shape[-2:]
-    dx = device.empty(x.shape, wide)
+    dx = device.empty(x.shape, wide, beside=(x, dy))
     gradients = device.empty((2, *x.shape[:-2], d), wide)
     sums, phases = _in_chunks(x, wide, device)
     launch(
@@ -131,7 +132,8 @@ def batch_norm_inference(
         (device.contiguous(p), 0 if is_shared(p, x) else d) for p in (mean, var, gamma, beta)
     ]
     wide = statistics_dtype(x)
-    own_x, y = device.contiguous(x, wide), device.empty(x.shape, wide)
+    own_x = device.contiguous(x, wide)
+    y = device.empty(x.shape, wide, beside=(own_x,))
     each_eps, eps = (device.contiguous(eps), 0.0) if is_array(eps) else (None, eps)
     launch(
         *(device, BATCH_NORM_INFERENCE, wide, x.size // (n * d)),

@@ -1,6 +1,5 @@
 """Launches one operation: its row, for the compiled loop to run or for the device to record."""
 
-import ctypes
 import struct
 from collections.abc import Sequence
 from functools import cache
@@ -8,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gpubn.backend import Array, CpuDevice, Phases, Row
+from gpubn.backend import Array, CpuDevice, Phases, Row, address_of
 from gpubn.kernels.cpu.layout import COLUMNS, EACH, LINEAR, MOST
 from gpubn.kernels.cpu.team import NO_PARTS, team
 
 _ROW = struct.Struct(f"{COLUMNS}q")
 _NONE, _ZEROS = (0,) * EACH, (0,) * (EACH * MOST)
-_number_at, _FIELD = ctypes.c_ssize_t.from_address, object.__basicsize__
 
 
 def launch(
@@ -52,13 +50,13 @@ def launch(
             places += _NONE
         else:
             size = array.itemsize
-            places += (_address(array), stride * size, step * size)
+            places += (address_of(array), stride * size, step * size)
             kept.append(array)
     for array, stride in ones:
         if array is None:
             places += _NONE
         else:
-            places += (_address(array), stride * array.itemsize, 0)
+            places += (address_of(array), stride * array.itemsize, 0)
             kept.append(array)
     whole = np.empty((1, COLUMNS), np.int64)
     header = operation, n, d, h, kind, option, 0, 0, phases[0][0] if phases else d
@@ -66,13 +64,6 @@ def launch(
     numbers = np.array((real,), dtype)
     row = Row(whole, numbers, replicas, kept, cursor, phases, replicas * n * d)
     device.launch(row, loop_of(numbers.itemsize))
-
-
-def _address(array: Array) -> int:
-    """The address of an array's numbers: the first field of NumPy's C structure, which is part of
-    its ABI. `array.ctypes.data` takes seven times as long."""
-    address: int = _number_at(id(array) + _FIELD).value
-    return address
 
 
 class _Loop:

@@ -1,6 +1,6 @@
 """The affine map of one replica, x (N, D) and weight (D, H), by BLAS; rows start as the bias."""
 
-from gpubn.kernels.cpu.compiled.lowlevel import jit, multiply, vector
+from gpubn.kernels.cpu.compiled.lowlevel import jit, lane_of, multiply, vector
 
 CHUNK = 64
 """Rows that are summed in the dtype of dy."""
@@ -40,7 +40,7 @@ def descend(blas, x, weight, dy, dx, bias, rate, need_dx, scratch):
         _dx(blas, weight, dy, dx)
     a, b, out = x.ctypes.data, dy.ctypes.data, weight.ctypes.data
     multiply(blas, True, False, d, h, n, -rate, a, b, one, out, one)
-    dbias = vector(scratch + 8 * h, h, one)
+    dbias = vector(scratch + lane_of(h), h, one)
     _sum_rows(dy, dbias, scratch)
     for j in range(h):
         bias[j] -= rate * dbias[j]

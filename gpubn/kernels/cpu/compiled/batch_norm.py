@@ -3,7 +3,12 @@
 Rows are taken in chunks that stay in the cache, less the first row, the pivot, which keeps a
 constant column exactly zero and |mean| >> std exact. Sums of a chunk are of the dtype of x; those
 of all chunks are float64, so that their number adds no error, and are added in their order, so that
-it does not matter who computed them. Notation and formulas: `agnostic.batch_norm`.
+it does not matter who computed them.
+
+Vectors that cross a line of the cache cost up to a third of the time. So what is read in every row
+lies in scratch memory, where arrays begin a line. Where x begins within one, as NumPy's do, and y
+likewise, what is computed for each number alone goes by windows: rows that begin as many columns
+earlier as makes them begin a line. Notation and formulas: `agnostic.batch_norm`.
 """
 
 import math
@@ -11,11 +16,45 @@ import math
 import numpy as np
 
 from gpubn.kernels.cpu.compiled.activation import activate, through
-from gpubn.kernels.cpu.compiled.lowlevel import jit, vector
+from gpubn.kernels.cpu.compiled.lowlevel import LINE, jit, lane_of, vector
 from gpubn.kernels.cpu.layout import CHUNK, LINEAR
 
-LANES, SUMS = 9, 7
-"""Numbers of 8 bytes a column that scratch memory has; the first of two for sums of one chunk."""
+LANES, SUMS = 10, 8
+"""Lanes that scratch memory has; the first of two for the sums of the only chunk."""
+
+
+@jit
+def _fill(values, number):
+    for j in range(len(values)):
+        values[j] = number
+
+
+@jit
+def _columns_ahead(pitch, x, y, size):
+    """Return how many columns before its rows a window begins."""
+    return x % LINE // size if pitch % LINE == 0 and x % LINE == y % LINE else 0
+
+
+@jit
+def _window(i, n, d, ahead):
+    """Return the first of a window's numbers in n rows, how many there are, and its first column.
+
+    The first window lacks what is before the first row, and the last one, n, has only that.
+    """
+    start, stop = max(i * d - ahead, 0), min((i + 1) * d - ahead, n * d)
+    return start, stop - start, start + ahead - i * d
+
+
+@jit
+def _copied(values, at, ahead):
+    """Return a copy at an address, by the columns of windows."""
+    d = len(values)
+    copy = vector(at, d, values.dtype.type(0))
+    for j in range(ahead):
+        copy[j] = values[d - ahead + j]
+    for j in range(d - ahead):
+        copy[ahead + j] = values[j]
+    return copy
 
 
 @jit
@@ -28,6 +67,7 @@ def moments(x, pitch, n, pivot, sums, scratch):
         scratch: see `LANES`.
     """
     d = len(pivot)
+    pivot = _copied(pivot, scratch + 3 * lane_of(d), 0)
     for start in range(0, n, CHUNK):
         at, rows = sums + start // CHUNK * 16 * d, min(CHUNK, n - start)
         of_chunk, about = vector(at, d, 0.0), vector(at + 8 * d, d, 0.0)
@@ -39,7 +79,7 @@ def statistics(sums, pitch, n, dof, eps, pivot, mean, shift, inv_std, var, scrat
     """Write the statistics from the sums of all chunks, which are of `pitch` columns."""
     d, kinds = len(mean), mean.dtype.type
     zero, one = kinds(0), kinds(1)
-    total, square = vector(scratch, d, 0.0), vector(scratch + 8 * d, d, 0.0)
+    total, square = vector(scratch, d, 0.0), vector(scratch + lane_of(d), d, 0.0)
     for before in range(0, n, CHUNK):
         at, rows = sums + before // CHUNK * 16 * pitch, min(CHUNK, n - before)
         of_chunk, about = vector(at, d, 0.0), vector(at + 8 * pitch, d, 0.0)
@@ -66,23 +106,29 @@ def output_of(
     x, y, pitch, n, pivot, shift, inv_std, gamma, beta, has_gamma, has_beta, kind, scratch
 ):
     """Write y from the statistics."""
-    d, lane, zero = len(shift), 8 * len(shift), shift.dtype.type(0)
-    scale, offset = vector(scratch, d, zero), vector(scratch + lane, d, zero)
-    line = vector(scratch + 2 * lane, d, zero)
-    for j in range(d):
-        scale[j] = inv_std[j]
-        offset[j] = zero
+    d, lane, zero, size = len(shift), lane_of(len(shift)), shift.dtype.type(0), shift.itemsize
+    ahead = _columns_ahead(pitch, x, y, size)
+    scale, offset = _copied(inv_std, scratch, ahead), scratch + lane
     if has_gamma:
+        factor = _copied(gamma, offset, ahead)
         for j in range(d):
-            scale[j] *= gamma[j]
+            scale[j] *= factor[j]
     if has_beta:
-        for j in range(d):
-            offset[j] = beta[j]
-    for i in range(n):
-        row, out = vector(x + i * pitch, d, zero), vector(y + i * pitch, d, zero)
-        scaled = out if kind == LINEAR else line  # two arrays: a loop on one may not vectorise
-        for j in range(d):
-            scaled[j] = ((row[j] - pivot[j]) - shift[j]) * scale[j] + offset[j]
+        _copied(beta, offset, ahead)
+    else:
+        _fill(vector(offset, d, zero), zero)
+    _copied(pivot, scratch + 2 * lane, ahead)
+    _copied(shift, scratch + 3 * lane, ahead)
+    for i in range(n + 1):
+        start, width, first = _window(i, n, d, ahead)
+        row, out = vector(x + start * size, width, zero), vector(y + start * size, width, zero)
+        at = scratch + first * size
+        a, b = vector(at, width, zero), vector(at + lane, width, zero)
+        p, m = vector(at + 2 * lane, width, zero), vector(at + 3 * lane, width, zero)
+        # Two arrays: a loop on one may not vectorise.
+        scaled = out if kind == LINEAR else vector(at + 4 * lane, width, zero)
+        for j in range(width):
+            scaled[j] = ((row[j] - p[j]) - m[j]) * a[j] + b[j]
         if kind != LINEAR:
             activate(scaled, out, kind)
 
@@ -90,7 +136,7 @@ def output_of(
 @jit
 def _moments(x, pitch, n, pivot, of_chunk, about, scratch):
     """of_chunk = sum(x - pivot) and about = the sum of squares about the mean, of one chunk."""
-    d, lane, kinds = len(pivot), 8 * len(pivot), pivot.dtype.type
+    d, lane, kinds = len(pivot), lane_of(len(pivot)), pivot.dtype.type
     zero, rows = kinds(0), kinds(n)
     sums, rests = vector(scratch, d, zero), vector(scratch + lane, d, zero)
     squares = vector(scratch + 2 * lane, d, zero)
@@ -169,20 +215,24 @@ def gradient_sums(x, dy, y, pitch, n, pivot, shift, sums, kind, scratch):
     Args:
         sums: the address of (2, D) numbers a chunk.
     """
-    d, zero, size = len(shift), shift.dtype.type(0), shift.itemsize
+    d, lane, zero, size = len(shift), lane_of(len(shift)), shift.dtype.type(0), shift.itemsize
+    pivot, shift = _copied(pivot, scratch + 4 * lane, 0), _copied(shift, scratch + 5 * lane, 0)
+    of_chunk, products = vector(scratch + 6 * lane, d, zero), vector(scratch + 7 * lane, d, zero)
     for start in range(0, n, CHUNK):
         at, to = start * pitch, sums + start // CHUNK * 2 * size * d
         _gradient_sums(
-            x + at, dy + at, y + at, pitch, min(CHUNK, n - start), pivot, shift,
-            vector(to, d, zero), vector(to + size * d, d, zero), kind, scratch,
+            x + at, dy + at, y + at, pitch, min(CHUNK, n - start), pivot, shift, of_chunk,
+            products, kind, scratch,
         )  # fmt: skip
+        _copied(of_chunk, to, 0)
+        _copied(products, to + size * d, 0)
 
 
 @jit
 def gradients(sums, pitch, n, dof, inv_std, dgamma, dbeta, of_mean, of_var, scratch):
     """Write dgamma, dbeta and what dx needs from the sums of all chunks, of `pitch` columns."""
     d, kinds, size = len(inv_std), inv_std.dtype.type, inv_std.itemsize
-    total, product = vector(scratch, d, 0.0), vector(scratch + 8 * d, d, 0.0)
+    total, product = vector(scratch, d, 0.0), vector(scratch + lane_of(d), d, 0.0)
     for j in range(d):
         total[j] = product[j] = 0.0
     for start in range(0, n, CHUNK):
@@ -203,28 +253,36 @@ def input_gradient(
     x, dy, y, dx, pitch, n, pivot, shift, inv_std, gamma, of_mean, of_var, has_gamma, kind, scratch
 ):
     """Write dx from the sums."""
-    d, lane, zero = len(shift), 8 * len(shift), shift.dtype.type(0)
-    scale, line = vector(scratch, d, zero), vector(scratch + lane, d, zero)
-    for j in range(d):
-        scale[j] = inv_std[j]
+    d, lane, zero, size = len(shift), lane_of(len(shift)), shift.dtype.type(0), shift.itemsize
+    ahead = _columns_ahead(pitch, x, dx, size) if x % LINE == dy % LINE else 0
+    scale = _copied(inv_std, scratch, ahead)
     if has_gamma:
+        factor = _copied(gamma, scratch + lane, ahead)
         for j in range(d):
-            scale[j] *= gamma[j]
-    for i in range(n):
-        row, slope = vector(x + i * pitch, d, zero), vector(dy + i * pitch, d, zero)
+            scale[j] *= factor[j]
+    _copied(pivot, scratch + lane, ahead)
+    _copied(shift, scratch + 2 * lane, ahead)
+    _copied(of_mean, scratch + 3 * lane, ahead)
+    _copied(of_var, scratch + 4 * lane, ahead)
+    for i in range(n + 1):
+        start, width, first = _window(i, n, d, ahead)
+        by, at = start * size, scratch + first * size
+        row, slope = vector(x + by, width, zero), vector(dy + by, width, zero)
         if kind != LINEAR:
-            through(slope, vector(y + i * pitch, d, zero), line, kind)
+            line = vector(at + 5 * lane, width, zero)
+            through(slope, vector(y + by, width, zero), line, kind)
             slope = line
-        out = vector(dx + i * pitch, d, zero)
-        for j in range(d):
-            c = (row[j] - pivot[j]) - shift[j]
-            out[j] = ((slope[j] - of_mean[j]) - c * of_var[j]) * scale[j]
+        out, a = vector(dx + by, width, zero), vector(at, width, zero)
+        p, m = vector(at + lane, width, zero), vector(at + 2 * lane, width, zero)
+        b, v = vector(at + 3 * lane, width, zero), vector(at + 4 * lane, width, zero)
+        for j in range(width):
+            out[j] = ((slope[j] - b[j]) - ((row[j] - p[j]) - m[j]) * v[j]) * a[j]
 
 
 @jit
 def _gradient_sums(x, dy, y, pitch, n, pivot, shift, sums, products, kind, scratch):
     """The sums of dy and of dy (x - mean) of one chunk."""
-    d, lane, zero = len(shift), 8 * len(shift), shift.dtype.type(0)
+    d, lane, zero = len(shift), lane_of(len(shift)), shift.dtype.type(0)
     line = vector(scratch, d, zero)
     for j in range(d):
         sums[j] = zero
@@ -262,24 +320,29 @@ def _gradient_sums(x, dy, y, pitch, n, pivot, shift, sums, products, kind, scrat
 @jit
 def inference(x, y, pitch, n, mean, var, gamma, beta, has_gamma, has_beta, eps, kind, scratch):
     """Normalise with given statistics, scale, shift and activate."""
-    d, lane, kinds = len(mean), 8 * len(mean), mean.dtype.type
-    zero, one = kinds(0), kinds(1)
-    scale, offset = vector(scratch, d, zero), vector(scratch + lane, d, zero)
+    d, lane, kinds, size = len(mean), lane_of(len(mean)), mean.dtype.type, mean.itemsize
+    zero, one, ahead = kinds(0), kinds(1), _columns_ahead(pitch, x, y, size)
+    scale, offset = _copied(var, scratch, ahead), scratch + lane
     for j in range(d):
-        spread = var[j] + eps
+        spread = scale[j] + eps
         scale[j] = zero if spread == zero else one / math.sqrt(spread)
-        offset[j] = zero
     if has_gamma:
+        factor = _copied(gamma, offset, ahead)
         for j in range(d):
-            scale[j] *= gamma[j]
+            scale[j] *= factor[j]
     if has_beta:
-        for j in range(d):
-            offset[j] = beta[j]
-    line = vector(scratch + 2 * lane, d, zero)
-    for i in range(n):
-        row, out = vector(x + i * pitch, d, zero), vector(y + i * pitch, d, zero)
-        scaled = out if kind == LINEAR else line
-        for j in range(d):
-            scaled[j] = (row[j] - mean[j]) * scale[j] + offset[j]
+        _copied(beta, offset, ahead)
+    else:
+        _fill(vector(offset, d, zero), zero)
+    _copied(mean, scratch + 2 * lane, ahead)
+    for i in range(n + 1):
+        start, width, first = _window(i, n, d, ahead)
+        row, out = vector(x + start * size, width, zero), vector(y + start * size, width, zero)
+        at = scratch + first * size
+        a, b = vector(at, width, zero), vector(at + lane, width, zero)
+        m = vector(at + 2 * lane, width, zero)
+        scaled = out if kind == LINEAR else vector(at + 3 * lane, width, zero)
+        for j in range(width):
+            scaled[j] = (row[j] - m[j]) * a[j] + b[j]
         if kind != LINEAR:
             activate(scaled, out, kind)

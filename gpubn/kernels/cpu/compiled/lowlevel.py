@@ -22,6 +22,8 @@ jit: Callable[..., Any] = partial(
 
 _INTEGER = {32: types.int32, 64: types.int64}
 _LLVM = {32: ir.FloatType(), 64: ir.DoubleType()}
+LINE = 64
+"""Bytes of a line of the cache."""
 N, T = ord("N"), ord("T")
 """BLAS's names of a matrix as it is and of its transpose."""
 ALIGNED, ROWS = 16, 64
@@ -62,6 +64,12 @@ def matrix(address, n, d, like):
 def vector(address, n, like):
     """The array of n numbers at an address, of the dtype of `like`."""
     return numba.carray(_pointer(address, like), (n,))
+
+
+@jit
+def lane_of(d):
+    """Return the bytes of d numbers of 8 bytes in scratch memory, in whole lines."""
+    return -(-8 * d // LINE) * LINE
 
 
 @intrinsic

@@ -7,7 +7,7 @@ import numpy as np
 from gpubn.kernels.cpu import layout
 from gpubn.kernels.cpu.compiled import affine, batch_norm, philox, softmax_cross_entropy, training
 from gpubn.kernels.cpu.compiled.activation import activate, through
-from gpubn.kernels.cpu.compiled.lowlevel import jit, matrix, vector
+from gpubn.kernels.cpu.compiled.lowlevel import jit, lane_of, matrix, vector
 from gpubn.kernels.cpu.layout import (
     ARRAYS,
     CHUNK,
@@ -27,8 +27,6 @@ from gpubn.kernels.cpu.layout import (
 _OF_COLUMNS = (layout.BATCH_NORM, layout.BATCH_NORM_BACKWARD, layout.BATCH_NORM_INFERENCE)
 _OF_OUTPUTS = (layout.AFFINE_BACKWARD, layout.AFFINE_DESCEND)
 """Operations with scratch memory, for each column or each output."""
-LINE = 8
-"""Numbers of a line of the cache."""
 AT, TURN, ROW, OWN = 0, 16, 24, 72
 """Places in the memory of a thread, in numbers of 8 bytes: of the addresses of a row's arrays; of
 its turn in a team, and of its row there; of what the operations need."""
@@ -41,7 +39,7 @@ _INDEX, _TRUTH, _WORD = np.int64(0), np.bool_(False), np.uint64(0)
 def _batch_norm(row, at, real, size, scratch):
     n, d, phase, like = row[N], row[D], row[PHASE], real[0]
     pitch, rows, to = size * d, _rows(row), _first(row) * size * d
-    sums = at[9] if at[9] != 0 else scratch + 8 * d * batch_norm.SUMS
+    sums = at[9] if at[9] != 0 else scratch + batch_norm.SUMS * lane_of(d)
     if phase in (0, 1):
         of_chunk = sums + _first(row) // CHUNK * 16 * d
         batch_norm.moments(at[0] + to, pitch, rows, vector(at[0], d, like), of_chunk, scratch)
@@ -78,7 +76,7 @@ def _batch_norm_backward(row, at, like, size, scratch):
     n, d, phase = row[N], row[D], row[PHASE]
     pitch, rows, to = size * d, _rows(row), _first(row) * size * d
     shift, inv_std = at[5] + pitch, at[5] + 2 * pitch
-    sums = at[8] if at[8] != 0 else scratch + 8 * d * batch_norm.SUMS
+    sums = at[8] if at[8] != 0 else scratch + batch_norm.SUMS * lane_of(d)
     if phase in (0, 1):
         of_chunk = sums + _first(row) // CHUNK * 2 * pitch
         batch_norm.gradient_sums(
@@ -247,7 +245,7 @@ def memory_of(whole):
             most = max(most, whole[i, D])
         elif whole[i, OPERATION] in _OF_OUTPUTS:
             most = max(most, whole[i, H])
-    return OWN + -(-batch_norm.LANES * most // LINE) * LINE
+    return OWN + batch_norm.LANES * lane_of(most) // 8
 
 
 @wrapper

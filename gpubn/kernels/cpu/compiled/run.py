@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubn.files import sha256
 from gpubn.kernels.cpu.compiled import rows, team
-from gpubn.kernels.cpu.compiled.lowlevel import jit, matrix, vector
+from gpubn.kernels.cpu.compiled.lowlevel import LINE, jit, matrix, vector
 from gpubn.kernels.cpu.layout import COLUMNS
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,9 @@ def compiled_loop():
     def run(blas, what, where, whole, real, parts, begin, end, steps):
         _ = digest
         each = rows.memory_of(whole)
-        own = np.empty(each * (steps if what == LEAD else 1))
-        memory, taken, times = own.ctypes.data, 0, steps if what == ALONE else 1
+        own = np.empty(LINE // 8 + each * (steps if what == LEAD else 1))
+        memory = -(-own.ctypes.data // LINE) * LINE
+        taken, times = 0, steps if what == ALONE else 1
         if what == LEAD:
             team.open_job(where, whole, real, parts, end, memory, each, steps)
         while True:

@@ -8,14 +8,13 @@ is done. The numbers do not depend on who takes which part.
 import numpy as np
 
 from gpubn.kernels.cpu.compiled.atomic import add, give_way, peek, poke
-from gpubn.kernels.cpu.compiled.lowlevel import jit, vector
+from gpubn.kernels.cpu.compiled.lowlevel import LINE, jit, vector
 from gpubn.kernels.cpu.layout import FIRST, LAST, PHASE
 
-LINE = 64
-"""Bytes that a number has for itself, so that who reads it is not kept waiting by another."""
 STATE, INSIDE, CAME, NEXT, DONE, JOB = range(0, 6 * LINE, LINE)
 """Places of the numbers of a team, in bytes: whether an operation is open; how many work on it
-beside the one who leads, and how many came; the next part; how many are done; the operation."""
+beside the one who leads, and how many came; the next part; how many are done; the operation. Each
+has a line of the cache for itself, so that who reads it is not kept waiting by another."""
 SIZE = JOB + 2 * LINE
 """Bytes of a team."""
 CLOSED, OPEN, ENDED = range(3)
