@@ -200,7 +200,7 @@ child = os.fork()
 same = (batch_norm(x)[0] == right).all() and team()._helpers[0].is_alive()
 if child == 0:
     os._exit(int(not same))
-raise SystemExit(os.waitpid(child, 0)[1] or int(not same))
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or int(not same))
 """
 
 
