@@ -15,8 +15,15 @@ _number_at, _FIELD = ctypes.c_ssize_t.from_address, object.__basicsize__
 
 
 def address_of(array: Array) -> int:
-    """The address of an array's numbers: the first field of NumPy's C structure, which is part of
-    its ABI. `array.ctypes.data` takes seven times as long."""
+    """Return the address of an array's numbers.
+
+    It is the first field of NumPy's C structure, which is part of its ABI; `array.ctypes.data`
+    takes seven times as long.
+
+    >>> numbers = np.zeros(3)
+    >>> address_of(numbers[1:]) == numbers.ctypes.data + 8
+    True
+    """
     address: int = _number_at(id(array) + _FIELD).value
     return address
 
