@@ -2,7 +2,7 @@
 
 from gpubn.backend.arrays import Array, holds_no_foreign_arrays, namespace, takes_foreign_arrays
 from gpubn.backend.base import NAMES, Backend, Cancelled, gpu_count, resolve
-from gpubn.backend.cores import cores
+from gpubn.backend.cores import cores, cpu_name
 from gpubn.backend.cpu_device import CpuDevice, Loop, Phases, Row
 from gpubn.backend.current import device_of, host_kernels, on_cuda
 from gpubn.backend.device import CudaDevice, Device, Kernel
@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "address_of",
     "cores",
+    "cpu_name",
     "device_of",
     "gpu_count",
     "holds_no_foreign_arrays",

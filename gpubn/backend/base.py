@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gpubn.backend.arrays import Array
-from gpubn.backend.cores import cores
+from gpubn.backend.cores import cores, cpu_name
 from gpubn.backend.current import cpu_device, device_of, host_kernels, why_not_compiled
 from gpubn.backend.memory import Halve, equal_chunk, halves, run_or_halve
 from gpubn.backend.program import Program, Replay, Step, run_each
@@ -265,7 +265,7 @@ def _host_backend(name: str) -> Backend:
             f"backend=numba cannot run ({why}); install the extra: pip install '.[numba]'"
         )
     n = cores()
-    return Backend(name, np, f"{platform.machine()} CPU, {n} cores", n)
+    return Backend(name, np, f"{cpu_name()}, {n} cores", n)
 
 
 def _cupy_backend(slot: int) -> Backend:

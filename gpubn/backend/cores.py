@@ -1,9 +1,25 @@
-"""The CPU cores that this process may use."""
+"""The CPU: its name, and the cores that this process may use."""
 
 import os
+import platform
 from pathlib import Path
 
 _ROOT, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_FACTS = Path("/proc/cpuinfo")
+
+
+def cpu_name() -> str:
+    """Return what the system calls the CPU, or its architecture where it does not say.
+
+    >>> len(cpu_name()) > 3
+    True
+    """
+    try:
+        lines = _FACTS.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, f"{platform.machine()} CPU")
 
 
 def cores() -> int:

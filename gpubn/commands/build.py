@@ -247,7 +247,7 @@ def _decide_one(
 def _draw(jobs: Sequence[_Job], *, always: bool = False) -> None:
     stale = [job for job in jobs if always or not figures.is_current(*job)]
     if stale:
-        log.info("drawing %d figures", len(stale))
+        log.info("drawing %d figure%s", len(stale), "s" * (len(stale) > 1))
     if len(stale) > 1 and backend.cores() > 1:
         with ProcessPoolExecutor(min(backend.cores(), len(stale)), get_context("spawn")) as pool:
             list(pool.map(_draw_one, stale))

@@ -62,7 +62,8 @@ class Display:
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._cells, self._done, self._failed, self._note = len(cells), 0, 0, ""
         self._name = Names(cells)
-        experiments = {cell.config.name for cell in cells}
+        names = {cell.config.name for cell in cells}
+        self._what = min(names) if len(names) == 1 else f"{len(names)} experiments"
         self._lock = threading.Lock()
         self._quiet = shown_elsewhere()
         self._owner = not os.environ.get(_OWNER)
@@ -70,7 +71,7 @@ class Display:
         self._started = self._last_line = time.perf_counter()
         self._bar = tqdm(
             total=sum(cell.experiment.work(cell.config) for cell in cells),
-            desc=min(experiments) if len(experiments) == 1 else f"{len(experiments)} experiments",
+            desc=self._what,
             unit="step",
             unit_scale=True,
             smoothing=0.05,
@@ -84,6 +85,8 @@ class Display:
         if not self._bar.disable:
             self._above_bar.enter_context(redirect_stderr(cast(TextIO, DummyTqdmFile(sys.stderr))))
         self._show()
+        if self._bar.disable and not self._quiet:
+            log.info("running %s: %d cell%s", self._what, self._cells, "s" * (self._cells > 1))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ share, as ProcessPoolExecutor has it, one that is killed while it sends would st
 ever: the rest of its message never comes, and the lock on the queue is never released.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -153,6 +154,9 @@ def _start_worker(backend: str, ticks: Any, slot: int, cores: int) -> _Worker:
 def _serve(pipe: Any, backend: str, ticks: Any, slot: int, cores: int) -> None:
     """Measure the stacks that come through the pipe; no worker outlives its parent."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    if slot == 0:  # what takes time before anything is measured takes it in all workers
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("gpubn").setLevel(logging.INFO)
 
     def tick(work: int) -> None:
         ticks[slot] += work

@@ -32,7 +32,7 @@ from race.timings import CPU_BATCHNORM, CPU_TRAINING, Timing, read_timings, writ
 from race.training import TrainingWork, mnist_or_random
 from threadpoolctl import threadpool_info
 
-from gpubn.backend import cores, resolve
+from gpubn.backend import cores, cpu_name, resolve
 from gpubn.data import Dataset
 from gpubn.errors import ArgumentError
 from gpubn.files import git_revision
@@ -121,7 +121,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     kind = "mnist" if data.name == "mnist" else "random images of MNIST's shape"
     facts = {
         **contest.backend.facts(),
-        "cpu": cpu_model(),
+        "cpu": cpu_name(),
         "blas": [{k: v for k, v in lib.items() if k != "filepath"} for lib in threadpool_info()],
         "versions": versions(PACKAGES),
         "data": kind,
@@ -189,13 +189,6 @@ def _timings(table: pd.DataFrame) -> Iterator[Timing]:
     names = [field.name for field in fields(Timing)]
     for row in table.astype(object).where(table.notna(), None).to_dict("records"):
         yield Timing(**{name: row[name] for name in names if row[name] is not None})
-
-
-def cpu_model() -> str:
-    """Return what the system calls the CPU; "" where it does not say."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next((s.split(":", 1)[1].strip() for s in lines if s.startswith("model name")), "")
 
 
 def _now() -> str:

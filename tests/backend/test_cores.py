@@ -1,11 +1,12 @@
-"""Cores: affinity, or the quota of a container where that is smaller."""
+"""The CPU: cores by affinity, or the quota of a container where that is smaller; its name."""
 
 import os
+import platform
 import sys
 
 import pytest
 
-from gpubn.backend import cores
+from gpubn.backend import cores, cpu_name
 
 MODULE = sys.modules["gpubn.backend.cores"]
 
@@ -42,3 +43,19 @@ def test_where_the_system_does_not_tell_all_cores_count(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.setattr(MODULE, "_OWN", tmp_path / "own")
     assert cores() == 5
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: Some CPU: fast\nmodel name\t: Other\n", "Some CPU: fast"),
+        ("processor\t: 0\nCPU architecture: 8\n", f"{platform.machine()} CPU"),
+        (None, f"{platform.machine()} CPU"),
+    ],
+)
+def test_a_cpu_is_called_as_the_system_calls_it(monkeypatch, tmp_path, facts, name):
+    path = tmp_path / "cpuinfo"
+    if facts is not None:
+        path.write_text(facts)
+    monkeypatch.setattr(MODULE, "_FACTS", path)
+    assert cpu_name() == name

@@ -3,12 +3,14 @@
 import logging
 import platform
 import re
+import threading
 
 import numpy as np
 import pytest
 
 from gpubn.backend import address_of, host_kernels
 from gpubn.kernels import batch_norm, batch_norm_backward, batch_norm_inference
+from gpubn.kernels.cpu import launch
 from gpubn.kernels.cpu.compiled import run
 from gpubn.kernels.cpu.compiled.elementary import exp_of_negative, sigmoid, tanh
 from gpubn.kernels.cpu.compiled.lowlevel import LINE, jit, multiply, products
@@ -168,3 +170,16 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(monkeypatc
     assert loop.py_func.__name__ == "run"
     expected = "compiled kernels are compiled anew in each process (cannot cache function 'run'"
     assert [message.startswith(expected) for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_who_waits_for_the_compiler_is_told_why(monkeypatch, caplog, slow):
+    told = threading.Event()
+    monkeypatch.setattr(launch, "_SOON", 0.0 if slow else threading.TIMEOUT_MAX)
+    monkeypatch.setattr(launch.log, "filters", [lambda record: told.set() or True])
+    monkeypatch.setattr(run, "compiled_loop", lambda: lambda *_: told.wait() if slow else None)
+    caplog.set_level("INFO")
+    launch._Loop(8)
+    assert [record.getMessage()[:29] for record in caplog.records] == slow * [
+        "compiling kernels for float64"
+    ]

@@ -78,22 +78,25 @@ def test_one_line_a_cell_where_there_is_no_terminal(store, fake, use, outcomes):
     fake.rows[:] = losses(1.0, NAN)
     outcomes([fake.cell("e")], store)
     assert plain.getvalue().splitlines() == [
+        "running fake: 3 cells",
         "1/3 fake (data=gaussian, init=a): 0.0 s",
         "fake (data=gaussian, init=b) failed: ValueError: not so",
         "3/3 fake (data=gaussian, init=c): 0.0 s",
+        "running fake: 2 cells",
         "1/2 fake (data=gaussian, init=d, seeds=2): 0.0 s, loss 0.375",
         "2/2 fake (data=gaussian, init=d, seeds=3): 0.0 s, loss 0.375",
+        "running fake: 1 cell",
         "1/1 fake (data=gaussian, init=e): 0.0 s, loss nan",
     ]
 
 
 def lines_of(cells, seconds, clock, plain):
-    """The words for cells each of which takes so long."""
+    """The words for cells each of which takes so long, without those at the start."""
     with Display(cells) as shown:
         for cell in cells:
             clock.now += seconds
             shown.finished(cell, [], seconds)
-    return plain.getvalue().splitlines()
+    return plain.getvalue().splitlines()[1:]
 
 
 def test_many_cells_share_some_lines(fake, use, clock):

@@ -1,6 +1,8 @@
 """Launches one operation: its row, for the compiled loop to run or for the device to record."""
 
+import logging
 import struct
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +13,12 @@ from gpubn.backend import Array, CpuDevice, Phases, Row, address_of
 from gpubn.kernels.cpu.layout import COLUMNS, EACH, LINEAR, MOST
 from gpubn.kernels.cpu.team import NO_PARTS, team
 
+log = logging.getLogger(__name__)
+
+_SOON = 1.0
+"""Seconds that kernels may take to be there, before a person is told why."""
+_one_compiles = threading.Lock()
+_COMPILING = "compiling kernels for float%d, once on this machine: some 15 seconds"
 _ROW = struct.Struct(f"{COLUMNS}q")
 _NONE, _ZEROS = (0,) * EACH, (0,) * (EACH * MOST)
 
@@ -74,6 +82,13 @@ class _Loop:
         from gpubn.kernels.cpu.compiled.run import ALONE, compiled_loop
 
         self._run, self._blas, self._alone = compiled_loop(), products(itemsize), ALONE
+        with _one_compiles:
+            note = threading.Timer(_SOON, log.info, (_COMPILING, itemsize * 8))
+            note.daemon = True
+            note.start()
+            none = np.zeros((1, COLUMNS), np.int64), np.zeros((1, 2), f"f{itemsize}")
+            self(*none, 0, 0, 1)
+            note.cancel()
 
     def __call__(
         self, whole: np.ndarray, real: np.ndarray, begin: int, end: int, steps: int
