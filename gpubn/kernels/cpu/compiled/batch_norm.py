@@ -36,16 +36,6 @@ def _columns_ahead(pitch, x, y, size):
 
 
 @jit
-def _window(i, n, d, ahead):
-    """Return the first of a window's numbers in n rows, how many there are, and its first column.
-
-    The first window lacks what is before the first row, and the last one, n, has only that.
-    """
-    start, stop = max(i * d - ahead, 0), min((i + 1) * d - ahead, n * d)
-    return start, stop - start, start + ahead - i * d
-
-
-@jit
 def _copied(values, at, ahead):
     """Return a copy at an address, by the columns of windows."""
     d = len(values)
@@ -58,6 +48,15 @@ def _copied(values, at, ahead):
 
 
 @jit
+def _at_hand(values, at, ahead, n):
+    """Return where the values are by the columns of windows: a copy, if that pays for n rows."""
+    if ahead == 0 and n <= CHUNK:
+        return values.ctypes.data
+    _copied(values, at, ahead)
+    return at
+
+
+@jit
 def moments(x, pitch, n, pivot, sums, scratch):
     """Write the sum of each chunk's deviations from the pivot, and of squares about its mean.
 
@@ -67,7 +66,7 @@ def moments(x, pitch, n, pivot, sums, scratch):
         scratch: see `LANES`.
     """
     d = len(pivot)
-    pivot = _copied(pivot, scratch + 3 * lane_of(d), 0)
+    pivot = vector(_at_hand(pivot, scratch + 3 * lane_of(d), 0, n), d, pivot.dtype.type(0))
     for start in range(0, n, CHUNK):
         at, rows = sums + start // CHUNK * 16 * d, min(CHUNK, n - start)
         of_chunk, about = vector(at, d, 0.0), vector(at + 8 * d, d, 0.0)
@@ -108,29 +107,29 @@ def output_of(
     """Write y from the statistics."""
     d, lane, zero, size = len(shift), lane_of(len(shift)), shift.dtype.type(0), shift.itemsize
     ahead = _columns_ahead(pitch, x, y, size)
-    scale, offset = _copied(inv_std, scratch, ahead), scratch + lane
+    scale, of_beta = _copied(inv_std, scratch, ahead), scratch + lane
     if has_gamma:
-        factor = _copied(gamma, offset, ahead)
+        factor = vector(_at_hand(gamma, of_beta, ahead, n), d, zero)
         for j in range(d):
             scale[j] *= factor[j]
     if has_beta:
-        _copied(beta, offset, ahead)
+        of_beta = _at_hand(beta, of_beta, ahead, n)
     else:
-        _fill(vector(offset, d, zero), zero)
-    _copied(pivot, scratch + 2 * lane, ahead)
-    _copied(shift, scratch + 3 * lane, ahead)
+        _fill(vector(of_beta, d, zero), zero)
+    of_pivot = _at_hand(pivot, scratch + 3 * lane, ahead, n)
+    of_shift = _at_hand(shift, scratch + 4 * lane, ahead, n)
+    at, by, width = 0, ahead * size, d - ahead
     for i in range(n + 1):
-        start, width, first = _window(i, n, d, ahead)
-        row, out = vector(x + start * size, width, zero), vector(y + start * size, width, zero)
-        at = scratch + first * size
-        a, b = vector(at, width, zero), vector(at + lane, width, zero)
-        p, m = vector(at + 2 * lane, width, zero), vector(at + 3 * lane, width, zero)
+        row, out = vector(x + at, width, zero), vector(y + at, width, zero)
+        a, b = vector(scratch + by, width, zero), vector(of_beta + by, width, zero)
+        p, m = vector(of_pivot + by, width, zero), vector(of_shift + by, width, zero)
         # Two arrays: a loop on one may not vectorise.
-        scaled = out if kind == LINEAR else vector(at + 4 * lane, width, zero)
+        scaled = out if kind == LINEAR else vector(scratch + 2 * lane + by, width, zero)
         for j in range(width):
             scaled[j] = ((row[j] - p[j]) - m[j]) * a[j] + b[j]
         if kind != LINEAR:
             activate(scaled, out, kind)
+        at, by, width = at + width * size, 0, d if i < n - 1 else ahead
 
 
 @jit
@@ -216,16 +215,20 @@ def gradient_sums(x, dy, y, pitch, n, pivot, shift, sums, kind, scratch):
         sums: the address of (2, D) numbers a chunk.
     """
     d, lane, zero, size = len(shift), lane_of(len(shift)), shift.dtype.type(0), shift.itemsize
-    pivot, shift = _copied(pivot, scratch + 4 * lane, 0), _copied(shift, scratch + 5 * lane, 0)
-    of_chunk, products = vector(scratch + 6 * lane, d, zero), vector(scratch + 7 * lane, d, zero)
+    pivot = vector(_at_hand(pivot, scratch + 4 * lane, 0, n), d, zero)
+    shift = vector(_at_hand(shift, scratch + 5 * lane, 0, n), d, zero)
+    several = n > CHUNK
+    of_chunk = vector(scratch + 6 * lane if several else sums, d, zero)
+    products = vector(scratch + 7 * lane if several else sums + size * d, d, zero)
     for start in range(0, n, CHUNK):
         at, to = start * pitch, sums + start // CHUNK * 2 * size * d
         _gradient_sums(
             x + at, dy + at, y + at, pitch, min(CHUNK, n - start), pivot, shift, of_chunk,
             products, kind, scratch,
         )  # fmt: skip
-        _copied(of_chunk, to, 0)
-        _copied(products, to + size * d, 0)
+        if several:
+            _copied(of_chunk, to, 0)
+            _copied(products, to + size * d, 0)
 
 
 @jit
@@ -257,26 +260,26 @@ def input_gradient(
     ahead = _columns_ahead(pitch, x, dx, size) if x % LINE == dy % LINE else 0
     scale = _copied(inv_std, scratch, ahead)
     if has_gamma:
-        factor = _copied(gamma, scratch + lane, ahead)
+        factor = vector(_at_hand(gamma, scratch + lane, ahead, n), d, zero)
         for j in range(d):
             scale[j] *= factor[j]
-    _copied(pivot, scratch + lane, ahead)
-    _copied(shift, scratch + 2 * lane, ahead)
-    _copied(of_mean, scratch + 3 * lane, ahead)
-    _copied(of_var, scratch + 4 * lane, ahead)
+    of_pivot = _at_hand(pivot, scratch + 2 * lane, ahead, n)
+    of_shift = _at_hand(shift, scratch + 3 * lane, ahead, n)
+    mean_at = _at_hand(of_mean, scratch + 4 * lane, ahead, n)
+    var_at = _at_hand(of_var, scratch + 5 * lane, ahead, n)
+    at, by, width = 0, ahead * size, d - ahead
     for i in range(n + 1):
-        start, width, first = _window(i, n, d, ahead)
-        by, at = start * size, scratch + first * size
-        row, slope = vector(x + by, width, zero), vector(dy + by, width, zero)
+        row, slope = vector(x + at, width, zero), vector(dy + at, width, zero)
         if kind != LINEAR:
-            line = vector(at + 5 * lane, width, zero)
-            through(slope, vector(y + by, width, zero), line, kind)
+            line = vector(scratch + lane + by, width, zero)
+            through(slope, vector(y + at, width, zero), line, kind)
             slope = line
-        out, a = vector(dx + by, width, zero), vector(at, width, zero)
-        p, m = vector(at + lane, width, zero), vector(at + 2 * lane, width, zero)
-        b, v = vector(at + 3 * lane, width, zero), vector(at + 4 * lane, width, zero)
+        out, a = vector(dx + at, width, zero), vector(scratch + by, width, zero)
+        p, m = vector(of_pivot + by, width, zero), vector(of_shift + by, width, zero)
+        b, v = vector(mean_at + by, width, zero), vector(var_at + by, width, zero)
         for j in range(width):
             out[j] = ((slope[j] - b[j]) - ((row[j] - p[j]) - m[j]) * v[j]) * a[j]
+        at, by, width = at + width * size, 0, d if i < n - 1 else ahead
 
 
 @jit
@@ -322,27 +325,27 @@ def inference(x, y, pitch, n, mean, var, gamma, beta, has_gamma, has_beta, eps, 
     """Normalise with given statistics, scale, shift and activate."""
     d, lane, kinds, size = len(mean), lane_of(len(mean)), mean.dtype.type, mean.itemsize
     zero, one, ahead = kinds(0), kinds(1), _columns_ahead(pitch, x, y, size)
-    scale, offset = _copied(var, scratch, ahead), scratch + lane
+    scale, of_beta = _copied(var, scratch, ahead), scratch + lane
     for j in range(d):
         spread = scale[j] + eps
         scale[j] = zero if spread == zero else one / math.sqrt(spread)
     if has_gamma:
-        factor = _copied(gamma, offset, ahead)
+        factor = vector(_at_hand(gamma, of_beta, ahead, n), d, zero)
         for j in range(d):
             scale[j] *= factor[j]
     if has_beta:
-        _copied(beta, offset, ahead)
+        of_beta = _at_hand(beta, of_beta, ahead, n)
     else:
-        _fill(vector(offset, d, zero), zero)
-    _copied(mean, scratch + 2 * lane, ahead)
+        _fill(vector(of_beta, d, zero), zero)
+    of_mean = _at_hand(mean, scratch + 3 * lane, ahead, n)
+    at, by, width = 0, ahead * size, d - ahead
     for i in range(n + 1):
-        start, width, first = _window(i, n, d, ahead)
-        row, out = vector(x + start * size, width, zero), vector(y + start * size, width, zero)
-        at = scratch + first * size
-        a, b = vector(at, width, zero), vector(at + lane, width, zero)
-        m = vector(at + 2 * lane, width, zero)
-        scaled = out if kind == LINEAR else vector(at + 3 * lane, width, zero)
+        row, out = vector(x + at, width, zero), vector(y + at, width, zero)
+        a, b = vector(scratch + by, width, zero), vector(of_beta + by, width, zero)
+        m = vector(of_mean + by, width, zero)
+        scaled = out if kind == LINEAR else vector(scratch + 2 * lane + by, width, zero)
         for j in range(width):
             scaled[j] = (row[j] - m[j]) * a[j] + b[j]
         if kind != LINEAR:
             activate(scaled, out, kind)
+        at, by, width = at + width * size, 0, d if i < n - 1 else ahead
