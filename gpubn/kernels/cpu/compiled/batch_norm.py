@@ -50,7 +50,7 @@ def _copied(values, at, ahead):
 @jit
 def _at_hand(values, at, ahead, n):
     """Return where the values are by the columns of windows: a copy, if that pays for n rows."""
-    if ahead == 0 and n <= CHUNK:
+    if ahead == 0 and n < CHUNK:
         return values.ctypes.data
     _copied(values, at, ahead)
     return at
