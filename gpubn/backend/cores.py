@@ -15,11 +15,11 @@ def cpu_name() -> str:
     True
     """
     try:
-        lines = _FACTS.read_text().splitlines()
+        lines = _FACTS.read_text(errors="replace").splitlines()
     except OSError:
         lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, f"{platform.machine()} CPU")
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), f"{platform.machine()} CPU")
 
 
 def cores() -> int:

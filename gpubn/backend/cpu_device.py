@@ -97,6 +97,8 @@ class CpuDevice:
             return np.empty(shape, dtype)
         places = {address_of(array) % LINE for array in beside}
         start = places.pop() if len(places) == 1 else 0
+        if start % np.dtype(dtype).itemsize:  # no place for such numbers
+            start = 0
         return (self._pool if recording is None else recording.pool).empty(shape, dtype, start)
 
     def launch(self, row: Row, loop: Loop) -> None:
@@ -135,7 +137,7 @@ class CpuDevice:
         """
         if array is None:
             return None
-        own = np.ascontiguousarray(array, dtype)
+        own = np.asarray(array, dtype, order="C")
         if own is not array and self._here.recording is not None:
             raise BackendError(
                 f"an array of shape {array.shape}, strides {array.strides} and dtype {array.dtype} "

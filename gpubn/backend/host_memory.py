@@ -2,8 +2,11 @@
 
 import ctypes
 import math
+import os
 import threading
+from collections import deque
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -38,6 +41,12 @@ class HostPool:
     def __init__(self, most: float = float("inf")) -> None:
         self._most, self._kept = most, 0
         self._free: dict[int, list[np.ndarray]] = {}
+        self._back: deque[np.ndarray] = deque()
+        self._renew()
+        _pools.add(self)
+
+    def _renew(self) -> None:
+        """Have a lock that nobody holds: before a fork another thread may have had it."""
         self._lock = threading.Lock()
 
     def empty(self, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Array:
@@ -53,8 +62,21 @@ class HostPool:
         return type(array.base) is _Loan and array.base.pool is self
 
     def take_back(self, memory: np.ndarray) -> None:
-        """Keep memory for the next who needs as much, or all that is too much for none."""
-        with self._lock:
+        """Keep memory for the next who needs as much, or all that is too much for none.
+
+        The garbage collector may call this anywhere, even where this thread has the lock: then
+        whoever has it next looks after the memory.
+        """
+        self._back.append(memory)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._look_after()
+            finally:
+                self._lock.release()
+
+    def _look_after(self) -> None:
+        while self._back:
+            memory = self._back.popleft()
             if self._kept + memory.size > self._most:
                 self._free.clear()
                 self._kept = 0
@@ -64,12 +86,25 @@ class HostPool:
 
     def _take(self, size: int) -> np.ndarray:
         with self._lock:
+            self._look_after()
             if free := self._free.get(size):
                 self._kept -= size
                 return free.pop()
         memory = np.empty(size + LINE, np.uint8)
         start = -memory.ctypes.data % LINE
         return memory[start : start + size]
+
+
+_pools: WeakSet[HostPool] = WeakSet()
+
+
+def _renew_all() -> None:
+    for pool in _pools:
+        pool._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 class _Loan:

@@ -116,6 +116,16 @@ def check_statistics_dtype(name: str, array: Array, x: Array) -> None:
         raise ArgumentError(f"{name} has dtype {array.dtype}; expected {expected} {why}")
 
 
+def check_writable(**arrays: Array | None) -> None:
+    """Refuse a read-only array where a kernel would write to it: what is compiled does not ask."""
+    for name, array in arrays.items():
+        if not getattr(getattr(array, "flags", None), "writeable", True):
+            raise ArgumentError(
+                f"{name.replace('__', '.')} is read-only; expected an array that can be updated in "
+                "place"
+            )
+
+
 def is_array(value: float | Array) -> TypeGuard[Array]:
     """Return True for one number a replica, (R,), False for one number."""
     return getattr(value, "ndim", 0) > 0

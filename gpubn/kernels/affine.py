@@ -2,7 +2,7 @@
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, check_like, public_kernel
+from gpubn.kernels._checks import check_batch, check_like, check_writable, public_kernel
 from gpubn.kernels.activation import activation as passes_of
 from gpubn.kernels.activation import check_name
 from gpubn.kernels.agnostic import affine as agnostic
@@ -92,6 +92,7 @@ def affine_backward(
     _check_backward(dy, cache)
     if dweight_out is not None:
         check_like("dweight_out", dweight_out, cache.weight.shape, cache.weight.dtype)
+        check_writable(dweight_out=dweight_out)
     device = device_of(xp)
     if device is not None and device.kind == "cuda":
         return cuda.affine_backward(dy, cache, need_dx, dweight_out, device)
@@ -148,6 +149,7 @@ def affine_descend(
             f"weight has shape {tuple(cache.weight.shape)}; expected (R, D, H), one a replica"
         )
     check_rates(rates, cache.weight)
+    check_writable(weight=cache.weight, bias=bias, scratch=scratch)
     if scratch is not None:
         check_like("scratch", scratch, cache.weight.shape, cache.weight.dtype)
     if scaled is not None:

@@ -25,6 +25,7 @@ from gpubn.kernels._checks import (
     check_like,
     check_per_unit,
     check_statistics_dtype,
+    check_writable,
     form,
     is_array,
     lies_within,
@@ -173,6 +174,7 @@ def batch_norm_descend(
     """
     xp = _check_backward(dy, cache)
     _check_step(*map(form, (dy, gamma, beta, rates)), cache.shared)
+    check_writable(gamma=gamma, beta=beta)
     parameters = [p for p in (gamma, beta) if p is not None]
     namespace(dy, rates, *parameters)
     device = device_of(xp)
@@ -315,11 +317,7 @@ def _check_running(running: RunningStatistics, x: Array) -> None:
     mean, spread, momentum = running.mean, running.spread, running.momentum
     namespace(x, mean, spread, momentum if is_array(momentum) else None)
     _check_averages(*map(form, (x, mean, spread, momentum)), running.average)
-    for name, array in (("mean", mean), ("spread", spread)):
-        if not getattr(array.flags, "writeable", True):
-            raise ArgumentError(
-                f"running.{name} is read-only; expected an array that can be updated in place"
-            )
+    check_writable(running__mean=mean, running__spread=spread)
 
 
 @once

@@ -2,7 +2,7 @@
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_batch, check_like, public_kernel
+from gpubn.kernels._checks import check_batch, check_like, check_writable, public_kernel
 from gpubn.kernels.affine import affine, affine_descend
 from gpubn.kernels.cuda import classifier as cuda
 from gpubn.kernels.sgd import check_rates
@@ -64,6 +64,7 @@ def classifier_descend(
     check_like("weight", weight, weight.shape, x.dtype)
     check_like("bias", bias, (replicas, classes), x.dtype)
     check_rates(rates, weight)
+    check_writable(weight=weight, bias=bias)
     check_classes(labels, (replicas, n, classes), look=check_labels)
     device = device_of(xp)
     in_place = weight.flags.c_contiguous and bias.flags.c_contiguous

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpubn.backend import Array, device_of, namespace
 from gpubn.errors import ArgumentError
-from gpubn.kernels._checks import check_float, check_like, public_kernel
+from gpubn.kernels._checks import check_float, check_like, check_writable, public_kernel
 from gpubn.kernels.agnostic import sgd as agnostic
 from gpubn.kernels.cpu import sgd as cpu
 from gpubn.kernels.cuda import sgd as cuda
@@ -91,8 +91,11 @@ def _check_pairs(parameters: Sequence[Array], rates: Array, **beside: Sequence[A
             )
     for i, parameter in enumerate(parameters):
         check_float("parameter", parameter)
+        check_writable(parameter=parameter)
         for name, arrays in beside.items():
             check_like(name[:-1], arrays[i], parameter.shape, parameter.dtype)
+            if name == "averages":
+                check_writable(average=arrays[i])
         check_rates(rates, parameter)
 
 

@@ -5,7 +5,7 @@ recorded step can be replayed without the host.
 """
 
 from gpubn.backend import Array, device_of, namespace
-from gpubn.kernels._checks import check_like, public_kernel
+from gpubn.kernels._checks import check_like, check_writable, public_kernel
 from gpubn.kernels.agnostic import step as agnostic
 from gpubn.kernels.agnostic.step import Batch, Feed
 from gpubn.kernels.cpu import step as cpu
@@ -46,6 +46,7 @@ def _check_feed(feed: Feed, batch: Batch) -> None:
     check_like("batch.rates", batch.rates, feed.rates.shape[1:], feed.rates.dtype)
     for name in ("labels", "order", "cursor"):
         check_like(f"feed.{name}", getattr(feed, name), getattr(feed, name).shape, "int64")
+    check_writable(batch__x=batch.x, batch__labels=batch.labels, batch__rates=batch.rates)
 
 
 @public_kernel
@@ -70,6 +71,7 @@ def next_step(feed: Feed, batch: Batch, losses: Array, loss: Array) -> None:
     xp = namespace(*feed, *batch, losses, loss)
     _check_feed(feed, batch)
     check_like("losses", losses, (len(feed.order), feed.order.shape[1]), feed.data.dtype)
+    check_writable(losses=losses, cursor=feed.cursor)
     check_like("loss", loss, losses.shape[1:], losses.dtype)
     device = device_of(xp)
     arrays = (*feed, *batch, losses, loss)
@@ -102,6 +104,7 @@ def end_step(losses: Array, loss: Array, cursor: Array) -> None:
     xp = namespace(losses, loss, cursor)
     check_like("loss", loss, losses.shape[1:], losses.dtype)
     check_like("cursor", cursor, (1,), "int64")
+    check_writable(losses=losses, cursor=cursor)
     device = device_of(xp)
     if device is not None and all(a.flags.c_contiguous for a in (losses, loss, cursor)):
         _FUSED[device.kind].end_step(losses, loss, cursor, device)

@@ -49,6 +49,7 @@ def test_where_the_system_does_not_tell_all_cores_count(monkeypatch, tmp_path):
     ("facts", "name"),
     [
         ("processor\t: 0\nmodel name\t: Some CPU: fast\nmodel name\t: Other\n", "Some CPU: fast"),
+        ("model name\nmodel name\t:\nmodel name\t: Last\n", "Last"),
         ("processor\t: 0\nCPU architecture: 8\n", f"{platform.machine()} CPU"),
         (None, f"{platform.machine()} CPU"),
     ],

@@ -1,6 +1,7 @@
 """Memory that is used again: never while somebody looks at it, and starting where it should."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -37,6 +38,31 @@ def test_memory_that_is_free_is_lent_again_and_views_keep_it():
     assert address_of(pool.empty((4, 8), "float64")) not in (at, address_of(second))
     assert not pool.lent(np.empty(3))
     assert not HostPool().lent(third)
+
+
+def test_memory_may_come_back_while_this_thread_has_the_lock():
+    """The garbage collector may run anywhere."""
+    pool = HostPool()
+    first, second = pool.empty((8,), "float64"), pool.empty((8,), "float64")
+    at = address_of(first)
+    with pool._lock:
+        del first
+    assert pool._kept == 0
+    del second
+    assert pool._kept == 128
+    taken = [pool.empty((8,), "float64") for _ in range(2)]
+    assert at in map(address_of, taken)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_process_that_forks_does_not_wait_for_threads_that_it_does_not_have():
+    pool = HostPool()
+    pool._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if pool._lock.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_no_more_is_kept_than_is_allowed():

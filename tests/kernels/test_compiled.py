@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpubn.backend import address_of, host_kernels
-from gpubn.kernels import batch_norm, batch_norm_backward, batch_norm_inference
+from gpubn.kernels import activation, batch_norm, batch_norm_backward, batch_norm_inference
 from gpubn.kernels.cpu import launch
 from gpubn.kernels.cpu.compiled import run
 from gpubn.kernels.cpu.compiled.elementary import exp_of_negative, sigmoid, tanh
@@ -148,6 +148,24 @@ def test_bits_of_batch_norm_do_not_depend_on_where_arrays_start(rng, dtype, shap
         assert places == [of_x, of_x if of_x == of_dy else 0, of_x, of_x]
 
 
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+def test_one_number_without_an_axis_is_given_back_as_such(name):
+    forward, backward = activation(name)
+    with host_kernels(compiled=True):
+        y, cache = forward(np.array(0.5))
+        assert y.shape == backward(y, cache).shape == ()
+
+
+def test_what_starts_at_no_place_for_its_numbers_gives_what_does(rng, dtype):
+    x = rng.standard_normal((130, 256)).astype(dtype)
+    odd = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    odd[...] = x
+    with host_kernels(compiled=True):
+        (right, _), (y, _) = batch_norm(x), batch_norm(odd)
+    assert y.flags.aligned
+    assert y.tobytes() == right.tobytes()
+
+
 def test_what_is_kept_on_disk_is_of_this_source(monkeypatch):
     """Numba looks at what a closure holds; a change of any file changes that."""
     texts = {name: name.encode() for name in ("layout", "run", "lowlevel")}
@@ -172,6 +190,31 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(monkeypatc
     assert [message.startswith(expected) for message in caplog.messages] == [True]
 
 
+@pytest.mark.parametrize("how", ["fails", "has no thread"])
+def test_nobody_is_told_of_a_compiler_that_fails_or_cannot_be_watched(monkeypatch, how):
+    timers = []
+
+    def refused(timer):
+        timers.append(timer)
+        raise RuntimeError("can't start new thread")
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(launch, "_compiles", {})
+    monkeypatch.setattr(launch, "_SOON", threading.TIMEOUT_MAX)
+    if how == "fails":
+        monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
+        monkeypatch.setattr(run, "compiled_loop", lambda: fail)
+        with pytest.raises(ZeroDivisionError):
+            launch._Loop(8)
+    else:
+        monkeypatch.setattr(threading.Timer, "start", refused)
+        monkeypatch.setattr(run, "compiled_loop", lambda: lambda *_: None)
+        launch._Loop(8)
+    assert [timer.finished.is_set() for timer in timers] == [True]
+
+
 @pytest.mark.parametrize("slow", [True, False])
 def test_who_waits_for_the_compiler_is_told_why(monkeypatch, caplog, slow):
     told, heard = threading.Event(), []
@@ -180,6 +223,7 @@ def test_who_waits_for_the_compiler_is_told_why(monkeypatch, caplog, slow):
         heard.append(record.getMessage())
         told.set()
 
+    monkeypatch.setattr(launch, "_compiles", {})
     monkeypatch.setattr(launch, "_SOON", 0.0 if slow else threading.TIMEOUT_MAX)
     monkeypatch.setattr(launch.log, "filters", [hear])
     monkeypatch.setattr(run, "compiled_loop", lambda: lambda *_: told.wait() if slow else None)

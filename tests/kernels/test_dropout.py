@@ -58,6 +58,19 @@ def test_masks_are_those_of_the_generators_of_the_pass(
         assert np.isnan(backend.to_host(dropout_drawn(x, draws, given_rates)[0])).all()
 
 
+@pytest.mark.parametrize("steps", [(1, 2, 1), (2, 1, -1)], ids=str)
+def test_keys_may_lie_anywhere(backend, rng, steps):
+    whole = rng.integers(0, 2**64, (4, 6, 4), np.uint64)
+    x, keys, rates = place(backend, np.ones((3, 5, 7), np.float32), whole, np.full(3, 0.5))
+    keys = keys[tuple(slice(None, None, step) for step in steps)][:, :3, :2]
+    masks = []
+    for given in (keys, keys.copy()):
+        (cursor,) = place(backend, np.zeros(1, np.int64))
+        _, cache = dropout_drawn(x, MaskDraws(given, cursor), rates)
+        masks.append(backend.to_host(cache.mask).tolist())
+    assert masks[0] == masks[1]
+
+
 def test_a_pass_is_counted_once_however_blocks_take_turns(backend, rng, monkeypatch):
     """Many blocks read which pass it is, and one of them goes on to the next."""
     host = [rng.integers(0, 2**64, (9, 3, 2), np.uint64), np.zeros(1, np.int64), np.full(3, 0.3)]

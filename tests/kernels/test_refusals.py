@@ -331,12 +331,28 @@ def test_gradient_descent_names_the_parameter_that_lacks_a_rate(backend):
     refuses(message, descend, [first, other], [first, other], rates)
 
 
-@pytest.mark.parametrize("name", ["mean", "spread"])
-def test_running_statistics_that_cannot_be_written_are_refused(name):
-    running = RunningStatistics(ones(3), ones(3), 0.1)
-    getattr(running, name).setflags(write=False)
-    message = f"running.{name} is read-only; expected"
-    refuses(message, batch_norm, ones(4, 3), running=running)
+WRITTEN = {
+    "running": {"mean": "running.mean", "spread": "running.spread"},
+    "affine backward": {"dweight_out": "dweight_out"},
+    "affine descent": {"weight": "weight", "bias": "bias", "scratch": "scratch"},
+    "batch norm descent": {"gamma": "gamma", "beta": "beta"},
+    "classifier": {"weight": "weight", "bias": "bias"},
+    "descent": {"parameter": "parameter"},
+    "averaged descent": {"parameter": "parameter", "average": "average"},
+    "begin": {"x": "batch.x", "of_x": "batch.labels", "own_rates": "batch.rates"},
+    "next": {"losses": "losses", "x": "batch.x"},
+    "end": {"losses": "losses", "cursor": "cursor"},
+}
+
+
+@pytest.mark.parametrize(("name", "argument"), [(n, a) for n in WRITTEN for a in WRITTEN[n]])
+def test_arrays_that_cannot_be_written_are_refused(name, argument):
+    call, taken = TAKEN[name]
+    beside = {"dweight_out": ones(3, 2), "scratch": ones(3, 5, 7)}
+    given = taken.get(argument, beside.get(argument)).copy()
+    given.setflags(write=False)
+    message = f"{WRITTEN[name][argument]} is read-only; expected"
+    refuses(message, call, **(taken | {argument: given}))
 
 
 # A name without the order of its bytes would let it through, to be computed in float32.

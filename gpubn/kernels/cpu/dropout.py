@@ -29,6 +29,8 @@ def dropout_drawn(
 ) -> tuple[Array, Array]:
     """Return y and the mask, which is drawn in the same launch."""
     x, keys = device.contiguous(x), draws.keys
+    if keys.strides[1:] != (16, 8):
+        keys = device.contiguous(keys)
     y, mask = device.empty(x.shape, x.dtype), device.empty(x.shape, bool)
     least = np.ceil(rates.astype(np.float32).astype(np.float64) * 2.0**24).astype(np.uint64)
     each = x[0].size

@@ -4,6 +4,7 @@ import logging
 import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,8 @@ log = logging.getLogger(__name__)
 
 _SOON = 1.0
 """Seconds that kernels may take to be there, before a person is told why."""
-_one_compiles = threading.Lock()
+_compiles: dict[int, int] = {}
+"""The first thread that wanted kernels of so many bytes a number: it says why all wait."""
 _COMPILING = "compiling kernels for float%d, once on this machine: some 15 seconds"
 _ROW = struct.Struct(f"{COLUMNS}q")
 _NONE, _ZEROS = (0,) * EACH, (0,) * (EACH * MOST)
@@ -82,12 +84,16 @@ class _Loop:
         from gpubn.kernels.cpu.compiled.run import ALONE, compiled_loop
 
         self._run, self._blas, self._alone = compiled_loop(), products(itemsize), ALONE
-        with _one_compiles:
-            note = threading.Timer(_SOON, log.info, (_COMPILING, itemsize * 8))
-            note.daemon = True
-            note.start()
-            none = np.zeros((1, COLUMNS), np.int64), np.zeros((1, 2), f"f{itemsize}")
+        none = np.zeros((1, COLUMNS), np.int64), np.zeros((1, 2), f"f{itemsize}")
+        note = threading.Timer(_SOON, log.info, (_COMPILING, itemsize * 8))
+        note.daemon = True
+        first = threading.get_ident() == _compiles.setdefault(itemsize, threading.get_ident())
+        try:
+            if first:
+                with suppress(RuntimeError):  # no more threads: it is compiled without a word
+                    note.start()
             self(*none, 0, 0, 1)
+        finally:
             note.cancel()
 
     def __call__(
