@@ -98,7 +98,7 @@ def test_piped_a_person_sees_each_cell_once_and_no_bar(swept, launcher):
         assert "kept in out/cells" not in process.out
     if launcher == "vectorized":
         assert process.out.startswith("Launching 3 jobs, together where they can be\n")
-        assert process.out.count("\n") == 4
+        assert process.out.count("\n") == 5
 
 
 BAR = r"(\x1b\[A|\n)*[\w ]+: +\d+%\|.*\| \S+ \[.*\](\x1b\[A)*"
