@@ -123,7 +123,7 @@ def placed(array, start):
 
 
 def all_of(x, dy, activation):
-    """What batch norm makes of x and dy, and how many bytes into a line its large arrays start."""
+    """Return what batch norm makes of x and dy, and how far into a line its large arrays start."""
     gamma, beta = x[..., 1, :].copy(), x[..., 2, :].copy()
     with host_kernels(compiled=True):
         y, cache = batch_norm(x, gamma, beta, activation=activation)
