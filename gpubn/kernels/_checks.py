@@ -121,8 +121,7 @@ def check_writable(**arrays: Array | None) -> None:
     for name, array in arrays.items():
         if not getattr(getattr(array, "flags", None), "writeable", True):
             raise ArgumentError(
-                f"{name.replace('__', '.')} is read-only; expected an array that can be updated in "
-                "place"
+                f"{name} is read-only; expected an array that can be updated in place"
             )
 
 

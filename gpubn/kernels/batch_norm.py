@@ -317,7 +317,7 @@ def _check_running(running: RunningStatistics, x: Array) -> None:
     mean, spread, momentum = running.mean, running.spread, running.momentum
     namespace(x, mean, spread, momentum if is_array(momentum) else None)
     _check_averages(*map(form, (x, mean, spread, momentum)), running.average)
-    check_writable(running__mean=mean, running__spread=spread)
+    check_writable(**{"running.mean": mean, "running.spread": spread})
 
 
 @once

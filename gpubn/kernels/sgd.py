@@ -73,6 +73,8 @@ def descend_averaged(
     if not parameters and not gradients and not averages:
         return
     _check_pairs(parameters, rates, gradients=gradients, averages=averages)
+    for average in averages:
+        check_writable(average=average)
     xp = namespace(*parameters, *gradients, *averages, rates)
     device, arrays = device_of(xp), (*parameters, *gradients, *averages)
     if device is not None and all(a.flags.c_contiguous for a in arrays):
@@ -94,8 +96,6 @@ def _check_pairs(parameters: Sequence[Array], rates: Array, **beside: Sequence[A
         check_writable(parameter=parameter)
         for name, arrays in beside.items():
             check_like(name[:-1], arrays[i], parameter.shape, parameter.dtype)
-            if name == "averages":
-                check_writable(average=arrays[i])
         check_rates(rates, parameter)
 
 

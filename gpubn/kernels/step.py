@@ -46,7 +46,7 @@ def _check_feed(feed: Feed, batch: Batch) -> None:
     check_like("batch.rates", batch.rates, feed.rates.shape[1:], feed.rates.dtype)
     for name in ("labels", "order", "cursor"):
         check_like(f"feed.{name}", getattr(feed, name), getattr(feed, name).shape, "int64")
-    check_writable(batch__x=batch.x, batch__labels=batch.labels, batch__rates=batch.rates)
+    check_writable(**{f"batch.{name}": array for name, array in batch._asdict().items()})
 
 
 @public_kernel
