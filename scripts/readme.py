@@ -11,6 +11,7 @@ from typing import Any
 from gpubn import experiments
 from gpubn.files import write_atomic
 from gpubn.report.benchmarks import RACES, races
+from gpubn.report.claims.confirmation import rounds
 from gpubn.report.claims.coverage import PASSAGE_KINDS
 from gpubn.report.claims.rules import verdict_word
 from gpubn.report.figures import drawing as figures
@@ -62,6 +63,7 @@ def generated(part: str, results: Path) -> str:
         has=lambda name: (results / name).exists(),
         claims=_claims(results) if part == "claims" else [],
         outcomes=OUTCOMES,
+        rounds=rounds,
         replication=_replication(results),
         passages=_passages(results),
         experiments=[n for n in experiments.names() if (tables / f"{n}.json").exists()],

@@ -1,25 +1,38 @@
-"""Run every claim on new seeds and decide it by the rules that are frozen.
+"""Run claims on new seeds and decide them by the rules that are frozen.
 
 Tables go to `confirmed` in the results folder; what came of the claims, beside their verdicts
 there, to confirmation.csv and confirmation.md. With `--full` all of this is in `full`: grids in
 full resolution where there are such, at the rates that the seeds of tuning choose, the others as
-they are. What is timed is taken as it stands. Nothing is run where nothing is frozen, what is
-frozen has changed, or the seeds are not new.
+they are. What is timed is taken as it stands. With `--only` one claim is run, or some: they are
+decided together with all others as these stand in the results, and the others keep the rows that
+they have. Nothing is run where nothing is frozen, what is frozen has changed, or the seeds are not
+new.
 """
 
 import argparse
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gpubn import backend, experiments
 from gpubn.data import load
-from gpubn.report.claims import decide_all
-from gpubn.report.claims.confirmation import OUTCOMES, compare, write_confirmation
-from gpubn.report.claims.freeze import FreezeError, last_freeze
-from gpubn.report.claims.ledger import load_ledger
+from gpubn.errors import ConfigError
+from gpubn.report.claims.confirmation import (
+    OUTCOMES,
+    compare,
+    confirmed_rows,
+    in_order,
+    last_seed,
+    write_confirmation,
+)
+from gpubn.report.claims.decide import Decision, decide_measured, measured
+from gpubn.report.claims.freeze import FreezeError, last_freeze, load_freezes
+from gpubn.report.claims.ledger import Claim, Ledger, load_ledger
+from gpubn.report.claims.measure import table_reader
+from gpubn.report.claims.places import TablePlaces
 from gpubn.sweeps.compose import grid_override
 from gpubn.sweeps.estimate import Forecast
 from gpubn.sweeps.pipeline import make_tables
@@ -31,55 +44,97 @@ def command() -> None:
     """Confirm, and print how many verdicts came out alike."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="what was frozen")
-    parser.add_argument("--first-seed", type=int, default=100, help="the first new seed (100)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="CLAIM", help="this one; may be repeated"
+    )
+    parser.add_argument(
+        "--first-seed", type=int, help="the first new seed (the next hundred after all seen ones)"
+    )
     parser.add_argument("--seeds", type=int, default=20, help="how many (20)")
     parser.add_argument("--full", action="store_true", help="the verdicts in full, hours")
     parser.add_argument("--backend", default="auto", help="auto, numpy, numba or cupy")
     parser.add_argument("--override", action="append", default=[], help="a Hydra override")
     options = parser.parse_args()
     frozen = last_freeze(options.results)
-    claims = load_ledger().claims.values()
-    read = {table.removesuffix("_pooled") for claim in claims for table in claim.tables}
-    names = [name for name in experiments.names() if name in read]
+    book = load_ledger()
+    ids = options.only or [*book.claims]
+    if unknown := [id_ for id_ in ids if id_ not in book.claims]:
+        raise ConfigError(f"--only is {unknown[0]!r}; expected one of {', '.join(book.claims)}")
+    names = _experiments_of(book.claims[id_] for id_ in ids)
     results = options.results
     place = results / "full" if options.full else results
-    refuse_seen_seeds((place, results), names, options.first_seed)
+    first = new_seed((place, results), book.claims, names, frozen.hash, options.first_seed)
     if any("mnist" in experiments.get(name).datasets for name in names):
         load("mnist")  # the digits, which would stand for it, were not frozen
     before = _verdicts(place / "claims.csv")
     fresh = place / "confirmed"
-    seeds = [f"first_seed={options.first_seed}", f"seeds={options.seeds}", *options.override]
+    seeds = [f"first_seed={first}", f"seeds={options.seeds}", *options.override]
     chosen = {name: [grid_override(name, full=options.full), *seeds] for name in names}
     where = backend.resolve(options.backend)
     make_tables(chosen, fresh, where, cell_folder=results / "cells", before=_say)
-    decisions = decide_all(fresh, [results], fresh)
-    said = f"{options.first_seed} to {options.first_seed + options.seeds - 1}"
+    said = f"{first} to {first + options.seeds - 1}"
+    decisions = [d for d in _decided(book, ids, fresh, place, results) if d.id in ids]
     rows = [compare(before[d.id], d, frozen.hash, said) for d in decisions if d.id in before]
-    write_confirmation(place, rows, frozen, "../" * options.full)
+    known = confirmed_rows(place) if options.only else []
+    together = in_order(known, rows, book.expected)
+    write_confirmation(place, together, load_freezes(results), "../" * options.full)
     counts = {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in OUTCOMES}
-    print(f"{len(rows)} claims: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}")
+    print(f"{len(rows)} confirmed: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}")
 
 
 def _say(left: Forecast) -> None:
     log.info("%s", left)
 
 
-def refuse_seen_seeds(folders: Sequence[Path], names: Sequence[str], first: int) -> None:
-    """Refuse seeds on which a table of these experiments in the first folder with it was made.
+def _experiments_of(claims: Iterable[Claim]) -> list[str]:
+    read = {table.removesuffix("_pooled") for claim in claims for table in claim.tables}
+    return [name for name in experiments.names() if name in read]
+
+
+def _decided(book: Ledger, ids: Collection[str], fresh: Path, *frozen: Path) -> list[Decision]:
+    """Decide all claims together: these from the fresh tables, the others from the frozen ones."""
+    new = table_reader(TablePlaces((fresh, frozen[-1])).existing)
+    old = table_reader(TablePlaces(frozen).existing)
+    each = [measured(c, new if c.id in ids else old) for c in book.claims.values()]
+    return decide_measured(book, each)
+
+
+def new_seed(
+    folders: Sequence[Path],
+    claims: Mapping[str, Claim],
+    names: Sequence[str],
+    freeze: str,
+    asked: int | None = None,
+) -> int:
+    """Return the first seed of a confirmation: the one asked for, or the next hundred after all
+    seeds that were seen.
+
+    A table of these experiments was made of some, in the first of the folders that has it; on
+    others a claim that reads one of them was confirmed, by another freeze than this one.
 
     Raises:
-        FreezeError: `first` is one, or below one.
+        FreezeError: the seed that was asked for was seen, or one after it.
     """
-    for name in names:
-        places = [folder / "tables" / f"{name}.json" for folder in folders]
-        path = next((path for path in places if path.exists()), places[0])
-        config = json.loads(path.read_text())["config"]
-        unseen = config.get("first_seed", 0) + config["seeds"]
-        if first < unseen:
-            raise FreezeError(
-                f"--first-seed is {first}; expected at least {unseen}, as {name} was decided on "
-                f"seeds up to {unseen - 1}"
-            )
+    seen = {name: _last_of_table(folders, name) for name in names}
+    name = max(seen, key=lambda name: seen[name], default="")
+    last, why = seen.get(name, -1), f"as {name} was decided on seeds up to {seen.get(name, -1)}"
+    rows = [row for folder in folders for row in confirmed_rows(folder)]
+    alike = {id_ for id_, claim in claims.items() if {*_experiments_of([claim])} & {*names}}
+    if asked is None:
+        return (max(last, last_seed(rows, alike)) // 100 + 1) * 100
+    others = [row for row in rows if row["freeze"] != freeze]
+    if (confirmed := last_seed(others, alike)) > last:
+        last, why = confirmed, f"as claims were confirmed on seeds up to {confirmed}"
+    if asked <= last:
+        raise FreezeError(f"--first-seed is {asked}; expected at least {last + 1}, {why}")
+    return asked
+
+
+def _last_of_table(folders: Sequence[Path], name: str) -> int:
+    places = [folder / "tables" / f"{name}.json" for folder in folders]
+    path = next((path for path in places if path.exists()), places[0])
+    config: dict[str, Any] = json.loads(path.read_text())["config"]
+    return int(config.get("first_seed", 0)) + int(config["seeds"]) - 1
 
 
 def _verdicts(path: Path) -> dict[str, dict[str, str]]:

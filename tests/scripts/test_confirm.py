@@ -3,17 +3,35 @@
 import csv
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
 from gpubn import backend
 from gpubn.commands import confirm as script
 from gpubn.commands import freeze as freezing
+from gpubn.errors import ConfigError
 from gpubn.report.claims.freeze import FreezeError, frozen_hash
+from gpubn.report.claims.ledger import Claim, Ledger
 from gpubn.sweeps.pipeline import make_tables
 
 NAME = "moving_average"
+CLAIM = {
+    "claim": "A moving average is soon too large.",
+    "kind": "effect",
+    "matters": {"value": 0.1, "basis": "margin", "why": "a tenth"},
+    **{"predicted": "contradicted", "reason": "it starts at 0", "source": "a book"},
+    **{"threat": "few steps", "excluded": "it is about few"},
+    "measures": {
+        "x": {
+            "table": NAME,
+            "metric": "mean_bias",
+            "where": {"momentum": 0.001},
+            "step": "last",
+        },
+    },
+    "quantities": {"bias": {"value": "x", "unit": "share"}},
+    "cases": [{"quantity": "bias"}],
+}
 TINY = ["seeds=2", "optim.steps=6", "data.examples=20"]
 
 
@@ -23,16 +41,18 @@ def made(tmp_path_factory):
     results = tmp_path_factory.mktemp("made")
     make_tables({NAME: [f"experiment={NAME}", *TINY]}, results, backend.resolve("numpy"))
     (results / "claims.csv").write_text(
-        "id,verdict,measured,low,high,unit\nA1,reproduced,1,1,1,x\n"
+        "id,verdict,measured,low,high,unit\nA1,reproduced,1,1,1,x\nA2,contradicted,1,1,1,x\n"
     )
     return results
 
 
 @pytest.fixture
 def confirm(monkeypatch, made, tmp_path):
-    """confirm(*arguments): on a copy of these tables, with one claim, which they cannot decide."""
+    """confirm(*arguments): on a copy of these tables, with two claims, whose opposite is so."""
     results = shutil.copytree(made, tmp_path / "results")
-    book = SimpleNamespace(claims={"A1": SimpleNamespace(tables=(NAME,))})
+    book = Ledger(
+        {"A": "A document"}, {id_: Claim.read(CLAIM | {"id": id_}) for id_ in ("A1", "A2")}
+    )
     monkeypatch.setattr(script, "load_ledger", lambda: book)
 
     def run(*arguments):
@@ -55,6 +75,8 @@ def test_nothing_is_run_on_seeds_that_were_seen_or_without_a_freeze(confirm):
     confirm.freeze()
     with pytest.raises(FreezeError, match="--first-seed is 1; expected at least 2, as moving_aver"):
         confirm("--first-seed", "1")
+    with pytest.raises(ConfigError, match="--only is 'A3'; expected one of A1, A2"):
+        confirm("--only", "A3")
     assert not (confirm.results / "confirmed").exists()
 
 
@@ -70,11 +92,30 @@ def test_claims_are_decided_on_the_new_seeds_and_only_these(confirm, capsys):
     assert {row["seed"] for row in rows_of("confirmed/tables/" + NAME)} == {"2", "3", "4"}
     assert document["config"]["seeds"] == 3
     assert {p: p.read_bytes() for p in before} == before
-    (row,) = rows_of("confirmation")
+    row, other = rows_of("confirmation")
     assert (row["id"], row["frozen"], row["outcome"]) == ("A1", "reproduced", "fallen")
     assert (row["freeze"], row["seeds"]) == (frozen_hash(), "2 to 4")
-    assert "1 fallen" in capsys.readouterr().out
+    assert (other["id"], other["outcome"]) == ("A2", "same")
+    assert "2 confirmed: 1 same, 0 other conditions, 0 open, 1 fallen" in capsys.readouterr().out
     assert "Seen." in (confirm.results / "confirmation.md").read_text()
+
+
+def test_one_claim_alone_is_confirmed_on_seeds_that_no_confirmation_had(confirm, capsys):
+    confirm.freeze()
+    confirm("--first-seed", "2")
+    page = confirm.results / "confirmation.csv"
+    page.write_text(page.read_text().replace(frozen_hash(), "another"))
+    freezes = confirm.results / "freezes.csv"
+    freezes.write_text(freezes.read_text() + "2030-01-01,another,2,,\n")
+    confirm.freeze()
+    said = "--first-seed is 4; expected at least 5, as claims were confirmed on seeds up to 4"
+    with pytest.raises(FreezeError, match=said):
+        confirm("--first-seed", "4")
+    confirm("--only", "A2")
+    rows = [*csv.DictReader(page.read_text().splitlines())]
+    assert [(r["id"], r["seeds"]) for r in rows] == [("A1", "2 to 4"), ("A2", "100 to 102")]
+    assert [r["freeze"] for r in rows] == ["another", frozen_hash()]
+    assert "1 confirmed: 1 same" in capsys.readouterr().out
 
 
 def test_verdicts_in_full_are_confirmed_beside_them(confirm, monkeypatch):

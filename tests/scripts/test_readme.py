@@ -104,14 +104,16 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     counted = (
         "2 verdicts the same, 1 under other conditions, 0 open in one of the two, 1 fallen (A3)"
     )
-    quick = f"On new seeds (7 to 9), quick grids, by what was frozen on 2030-01-01: {counted} "
+    quick = f"On new seeds (7 to 9, frozen on 2030-01-01), quick grids: {counted} "
     assert f"{quick}([confirmation](results/confirmation.md))" in said
-    assert "full grids, by what" not in said
+    assert "full grids:" not in said
     (tmp_path / "full").mkdir()
     full = tmp_path / "full" / "confirmation.csv"
-    full.write_text("id,outcome,freeze,seeds\nA1,same,b,20 to 29\n")
+    rows = "A1,same,a,20 to 29\nA2,same,a,20 to 29\nA3,same,b,40 to 49\n"
+    full.write_text(f"id,outcome,freeze,seeds\n{rows}")
     said = readme.generated("claims", tmp_path)
-    assert "On new seeds (20 to 29), full grids, by what was frozen on 2030-02-03: 1 verd" in said
+    seeds = "20 to 29, frozen on 2030-01-01; 40 to 49 for A3, frozen on 2030-02-03"
+    assert f"On new seeds ({seeds}), full grids: 3 verdicts the same" in said
     assert quick in said
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from gpubn.report.benchmarks import RACED, RACES, races
 from gpubn.report.claims import history, rules
-from gpubn.report.claims.confirmation import CONFIRMATIONS, OUTCOMES
+from gpubn.report.claims.confirmation import CONFIRMATIONS, OUTCOMES, rounds
 from gpubn.report.claims.reports import THEORY, rule_in_words, statistics_page, theory_rows
 from gpubn.report.replication import load_replication
 from gpubn.report.site.page import Page
@@ -141,6 +141,7 @@ def _history(source: SiteSource) -> Page:
             "changes": sorted(changes, key=lambda row: row[1], reverse=True),
             "freezes": source.rows("freezes"),
             "confirmed": confirmed,
+            "rounds": {of: rounds(rows) for of, rows in confirmed.items()},
             "outcomes": OUTCOMES,
             "counts": {of: Counter(r["outcome"] for r in rows) for of, rows in confirmed.items()},
             "differ": differ,

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from gpubn.errors import StoreError
 from gpubn.files import shipped
 from gpubn.report.claims import confirmation, freeze, ledger
 from gpubn.report.claims.decide import Decision
@@ -92,7 +93,7 @@ def test_what_came_of_a_claim(tmp_path, before, now, outcome):
     assert (found["id"], found["outcome"], found["frozen"]) == ("A1", outcome, before)
     assert found["confirmed"] == (now or "no verdict")
     frozen = freeze.Freeze("2030-01-02", "abc", "1", "", "A note.")
-    confirmation.write_confirmation(tmp_path, [found], frozen)
+    confirmation.write_confirmation(tmp_path, [found], [frozen])
     page = (tmp_path / "confirmation.md").read_text()
     assert "on 2030-01-02 (hash `abc`" in page
     assert "seeds 7 to 9" in page
@@ -102,7 +103,37 @@ def test_what_came_of_a_claim(tmp_path, before, now, outcome):
     assert list(csv.DictReader(text.splitlines())) == [found]
     assert (found["freeze"], found["seeds"]) == ("abc", "7 to 9")
     assert "(freezes.csv)" in page
-    confirmation.write_confirmation(tmp_path, [found], frozen, "../")
+    confirmation.write_confirmation(tmp_path, [found], [frozen], "../")
     page = (tmp_path / "confirmation.md").read_text()
     assert "(../freezes.csv)" in page
     assert "(../claims.md#a1)" in page
+
+
+def test_a_claim_keeps_the_row_of_the_last_time_that_it_was_confirmed(tmp_path):
+    assert confirmation.confirmed_rows(tmp_path) == []
+    row = dict.fromkeys(("measured", "low", "high", "unit"), "1") | {"verdict": "reproduced"}
+
+    def came(id_, freeze, seeds):
+        return confirmation.compare(row, Decision(id_, None, verdict="reproduced"), freeze, seeds)
+
+    first = [came(id_, "abc", "7 to 9") for id_ in ("A1", "A10", "A2")]
+    later = [came("A10", "def", "20 to 29")]
+    rows = confirmation.in_order(first, later, ["A1", "A2", "A3", "A10"])
+    assert [(r["id"], r["freeze"]) for r in rows] == [("A1", "abc"), ("A2", "abc"), ("A10", "def")]
+    assert confirmation.last_seed(rows, ["A1", "A2"]) == 9
+    assert confirmation.last_seed(rows, ["A2", "A10"]) == 29
+    assert confirmation.last_seed(rows, ["A3"]) == -1
+    freezes = [
+        freeze.Freeze(f"2030-01-0{i}", h, "1", "", f"Note {h}.")
+        for i, h in ((1, "abc"), (2, "def"))
+    ]
+    confirmation.write_confirmation(tmp_path, rows, freezes)
+    page = " ".join((tmp_path / "confirmation.md").read_text().split())
+    assert "frozen on 2030-01-01 (hash `abc`" in page
+    assert "Then 2 claims were run on seeds 7 to 9" in page
+    assert "A10, whose rules changed after that, was run on seeds 20 to 29" in page
+    assert page.index("Note abc.") < page.index("A10, whose") < page.index("Note def.")
+    assert confirmation.confirmed_rows(tmp_path) == rows
+    (tmp_path / "confirmation.csv").write_text("id,outcome\nA1,same\n")
+    with pytest.raises(StoreError, match="has other columns than"):
+        confirmation.confirmed_rows(tmp_path)
