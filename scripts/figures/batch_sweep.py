@@ -15,7 +15,7 @@ from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, fi
 
 # The claims' ledger decides these: what matters, and which arms are compared, by size of batch.
 MATTERS = 0.02
-DECIDING = {"512": ("ghost_16",), "128": ("ghost_16", "none")}
+DECIDING = dict.fromkeys(("512", "128"), ("ghost_16", "none"))
 
 
 def _batches(sheet: Sheet) -> Labels:
@@ -26,7 +26,7 @@ def _batches(sheet: Sheet) -> Labels:
     }
 
 
-@figure(__doc__, tables=("batch_sweep",), claims=("B12",), from_small=True, size=(7.2, 5.0))
+@figure(__doc__, tables=("batch_sweep",), claims=("B12", "B28"), from_small=True, size=(7.2, 5.0))
 @Panels(
     rows={"loss": "best test loss (nats)", "ratio": "log ratio of losses"},
     columns=_batches,

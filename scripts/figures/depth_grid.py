@@ -2,7 +2,7 @@
 
 {dataset}; {network}. Loss of the last {c[every]} of {training}, each seed at the best of the
 {rate}. Gain: log ratio of the losses, none over batchnorm; above 0 batchnorm helps; Δ: gain at
-{DEPTHS[1]} layers less gain at {DEPTHS[0]}. {dots}
+{DEPTHS[1]} and at {DEPTHS[2]} layers less gain at {DEPTHS[0]}. {dots}
 
 Means of losses are geometric; gains compare the same seed's. The depths are not to scale.
 {diverged}
@@ -18,7 +18,7 @@ from gpubn.report.figures.sheets import Labels, Legend, Panels, Sheet, Slide, fa
 from gpubn.report.words import ACTIVATIONS
 
 # The claims' ledger decides these: what matters (A7, B11, D12), and which depths D12 compares.
-MATTERS, DEPTHS = 0.1, (1, 10)
+MATTERS, DEPTHS = 0.1, (1, 10, 20)
 SHOWN = ("glorot", "he", "small", "rand_fan_in")
 
 
@@ -58,13 +58,13 @@ def draw(sheet: Sheet) -> None:
     for depth in DEPTHS:
         select(table, depth=str(depth))
     depths = sheet.levels("depth")
-    few, many = ([depths.index(str(depth))] for depth in DEPTHS)
-    grown = sweeps.each(gains, lambda gain: gain[many] - gain[few])
+    few, *many = (depths.index(str(depth)) for depth in DEPTHS)
+    grown = sweeps.each(gains, lambda gain: gain[many] - gain[[few]])
     ends, gain_ends = scales.loss_ends(losses), scales.ratio_ends([gains, grown], MATTERS)
-    at, place = np.arange(len(depths)), len(depths)
+    at, behind = np.arange(len(depths)), len(depths) + np.arange(len(many))
     how: dict[str, Any] = {"width": 0.44, "aside": 0.1}
     for (activation, what), init, ax in sheet.panels():
-        scales.category_axis(ax, [*depths, "Δ"])
+        scales.category_axis(ax, [*depths, *(f"Δ{depth}" for depth in DEPTHS[1:])])
         if what == "loss":
             sweeps.draw_arms(ax, at, losses[activation, init], **how, ends=ends, log=True)
             scales.loss_axis(ax, ends)
@@ -72,7 +72,8 @@ def draw(sheet: Sheet) -> None:
             ax.tick_params(labelbottom=False)
             continue
         for norm, gain in gains[activation, init].items():
-            for places, of in ((at, gain), (at[-1:] + 1, grown[activation, init][norm])):
+            for places, of in ((at, gain), (behind, grown[activation, init][norm])):
                 sweeps.draw_arms(ax, places, {norm: of}, **how, ends=gain_ends)
-        sweeps.shade(ax, place, 0.5, 0.5)
+        for place in behind:
+            sweeps.shade(ax, place, 0.5, 0.5)
         scales.ratio_axis(ax, gain_ends, MATTERS)

@@ -2,9 +2,11 @@
 
 Each case of a claim is one quantity, one value a seed. It is held against two bounds, the smallest
 effect that matters and its opposite (or that far on either side of a printed value), by a two-sided
-t-test each. All these tests of the ledger are one family, adjusted together after Holm: the chance
-that any case of any claim is put on a wrong side is at most 5%. Other quantities are shown with
-their interval and not tested. Exact claims have tolerances, and no p.
+t-test each. The weakest of several quantities is above a bound where the test of each says so, and
+below it where that of any does, times their number. All these tests of the ledger are one family,
+adjusted together after Holm: the chance that any case of any claim is put on a wrong side is at
+most 5%. Other quantities are shown with their interval and not tested. Exact claims have
+tolerances, and no p.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +21,7 @@ from gpubn.report.claims.infer import Estimate
 from gpubn.report.claims.ledger import Claim, ClaimCase, Ledger, Quantity
 from gpubn.report.claims.measure import PerSeed, Tables, measure
 from gpubn.report.claims.scope import scope
-from gpubn.report.statistics import predictive_interval, t_test
+from gpubn.report.statistics import predictive_interval
 
 SIGNIFICANT = 0.05
 WORDS = (*rules.VERDICTS, "no verdict")
@@ -134,7 +136,7 @@ def decide_measured(ledger: Ledger, each: Iterable[Decision]) -> list[Decision]:
     decisions = {decision.id: decision for decision in each}
     sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
     p: dict[_Test, float] = {
-        (claim.id, case.quantity, bound): t_test(decision.values[case.quantity], bound)
+        (claim.id, case.quantity, bound): infer.p_of_bound(_parts(decision, case.quantity), bound)
         for claim, decision in sound
         if claim.kind != rules.EXACT
         for case in claim.cases
@@ -158,7 +160,7 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: 
     A LedgerError says that it cannot be estimated, and a case needs it.
     """
     quantity = claim.quantities[name]
-    seeds = _common_seeds(quantity.value.names, names)
+    seeds = _common_seeds(quantity.names, names)
     arrays = {key: per_seed.values for key, per_seed in names.items()}
     if quantity.predicted is not None:
         _common_seeds(quantity.predicted.names, names)
@@ -167,7 +169,7 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: 
             if problem:
                 raise LedgerError(problem)
         decision.predictions[name] = float(prediction.mean())
-    values, problem = quantity.value.evaluate(arrays)
+    values, problem = _value(quantity, arrays, decision.problems)
     names[name] = PerSeed(seeds, values)
     try:
         if problem:
@@ -178,6 +180,23 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: 
         if any(name == case.quantity or name in case.beside for case in claim.cases):
             raise
         decision.problems[name] = str(error)
+
+
+def _value(
+    quantity: Quantity, arrays: Mapping[str, np.ndarray], problems: Mapping[str, str]
+) -> tuple[np.ndarray, str | None]:
+    """Return the values of a quantity, and what keeps them from being used, if anything does."""
+    if quantity.value:
+        return quantity.value.evaluate(arrays)
+    lacking = next((part for part in quantity.weakest if part in problems), None)
+    problem = f"needs {lacking}, which {problems[lacking]}" if lacking else None
+    return min((arrays[part] for part in quantity.weakest), key=np.mean), problem
+
+
+def _parts(decision: Decision, name: str) -> list[np.ndarray]:
+    """Return the values of what a quantity is the weakest of, or its own."""
+    assert decision.claim is not None
+    return [decision.values[n] for n in decision.claim.quantities[name].weakest or [name]]
 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:

@@ -1,6 +1,6 @@
 """From one value a seed to an estimate with its interval, and the tests that decide."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +58,20 @@ def estimate(quantity: Quantity, x: np.ndarray) -> Estimate:
     interval = [float(bound) for bound in mean_interval(np.log(x) if quantity.log else x)]
     mean, low, high = (float(v) for v in (np.exp(interval) if quantity.log else interval))
     return Estimate(x.size, mean, low, high)
+
+
+def p_of_bound(parts: Sequence[np.ndarray], bound: float) -> float:
+    """Two-sided p of the side of a bound on which the smallest mean of `parts`, (n,) each, lies.
+
+    That all means are above it is an intersection of claims, of which each has to be shown: the
+    largest p counts (Berger 1982). That some mean is below it is shown by any: the smallest p
+    counts, times the number of parts (Bonferroni).
+    """
+    tests = [(float(mean_interval(x).mean) - bound, t_test(x, bound)) for x in parts]
+    if any(np.isnan(p) for _, p in tests):
+        return float("nan")
+    below = [p for distance, p in tests if distance < 0]
+    return min(1.0, len(parts) * min(below)) if below else max(p for _, p in tests)
 
 
 def p_of_draw(x: np.ndarray, low: float, high: float) -> float:

@@ -6,6 +6,7 @@ apply. A malformed entry keeps its claim from a verdict, and no other.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
@@ -65,9 +66,15 @@ def _remembered(thresholds: dict[str, Threshold], info: ValidationInfo) -> dict[
 
 
 class Quantity(Entry):
-    """One value a seed, from measures; its source says why it is `predicted`."""
+    """One value a seed, from measures; its source says why it is `predicted`.
 
-    value: Annotated[Expression, BeforeValidator(Expression.parse)]
+    Attributes:
+        weakest: in place of a value the quantities that a claim needs all: it is the one of the
+            smallest mean, and is shown where each is shown.
+    """
+
+    value: Annotated[Expression | None, BeforeValidator(Expression.parse)] = None
+    weakest: list[Text] = Field([], description="a list of quantities")
     unit: Text
     label: Text = ""
     kind: Literal["mean", "proportion", "single"] = "mean"
@@ -76,10 +83,19 @@ class Quantity(Entry):
     source: Text | None = None
 
     def check(self) -> None:
+        if (self.value is None) != bool(self.weakest):
+            raise LedgerError("has a value and weakest, or none of them; expected one of the two")
+        if self.weakest and (len({*self.weakest}) < 2 or self.kind != "mean" or self.log):
+            raise LedgerError("is the weakest of one, or no mean; expected that of several means")
         if (self.predicted is None) != (self.source is None):
             raise LedgerError("has one of predicted and source; expected both or neither")
         if self.log and self.kind != "mean":
             raise LedgerError(f"has scale log and kind {self.kind}; expected kind mean")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it is made of."""
+        return self.value.names if self.value else frozenset(self.weakest)
 
     @property
     def log(self) -> bool:
@@ -138,7 +154,9 @@ class Claim(Entry):
             _add_name("measure", name, known)
         for name, quantity in self.quantities.items():
             with at(f"quantity {name}"):
-                quantity.value.require(known)
+                if quantity.value:
+                    quantity.value.require(known)
+                self._refuse_weakest(quantity, known)
                 if quantity.predicted:
                     with at("has a prediction that"):
                         quantity.predicted.require(known)
@@ -147,6 +165,19 @@ class Claim(Entry):
         for number, case in enumerate(self.cases):
             with at(f"case {number + 1}"):
                 self._refuse_case(case, self.cases[:number])
+
+    def _refuse_weakest(self, quantity: Quantity, known: Collection[str]) -> None:
+        """Refuse the weakest of what are no means before it in its unit, or of another rule."""
+        for name in quantity.weakest:
+            part = self.quantities.get(name) if name in known else None
+            if part is None or part.weakest or part.kind != "mean" or part.log:
+                raise LedgerError(
+                    f"is the weakest of {name!r}; expected means that stand before it"
+                )
+            if part.unit != quantity.unit:
+                raise LedgerError(f"is in {quantity.unit}, and {name} in {part.unit}; expected one")
+        if quantity.weakest and self.kind != rules.EFFECT:
+            raise LedgerError(f"is the weakest of several in a claim of kind {self.kind}")
 
     def _refuse_case(self, case: ClaimCase, before: list[ClaimCase]) -> None:
         """Refuse a case that does not suit the claim, or the cases before it."""
@@ -172,6 +203,8 @@ class Claim(Entry):
             raise LedgerError("has nothing published; expected what the document prints")
         if given & {"published", "beside"} and self.kind not in (rules.EFFECT, rules.PUBLISHED):
             raise LedgerError(f"has published values; expected none of a claim of kind {self.kind}")
+        if quantity.weakest and case.published is not None:
+            raise LedgerError("has a printed value for the weakest of several; expected none")
         if "beside" in given and case.published is None:
             raise LedgerError("has printed values beside it and none of its own; expected both")
         for other in case.beside:
@@ -189,7 +222,7 @@ class Claim(Entry):
         names = {name for case in self.cases for name in (case.quantity, *case.beside)}
         for name in reversed(self.quantities):  # each is made of what stands before it
             if name in names:
-                names |= self.quantities[name].value.names
+                names |= self.quantities[name].names
         return {name: m for name, m in self.measures.items() if name in names}
 
 

@@ -12,11 +12,13 @@ from gpubn.report.claims.ledger import Quantity
 from gpubn.report.claims.rules import verdict_of
 from gpubn.report.statistics import mean_interval, predictive_interval, t_test
 from gpubn.rows import Observation, per_seed
+from tests.report.claims.conftest import COLOURS
 
 RAMP = np.linspace(-1, 1, 10)
 RAMP = (RAMP / RAMP.std(ddof=1)).round(4)
 """Ten seeds with mean 0 and standard deviation 1, of so few digits that a table holds them."""
 
+QUANTITY = Quantity(value=1, unit="times")
 SHOWN, OPPOSITE = (mean + 0.1 * RAMP for mean in (2.0, -2.0))
 """What an effect of which 1 matters is, in a case of its own."""
 BARELY = 1.75 + RAMP
@@ -72,6 +74,58 @@ def test_a_case(world, kind, printed, mean, spread, state):
     else:
         assert outcome.draw == pytest.approx(predictive_interval(x))
         assert outcome.p_draw == pytest.approx(infer.p_of_draw(x, *printed))
+
+
+def weakest(world, *arms, unit="times"):
+    """Decide a claim that needs all these arms; return its decision."""
+    entry = world.plant(*arms)
+    parts = [case["quantity"] for case in entry["cases"]]
+    entry["quantities"]["all"] = {"weakest": parts, "unit": unit}
+    return world.decide(entry | {"cases": [{"quantity": "all"}]})["A1"]
+
+
+@pytest.mark.parametrize(
+    ("means", "spread", "state"),
+    [
+        ((2, 3), 0.1, "shown"),
+        ((3, 0.5), 0.1, "fails"),
+        ((9, -2, 9), 0.1, "opposite"),
+        ((-2, -2), 0.1, "opposite"),
+        ((9, 2), 3, "open"),
+        ((0, 0, 0), 1, "fails"),  # the smallest of each seed would be -0.7 on average
+    ],
+)
+def test_the_weakest_stands_for_all_that_a_claim_needs(world, means, spread, state):
+    arms = [mean + spread * np.roll(RAMP, 3 * i) for i, mean in enumerate(means)]
+    decision = weakest(world, *arms)
+    (outcome,) = decision.outcomes
+    assert outcome.state == state
+    assert decision.headline == infer.estimate(QUANTITY, min(arms, key=np.mean))
+    assert set(decision.others) == set(COLOURS[: len(arms)])
+
+
+def test_each_has_to_be_shown_and_any_may_fail(world):
+    """Above a bound the largest p counts, below it the smallest, times their number."""
+    sure, unsure = 3 + 0.1 * RAMP, 2 + RAMP
+    (outcome,) = weakest(world, sure, unsure).outcomes
+    assert outcome.p == pytest.approx(t_test(unsure, 1))
+    steady, wild = 2 + 0.1 * RAMP, 3 + 5 * RAMP
+    assert infer.p_of_bound([steady, wild], 1) == t_test(wild, 1) > 0.2
+    low = -2 + 2 * RAMP
+    parts = [low, 9 + 0.1 * RAMP, 9 + RAMP]
+    assert infer.p_of_bound(parts, -1) == pytest.approx(3 * t_test(low, -1))
+    assert infer.p_of_bound([low, low, 0 * RAMP - 1], -1) == pytest.approx(3 * t_test(low, -1))
+    assert infer.p_of_bound([RAMP - 0.01] * 3, 0) == 1
+    assert np.isnan(infer.p_of_bound([low, np.full(10, np.nan)], -1))
+
+
+def test_the_weakest_of_some_of_which_one_is_not_finite(world):
+    entry = world.plant(SHOWN, SHOWN)
+    entry["quantities"]["lost"] = {"value": "log(0 * in_red)", "unit": "times"}
+    entry["quantities"]["all"] = {"weakest": ["blue", "lost"], "unit": "times"}
+    entry["cases"] = [{"quantity": "all"}]
+    reason = world.decide(entry)["A1"].reason
+    assert reason.startswith("A1: quantity all needs lost, which takes the logarithm of zero")
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ def test_the_ledger_that_ships_is_whole_and_sound():
         words |= {rules.OTHER_VALUE} if any(case.published for case in claim.cases) else set()
         words |= {rules.CONDITIONAL} if len(claim.cases) > 1 else set()
         assert claim.predicted in words, id_
-        formulas = [f for q in claim.quantities.values() for f in (q.value, q.predicted) if f]
-        assert set(claim.measures) <= set().union(*(formula.names for formula in formulas)), id_
+        predicted = [q.predicted.names for q in claim.quantities.values() if q.predicted]
+        named = set().union(*(q.names for q in claim.quantities.values()), *predicted)
+        assert set(claim.measures) <= named, id_
 
 
 @pytest.fixture
@@ -71,6 +72,13 @@ def gain(**changes):
     return {"quantities": {"gain": GAIN | changes}}
 
 
+def needs(**changes):
+    """Quantities of which the last is the weakest of others, by `changes`."""
+    each = {"gain": GAIN, "more": GAIN, "nats": GAIN | {"unit": "nats"}}
+    each["shares"] = GAIN | {"kind": "proportion"}
+    return {"quantities": {**each, "all": {"unit": "times", **changes}}}
+
+
 def printed(**changes):
     return {"cases": [PRINTED | changes]}
 
@@ -101,6 +109,20 @@ def cases(first, second=None, **changes):
         (gain(scale="log", kind="proportion"), "quantity gain has scale log and kind proportion"),
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
+        (needs(weakest=["gain", "more"], value="x"), "quantity all has a value and weakest, or"),
+        (needs(), "quantity all has a value and weakest, or none of them; expected one of the two"),
+        (needs(weakest=["gain"]), "quantity all is the weakest of one, or no mean; expected that"),
+        (needs(weakest=["gain", "x"]), "quantity all is the weakest of 'x'; expected means"),
+        (needs(weakest=["gain", "shares"]), "quantity all is the weakest of 'shares'; expected"),
+        (needs(weakest=["gain", "nats"]), "quantity all is in times, and nats in nats; expected"),
+        (
+            needs(weakest=["gain", "more"]) | {"kind": "equal"},
+            "quantity all is the weakest of several in a claim of kind equal",
+        ),
+        (
+            needs(weakest=["gain", "more"]) | {"cases": [{"quantity": "all", "published": [1, 2]}]},
+            "case 1 has a printed value for the weakest of several; expected none",
+        ),
         ({"matters": ONE | {"value": 0}}, "matters has value 0; expected more than 0"),
         ({"cases": []}, "cases is []; expected a list with the primary quantity"),
         ({"cases": [{"quantity": "loss"}]}, "case 1 has quantity 'loss'; expected one of gain"),
