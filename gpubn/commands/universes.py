@@ -64,7 +64,7 @@ def command() -> None:
     where = backend.resolve(options.backend)
     run = _Run(options.results, options.ledger, None if options.decide else where)
     known, titles = report.known_rows(options.results), {n: u.title for n, u in found.items()}
-    rows = {n: known.get(n) or report.blank_rows(n, before, report.NOT_RUN, "") for n in found}
+    rows = {n: report.completed(n, known.get(n, []), before) for n in found}
     for name, universe in found.items():
         if not options.only or name in options.only:
             rows[name] = run(universe, rows[name])
@@ -102,7 +102,7 @@ class _Run:
                 blank = {row["word"] for row in before} <= {report.NOT_RUN, report.NO_DATA}
                 ids = [row["id"] for row in before]
                 why = f"the dataset {universe.data} could not be had"
-                none = report.blank_rows(universe.name, ids, report.NO_DATA, why)
+                none = report.no_data_rows(universe.name, ids, why)
                 return none if blank else before
         outcome = Outcome.of(folder)
         if outcome is None:

@@ -1,4 +1,4 @@
-"""B2, B8, B10, B12 and B13: what batch normalization does to training and at inference."""
+"""B2, B8, B10, B12, B13 and B28: what batch normalization does to training and at inference."""
 
 import math
 from functools import partial
@@ -78,37 +78,50 @@ def compare_moments(net: Net, name: str, everything, test, generator) -> dict[st
     }
 
 
-def b12(seed: int, data) -> dict[str, float]:
-    """Return log ratios of best test losses: whole batch over groups of 16, and none over it."""
-    images, labels = subset(data, "train", 512, stream(seed, "b12", "train"))
-    test = subset(data, "test", 2000, stream(seed, "b12", "test"))
-    rates = (0.1, 0.3, 1.0, 3.0)
-    weights = copies(glorot([784, 64, 10], stream(seed, "b12", "init")), len(rates))
+class BestLoss:
+    """Logarithms of best test losses on a seed's 512 images: `BestLoss(seed, data)(order, 128)`."""
 
-    def best(order, batch: int, group=None) -> float:
-        net = Net(weights, [order], partial(BatchNorm, group=group))
+    def __init__(self, seed: int, data) -> None:
+        self.seed = seed
+        self.images, self.labels = subset(data, "train", 512, stream(seed, "b12", "train"))
+        self.test = subset(data, "test", 2000, stream(seed, "b12", "test"))
+        self.rates = (0.1, 0.3, 1.0, 3.0)
+        weights = glorot([784, 64, 10], stream(seed, "b12", "init"))
+        self.weights = copies(weights, len(self.rates))
+
+    def __call__(self, order, batch: int, group=None) -> float:
+        net = Net(self.weights, [order], partial(BatchNorm, group=group))
 
         @torch.no_grad()
         def population() -> None:
-            z, norm = net.affine(0, images), net.norms[0]
+            z, norm = net.affine(0, self.images), net.norms[0]
             norm.mean = z.mean(1, keepdim=True)
             norm.var = z.var(1, correction=0, keepdim=True)
 
-        shuffled = batches(images, labels, batch, stream(seed, "b12", "order", batch))
+        stirred = stream(self.seed, "b12", "order", batch)
+        shuffled = batches(self.images, self.labels, batch, stirred)
         prepare = population if "norm" in order else None
-        return math.log(best_test_loss(net, shuffled, rates, 150, test, prepare))
+        return math.log(best_test_loss(net, shuffled, self.rates, 150, self.test, prepare))
 
-    before = ("norm", "relu")
-    full, full_grouped = best(before, 512), best(before, 512, 16)
-    batch, batch_grouped = best(before, 128), best(before, 128, 16)
-    none = best(("relu",), 128)
+
+def b12(seed: int, data) -> dict[str, float]:
+    """Return log ratios of best test losses: whole batch over groups of 16."""
+    best, before = BestLoss(seed, data), ("norm", "relu")
     return {
-        "noise": full - full_grouped,
-        "noise_batch": batch - batch_grouped,
-        "whole": none - batch,
-        "whole_grouped": none - batch_grouped,
-        "loss_none": math.exp(none),
-        "loss_batch": math.exp(batch),
+        "noise": best(before, 512) - best(before, 512, 16),
+        "noise_batch": best(before, 128) - best(before, 128, 16),
+    }
+
+
+def b28(seed: int, data) -> dict[str, float]:
+    """Return log ratios of best test losses, none over whole batch, and those of batches of 128."""
+    best, before, none = BestLoss(seed, data), ("norm", "relu"), ("relu",)
+    with_it, without = best(before, 128), best(none, 128)
+    return {
+        "whole": without - with_it,
+        "whole_512": best(none, 512) - best(before, 512),
+        "loss_none": math.exp(without),
+        "loss_batch": math.exp(with_it),
     }
 
 

@@ -1,4 +1,4 @@
-"""Ten verdicts measured a second time, with nothing shared but the data files.
+"""Eleven verdicts measured a second time, with nothing shared but the data files.
 
     GPUBN_DATA=folder python tests/replication/replicate.py [--claims B2,D1] [--seeds 20]
 
@@ -48,8 +48,9 @@ CLAIMS = {
         effect(math.log(1.1), "same_rate", "same_rate_after", "best_tanh", "best_relu"),
     ),
     "B10": (normalization.b10, effect(1.0, "tanh", "tanh_behind", "relu", "relu_behind")),
-    "B12": (normalization.b12, effect(0.02, "noise", "noise_batch", "whole")),
+    "B12": (normalization.b12, effect(0.02, "noise", "noise_batch")),
     "B13": (normalization.b13, effect(0.05, *normalization.CASES)),
+    "B28": (normalization.b28, effect(0.02, "whole", "whole_512")),
     "D1": (document.d1, {f"end_{name}": first_reading(name) for name in document.READINGS}),
     "D11": (document.d11, {"after_batch": Rule("published", 0.07, LAST_LOSSES)}),
     "D4": (document.d4, effect(0.5, "listing_eye", "listing", "rand", "randn")),

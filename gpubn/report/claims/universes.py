@@ -77,9 +77,17 @@ def decided_rows(
     return rows
 
 
-def blank_rows(universe: str, ids: Iterable[str], word: str, why: str) -> list[VerdictRow]:
-    """Return the rows of a universe that has no verdicts, `NOT_RUN` or `NO_DATA`."""
-    return [_row(universe, id_, word, why=why) for id_ in ids]
+def no_data_rows(universe: str, ids: Iterable[str], why: str) -> list[VerdictRow]:
+    """Return the rows of a universe that has no verdicts, as its data could not be had."""
+    return [_row(universe, id_, NO_DATA, why=why) for id_ in ids]
+
+
+def completed(universe: str, rows: Sequence[VerdictRow], ids: Iterable[str]) -> list[VerdictRow]:
+    """Return a row of a universe for each claim: one that is new has none, or no data, as all."""
+    known = {row["id"]: row for row in rows}
+    no_data = {row["why"] for row in rows if row["word"] == NO_DATA}
+    word, why = (NO_DATA, min(no_data)) if no_data else (NOT_RUN, "")
+    return [known.get(id_) or _row(universe, id_, word, why=why) for id_ in ids]
 
 
 def known_rows(results: Path) -> dict[str, list[VerdictRow]]:

@@ -109,6 +109,10 @@ def test_what_came_of_a_claim(tmp_path, before, now, outcome):
     assert "(../claims.md#a1)" in page
 
 
+def test_what_ships_is_what_was_frozen():
+    assert last_freeze(shipped("results")) == load_freezes(shipped("results"))[-1]
+
+
 def test_a_claim_keeps_the_row_of_the_last_time_that_it_was_confirmed(tmp_path):
     assert confirmation.confirmed_rows(tmp_path) == []
     row = dict.fromkeys(("measured", "low", "high", "unit"), "1") | {"verdict": "reproduced"}

@@ -82,16 +82,19 @@ def test_what_reads_unchanged_cells_alone_is_told_from_the_rest(results):
 
 
 def test_what_was_run_is_known_again_and_what_was_not_is_not(results):
-    blank = module.blank_rows("w", READ, module.NOT_RUN, "")
-    none = module.blank_rows("x", READ, module.NO_DATA, "offline")
+    blank = module.completed("w", [], READ)
+    none = module.completed("x", module.no_data_rows("x", ["A1"], "offline"), READ)
     before = write(results, u=decided(), w=blank, x=none)
-    assert {before["w", "A1"]["word"], before["x", "A1"]["why"]} == {"not run", "offline"}
+    assert {before["w", "A1"]["word"], before["x", "A3"]["why"]} == {"not run", "offline"}
     assert before["w", "A1"]["agrees"] == before["x", "A1"]["agrees"] == ""
     known = module.known_rows(results)
     assert {*known} == {"default", "u", "x"}
     del known["default"]
     assert write(results, **known).items() <= before.items()
     assert module.known_rows(results.parent / "nowhere") == {}
+    new = module.completed("u", known["u"][:2], READ)
+    assert new[:2] == known["u"][:2]
+    assert (new[2]["id"], new[2]["word"]) == ("A3", "not run")
 
 
 def test_the_table_of_the_figure_holds_words_agreement_and_titles(results):
