@@ -2,11 +2,11 @@
 
 Each case of a claim is one quantity, one value a seed. It is held against two bounds, the smallest
 effect that matters and its opposite (or that far on either side of a printed value), by a two-sided
-t-test each. The weakest of several quantities is above a bound where the test of each says so, and
-below it where that of any does, times their number. All these tests of the ledger are one family,
-adjusted together after Holm: the chance that any case of any claim is put on a wrong side is at
-most 5%. Other quantities are shown with their interval and not tested. Exact claims have
-tolerances, and no p.
+t-test each. The weakest of several quantities is above what matters where the test of each says so,
+and below it where that of any does, times their number; it has no opposite, and no other bound. All
+these tests of the ledger are one family, adjusted together after Holm: the chance that any case of
+any claim is put on a wrong side is at most 5%. Other quantities are shown with their interval and
+not tested. Exact claims have tolerances, and no p.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -140,7 +140,7 @@ def decide_measured(ledger: Ledger, each: Iterable[Decision]) -> list[Decision]:
         for claim, decision in sound
         if claim.kind != rules.EXACT
         for case in claim.cases
-        for bound in _bounds(claim, case)
+        for bound in bounds(claim, case)
     }
     adjusted = infer.holm(p)
     for claim, decision in sound:
@@ -216,8 +216,11 @@ def _span(seeds: Sequence[int | None]) -> str:
     return f"{seeds[0]} to {seeds[-1]} ({len(seeds)} of them)"
 
 
-def _bounds(claim: Claim, case: ClaimCase) -> _Pair:
+def bounds(claim: Claim, case: ClaimCase) -> _Pair:
+    """Return what a case is held against, the lower one first; twice one where it is alone."""
     low, high = (0.0, 0.0)
+    if claim.quantities[case.quantity].weakest:
+        return claim.matters.value, claim.matters.value
     if claim.kind == rules.PUBLISHED and case.published is not None:
         low, high = case.published
     return low - claim.matters.value, high + claim.matters.value
@@ -235,8 +238,10 @@ def _outcome(
         state = rules.SHOWN if np.abs(x).max() <= claim.matters.value else rules.FAILS
         return CaseOutcome(case, state)
     mean = decision.estimates[case.quantity].mean
-    tests = [(claim.id, case.quantity, bound) for bound in _bounds(claim, case)]
+    tests = [(claim.id, case.quantity, bound) for bound in bounds(claim, case)]
     of_low, of_high = (int(np.sign(mean - t[2])) * (adjusted[t] < SIGNIFICANT) for t in tests)
+    if claim.quantities[case.quantity].weakest:
+        of_low = rules.UNKNOWN
     draw, p_draw = None, None
     if case.published is not None:
         low, high = predictive_interval(x)

@@ -69,8 +69,8 @@ class Quantity(Entry):
     """One value a seed, from measures; its source says why it is `predicted`.
 
     Attributes:
-        weakest: in place of a value the quantities that a claim needs all: it is the one of the
-            smallest mean, and is shown where each is shown.
+        weakest: in place of a value the quantities all of which a claim needs: it is the one of the
+            smallest mean, shown where each is shown, and has no opposite.
     """
 
     value: Annotated[Expression | None, BeforeValidator(Expression.parse)] = None
@@ -84,7 +84,7 @@ class Quantity(Entry):
 
     def check(self) -> None:
         if (self.value is None) != bool(self.weakest):
-            raise LedgerError("has a value and weakest, or none of them; expected one of the two")
+            raise LedgerError("has a value and weakest, or neither; expected one of the two")
         if self.weakest and (len({*self.weakest}) < 2 or self.kind != "mean" or self.log):
             raise LedgerError("is the weakest of one, or no mean; expected that of several means")
         if (self.predicted is None) != (self.source is None):

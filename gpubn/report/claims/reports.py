@@ -8,7 +8,7 @@ from pathlib import Path
 from gpubn.files import write_atomic
 from gpubn.report.claims import history, rules
 from gpubn.report.claims.coverage import PASSAGE_KINDS, Coverage, Passage
-from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision
+from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision, bounds
 from gpubn.report.claims.differences import word_of
 from gpubn.report.pages import render_page
 from gpubn.report.statistics import CONFIDENCE
@@ -215,7 +215,7 @@ def statistics_page(decisions: Sequence[Decision], *, quick: bool = False) -> st
         cases=sum(len(d.outcomes) for d in decided),
         claims=len(decided),
         n=f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else max(seeds),
-        tests=2 * len(cases),
+        tests=sum(len({*bounds(d.claim, o.case)}) for d, o in cases if d.claim),
         confidence=100 * CONFIDENCE,
         percent=100 * SIGNIFICANT,
         exact=len(exact),

@@ -162,11 +162,11 @@ def refuted_by(claim: Claim) -> list[str]:
     """Return what the numbers would have to show against a claim, a sentence each."""
     m = matters(claim)
     every = " in every case" if len(claim.cases) > 1 else ""
+    less = f"Not reproduced: an effect of less than {m} is shown{every}."
+    opposite = f"Contradicted: an effect of more than {m} the other way is shown{every}."
+    has_opposite = not any(claim.quantities[case.quantity].weakest for case in claim.cases)
     return {
-        rules.EFFECT: [
-            f"Not reproduced: an effect of less than {m} is shown{every}.",
-            f"Contradicted: an effect of more than {m} the other way is shown{every}.",
-        ],
+        rules.EFFECT: [less, *[opposite] * has_opposite],
         rules.EQUAL: [f"Contradicted: a difference of more than {m} is shown{every}."],
         rules.NONINFERIOR: [f"Contradicted: harm of more than {m} is shown{every}."],
         rules.EXACT: [

@@ -110,7 +110,7 @@ def cases(first, second=None, **changes):
         (gain(predicted=1), "quantity gain has one of predicted and source; expected both"),
         (gain(predicted="y", source="s"), "quantity gain has a prediction that names 'y'"),
         (needs(weakest=["gain", "more"], value="x"), "quantity all has a value and weakest, or"),
-        (needs(), "quantity all has a value and weakest, or none of them; expected one of the two"),
+        (needs(), "quantity all has a value and weakest, or neither; expected one of the two"),
         (needs(weakest=["gain"]), "quantity all is the weakest of one, or no mean; expected that"),
         (needs(weakest=["gain", "x"]), "quantity all is the weakest of 'x'; expected means"),
         (needs(weakest=["gain", "shares"]), "quantity all is the weakest of 'shares'; expected"),
