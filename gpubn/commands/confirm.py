@@ -33,9 +33,11 @@ from gpubn.report.claims.freeze import FreezeError, last_freeze, load_freezes
 from gpubn.report.claims.ledger import Claim, Ledger, load_ledger
 from gpubn.report.claims.measure import table_reader
 from gpubn.report.claims.places import TablePlaces
+from gpubn.report.claims.universes import known_rows
 from gpubn.sweeps.compose import grid_override
 from gpubn.sweeps.estimate import Forecast
 from gpubn.sweeps.pipeline import make_tables
+from gpubn.sweeps.universes import DEFAULT, universes
 
 log = logging.getLogger("gpubn")
 
@@ -63,7 +65,7 @@ def command() -> None:
     names = _experiments_of(book.claims[id_] for id_ in ids)
     results = options.results
     place = results / "full" if options.full else results
-    first = new_seed((place, results), book.claims, names, frozen.hash, options.first_seed)
+    first = new_seed(results, place, book.claims, names, frozen.hash, options.first_seed)
     if any("mnist" in experiments.get(name).datasets for name in names):
         load("mnist")  # the digits, which would stand for it, were not frozen
     before = _verdicts(place / "claims.csv")
@@ -100,7 +102,8 @@ def _decided(book: Ledger, ids: Collection[str], fresh: Path, *frozen: Path) -> 
 
 
 def new_seed(
-    folders: Sequence[Path],
+    results: Path,
+    place: Path,
     claims: Mapping[str, Claim],
     names: Sequence[str],
     freeze: str,
@@ -109,32 +112,40 @@ def new_seed(
     """Return the first seed of a confirmation: the one asked for, or the next hundred after all
     seeds that were seen.
 
-    A table of these experiments was made of some, in the first of the folders that has it; on
-    others a claim that reads one of them was confirmed, by another freeze than this one.
+    Some were seen in the tables of these experiments, in those where the frozen verdicts are or
+    those of the results, some in universes, and others where a claim that reads one of them was
+    confirmed, on quick grids or in full. Those of this freeze may be asked for again.
 
     Raises:
         FreezeError: the seed that was asked for was seen, or one after it.
     """
-    seen = {name: _last_of_table(folders, name) for name in names}
-    name = max(seen, key=lambda name: seen[name], default="")
-    last, why = seen.get(name, -1), f"as {name} was decided on seeds up to {seen.get(name, -1)}"
-    rows = [row for folder in folders for row in confirmed_rows(folder)]
+    seen = {-1: "nothing was seen"}
+    for name in names:
+        first, count = _seeds_of_table((place, results), name)
+        seen[first + count - 1] = f"{name} was decided"
+        for universe in (universes()[known] for known in known_rows(results) if known != DEFAULT):
+            if universe.first_seed:
+                seen[universe.first_seed + count - 1] = f"the universe {universe.name} was decided"
+    rows = [*confirmed_rows(results), *confirmed_rows(results / "full")]
     alike = {id_ for id_, claim in claims.items() if {*_experiments_of([claim])} & {*names}}
     if asked is None:
-        return (max(last, last_seed(rows, alike)) // 100 + 1) * 100
+        return (max(*seen, last_seed(rows, alike)) // 100 + 1) * 100
     others = [row for row in rows if row["freeze"] != freeze]
-    if (confirmed := last_seed(others, alike)) > last:
-        last, why = confirmed, f"as claims were confirmed on seeds up to {confirmed}"
-    if asked <= last:
-        raise FreezeError(f"--first-seed is {asked}; expected at least {last + 1}, {why}")
+    seen[last_seed(others, alike)] = "claims were confirmed"
+    if asked <= (last := max(seen)):
+        raise FreezeError(
+            f"--first-seed is {asked}; expected at least {last + 1}, as {seen[last]} on seeds up "
+            f"to {last}"
+        )
     return asked
 
 
-def _last_of_table(folders: Sequence[Path], name: str) -> int:
+def _seeds_of_table(folders: Sequence[Path], name: str) -> tuple[int, int]:
+    """Return the first seed of the table in the first folder that has it, and how many."""
     places = [folder / "tables" / f"{name}.json" for folder in folders]
     path = next((path for path in places if path.exists()), places[0])
     config: dict[str, Any] = json.loads(path.read_text())["config"]
-    return int(config.get("first_seed", 0)) + int(config["seeds"]) - 1
+    return int(config.get("first_seed", 0)), int(config["seeds"])
 
 
 def _verdicts(path: Path) -> dict[str, dict[str, str]]:

@@ -39,6 +39,7 @@ class Universe:
 
     Attributes:
         data: the dataset that it puts in the place of another, if it does.
+        first_seed: its first seed, 0 where that does not differ.
         leaves: experiment -> why it keeps its own grid.
     """
 
@@ -46,6 +47,7 @@ class Universe:
     title: str
     differs: str
     data: str = ""
+    first_seed: int = 0
     leaves: Mapping[str, str] = field(default_factory=dict)
 
     def overrides(self, experiment: str) -> list[str]:
@@ -88,9 +90,10 @@ def _read(path: Path) -> Universe:
         if match and match[1]
         for name in match[2].split(",")
     }
-    defaults = yaml.safe_load(text).get("defaults", ())
+    config = yaml.safe_load(text)
+    defaults, seed = config.get("defaults", ()), config.get("first_seed", 0)
     data = [line["override /data"] for line in defaults if "override /data" in line]
-    return Universe(path.stem, titles[0][2], titles[0][3].rstrip("."), "".join(data), leaves)
+    return Universe(path.stem, titles[0][2], titles[0][3].rstrip("."), "".join(data), seed, leaves)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from gpubn.commands import freeze as freezing
 from gpubn.errors import ConfigError
 from gpubn.report.claims.freeze import FreezeError, frozen_hash
 from gpubn.report.claims.ledger import Claim, Ledger
+from gpubn.report.claims.universes import COLUMNS
 from gpubn.sweeps.pipeline import make_tables
 
 NAME = "moving_average"
@@ -111,9 +112,19 @@ def test_one_claim_alone_is_confirmed_on_seeds_that_no_confirmation_had(confirm,
     said = "--first-seed is 4; expected at least 5, as claims were confirmed on seeds up to 4"
     with pytest.raises(FreezeError, match=said):
         confirm("--first-seed", "4")
+    said = "expected at least 202, as the universe seeds was decided on seeds up to 201"
+    (confirm.results / "universes.csv").write_text(
+        f"{','.join(COLUMNS)}\nseeds,A1,undecided{',' * (len(COLUMNS) - 3)}\n"
+    )
+    with pytest.raises(FreezeError, match=said):
+        confirm("--first-seed", "100")
+    (confirm.results / "full").mkdir()
+    (confirm.results / "full" / "confirmation.csv").write_text(
+        page.read_text().replace("2 to 4", "300 to 319")
+    )
     confirm("--only", "A2")
     rows = [*csv.DictReader(page.read_text().splitlines())]
-    assert [(r["id"], r["seeds"]) for r in rows] == [("A1", "2 to 4"), ("A2", "100 to 102")]
+    assert [(r["id"], r["seeds"]) for r in rows] == [("A1", "2 to 4"), ("A2", "400 to 402")]
     assert [r["freeze"] for r in rows] == ["another", frozen_hash()]
     assert "1 confirmed: 1 same" in capsys.readouterr().out
 
