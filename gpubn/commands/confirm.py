@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,12 @@ def command() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="how many (20)")
     parser.add_argument("--full", action="store_true", help="the verdicts in full, hours")
     parser.add_argument("--backend", default="auto", help="auto, numpy, numba or cupy")
-    parser.add_argument("--override", action="append", default=[], help="a Hydra override")
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        help="a Hydra override, for one experiment NAME:KEY=VALUE",
+    )
     options = parser.parse_args()
     frozen = last_freeze(options.results)
     book = load_ledger()
@@ -70,8 +75,11 @@ def command() -> None:
         load("mnist")  # the digits, which would stand for it, were not frozen
     before = _verdicts(place / "claims.csv")
     fresh = place / "confirmed"
-    seeds = [f"first_seed={first}", f"seeds={options.seeds}", *options.override]
-    chosen = {name: [grid_override(name, full=options.full), *seeds] for name in names}
+    seeds = [f"first_seed={first}", f"seeds={options.seeds}"]
+    chosen = {
+        name: [grid_override(name, full=options.full), *seeds, *_taken(name, options.override)]
+        for name in names
+    }
     where = backend.resolve(options.backend)
     make_tables(chosen, fresh, where, cell_folder=results / "cells", before=_say)
     said = f"{first} to {first + options.seeds - 1}"
@@ -86,6 +94,16 @@ def command() -> None:
 
 def _say(left: Forecast) -> None:
     log.info("%s", left)
+
+
+def _taken(experiment: str, overrides: Iterable[str]) -> Iterator[str]:
+    """Return the overrides that are for all experiments, or for this one."""
+    for override in overrides:
+        name, _, own = override.partition(":")
+        if name not in experiments.names():
+            yield override
+        elif name == experiment:
+            yield own
 
 
 def _experiments_of(claims: Iterable[Claim]) -> list[str]:

@@ -58,7 +58,8 @@ def confirm(monkeypatch, made, tmp_path):
 
     def run(*arguments):
         given = ["--backend", "numpy", "--results", results, "--seeds", "3", *arguments]
-        given += [part for o in TINY[1:] for part in ("--override", o)]
+        overrides = (TINY[1], f"{NAME}:{TINY[2]}", "exact:seeds=9")
+        given += [part for o in overrides for part in ("--override", o)]
         monkeypatch.setattr("sys.argv", ["confirm.py", *map(str, given)])
         script.command()
 
