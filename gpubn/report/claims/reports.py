@@ -10,6 +10,7 @@ from gpubn.report.claims import history, rules
 from gpubn.report.claims.coverage import PASSAGE_KINDS, Coverage, Passage
 from gpubn.report.claims.decide import SIGNIFICANT, WORDS, CaseOutcome, Decision, bounds
 from gpubn.report.claims.differences import word_of
+from gpubn.report.claims.ledger import Claim
 from gpubn.report.pages import render_page
 from gpubn.report.statistics import CONFIDENCE
 
@@ -78,7 +79,7 @@ def write_reports(
         why=why,
         theory=theory,
         history=changes,
-        rule=rule_in_words,
+        rule=rule_of,
     )
     claims = (_claim(d, figures.get(d.id, {})) for d in decisions)
     texts = {
@@ -222,6 +223,14 @@ def statistics_page(decisions: Sequence[Decision], *, quick: bool = False) -> st
         undecided=[d.word for d in decided].count(rules.UNDECIDED),
         quick=quick,
     )
+
+
+def rule_of(claim: Claim) -> str:
+    """Return what decides a case of this claim."""
+    said = rule_in_words(claim.kind, f"{claim.matters.value:.4g}")
+    several = any(claim.quantities[case.quantity].weakest for case in claim.cases)
+    more = "; the weakest of several is shown where each of them is, and has no opposite"
+    return said + more * several
 
 
 def rule_in_words(kind: rules.Kind, matters: str) -> str:

@@ -9,7 +9,7 @@ from gpubn.report.claims.confirmation import CONFIRMATIONS
 from gpubn.report.claims.coverage import Passage
 from gpubn.report.claims.decide import Decision
 from gpubn.report.claims.ledger import Claim
-from gpubn.report.claims.reports import rule_in_words
+from gpubn.report.claims.reports import rule_of
 from gpubn.report.replication import Replicated, load_replication
 from gpubn.report.site.page import Page
 from gpubn.report.site.sentences import matters
@@ -133,7 +133,7 @@ def _about(source: SiteSource, claim: Claim, decision: Decision) -> dict[str, An
         "title": source.ledger.titles[claim.id[0]],
         "pictures": source.figures[claim.id],
         "full_pictures": source.full_figures[claim.id],
-        "rule": rule_in_words(claim.kind, f"{claim.matters.value:.4g}"),
+        "rule": rule_of(claim),
         "refuted": refuted_by(claim),
         "entry": source.entries.get(claim.id, ""),
         "selections": _selections(source, claim.id),
