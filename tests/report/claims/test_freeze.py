@@ -135,7 +135,7 @@ def test_a_claim_keeps_the_row_of_the_last_time_that_it_was_confirmed(tmp_path):
     page = " ".join((tmp_path / "confirmation.md").read_text().split())
     assert "frozen on 2030-01-01 (hash `abc`" in page
     assert "Then 2 claims were run on seeds 7 to 9" in page
-    assert "A10, whose rules changed after that, was run on seeds 20 to 29" in page
+    assert "A10, whose rules or grids changed after that, was run on seeds 20 to 29" in page
     assert page.index("Note abc.") < page.index("A10, whose") < page.index("Note def.")
     assert confirmation.confirmed_rows(tmp_path) == rows
     (tmp_path / "confirmation.csv").write_text("id,outcome\nA1,same\n")
