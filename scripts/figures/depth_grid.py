@@ -72,8 +72,9 @@ def draw(sheet: Sheet) -> None:
             ax.tick_params(labelbottom=False)
             continue
         for norm, gain in gains[activation, init].items():
-            for places, of in ((at, gain), (behind, grown[activation, init][norm])):
-                sweeps.draw_arms(ax, places, {norm: of}, **how, ends=gain_ends)
+            sweeps.draw_arms(ax, at, {norm: gain}, **how, ends=gain_ends)
+            more = {norm: grown[activation, init][norm]}
+            sweeps.draw_arms(ax, behind, more, **how, ends=gain_ends, dots=False)
         for place in behind:
             sweeps.shade(ax, place, 0.5, 0.5)
         scales.ratio_axis(ax, gain_ends, MATTERS)

@@ -171,12 +171,13 @@ def draw_seeds(
     flip: bool = False,
     aside: float = 0.0,
     alpha: float = 1.0,
+    dots: bool = True,
 ) -> None:
     """Draw (levels, seeds) at the places `at`, along y, or x if `flip`; no NaN.
 
-    Dots are seeds, marks and bars their mean and its 95% t-interval; `marks.NOTES` has the key to
-    what is beyond the axis, and to means of some seeds. The dots stand `aside` of the marks, around
-    the place; `log` makes the means geometric.
+    Dots are seeds, where they are wanted, marks and bars their mean and its 95% t-interval;
+    `marks.NOTES` has the key to what is beyond the axis, and to means of some seeds. The dots stand
+    `aside` of the marks, around the place; `log` makes the means geometric.
     """
     _, color, line, marker = style
     look: dict[str, Any] = {"color": color, "alpha": alpha}
@@ -190,11 +191,13 @@ def draw_seeds(
     at = at - aside / 2
     up, down = (">", "<") if flip else ("^", "v")
     inside = (values >= ends[0]) & (values <= ends[1])
-    dots = {**look, "alpha": 0.5 * alpha, "markeredgewidth": 0, "clip_on": False}
-    plot(places[inside], values[inside], "o", markersize=2.2, **dots)
+    dot = {**look, "alpha": 0.5 * alpha, "markeredgewidth": 0, "clip_on": False}
+    if dots:
+        plot(places[inside], values[inside], "o", markersize=2.2, **dot)
     for beyond, end, mark in ((values > ends[1], ends[1], up), (values < ends[0], ends[0], down)):
-        at_end = {**dots, "markersize": 2.6, "label": BEYOND}
-        plot(places[beyond], np.full(beyond.sum(), end), mark, **at_end)
+        at_end = {**dot, "markersize": 2.6, "label": BEYOND}
+        if dots:
+            plot(places[beyond], np.full(beyond.sum(), end), mark, **at_end)
     of_finite, complete = _of_finite(values, log)
     mean, low, high = (np.clip(part, *ends) for part in of_finite)
     plot(at, mean, line=line, linewidth=0.8, **look)

@@ -46,7 +46,7 @@ def test_every_claim_is_told(book):
         ("{value:alone_small}", "{value:alone}", "names the quantity 'alone'"),
         ("{value:alone_small}", "{Value}", "has the result 'the factor was {Value}"),
         ("with dropout was {larger} without", "was {smaller} without", "says 'smaller'"),
-        ("the smaller gain was {change}", "it was {value} and {change:gone}", "'gone'"),
+        ("the smaller effect is {change}", "it was {value} and {change:gone}", "'gone'"),
     ],
 )
 def test_a_fault_is_named(told, before, after, error):
