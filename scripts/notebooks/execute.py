@@ -1,6 +1,7 @@
 """Execute the notebooks for teaching, and write them with all that they show."""
 
 import argparse
+import asyncio
 import os
 import sys
 import time
@@ -15,9 +16,9 @@ from gpubn.files import write_atomic
 FOLDER = Path(__file__).parent
 NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
-"""Seconds that a cell may take; a tenth in short form."""
+"""Seconds that the cells of a notebook may take; a tenth in short form."""
 TRIES = 2
-"""A kernel may lose an answer, and be waited for in vain."""
+"""A kernel may lose answers, and be waited for in vain."""
 _STATES = "application/vnd.jupyter.widget-state+json"
 
 
@@ -25,29 +26,28 @@ def executed(path: Path, folder: Path) -> Any:
     """Return a notebook (percent script) after all its cells have been run in `folder`.
 
     Raises:
-        CellError: a cell failed, or took too long, twice.
+        CellError: a cell failed, or they took too long, twice.
         ExtraError: the extra notebooks is not installed.
     """
     require("a notebook", "notebooks", ("ipykernel", "ipywidgets", "jupytext", "nbclient"))
     import jupytext
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+    from nbclient.exceptions import CellExecutionError
 
     seconds = MOST / 10 if os.environ.get("GPUBN_NOTEBOOKS") == "short" else MOST
     for left in reversed(range(TRIES)):
         notebook = jupytext.read(path)
         client = NotebookClient(
             notebook,
-            timeout=seconds,
             resources={"metadata": {"path": str(folder)}},
             extra_arguments=["--log-level=ERROR"],
         )
         try:
-            client.execute()
+            asyncio.run(_run(client, seconds))
             break
         except CellExecutionError as error:
             raise _failed(path, error) from error
-        except CellTimeoutError as error:
+        except TimeoutError as error:
             if not left:
                 late = SimpleNamespace(ename="timeout", evalue=f"{seconds:.0f} s")
                 raise _failed(path, late) from error
@@ -55,6 +55,24 @@ def executed(path: Path, folder: Path) -> Any:
         if output["output_type"] == "error":
             raise _failed(path, SimpleNamespace(**output))
     return notebook
+
+
+async def _run(client: Any, seconds: float) -> None:
+    """Run all cells; their time counts from when the kernel is ready.
+
+    Raises:
+        TimeoutError: it is over.
+    """
+    from nbclient.exceptions import DeadKernelError
+
+    async with client.async_setup_kernel():
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await client.async_execute(cleanup_kc=False)
+        except DeadKernelError as error:  # so it is called when waiting is cancelled, too
+            if limit.expired():
+                raise TimeoutError from error
+            raise
 
 
 def behind_sliders(notebook: Any) -> Iterator[Any]:
