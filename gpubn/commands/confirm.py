@@ -37,7 +37,7 @@ from gpubn.report.claims.universes import known_rows
 from gpubn.sweeps.compose import grid_override
 from gpubn.sweeps.estimate import Forecast
 from gpubn.sweeps.pipeline import make_tables
-from gpubn.sweeps.universes import DEFAULT, universes
+from gpubn.sweeps.universes import universes
 
 log = logging.getLogger("gpubn")
 
@@ -137,13 +137,13 @@ def new_seed(
     Raises:
         FreezeError: the seed that was asked for was seen, or one after it.
     """
-    seen = {-1: "nothing was seen"}
+    seen, decided = {-1: "nothing was seen"}, known_rows(results)
+    elsewhere = [u for u in universes().values() if u.first_seed and u.name in decided]
     for name in names:
         first, count = _seeds_of_table((place, results), name)
         seen[first + count - 1] = f"{name} was decided"
-        for universe in (universes()[known] for known in known_rows(results) if known != DEFAULT):
-            if universe.first_seed:
-                seen[universe.first_seed + count - 1] = f"the universe {universe.name} was decided"
+        for universe in elsewhere:
+            seen[universe.first_seed + count - 1] = f"the universe {universe.name} was decided"
     rows = [*confirmed_rows(results), *confirmed_rows(results / "full")]
     alike = {id_ for id_, claim in claims.items() if {*_experiments_of([claim])} & {*names}}
     if asked is None:
