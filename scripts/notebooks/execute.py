@@ -16,7 +16,7 @@ from gpubn.files import write_atomic
 FOLDER = Path(__file__).parent
 NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
-"""Seconds that the cells of a notebook may take; a tenth in short form."""
+"""Seconds that the cells of a notebook may take; a fifteenth in short form."""
 TRIES = 2
 """A kernel may lose answers, and be waited for in vain."""
 _STATES = "application/vnd.jupyter.widget-state+json"
@@ -34,7 +34,7 @@ def executed(path: Path, folder: Path) -> Any:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    seconds = MOST / 10 if os.environ.get("GPUBN_NOTEBOOKS") == "short" else MOST
+    seconds = MOST / 15 if os.environ.get("GPUBN_NOTEBOOKS") == "short" else MOST
     for left in reversed(range(TRIES)):
         notebook = jupytext.read(path)
         client = NotebookClient(

@@ -61,7 +61,7 @@ def test_a_cell_that_fails_is_named_behind_a_slider_as_well(fails, tmp_path):
 
 
 def test_a_cell_that_takes_too_long_is_tried_again_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(execute, "MOST", 10)
+    monkeypatch.setattr(execute, "MOST", 15)
     slow = tmp_path / "slow.py"
     slow.write_text(
         "# %%\nfrom pathlib import Path\nfrom threading import Event\n"
