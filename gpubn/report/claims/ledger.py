@@ -94,7 +94,7 @@ class Quantity(Entry):
 
     @property
     def names(self) -> frozenset[str]:
-        """What it is made of."""
+        """The names of what it is made of."""
         return self.value.names if self.value else frozenset(self.weakest)
 
     @property
