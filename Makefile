@@ -135,7 +135,7 @@ confirm: $(STAMP)  ## run every claim on new seeds and decide it by what is froz
 universes: $(STAMP)  ## decide every claim one factor away from the default (hours; ARGS="--only digits")
 	@$(RUN) scripts/universes.py $(IN_RESULTS) $(ARGS)
 
-replicate: $(STAMP)  ## eleven claims once more by an independent PyTorch program (5 minutes)
+replicate: $(STAMP)  ## some claims once more by an independent PyTorch program (5 minutes)
 	@$(RUN) -c "import torch" 2>/dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(RUN) tests/replication/replicate.py $(ARGS)
 

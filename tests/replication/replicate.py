@@ -1,4 +1,4 @@
-"""Eleven verdicts measured a second time, with nothing shared but the data files.
+"""Verdicts measured a second time, with nothing shared but the data files.
 
     GPUBN_DATA=folder python tests/replication/replicate.py [--claims B2,D1] [--seeds 20]
 
