@@ -17,8 +17,6 @@ FOLDER = Path(__file__).parent
 NOTEBOOKS = tuple(sorted(path.stem for path in FOLDER.glob("*_*.py")))
 MOST = 600
 """Seconds that the cells of a notebook may take; a fifteenth in short form."""
-TRIES = 2
-"""A kernel may lose answers, and be waited for in vain."""
 _STATES = "application/vnd.jupyter.widget-state+json"
 
 
@@ -26,7 +24,7 @@ def executed(path: Path, folder: Path) -> Any:
     """Return a notebook (percent script) after all its cells have been run in `folder`.
 
     Raises:
-        CellError: a cell failed, or they took too long, twice.
+        CellError: a cell failed, or they took too long.
         ExtraError: the extra notebooks is not installed.
     """
     require("a notebook", "notebooks", ("ipykernel", "ipywidgets", "jupytext", "nbclient"))
@@ -35,22 +33,19 @@ def executed(path: Path, folder: Path) -> Any:
     from nbclient.exceptions import CellExecutionError
 
     seconds = MOST / 15 if os.environ.get("GPUBN_NOTEBOOKS") == "short" else MOST
-    for left in reversed(range(TRIES)):
-        notebook = jupytext.read(path)
-        client = NotebookClient(
-            notebook,
-            resources={"metadata": {"path": str(folder)}},
-            extra_arguments=["--log-level=ERROR"],
-        )
-        try:
-            asyncio.run(_run(client, seconds))
-            break
-        except CellExecutionError as error:
-            raise _failed(path, error) from error
-        except TimeoutError as error:
-            if not left:
-                late = SimpleNamespace(ename="timeout", evalue=f"{seconds:.0f} s")
-                raise _failed(path, late) from error
+    notebook = jupytext.read(path)
+    client = NotebookClient(
+        notebook,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=ERROR"],
+    )
+    try:
+        asyncio.run(_run(client, seconds))
+    except CellExecutionError as error:
+        raise _failed(path, error) from error
+    except TimeoutError as error:
+        late = SimpleNamespace(ename="timeout", evalue=f"{seconds:.0f} s")
+        raise _failed(path, late) from error
     for output in behind_sliders(notebook):
         if output["output_type"] == "error":
             raise _failed(path, SimpleNamespace(**output))
@@ -66,6 +61,7 @@ async def _run(client: Any, seconds: float) -> None:
     from nbclient.exceptions import DeadKernelError
 
     async with client.async_setup_kernel():
+        _look_after_sending(client.kc.shell_channel)
         try:
             async with asyncio.timeout(seconds) as limit:
                 await client.async_execute(cleanup_kc=False)
@@ -73,6 +69,24 @@ async def _run(client: Any, seconds: float) -> None:
             if limit.expired():
                 raise TimeoutError from error
             raise
+
+
+def _look_after_sending(channel: Any) -> None:
+    """Let a channel look for what has come whenever something was sent.
+
+    A widget's state is sent while a cell's answer is waited for. Where that comes just before, the
+    sending takes the only sign of it, as a socket gives one for each change of its state, and the
+    answer would lie there for ever. To ask for the state hands on what has come.
+    """
+    import zmq
+
+    send = channel.send
+
+    def send_and_look(message: Any) -> None:
+        send(message)
+        channel.socket.get(zmq.EVENTS)
+
+    channel.send = send_and_look
 
 
 def behind_sliders(notebook: Any) -> Iterator[Any]:
