@@ -123,7 +123,6 @@ def test_every_figure_is_composed_of_its_tables(gathered, script):
         sheet = figures.compose(script, tables)
         sheet.finish()
         figure = sheet.figure
-        figure.draw_without_rendering()
     assert sum(ax.has_data() for ax in figure.axes) > 0
     texts = " ".join(" ".join(text.get_text() for text in figure.texts).split())
     digits = any("digits" in set(t["data"]) for t in tables.values() if "data" in t)
