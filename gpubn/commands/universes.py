@@ -3,12 +3,13 @@
 Runs what is missing of the experiments that the ledger reads, in each universe of conf/universe,
 and writes universes.csv, the table `universes` and universe_costs.csv into the results folder after
 each. Cells are shared with the results folder; tables go to `universes/<name>` in it. Stop it at
-any time: the same command goes on. A universe that is not asked for keeps the verdicts it has.
+any time: the same command goes on. A universe that is not asked for keeps the verdicts it has. Of
+one that has been run single experiments can be run again, beside the tables of the others.
 """
 
 import argparse
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,6 +51,10 @@ def command() -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="say what each universe is; run nothing")
     what.add_argument("--decide", action="store_true", help="decide again; run nothing")
+    what.add_argument(
+        "--experiment", action="append", default=[], metavar="NAME",
+        help="run this one alone where a universe has been run; may be repeated",
+    )  # fmt: skip
     options = parser.parse_args()
     found = universes()
     for name in options.only:
@@ -62,7 +67,9 @@ def command() -> None:
         return
     before = report.default_rows(options.results)
     where = backend.resolve(options.backend)
-    run = _Run(options.results, options.ledger, None if options.decide else where)
+    run = _Run(
+        options.results, options.ledger, None if options.decide else where, options.experiment
+    )
     known, titles = report.known_rows(options.results), {n: u.title for n, u in found.items()}
     rows = {n: report.completed(n, known.get(n, []), before) for n in found}
     for name, universe in found.items():
@@ -79,21 +86,36 @@ class _Run:
 
     Args:
         where: the backend; None where nothing is run.
+        alone: the experiments that are run of a universe that has been run; all where none is
+            named.
+
+    Raises:
+        ConfigError: the ledger reads no such experiment.
     """
 
-    def __init__(self, results: Path, rules: Path, where: Backend | None) -> None:
+    def __init__(
+        self, results: Path, rules: Path, where: Backend | None, alone: Sequence[str] = ()
+    ) -> None:
         self._results, self._rules, self._where = results, rules, where
         claims = ledger.load_ledger(rules).claims.values()
         read = {c.id: {table.removesuffix("_pooled") for table in c.tables} for c in claims}
         used = set().union(*read.values())
         self._names = [name for name in experiments.names() if name in used]
         self._read = {id_: tables & {*self._names} for id_, tables in read.items()}
+        for name in alone:
+            if name not in self._names:
+                allowed = ", ".join(self._names)
+                raise ConfigError(f"--experiment is {name!r}; expected one of {allowed}")
+        self._alone = [name for name in self._names if name in alone]
 
     def __call__(
         self, universe: Universe, before: list[report.VerdictRow]
     ) -> list[report.VerdictRow]:
         """Return the rows of a universe: those `before` where there are none, or no data now."""
         folder = self._results / "universes" / universe.name
+        if self._alone and Outcome.of(folder) is None:
+            log.warning("the universe %s is left out: it has not been run", universe.name)
+            return before
         if self._where is not None:
             try:
                 self._make(universe, folder, self._where)
@@ -115,14 +137,28 @@ class _Run:
 
     def _make(self, universe: Universe, folder: Path, where: Backend) -> None:
         log.info("the universe %s: %s", universe.name, universe.differs)
-        plans = self._results / "plans"
-        cells, failed = grids(universe, self._names, folder / "plans")
+        plans, wanted = self._results / "plans", self._alone or self._names
+        cells, failed = grids(universe, wanted, folder / "plans")
         check_data(cells)
-        default, _ = grids(_DEFAULT, self._names, plans)
+        default, _ = grids(_DEFAULT, wanted, plans)
         failed |= tabulate(universe, cells, folder, self._results / "cells", where)
         for name, why in failed.items():
             log.warning("%s has no table in the universe %s: %s", name, universe.name, why)
             remove_tables(folder, name)
+        same = [name for name in cells if _ids(cells[name]) == _ids(default.get(name, []))]
+        if self._alone:
+            outcome = Outcome.of(folder)
+            assert outcome is not None
+            failed |= {name: why for name, why in outcome.failed.items() if name not in wanted}
+            same += [name for name in outcome.same if name not in wanted]
+        else:
+            self._count(universe, cells, default)
+        Outcome(failed, same).save(folder)
+
+    def _count(
+        self, universe: Universe, cells: Mapping[str, list[Cell]], default: Mapping[str, list[Cell]]
+    ) -> None:
+        """Write what a universe has cost, all of it, beside the default."""
         ids = set().union(*map(_ids, default.values()))
         finished = CellStore(self._results / "cells")
         rows: dict[str, CostRow] = {}
@@ -132,8 +168,6 @@ class _Run:
                 row = costs(one.name, of_one, None if one is _DEFAULT else ids, finished)
                 rows |= {one.name: row} if row else {}
         write_costs(self._results, rows)
-        same = [name for name in cells if _ids(cells[name]) == _ids(default.get(name, []))]
-        Outcome(failed, same).save(folder)
 
     def _lacking(self, folder: Path, outcome: Outcome) -> Mapping[str, str]:
         """Return why a table of an experiment is not there: the default's does not stand for it."""

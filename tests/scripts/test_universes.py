@@ -120,6 +120,27 @@ def test_the_table_of_the_default_does_not_stand_for_one_that_failed(call):
     assert [*outcome["failed"]] == ["bessel"]
 
 
+def test_one_experiment_is_run_again_beside_the_tables_of_the_others(call, caplog):
+    call("--only", "float64")
+    folder = call.results / "universes" / "float64"
+    outcome, costs_before = (folder / "outcome.json"), call.results / "universe_costs.csv"
+    known, spent = json.loads(outcome.read_text()), costs_before.read_bytes()
+    tables = {path: path.read_bytes() for path in folder.glob("**/tables/*.csv")}
+    call.given["bessel"].append("seeds=4")
+    call.given["fixed_identity"].append("seeds=4")
+    rows = call("--only", "float64", "--only", "momentum", "--experiment", "bessel")
+    assert "the universe momentum is left out: it has not been run" in caplog.text
+    assert rows["momentum", "A1"]["word"] == "not run"
+    changed = [path.stem for path, data in tables.items() if path.read_bytes() != data]
+    assert changed == ["bessel"]
+    assert json.loads(outcome.read_text()) == known
+    assert known["same"] == ["fixed_identity"]
+    assert costs_before.read_bytes() == spent  # of all of it
+    assert rows["float64", "A2"]["word"] == "reproduced"
+    with pytest.raises(ConfigError, match="--experiment is 'exact'; expected one of bessel, fixed"):
+        call("--only", "float64", "--experiment", "exact")
+
+
 def test_where_there_is_no_data_it_is_entered_and_what_was_decided_stays(call, monkeypatch):
     del call.given["bessel"][0]
     monkeypatch.setattr(sweeps, "load", digits_alone)
