@@ -46,7 +46,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## make .venv with the locked dependencies and this package (every target does it)
 
-$(STAMP): pyproject.toml $(LOCK)
+$(STAMP): pyproject.toml $(LOCK) $(LOCKS)/cpu.txt
 	@$(call quoted,PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "error: PYTHON is $$($(call quoted,PYTHON) -V 2>&1); expected Python 3.11, 3.12 or 3.13" >&2; exit 1; }
 	@echo "setting up $(VENV) from $(LOCK)"
@@ -152,7 +152,7 @@ dist: $(STAMP)  ## make source archive and wheel of what is committed, in dist/
 lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	@for kind in cpu cuda12 cuda13; do \
-	  extra=$$([ $$kind = cpu ] || echo "--extra $$kind"); \
+	  extra=$$([ $$kind = cpu ] || echo "--extra $$kind --constraint $(LOCKS)/cpu.txt"); \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra experiments --extra numba --extra dev $$extra \
 	    --output-file $(LOCKS)/$$kind.txt pyproject.toml; \
@@ -164,6 +164,7 @@ lock: $(STAMP)  ## solve the dependencies anew and write the lock files
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint $(LOCKS)/cpu.txt \
 	  --extra site --extra notebooks --extra browser --output-file $(LOCKS)/site.txt pyproject.toml
+	@$(RUN) $(LOCKS)/beside.py cuda12.txt cuda13.txt extras.txt site.txt
 
 clean:  ## remove .venv, caches, the cell store and run folders; tables and figures stay
 	rm -rf $(VENV) results/cells results/notebooks results/site results/.site.* results/plans results/full/complete/plans results/runs results/tensorboard results/mlflow* build dist *.egg-info
