@@ -76,11 +76,16 @@ def test_an_answer_that_comes_while_a_slider_s_state_is_sent_is_seen(tmp_path, m
 
     def publish_late(widget, *args, **kwargs):
         socket = widget.kernel_client.shell_channel.socket.underlying
-        came.append(zmq.Socket.shadow(socket).poll(10_000))  # and takes the sign of it
+        (tmp_path / "seen").touch()  # for which the cell waits
+        came.append(zmq.Socket.shadow(socket).poll(10_000))  # and takes the sign of its answer
         publish(widget, *args, **kwargs)
 
     monkeypatch.setattr(OutputWidget, "_publish_msg", publish_late)
     moved = tmp_path / "moved.py"
-    moved.write_text("# %%\nimport ipywidgets\nipywidgets.interact(lambda n: print(n), n=1);\n")
+    moved.write_text(
+        "# %%\nfrom pathlib import Path\nimport ipywidgets\n"
+        "ipywidgets.interact(lambda n: print(n), n=1)\n"
+        'while not Path("seen").exists():\n    pass\n'
+    )
     executed(moved, tmp_path)
     assert came[0] == zmq.POLLIN
