@@ -1,10 +1,13 @@
 """From overrides to cells: Hydra composes each choice of groups once, the schema checks values."""
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from gpubn.backend import cores
 from gpubn.config import Config, UniverseConfig
-from gpubn.errors import ConfigError, StoreError
+from gpubn.errors import ConfigError, GpubnError, StoreError
 from gpubn.experiments import get
 from gpubn.extensions import exists, extensions
 from gpubn.files import shipped
@@ -38,6 +42,8 @@ _SCHEMA = SearchPathQuery("schema")
 _OPTION = "command-line"
 """Whom Hydra names as the provider of `--config-dir`."""
 _DEFAULT_OPTIONS = {name: getattr(Config(), name) for name in RUN_OPTIONS}
+_WORTH_A_PROCESS = 4
+"""Sweeps to compose: a process takes as long to begin as these to compose."""
 _WITH_GRIDS = ("experiment", "universe")
 """The groups whose files hold axes of a sweep."""
 _CHOOSE_NO_CELL = (
@@ -155,7 +161,37 @@ def expand(
     Raises:
         ConfigError: there is no such folder, or a cell is not possible.
     """
-    source = source or Source()
+    with _grid(overrides, source or Source()) as grid:
+        return grid.cells(plans)
+
+
+def compose_ahead(sweeps: Sequence[Sequence[str]], plans: Path) -> None:
+    """Compose what is not remembered below `plans` of many sweeps, several at once.
+
+    What is wrong with one of them is left to whoever expands it.
+    """
+    lacking = [overrides for overrides in sweeps if not _is_planned(overrides, plans)]
+    processes = min(cores(), len(lacking) // _WORTH_A_PROCESS)
+    if processes < 2:
+        return
+    log.info("composing the cells of %d sweeps", len(lacking))
+    mask = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, mask)
+    try:
+        wait([pool.submit(expand, overrides, plans) for overrides in lacking])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _is_planned(overrides: Sequence[str], plans: Path) -> bool:
+    with suppress(GpubnError, HydraException), _grid(overrides, Source()) as grid:
+        return grid.planned(plans) is not None
+    return True
+
+
+@contextmanager
+def _grid(overrides: Sequence[str], source: Source) -> Iterator["Grid"]:
+    """Yield the grid of a multirun; Hydra is as it was behind it."""
     check_overrides(overrides)
     prepare_hydra()
     GlobalHydra.instance().clear()
@@ -170,7 +206,7 @@ def expand(
             if not Path(source.config_dir).is_dir():
                 raise ConfigError(f"--config-dir is {source.config_dir!r}; expected a folder")
             path.prepend(_OPTION, f"file://{Path(source.config_dir).absolute()}", _SCHEMA)
-        return Grid(FastLoader(path), overrides, config_name=source.config_name).cells(plans)
+        yield Grid(FastLoader(path), overrides, config_name=source.config_name)
 
 
 def conf_folders() -> list[Path]:
@@ -317,11 +353,9 @@ class Grid:
         """
         if plans is None:
             return self._cells()
-        chosen = choosing(self.overrides)
-        sources = [f"{s.scheme()}://{s.path}" for s in self._loader.get_sources()]
-        path = plan_path(plans, sources, self._config_name, chosen)
-        if (known := read_plan(path)) is not None:
+        if (known := self.planned(plans)) is not None:
             return known.cells
+        path, chosen = self._plan_path(plans), choosing(self.overrides)
         line = " ".join(chosen)
         shown = line if len(line) < 200 else f"{line[:200]} ..."
         log.log(level, "composing the cells of %s", shown)
@@ -330,6 +364,14 @@ class Grid:
         with suppress(StoreError):  # where nothing can be written and all is finished, it need not
             write_plan(path, SweepPlan(chosen, sources, cells))
         return cells
+
+    def planned(self, plans: Path) -> SweepPlan | None:
+        """Return what is remembered of it, None where that is nothing."""
+        return read_plan(self._plan_path(plans))
+
+    def _plan_path(self, plans: Path) -> Path:
+        sources = [f"{s.scheme()}://{s.path}" for s in self._loader.get_sources()]
+        return plan_path(plans, sources, self._config_name, choosing(self.overrides))
 
     def _cells(self) -> list[Cell]:
         jobs = (self._loader.job(self._master, job) for job in self.jobs)

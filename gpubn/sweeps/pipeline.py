@@ -11,7 +11,7 @@ from gpubn.errors import CellError, DataUnavailableError
 from gpubn.files import shipped
 from gpubn.sweeps.cells import Cell
 from gpubn.sweeps.collect import Kept, finished, write_tables
-from gpubn.sweeps.compose import expand
+from gpubn.sweeps.compose import compose_ahead, expand
 from gpubn.sweeps.estimate import Forecast, forecast
 from gpubn.sweeps.runner import CellOutcome, run_cells
 from gpubn.sweeps.store.cell_store import CellStore
@@ -60,6 +60,7 @@ def make_tables(
         CellError: a cell failed; the others are finished.
     """
     store = CellStore(cell_folder or results / "cells")
+    compose_ahead([*experiments.values()], results / "plans")
     kept: dict[str, Kept] = {}
     grids = {
         name: _stages(name, overrides, results, store, kept)

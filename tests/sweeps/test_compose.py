@@ -290,3 +290,19 @@ def test_a_plan_stands_for_composing_until_a_file_of_conf_changes(tmp_path, monk
     (changed,) = expand(ONE, plans)
     assert (first[0].config.optim.rate, changed.config.optim.rate) == (0.1, 0.2)
     assert len(composed) == 3
+
+
+def test_many_sweeps_are_composed_at_once_and_remembered(tmp_path, monkeypatch):
+    """What is wrong with one of them is said when it is expanded."""
+    monkeypatch.setattr(compose, "cores", lambda: 2)
+    monkeypatch.setattr(compose, "_WORTH_A_PROCESS", 1)
+    sound = [["experiment=exact"], ["experiment=estimators", "seeds=2"]]
+    wrong = ["experiment=exact", "data=digits"]
+    compose.compose_ahead([*sound, wrong], tmp_path)
+    alone = [expand(overrides) for overrides in sound]
+    with pytest.raises(ConfigError, match="expected gaussian for exact"):
+        expand(wrong, tmp_path)
+    monkeypatch.setattr(compose.Grid, "_cells", lambda _: pytest.fail("composed again"))
+    assert [expand(overrides, tmp_path) for overrides in sound] == alone
+    monkeypatch.setattr(compose, "ProcessPoolExecutor", lambda *_: pytest.fail("needless"))
+    compose.compose_ahead([*sound, wrong], tmp_path)
