@@ -36,3 +36,15 @@ def test_no_drawing_weighs_more_than_300_kb(sizes):
     drawings = [path for path in sizes if path.suffix == ".svg"]
     assert drawings
     assert max(map(sizes.get, drawings)) <= 300e3
+
+
+def test_a_lock_file_repeats_no_package_of_the_one_it_takes_in():
+    folder = ROOT / "scripts" / "lock"
+    packages = {
+        path.name: {line.split("==")[0] for line in path.read_text().splitlines() if "==" in line}
+        for path in folder.glob("*.txt")
+    }
+    assert len(packages) == 5
+    for name in packages.keys() - {"cpu.txt"}:
+        assert (folder / name).read_text().startswith("-r cpu.txt\n")
+        assert packages[name].isdisjoint(packages["cpu.txt"]), name

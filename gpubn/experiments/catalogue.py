@@ -239,6 +239,14 @@ MECHANISM = training_experiment(
 )
 """Causes of batchnorm's benefit: the shift put back, halves of batchnorm, and none."""
 
+CONVERGENCE = training_experiment(
+    "convergence",
+    {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},
+    group=20,
+    evaluated=1000,
+)
+"""Steps to a loss by learning rate, in networks of one to twenty layers."""
+
 STEP_SHIFT = training_experiment(
     "step_shift",
     {"network": "model.name", "norm": "norm.name", "rate": "optim.rate"},

@@ -135,6 +135,10 @@ PARTS = {
         _part("batch_loss", steps=(LAST,)),
         _part("test_loss", norm="none before"),
     ),
+    "convergence": (
+        _part("steps_to_loss[0.5]"),
+        _part("steps_to_loss[1] train_loss", norm="none before"),
+    ),
     "step_shift": (
         _part("step_drift step_gradient_shift effective_beta"),
         _part(

@@ -10,6 +10,7 @@ same bytes.
 
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OPTIONAL_INTEGERS = ("seed", "step", "layer")
+_CELL = re.compile(r"\{\n {3}([^{}\[\]]*)\n {2}\}")
+"""A dictionary in a dictionary of a document."""
 
 
 def provenance_path(table: Path) -> Path:
@@ -113,6 +116,12 @@ def _provenance(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a provenance as JSON, with a line for each cell."""
+    text = json.dumps(document, indent=1)
+    return (_CELL.sub(lambda cell: "{" + cell[1].replace("\n   ", " ") + "}", text) + "\n").encode()
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a table.
 
@@ -151,9 +160,8 @@ class TableText:
     def write(self, path: Path, provenance: dict[str, Any]) -> None:
         """Write the table, and its provenance beside it."""
         data = self._out.getbuffer()
-        document = {"sha256": sha256(data), **provenance}
         write_atomic(path, data)
-        write_atomic(provenance_path(path), (json.dumps(document, indent=1) + "\n").encode())
+        write_atomic(provenance_path(path), document_bytes({"sha256": sha256(data), **provenance}))
 
 
 def write_table(

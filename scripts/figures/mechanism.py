@@ -29,7 +29,7 @@ MEASURES = {
 }
 
 
-@figure(__doc__, tables=("mechanism", "step_shift"), claims=("A19", "B27", "D22"), size=(7, 9.4))
+@figure(__doc__, tables=("mechanism", "step_shift"), claims=("A19", "B27"), size=(7, 9.4))
 @Panels(
     rows=facet("network", {name: words.replace(", ", ",\n") for name, words in NETWORKS.items()}),
     columns=MEASURES,

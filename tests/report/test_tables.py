@@ -10,7 +10,13 @@ import pytest
 from gpubn.errors import StoreError
 from gpubn.files import sha256
 from gpubn.report.published import digits_range
-from gpubn.report.tables import provenance_path, read_table, table_is_current, write_table
+from gpubn.report.tables import (
+    document_bytes,
+    provenance_path,
+    read_table,
+    table_is_current,
+    write_table,
+)
 from gpubn.rows import SCHEMA_VERSION, Observation
 
 PARTS = [
@@ -87,6 +93,15 @@ def test_another_schema_is_named(table):
     with pytest.raises(StoreError, match=rf"t\.csv has schema 1; expected {SCHEMA_VERSION}"):
         read_table(table)
     assert not table_is_current(table, AXES, MADE_FROM)  # so that it is written anew
+
+
+def test_a_provenance_has_a_line_for_each_cell():
+    cells = {"a": {"rate": 0.1, "norm": "none"}, "b": {"rate": 1, "norm": "{\n"}}
+    document = {"sha256": "x", "cells": cells, "made_from": {"a": "1"}, "seen": {}}
+    lines = document_bytes(document).decode().splitlines()
+    assert json.loads("\n".join(lines)) == document
+    assert '  "a": {"rate": 0.1, "norm": "none"},' in lines
+    assert '  "a": "1"' in lines
 
 
 @pytest.mark.parametrize("content", [None, b"[]", b"{}", b"\xff", b'{"config": 3}'])

@@ -95,7 +95,7 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     )
     assert f"{counted}); the others are [out of scope](results/coverage.md)." in said
     assert "decided 4 cases: 1 alike, 1 where one of the two is open, 2 otherwise" in said
-    assert "On new seeds" not in said
+    assert "On seeds that nobody" not in said
     (tmp_path / "freezes.csv").write_text("date,hash\n2030-01-01,a\n2030-02-03,b\n")
     outcomes = ("same", "same", "other conditions", "fallen")
     rows = "".join(f"A{i},{outcome},a,7 to 9\n" for i, outcome in enumerate(outcomes))
@@ -104,7 +104,7 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     counted = (
         "2 verdicts the same, 1 under other conditions, 0 open in one of the two, 1 fallen (A3)"
     )
-    quick = f"On new seeds (7 to 9, frozen on 2030-01-01), quick grids: {counted} "
+    quick = f"when the rules were frozen (7 to 9), quick grids: {counted} "
     assert f"{quick}([confirmation](results/confirmation.md))" in said
     assert "full grids:" not in said
     (tmp_path / "full").mkdir()
@@ -112,8 +112,8 @@ def test_verdicts_and_what_the_independent_program_decided(readme, tmp_path):
     rows = "A1,same,a,20 to 29\nA2,same,a,20 to 29\nA3,same,b,40 to 49\n"
     full.write_text(f"id,outcome,freeze,seeds\n{rows}")
     said = readme.generated("claims", tmp_path)
-    seeds = "20 to 29, frozen on 2030-01-01; 40 to 49 for A3, frozen on 2030-02-03"
-    assert f"On new seeds ({seeds}), full grids: 3 verdicts the same" in said
+    seeds = "20 to 29; 40 to 49 for A3"
+    assert f"when the rules were frozen ({seeds}), full grids: 3 verdicts the same" in said
     assert quick in said
 
 

@@ -38,6 +38,8 @@ class CaseOutcome:
             exact claim.
         draw: the 95% interval of a single run, where the document prints a value.
         p_draw: that the printed values are ordinary draws, all of the case together.
+        untold: the seeds in which neither arm of it, or of a part, got there, where it is open for
+            that.
     """
 
     case: ClaimCase
@@ -46,6 +48,7 @@ class CaseOutcome:
     adjusted: float | None = None
     draw: tuple[float, float] | None = None
     p_draw: float | None = None
+    untold: int = 0
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Decision:
         reason: why it cannot be decided.
         scope: the network that it is about, in words.
         values: quantity -> its values (n,).
+        never: quantity of steps -> where neither arm got there (n,).
         estimates: quantity -> its estimate, where all its values are finite.
         predictions: quantity -> what its source predicts.
         problems: quantity that no case needs -> why it has no estimate.
@@ -67,6 +71,7 @@ class Decision:
     reason: str = ""
     scope: str = ""
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    never: dict[str, np.ndarray] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     predictions: dict[str, float] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -104,6 +109,9 @@ class Decision:
         return {name: q for name, q in self.claim.quantities.items() if name in known}
 
 
+UNTOLD = 0.1
+"""A share of the seeds: where in more of them neither arm gets there, a case tells nothing."""
+
 _Test = tuple[str, str, float]
 """Claim, quantity, bound."""
 _Pair = tuple[float, float]
@@ -136,7 +144,7 @@ def decide_measured(ledger: Ledger, each: Iterable[Decision]) -> list[Decision]:
     decisions = {decision.id: decision for decision in each}
     sound = [(ledger.claims[d.id], d) for d in decisions.values() if not d.reason]
     p: dict[_Test, float] = {
-        (claim.id, case.quantity, bound): infer.p_of_bound(_parts(decision, case.quantity), bound)
+        (claim.id, case.quantity, bound): _p(decision, case.quantity, bound)
         for claim, decision in sound
         if claim.kind != rules.EXACT
         for case in claim.cases
@@ -170,7 +178,11 @@ def _add_quantity(claim: Claim, name: str, names: dict[str, PerSeed], decision: 
                 raise LedgerError(problem)
         decision.predictions[name] = float(prediction.mean())
     values, problem = _value(quantity, arrays, decision.problems)
-    names[name] = PerSeed(seeds, values)
+    masks = [mask for key in quantity.names if (mask := names[key].never) is not None]
+    never = np.logical_and.reduce(masks) if masks and quantity.value else None
+    if never is not None:
+        decision.never[name] = never
+    names[name] = PerSeed(seeds, values, never)
     try:
         if problem:
             raise LedgerError(problem)
@@ -193,10 +205,25 @@ def _value(
     return min((arrays[part] for part in quantity.weakest), key=np.mean), problem
 
 
-def _parts(decision: Decision, name: str) -> list[np.ndarray]:
-    """Return the values of what a quantity is the weakest of, or its own."""
+def _p(decision: Decision, name: str, bound: float) -> float:
+    """Return the p of a quantity beside a bound; NaN where too few seeds tell anything."""
+    parts = _parts(decision, name)
+    told = [decision.values[part] for part in parts if not _untold(decision, part)]
+    if not told:
+        return float("nan")
+    return infer.p_of_bound(told, bound, untold=len(parts) - len(told))
+
+
+def _parts(decision: Decision, name: str) -> Sequence[str]:
+    """Return what a quantity is the weakest of, or itself."""
     assert decision.claim is not None
-    return [decision.values[n] for n in decision.claim.quantities[name].weakest or [name]]
+    return decision.claim.quantities[name].weakest or [name]
+
+
+def _untold(decision: Decision, name: str) -> int:
+    """Return in how many seeds neither arm of a quantity got there, if that is too many."""
+    never = decision.never.get(name, np.array([False]))
+    return int(never.sum()) if never.mean() > UNTOLD else 0
 
 
 def _common_seeds(used: Iterable[str], names: Mapping[str, PerSeed]) -> tuple[int | None, ...]:
@@ -255,4 +282,7 @@ def _outcome(
         deciding = tests[0] if state == rules.OPPOSITE else tests[1]
     if claim.kind == rules.NONINFERIOR:
         deciding = tests[0]
+    untold = max(_untold(decision, part) for part in _parts(decision, case.quantity))
+    if untold and state == rules.OPEN:
+        return CaseOutcome(case, state, untold=untold)
     return CaseOutcome(case, state, p[deciding], adjusted[deciding], draw, p_draw)

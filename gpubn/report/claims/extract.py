@@ -11,7 +11,7 @@ from gpubn.errors import LedgerError
 from gpubn.files import sha256, write_atomic
 from gpubn.report.claims.ledger import Claim
 from gpubn.report.claims.measure import ClaimTable, measure, rows_read, table_reader
-from gpubn.report.tables import provenance_path, read_bytes
+from gpubn.report.tables import document_bytes, provenance_path, read_bytes
 
 
 def extract(
@@ -75,7 +75,7 @@ def _write(path: Path, target: Path, kept: set[int], ends: str | None) -> None:
     document = json.loads(read_bytes(provenance_path(path)))
     rows = "those that the ledger reads" + f", and all of {ends} at the end" * bool(ends)
     document |= {"sha256": sha256(data), "rows": rows}
-    text = (json.dumps(document, indent=1) + "\n").encode()
+    text = document_bytes(document)
     for file, content in ((target, data), (provenance_path(target), text)):
         if not file.is_file() or file.read_bytes() != content:
             write_atomic(file, content)

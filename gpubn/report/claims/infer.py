@@ -60,18 +60,21 @@ def estimate(quantity: Quantity, x: np.ndarray) -> Estimate:
     return Estimate(x.size, mean, low, high)
 
 
-def p_of_bound(parts: Sequence[np.ndarray], bound: float) -> float:
+def p_of_bound(parts: Sequence[np.ndarray], bound: float, *, untold: int = 0) -> float:
     """Two-sided p of the side of a bound on which the smallest mean of `parts`, (n,) each, lies.
 
     That all means are above it is an intersection of claims, of which each has to be shown: the
     largest p counts (Berger 1982). That some mean is below it is shown by any: the smallest p
-    counts, times the number of parts (Bonferroni).
+    counts, times the number of parts (Bonferroni). Of `untold` further parts nothing is known: NaN
+    where none of the others is below.
     """
     tests = [(float(mean_interval(x).mean) - bound, t_test(x, bound)) for x in parts]
     if any(np.isnan(p) for _, p in tests):
         return float("nan")
     below = [p for distance, p in tests if distance < 0]
-    return min(1.0, len(parts) * min(below)) if below else max(p for _, p in tests)
+    if below:
+        return min(1.0, (len(parts) + untold) * min(below))
+    return float("nan") if untold else max(p for _, p in tests)
 
 
 def p_of_draw(x: np.ndarray, low: float, high: float) -> float:

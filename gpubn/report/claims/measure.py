@@ -1,7 +1,7 @@
 """Measures: from the rows of a table to one number a seed."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,7 +36,10 @@ _Position = Annotated[
 
 
 class Measure(Entry):
-    """The rows of a table that count, and what is made of those of one seed."""
+    """The rows of a table that count, and what is made of those of one seed.
+
+    `never: budget` lets an infinite number of steps count as those that there were.
+    """
 
     table: Text
     metric: Text
@@ -52,6 +55,7 @@ class Measure(Entry):
         0.0, description="a number or a threshold's name"
     )
     none: Number = np.nan
+    never: Literal["budget"] | None = Field(None, description="budget")
 
     def check(self) -> None:
         given = {"from" if name == "start" else name for name in self.model_fields_set}
@@ -80,10 +84,15 @@ class Measure(Entry):
 
 @dataclass(frozen=True)
 class PerSeed:
-    """One value a seed, in the order of the seeds; seeds are (None,) where no seed is known."""
+    """One value a seed, in the order of the seeds; seeds are (None,) where no seed is known.
+
+    Attributes:
+        never: where a value stands for what never happened; None where that is not asked.
+    """
 
     seeds: tuple[int | None, ...]
     values: np.ndarray
+    never: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,14 @@ def measure(wanted: Measure, tables: Tables) -> PerSeed:
     _refuse_alike(cells, {"seed", "layer", "step", *along})
     rows = _at_places(cells, wanted)
     _refuse_lost(cells, rows, wanted.fixed)
+    found = _per_seed(rows, wanted)
+    if wanted.never is None:
+        return found
+    within = rows.assign(value=rows["value"].mask(rows["value"] == np.inf, rows["step"]))
+    return replace(_per_seed(within, wanted), never=found.values == np.inf)
+
+
+def _per_seed(rows: "pd.DataFrame", wanted: Measure) -> PerSeed:
     if wanted.along:
         return _reduced(rows, wanted)
     _refuse_alike(rows, {"seed"})

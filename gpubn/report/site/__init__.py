@@ -17,6 +17,7 @@ from gpubn.report.claims import ledger  # noqa: E402
 from gpubn.report.site import (  # noqa: E402
     claims,
     documents,
+    downloads,
     evidence,
     experiments,
     front,
@@ -81,7 +82,8 @@ def make_site(
     for picture in [*source.pictures.values(), *source.full_pictures]:
         tree.add(picture.path, picture.file.read_bytes())
     tables = source.downloads
-    packed = kept(cache / "tables.pickle", tables, lambda: [d.data() for d in tables.values()])
+    made_of = [*tables, Path(downloads.__file__)]
+    packed = kept(cache / "tables.pickle", made_of, lambda: [d.data() for d in tables.values()])
     for download, data in zip(tables.values(), packed, strict=True):
         tree.add(download.path, data)
     return write_tree(tree, out, made_from)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_LARGE = 60_000
+_LARGE = 30_000
 """Bytes from which a table is packed, so that the site stays small."""
 
 

@@ -144,7 +144,7 @@ def _outcome(claim: Claim, decision: Decision, told: Told) -> Iterator[str]:
     teller = _Teller(claim, decision, told)
     several = len(decision.outcomes) > 1
     for state, outcomes in groups.items():
-        text, beside = teller.told(outcomes), teller.beside(state, outcomes)
+        text, beside = _told(teller, state, outcomes)
         if len(groups) == 1:
             lead = _SHARED[decision.word].format(
                 each=" in every case" * several,
@@ -158,6 +158,19 @@ def _outcome(claim: Claim, decision: Decision, told: Told) -> Iterator[str]:
         said = _STATES[state].format(only=only, told=text) + f"{beside}."
         first = state == next(iter(groups)) and decision.word != rules.CONDITIONAL
         yield f"{decision.word.capitalize()}: {said}" if first else said[0].upper() + said[1:]
+
+
+def _told(teller: "_Teller", state: str, outcomes: Sequence[CaseOutcome]) -> tuple[str, str]:
+    """Return cases with their results, and where these lie beside what would matter.
+
+    Those of which nothing is told come last.
+    """
+    told = [outcome for outcome in outcomes if not outcome.untold]
+    untold = [outcome for outcome in outcomes if outcome.untold]
+    if not told:
+        return teller.told(untold), ""
+    text, beside = teller.told(told), teller.beside(state, told)
+    return text, f"{beside}; {teller.told(untold)}" if untold else beside
 
 
 class _Teller:
@@ -212,6 +225,10 @@ class _Teller:
     def _result(self, outcome: CaseOutcome, frame: str, short: bool) -> str:
         case, found = outcome.case.quantity, slots(frame)
         estimate, form = self._decision.estimates[case], self._form(case)
+        if outcome.untold:
+            some = outcome.untold < estimate.n
+            seeds = f"{outcome.untold} of {estimate.n} seeds" if some else "any seed"
+            return f"neither network got that far in {seeds}"
         amount = form.amount(estimate.mean)
         if short and len(found) == 1 and amount.unit + amount.word:
             text = str(amount)
@@ -243,7 +260,8 @@ class _Teller:
         if sides == {0}:
             allows = "the interval allows" if one else "the intervals allow"
             return f", where {allows} less than {bar} as well as more"
-        after = "once all tests are corrected together"
+        parts = any(self._claim.quantities[o.case.quantity].weakest for o in outcomes)
+        after = f"{'for each part ' * parts}once all tests are corrected together"
         if len(sides) == 1:
             more = "more" if sides == {1} else "less"
             return f", {more} than {bar}, but not surely so {after}"

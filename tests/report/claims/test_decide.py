@@ -121,6 +121,42 @@ def test_each_has_to_be_shown_and_any_may_fail(world):
     assert np.isnan(infer.p_of_bound([low, np.full(10, np.nan)], -1))
 
 
+SLOW, FAST, NEVER = 60 + RAMP, 6 + 0.1 * RAMP, np.full(10, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("none", "before", "more", "state", "untold"),
+    [
+        (SLOW, FAST, {}, "shown", 0),
+        (NEVER, FAST, {}, "shown", 0),  # as if it had got there at the last step
+        (NEVER, NEVER, {}, "open", 10),
+        (np.r_[SLOW[:1], NEVER[1:]], np.r_[FAST[:1], NEVER[1:]], {}, "open", 9),
+        (np.r_[NEVER[:1], SLOW[1:]], np.r_[NEVER[:1], FAST[1:]], {}, "shown", 0),
+        (NEVER, NEVER, {"other": SHOWN}, "open", 10),
+        (NEVER, NEVER, {"other": OPPOSITE}, "fails", 0),  # whatever the steps would tell
+    ],
+)
+def test_where_neither_arm_gets_there_nothing_is_told(world, none, before, more, state, untold):
+    arms = {"none": none, "before": before, **more}
+    world.table("s", [
+        ({"norm": name}, [Observation(i, 90, None, "m", float(x)) for i, x in enumerate(values)])
+        for name, values in arms.items()
+    ])  # fmt: skip
+    place = {"table": "s", "metric": "m", "step": "last"}
+    entry = world.plant(SHOWN)
+    entry["measures"] = {n: place | {"where": {"norm": n}, "never": "budget"} for n in arms}
+    entry["measures"] |= {n: place | {"where": {"norm": n}} for n in more}
+    entry["quantities"] = {"gain": {"value": "2 * log(none / before)", "unit": "times"}}
+    if more:
+        entry["quantities"]["rest"] = {"value": "other", "unit": "times"}
+        entry["quantities"]["all"] = {"weakest": ["gain", "rest"], "unit": "times"}
+    entry["cases"] = [{"quantity": "all" if more else "gain"}]
+    (outcome,) = world.decide(entry)["A1"].outcomes
+    assert (outcome.state, outcome.untold) == (state, untold)
+    assert (outcome.p is None) == (untold > 0)
+    assert infer.p_of_bound([OPPOSITE], 0, untold=1) == 2 * infer.p_of_bound([OPPOSITE], 0)
+
+
 def test_the_weakest_of_some_of_which_one_is_not_finite(world):
     entry = world.plant(SHOWN, SHOWN)
     entry["quantities"]["lost"] = {"value": "log(0 * in_red)", "unit": "times"}

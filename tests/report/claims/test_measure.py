@@ -98,6 +98,7 @@ def test_what_cannot_be_measured_is_named(read, changes, said):
         (ALONG | {"threshold": 3}, "reduce mean, which takes no threshold"),
         (ALONG | {"reduce": "plateaus", "threshold": "lim"}, "threshold 'lim'; expected"),
         (ALONG | {"reduce": "end_below", "threshold": 1}, "end_below, which needs a none"),
+        ({"never": "inf"}, "has never 'inf'; expected budget"),
         (ALONG | {"reduce": "decades_below", "threshold": 1, "none": 0}, "which takes no none"),
     ],
 )
@@ -118,6 +119,26 @@ def test_a_seed_or_a_cell_that_lacks_a_step(world):
     ):
         with pytest.raises(LedgerError, match=said):
             measure(Measure.read({"metric": "m"} | wanted), world.fresh())
+
+
+def test_what_never_happened_counts_as_the_budget(world):
+    arms = {"0.1": (7.0, math.inf), "0.3": (math.inf, math.nan), "1": (9.0, 4.0)}
+    world.table("t", [
+        ({"rate": rate}, [Observation(seed, 40, None, "m", v) for seed, v in enumerate(steps)])
+        for rate, steps in arms.items()
+    ])  # fmt: skip
+    raw = {"table": "t", "metric": "m", "step": "last", "never": "budget"}
+    one = measure(Measure.read(raw | {"where": {"rate": "0.3"}}), world.fresh())
+    np.testing.assert_array_equal(one.values, [40, math.nan])  # which diverged, passes nowhere
+    assert list(one.never) == [True, False]
+    for points, kind, values, never in (
+        ([0.1, 1], "mean", [8, 22], [False, True]),
+        ([0.1, 1], "best", [7, 4], [False, False]),
+    ):
+        ends = {"along": "rate", "points": points, "reduce": kind}
+        found = measure(Measure.read(raw | ends), world.fresh())
+        assert (list(found.values), list(found.never)) == (values, never)
+    assert measure(Measure.read(raw | ends | {"never": None}), world.fresh()).never is None
 
 
 def test_rows_without_a_layer_or_a_seed(world):

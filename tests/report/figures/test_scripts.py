@@ -38,7 +38,7 @@ def test_the_committed_figures_are_drawn_from_what_is_committed():
     assert [script.name for script in ours if not drawing.is_current(script, RESULTS)] == []
     small, place = [script for script in ours if script.from_small], RESULTS / "full"
     sources = [place, RESULTS]
-    assert len(small) == 3
+    assert len(small) == 4
     assert [s.name for s in small if not drawing.is_current(s, place, sources=sources)] == []
 
 

@@ -211,6 +211,8 @@ def test_the_first_case_of_a_document_is_whole(decisions):
         ("B17", [("open", -0.01, -0.02, 0), ("open", -0.02, -0.022, -0.018)], "where it stays open "
          "whether a disadvantage of the 1 percentage point that would matter is reached once all "
          "tests are corrected together."),
+        ("D22", [("open", 0.2, 0.15, 0.25)], "more than the 10% that would matter, but not "
+         "surely so for each part once all tests are corrected together."),
         ("B20", [("fails", -0.3), ("fails", -0.2)], "Contradicted, for a disadvantage is shown in "
          "every case. With batchnorm in place"),
         ("C3", [("shown", 6.1e-16)], "Reproduced: the largest error was 1.6 × 10¹⁵ times smaller "
@@ -228,6 +230,28 @@ def test_the_first_case_of_a_document_is_whole(decisions):
 )  # fmt: skip
 def test_a_verdict_is_told_in_words(tell, id_, cases, text):
     assert text in tell(id_, *cases)
+
+
+def test_where_neither_network_got_there_it_is_said(book):
+    claim = replace_cases(book.claims["B8"], 3)
+    first, second, third = claim.cases
+    estimates = {case.quantity: Estimate(20, 0.2, 0.1, 0.3) for case in claim.cases}
+    outcomes = [
+        CaseOutcome(first, "open", untold=20),
+        CaseOutcome(second, "open", 0.05, 0.4),
+        CaseOutcome(third, "open", untold=3),
+    ]
+    decision = Decision(
+        "B8", claim, scope=SCOPE, estimates=estimates, outcomes=outcomes, verdict="undecided"
+    )
+    text = plain(claim, decision)
+    assert "22% more steps than with it (95% interval: between 11% and 35%), more than the " in text
+    assert (
+        "together; at rate 0.1, with batchnorm before tanh: neither network got that far in" in text
+    )
+    assert text.endswith("before tanh: neither network got that far in 3 of 20 seeds.")
+    alone = replace(decision, claim=replace_cases(claim, 1), outcomes=outcomes[:1])
+    assert plain(alone.claim, alone).endswith("neither network got that far in any seed.")
 
 
 @pytest.mark.parametrize(
