@@ -293,7 +293,7 @@ def test_a_plan_stands_for_composing_until_a_file_of_conf_changes(tmp_path, monk
 
 
 def test_many_sweeps_are_composed_at_once_and_remembered(tmp_path, monkeypatch):
-    """What is wrong with one of them is said when it is expanded."""
+    """A faulty one is refused when it is expanded."""
     monkeypatch.setattr(compose, "cores", lambda: 2)
     monkeypatch.setattr(compose, "_WORTH_A_PROCESS", 1)
     sound = [["experiment=exact"], ["experiment=estimators", "seeds=2"]]
